@@ -1,0 +1,121 @@
+"""Filters: what can be told about a candidate from its gradient, before any training.
+
+A candidate's fingerprint is its slope, d loss / d logit, at probe points: a grid of logits, once
+with label 0 and once with label 1. Filters come in order of cost; a candidate's verdict names the
+first that stops it.
+"""
+
+from enum import IntEnum
+from typing import NamedTuple
+
+import jax.numpy as jnp
+import numpy as np
+
+from .types import Array
+
+
+class Verdict(IntEnum):
+    """How far a candidate came, in order."""
+
+    NOT_FINITE = 0
+    NO_GRADIENT = 1
+    LABEL_BLIND = 2
+    WRONG_DIRECTION = 3
+    TWIN = 4
+    OVER_CAPACITY = 5
+    TRAINED = 6
+
+
+class Probe(NamedTuple):
+    """Probe points; the first half has label 0, the second the same logits with label 1."""
+
+    logit: np.ndarray  # [P]
+    label: np.ndarray  # [P]
+
+
+class Screening(NamedTuple):
+    """What the slopes of candidates tell, [M] each."""
+
+    verdict: Array  # NOT_FINITE to WRONG_DIRECTION, or TRAINED for what may be trained
+    direction: Array  # share of probes that point the right way less the share that do not
+    reward: Array  # graded reward of the rejected, in [-1, 0); higher for those that came further
+
+
+def grid(points: int, limit: float = 5.0) -> Probe:
+    """Give ``points`` probes: logits evenly from ``-limit`` to ``limit``, with either label."""
+    if points < 4 or points % 2:
+        raise ValueError(f"probe points come in pairs and at least 4, got {points}")
+    logit = np.linspace(-limit, limit, points // 2, dtype=np.float32)
+    label = np.repeat(np.float32([0, 1]), points // 2)
+    return Probe(np.tile(logit, 2), label)
+
+
+def direction(slopes: Array, tolerance: float = 1e-6) -> Array:
+    """Give the share of probes [..., P] that point the right way less the share pointing wrong.
+
+    Right is down for label 0 and up for label 1: a positive slope moves the logit down. A slope
+    within ``tolerance`` of the largest one's size counts neither way.
+    """
+    low, high = jnp.split(slopes, 2, axis=-1)
+    limit = tolerance * jnp.max(jnp.abs(slopes), axis=-1, keepdims=True)
+    right = (low > limit).mean(-1) + (high < -limit).mean(-1)
+    wrong = (low < -limit).mean(-1) + (high > limit).mean(-1)
+    return 0.5 * (right - wrong)
+
+
+def screen(slopes: Array, *, min_gradient: float, min_direction: float) -> Screening:
+    """Judge candidates by their slopes [M, P], before training.
+
+    Args:
+      slopes: slopes at the probes of ``grid``.
+      min_gradient: a largest slope below it is no gradient.
+      min_direction: a lower ``direction`` is wrong.
+    """
+    finite = jnp.isfinite(slopes).all(-1)
+    slopes = jnp.where(finite[:, None], slopes, 0.0)
+    size = jnp.abs(slopes).max(-1)
+    low, high = jnp.split(slopes, 2, axis=-1)
+    blind = jnp.abs(low - high).max(-1) <= 1e-4 * size
+    score = direction(slopes)
+    verdict = jnp.select(
+        [~finite, size < min_gradient, blind, score < min_direction],
+        [Verdict.NOT_FINITE, Verdict.NO_GRADIENT, Verdict.LABEL_BLIND, Verdict.WRONG_DIRECTION],
+        Verdict.TRAINED,
+    )
+    # One step for each filter passed; among the wrong, more for pointing right more often.
+    graded = -1.0 + 0.2 * jnp.minimum(verdict, Verdict.WRONG_DIRECTION)
+    graded += jnp.where(verdict == Verdict.WRONG_DIRECTION, 0.15 * (score + 1.0), 0.0)
+    return Screening(verdict, score, graded)
+
+
+def screen_paper(slopes: Array, *, min_gradient: float) -> Screening:
+    """Judge candidates as the original does: only a vanishing gradient is stopped, at -1."""
+    finite = jnp.isfinite(slopes).all(-1)
+    size = jnp.where(finite, jnp.abs(slopes).max(-1), 0.0)
+    verdict = jnp.select(
+        [~finite, size < min_gradient],
+        [Verdict.NOT_FINITE, Verdict.NO_GRADIENT],
+        Verdict.TRAINED,
+    )
+    score = direction(jnp.where(finite[:, None], slopes, 0.0))
+    return Screening(verdict, score, jnp.full(size.shape, -1.0))
+
+
+def fingerprint(slopes: Array, *, scale_free: bool) -> Array:
+    """Give the slopes [..., P] as they are compared: of unit length where size does not matter."""
+    if not scale_free:
+        return slopes
+    length = jnp.linalg.norm(slopes, axis=-1, keepdims=True)
+    return slopes / jnp.maximum(length, 1e-30)
+
+
+def twins(prints: Array, others: Array, *, tolerance: float) -> Array:
+    """Say which fingerprints [S, P] are within ``tolerance`` of which others [R, P]: bool [S, R].
+
+    The distance is the largest difference at a probe.
+    """
+    # One probe at a time keeps the memory at S times R.
+    distance = jnp.zeros((prints.shape[0], others.shape[0]))
+    for p in range(prints.shape[1]):
+        distance = jnp.maximum(distance, jnp.abs(prints[:, p, None] - others[None, :, p]))
+    return distance <= tolerance

@@ -1,0 +1,233 @@
+"""Lanes: recommenders trained side by side in one compiled program.
+
+A lane is one recommender with its own loss, learning rate, weight decay and initial weights. All
+lanes see the same batch at each step, so their comparison is paired and one look-up serves all.
+
+Embedding tables are ``[rows, D, K]``, lanes innermost: the gather or scatter of one id moves one
+contiguous block of all lanes. Only the rows of the batch are touched, so a step costs ``O(BKD)``
+however large the catalogue is. Weight decay stays exact without touching the other rows: a row is
+``scale * stored``, and decay acts on the scale.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from jax.sharding import Mesh
+from jax.sharding import PartitionSpec as Spec
+
+from .losses import UNBOUNDED, slope
+from .operators import SIGNED
+from .programs import Program
+from .types import Array, Batch, Recommender
+
+
+class Objective(NamedTuple):
+    """The losses of K lanes."""
+
+    program: Program  # [K, I]
+    low: Array  # float32 [K], bounds
+    high: Array  # float32 [K]
+
+
+class Hyper(NamedTuple):
+    """What else lanes differ in, [K] each."""
+
+    learning_rate: Array
+    weight_decay: Array  # decoupled from the loss and from the clipping, as in PyTorch's SGD
+    l2: Array  # times the sum of squares of all parameters, added to the loss
+
+
+class LaneState(NamedTuple):
+    """K recommenders."""
+
+    tables: Mapping[str, Array]  # field -> stored rows [rows, D, K]
+    scale: Mapping[str, Array]  # field -> [K]; a row is scale * stored
+    dense: Any  # the other parameters, K leading
+
+
+class Lanes(NamedTuple):
+    """Training and scoring of K lanes as pure functions."""
+
+    init: Callable[[Array], LaneState]  # keys [K]
+    spread: Callable[[LaneState, int], LaneState]  # one lane -> K copies
+    take: Callable[[LaneState, Array], LaneState]  # lanes by index [K'] -> K' lanes
+    train: Callable[[LaneState, Objective, Hyper, Batch], LaneState]  # batches [N, B]
+    predict: Callable[[LaneState, Batch], Array]  # batches [N, B] -> logits [K, N * B]
+
+
+def objective(programs: Sequence[Program], bounds: Sequence[tuple[float, float]]) -> Objective:
+    """Stack static programs, padded to one length by copies of their result, into K lanes."""
+    slots = max(len(program.op) for program in programs)
+
+    def pad(program: Program) -> Program:
+        missing = slots - len(program.op)
+        result = 2 + len(program.op)
+        fills = (5, result, -1, 0.0)  # id of the result
+        return Program(
+            *(
+                np.concatenate([part, np.full(missing, fill, part.dtype)])
+                for part, fill in zip(program, fills, strict=True)
+            )
+        )
+
+    stacked = jax.tree.map(lambda *parts: jnp.asarray(np.stack(parts)), *map(pad, programs))
+    stacked = stacked._replace(constant=stacked.constant.astype(jnp.float32))
+    low, high = np.asarray(bounds, np.float32).T
+    return Objective(stacked, jnp.asarray(low), jnp.asarray(high))
+
+
+def batches(data: Batch, size: int, key: Array | None = None) -> Batch:
+    """Cut interactions [n] into batches [N, B], in order or shuffled by ``key``.
+
+    The last batch is filled up with interactions of weight 0.
+    """
+    n = data.label.shape[0]
+    steps = -(-n // size)
+    index = jnp.arange(n) if key is None else jax.random.permutation(key, n)
+    index = jnp.concatenate([index, jnp.zeros(steps * size - n, index.dtype)])
+    real = (jnp.arange(steps * size) < n).astype(jnp.float32)
+    cut = jax.tree.map(lambda x: x[index].reshape(steps, size), data)
+    return cut._replace(weight=cut.weight * real.reshape(steps, size))
+
+
+def _unique(ids: Array) -> tuple[Array, Array]:
+    """Give for ids [B] the slot [B] of each and the id [B] of each slot, unused slots at the end."""
+    order = jnp.argsort(ids)
+    ordered = ids[order]
+    new = jnp.append(False, ordered[1:] != ordered[:-1])
+    rank = jnp.cumsum(new)
+    slot = jnp.zeros_like(ids).at[order].set(rank.astype(ids.dtype))
+    unused = jnp.iinfo(ids.dtype).max  # out of range: dropped by the scatter
+    return slot, jnp.full_like(ids, unused).at[rank].set(ordered)
+
+
+def _update_table(stored, ids, gradient, old, new, hyper, clip):
+    """Apply one SGD step to the rows of a batch; ``gradient`` is [B, D, K], ``old`` scale [K]."""
+    if clip is None:
+        return stored.at[ids].add(-hyper.learning_rate / new * gradient)
+    # The original clips the gradient of a parameter, that is the sum over a row's occurrences,
+    # penalty included; what the penalty does to the row beyond clipping is in the scale.
+    slot, unique = _unique(ids)
+    total = jnp.zeros_like(gradient).at[slot].add(gradient)
+    rows = old * stored.at[unique].get(mode="fill", fill_value=0.0)
+    penalty = 2 * hyper.l2 * rows
+    step = jnp.clip(total + penalty, -clip, clip) - penalty
+    return stored.at[unique].add(-hyper.learning_rate / new * step, mode="drop")
+
+
+def _optimizer(rate, decay, l2, clip) -> optax.GradientTransformation:
+    """Give SGD for dense parameters: penalty, clipping, decoupled decay, step."""
+    return optax.chain(
+        optax.add_decayed_weights(2 * l2),
+        optax.clip(clip) if clip is not None else optax.identity(),
+        optax.add_decayed_weights(decay),
+        optax.scale_by_learning_rate(rate),
+    )
+
+
+def _rows(state: LaneState, ids: Mapping[str, Array]) -> dict[str, Array]:
+    """Look up the rows [B, D, K] of ids [B]."""
+    return {name: state.scale[name] * table[ids[name]] for name, table in state.tables.items()}
+
+
+def _step(recommender: Recommender, operators, clip, objective, hyper, state, batch):
+    rows = _rows(state, batch.ids)
+
+    def forward(dense, rows):
+        apply = partial(recommender.apply, train=True)
+        return jax.vmap(apply, in_axes=(0, -1))(dense, rows)
+
+    logits, pullback = jax.vjp(forward, state.dense, rows)
+    lane_slope = partial(slope, operators=operators)
+    slopes = jax.vmap(lambda program, low, high, z: lane_slope(program, z, batch.label, bounds=(low, high)))(
+        *objective, logits
+    )
+    slopes = jnp.nan_to_num(slopes) * (batch.weight / jnp.maximum(batch.weight.sum(), 1e-30))
+    dense_gradient, row_gradient = pullback(slopes)
+    decay = 1 - hyper.learning_rate * (hyper.weight_decay + 2 * hyper.l2)
+    scale = {name: value * decay for name, value in state.scale.items()}
+    tables = {
+        name: _update_table(
+            table, batch.ids[name], row_gradient[name], state.scale[name], scale[name], hyper, clip
+        )
+        for name, table in state.tables.items()
+    }
+
+    def dense_step(parameters, gradient, hyper):
+        optimizer = _optimizer(*hyper, clip)
+        updates, _ = optimizer.update(gradient, optimizer.init(parameters), parameters)
+        return optax.apply_updates(parameters, updates)
+
+    dense = jax.vmap(dense_step)(state.dense, dense_gradient, hyper)
+    return LaneState(tables, scale, dense)
+
+
+def _spread(state: LaneState, count: int) -> LaneState:
+    return LaneState(
+        {name: jnp.repeat(table, count, axis=-1) for name, table in state.tables.items()},
+        {name: jnp.repeat(value, count) for name, value in state.scale.items()},
+        jax.tree.map(lambda x: jnp.repeat(x, count, axis=0), state.dense),
+    )
+
+
+def _take(state: LaneState, lanes: Array) -> LaneState:
+    return LaneState(
+        {name: table[..., lanes] for name, table in state.tables.items()},
+        {name: value[lanes] for name, value in state.scale.items()},
+        jax.tree.map(lambda x: x[lanes], state.dense),
+    )
+
+
+def _fold_scale(state: LaneState) -> LaneState:
+    """Multiply the scales into the tables, so that they never leave float32's range."""
+    tables = {name: state.scale[name] * table for name, table in state.tables.items()}
+    return state._replace(tables=tables, scale=jax.tree.map(jnp.ones_like, state.scale))
+
+
+def make_lanes(
+    recommender: Recommender,
+    *,
+    operators: Sequence[int],
+    clip: float | None = None,
+    mesh: Mesh | None = None,
+) -> Lanes:
+    """Make lanes of a recommender, trained by SGD.
+
+    Args:
+      recommender: over looked-up rows, written for one lane.
+      operators: numbers of the operators that the programs use; others would copy.
+      clip: gradients of single parameters are clipped to this size; None for none.
+      mesh: of one axis, ``lanes``, over which K is divided; None for one device.
+    """
+    if clip is not None and not clip > 0:
+        raise ValueError(f"clip is positive or None, got {clip}")
+
+    def init(keys: Array) -> LaneState:
+        dense, tables = jax.vmap(recommender.init, out_axes=(0, -1))(keys)
+        ones = {name: jnp.ones(keys.shape[0]) for name in tables}
+        return LaneState(tables, ones, dense)
+
+    def train(state: LaneState, objective: Objective, hyper: Hyper, batches: Batch) -> LaneState:
+        step = partial(_step, recommender, operators, clip, objective, hyper)
+        state, _ = jax.lax.scan(lambda s, b: (step(s, b), None), state, batches)
+        return _fold_scale(state)
+
+    def predict(state: LaneState, batches: Batch) -> Array:
+        forward = jax.vmap(partial(recommender.apply, train=False), in_axes=(0, -1), out_axes=1)
+        scores = jax.lax.map(lambda ids: forward(state.dense, _rows(state, ids)), batches.ids)
+        return scores.reshape(-1, scores.shape[-1]).T
+
+    if mesh is not None:
+        lane = LaneState(Spec(None, None, "lanes"), Spec("lanes"), Spec("lanes"))
+        wrap = partial(jax.shard_map, mesh=mesh)
+        last = Spec("lanes")
+        train = wrap(train, in_specs=(lane, last, last, Spec()), out_specs=lane)
+        predict = wrap(predict, in_specs=(lane, Spec()), out_specs=last)
+    return Lanes(init, _spread, _take, train, predict)
+
+

@@ -1,0 +1,149 @@
+"""The operator table: the one place that says what each operator of the loss language is.
+
+Evaluation, gradients, parsing and every printed form read these rows, so they cannot disagree.
+Operators 0 to 8 are the paper's nine, in the order of the original implementation; the others are
+known to the language (formulas may use them) and off by default in the search.
+
+Every row is finite in value and derivative for arguments within the bounds: when programs are
+evaluated side by side, each slot runs every operator and keeps one result.
+"""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from .types import Array
+
+EPS = 1e-6
+"""Protects ``log``, ``reciprocal``, ``sqrt`` and ``div`` at zero, as in the paper."""
+
+PAPER = (1e-5, 1e5)
+"""Bounds of the original implementation. They turn ``neg`` and the log of anything below 1 into a
+constant, so that BCE and MSE cannot be written."""
+
+SIGNED = (-1e5, 1e5)
+"""Default bounds: the same size on either side of zero."""
+
+
+class Op(NamedTuple):
+    """One operator.
+
+    ``text``, ``latex``, ``python`` and ``torch`` are templates of the arguments ``{0}`` and
+    ``{1}``. ``precedence`` is that of ``text``, ``python`` and ``torch``, by Python's rules (1 sum,
+    2 product, 3 sign, 4 call or name); LaTeX forms bring their own brackets.
+    """
+
+    name: str
+    arity: int
+    function: Callable[..., Array]
+    text: str
+    latex: str
+    python: str
+    torch: str
+    precedence: int = 4
+
+
+@jax.custom_jvp
+def _log(x: Array) -> Array:
+    return jnp.sign(x) * jnp.log(jnp.abs(x) + EPS)
+
+
+@_log.defjvp
+def _log_jvp(primals: tuple[Array], tangents: tuple[Array]) -> tuple[Array, Array]:
+    # Written out, because the rule derived from sign and abs multiplies signs that cancel.
+    (x,), (t,) = primals, tangents
+    return _log(x), jnp.where(x == 0, 0.0, t / (jnp.abs(x) + EPS))
+
+
+@jax.custom_jvp
+def _reciprocal(x: Array) -> Array:
+    return jnp.sign(x) / (jnp.abs(x) + EPS)
+
+
+@_reciprocal.defjvp
+def _reciprocal_jvp(primals: tuple[Array], tangents: tuple[Array]) -> tuple[Array, Array]:
+    (x,), (t,) = primals, tangents
+    y = _reciprocal(x)
+    return y, -(y * y) * t
+
+
+def _div(x: Array, y: Array) -> Array:
+    """Divide exactly where ``|y| >= EPS``; a smaller ``y`` counts as ``EPS`` on its side of zero."""
+    return x / jnp.where(jnp.abs(y) < EPS, jnp.where(y < 0, -EPS, EPS), y)
+
+
+def _sqrt(x: Array) -> Array:
+    return jnp.sign(x) * jnp.sqrt(jnp.abs(x) + EPS)
+
+
+def _exp(x: Array) -> Array:
+    return jnp.exp(jnp.minimum(x, 80.0))  # finite in float32, and far above the upper bound
+
+
+def _square(x: Array) -> Array:
+    return x * x
+
+
+def _identity(x: Array) -> Array:
+    return x
+
+
+def _call(name: str, arity: int, function: Callable[..., Array], latex: str, jax_form: str) -> Op:
+    """Give the row of an operator that is written as a call; PyTorch's form is read off JAX's."""
+    arguments = "{0}" if arity == 1 else "{0}, {1}"
+    torch_form = jax_form.replace("jnp.", "torch.").replace("jax.nn.", "F.")
+    return Op(name, arity, function, f"{name}({arguments})", latex, jax_form, torch_form)
+
+
+_PROTECTED = "(jnp.abs({0}) + 1e-06)"
+
+OPERATORS: tuple[Op, ...] = (
+    Op("add", 2, jnp.add, "{0} + {1}", "{0} + {1}", "{0} + {1}", "{0} + {1}", 1),
+    Op("mul", 2, jnp.multiply, "{0} * {1}", r"{0} \cdot {1}", "{0} * {1}", "{0} * {1}", 2),
+    _call("max", 2, jnp.maximum, r"\max({0}, {1})", "jnp.maximum({0}, {1})"),
+    _call("min", 2, jnp.minimum, r"\min({0}, {1})", "jnp.minimum({0}, {1})"),
+    Op("neg", 1, jnp.negative, "-{0}", "-{0}", "-{0}", "-{0}", 3),
+    _call("id", 1, _identity, "{0}", "({0})"),
+    _call("log", 1, _log, r"\log({0})", f"(jnp.sign({{0}}) * jnp.log{_PROTECTED})"),
+    _call("square", 1, _square, r"({0})^2", "jnp.square({0})"),
+    _call("reciprocal", 1, _reciprocal, r"\frac{{1}}{{{0}}}", f"(jnp.sign({{0}}) / {_PROTECTED})"),
+    # Known to the language, off by default in the search.
+    Op("sub", 2, jnp.subtract, "{0} - {1}", "{0} - {1}", "{0} - {1}", "{0} - {1}", 1),
+    Op(
+        "div", 2, _div, "{0} / {1}", r"\frac{{{0}}}{{{1}}}",
+        "({0} / jnp.where(jnp.abs({1}) < 1e-06, jnp.where({1} < 0, -1e-06, 1e-06), {1}))",
+        "({0} / torch.where(torch.abs({1}) < 1e-06, torch.where({1} < 0, -1e-06, 1e-06), {1}))",
+        2,
+    ),
+    _call("sigmoid", 1, jax.nn.sigmoid, r"\sigma({0})", "jax.nn.sigmoid({0})"),
+    _call("tanh", 1, jnp.tanh, r"\tanh({0})", "jnp.tanh({0})"),
+    _call("relu", 1, jax.nn.relu, r"\max(0, {0})", "jax.nn.relu({0})"),
+    _call("abs", 1, jnp.abs, r"|{0}|", "jnp.abs({0})"),
+    _call("sqrt", 1, _sqrt, r"\sqrt{{{0}}}", f"(jnp.sign({{0}}) * jnp.sqrt{_PROTECTED})"),
+    _call("exp", 1, _exp, r"\exp({0})", "jnp.exp({0})"),
+    _call("softplus", 1, jax.nn.softplus, r"\log(1 + e^{{{0}}})", "jax.nn.softplus({0})"),
+    # Loads: operands beyond pred, label and 1 are brought into a register by an instruction.
+    Op("logit", 0, _identity, "logit", "z", "logit", "logit"),
+    Op("number", 0, _identity, "{0}", "{0}", "{0}", "{0}"),
+)
+"""Every operator that a program may use; an operator's index is its number in ``Program.op``."""
+
+NUMBER_OF: dict[str, int] = {op.name: number for number, op in enumerate(OPERATORS)}
+PAPER_OPERATORS = tuple(op.name for op in OPERATORS[:9])
+
+
+@jax.custom_jvp
+def clip(x: Array, low: Array, high: Array) -> Array:
+    """Clip ``x`` into ``[low, high]``; the gradient passes inside and on the bounds.
+
+    ``jnp.clip`` halves the gradient on a bound; the original (PyTorch's ``clamp``) does not.
+    """
+    return jnp.minimum(jnp.maximum(x, low), high)
+
+
+@clip.defjvp
+def _clip_jvp(primals, tangents):
+    x, low, high = primals
+    return clip(x, low, high), jnp.where((x >= low) & (x <= high), tangents[0], 0.0)

@@ -1,0 +1,213 @@
+"""Loss programs: the grammar of token sequences, their assembly, and the program itself.
+
+Tokens are what a policy writes: postfix, of fixed length, padded at the end. A program is what
+everything else reads: instructions over registers. ``assemble`` turns the first into the second
+inside ``jit``, so a new candidate never compiles.
+"""
+
+import difflib
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from .operators import NUMBER_OF, OPERATORS, PAPER_OPERATORS
+from .types import Array
+
+REGISTERS = ("pred", "label", "1")
+"""What registers 0, 1 and 2 hold; instruction ``i`` writes register ``3 + i``."""
+
+PAD = "PAD"
+
+
+class Program(NamedTuple):
+    """A loss as instructions; the last one is the loss.
+
+    ``op`` numbers a row of ``OPERATORS``; ``lhs`` and ``rhs`` are registers, ``rhs`` is -1 for
+    unary operators and both are -1 for loads; ``constant`` is what a ``number`` loads, and may be
+    left out where there is none. Leading axes stand for several programs.
+    """
+
+    op: Array  # int [I]
+    lhs: Array  # int [I]
+    rhs: Array  # int [I]
+    constant: Array | tuple[()] = ()  # float [I]
+
+
+class Vocabulary(NamedTuple):
+    """The tokens of a search space; token 0 is the padding."""
+
+    names: tuple[str, ...]  # [V]
+    arity: np.ndarray  # int32 [V], -1 for padding
+    op: np.ndarray  # int32 [V], -1 where the token is a register as it stands
+    register: np.ndarray  # int32 [V], -1 where the token is an instruction
+    constant: np.ndarray  # float32 [V], what a number token stands for
+
+    @property
+    def operators(self) -> tuple[int, ...]:
+        """Numbers of the operators that programs of this vocabulary use."""
+        return tuple(sorted({int(number) for number in self.op if number >= 0}))
+
+
+class Grammar(NamedTuple):
+    """The rules of a search space as pure functions, for policies that write token by token."""
+
+    length: int  # L
+    size: int  # V
+    allowed: Callable[[Array, Array, Array], Array]  # depth, slots left, previous token -> bool [V]
+    advance: Callable[[Array, Array], Array]  # depth, token -> depth
+
+
+def suggestion(name: str, known: Sequence[str]) -> str:
+    """Give ``" (did you mean 'x'?)"`` for the nearest known name, or the list of names."""
+    near = difflib.get_close_matches(name, known, n=1)
+    return f" (did you mean {near[0]!r}?)" if near else f" (known: {', '.join(known)})"
+
+
+def _as_number(name: str) -> float | None:
+    try:
+        value = float(name)
+    except ValueError:
+        return None
+    return value if np.isfinite(value) else None
+
+
+def vocabulary(
+    operators: Sequence[str] = PAPER_OPERATORS, operands: Sequence[str] = REGISTERS
+) -> Vocabulary:
+    """Give the vocabulary of a search space.
+
+    Args:
+      operators: names of rows of ``OPERATORS``, in any order.
+      operands: ``pred``, ``label``, ``1``, ``logit``, or numbers such as ``"0.5"``.
+
+    Raises:
+      ValueError: for an unknown or repeated name, or a space without operands.
+
+    >>> vocabulary(operators=("add", "log"), operands=("pred", "label")).names
+    ('PAD', 'pred', 'label', 'add', 'log')
+    """
+    callable_names = [op.name for op in OPERATORS if op.arity > 0]
+    names = [*operands, *operators]
+    if not operands:
+        raise ValueError("a search space needs at least one operand, got none")
+    if len(set(names)) != len(names):
+        raise ValueError(f"a search space lists each name once, got {names}")
+    rows = [(PAD, -1, -1, -1, 0.0)]
+    for name in operands:
+        if name in REGISTERS:
+            rows.append((name, 0, -1, REGISTERS.index(name), 0.0))
+        elif name == "logit":
+            rows.append((name, 0, NUMBER_OF["logit"], -1, 0.0))
+        elif (value := _as_number(name)) is not None:
+            rows.append((name, 0, NUMBER_OF["number"], -1, value))
+        else:
+            hint = suggestion(name, [*REGISTERS, "logit"])
+            raise ValueError(f"operand {name!r} is neither known nor a finite number{hint}")
+    for name in operators:
+        if name not in callable_names:
+            raise ValueError(f"{name!r} is not an operator{suggestion(name, callable_names)}")
+        number = NUMBER_OF[name]
+        rows.append((name, OPERATORS[number].arity, number, -1, 0.0))
+    columns = list(zip(*rows, strict=True))
+    integers = [np.asarray(column, np.int32) for column in columns[1:4]]
+    return Vocabulary(tuple(columns[0]), *integers, np.asarray(columns[4], np.float32))
+
+
+DEFAULT_VOCABULARY = vocabulary()
+
+
+def grammar(vocab: Vocabulary, length: int) -> Grammar:
+    """Give the grammar of sequences of ``length`` tokens, under which every sequence is a loss.
+
+    With stack depth ``d`` and ``r`` slots left (this one included), a token of arity ``a`` may come
+    iff ``a <= d`` and ``d - a + 1 <= r``; padding iff ``d = 1``, and after it only padding.
+    """
+    if length < 1:
+        raise ValueError(f"a loss needs at least one token, got length {length}")
+    arity = jnp.asarray(vocab.arity)
+    is_pad = arity < 0
+
+    def allowed(depth: Array, remaining: Array, previous: Array) -> Array:
+        fits = (arity <= depth) & (depth - arity + 1 <= remaining) & ~is_pad
+        ended = (previous == 0) & (depth > 0)
+        return jnp.where(ended, is_pad, jnp.where(depth == 1, fits | is_pad, fits))
+
+    def advance(depth: Array, token: Array) -> Array:
+        return jnp.where(is_pad[token], depth, depth - arity[token] + 1)
+
+    return Grammar(length, len(vocab.names), allowed, advance)
+
+
+def assemble(tokens: Array, vocab: Vocabulary = DEFAULT_VOCABULARY) -> Program:
+    """Assemble a token sequence [L] into a program of ``I`` instructions; runs inside ``jit``.
+
+    ``I`` is L, or L - 1 where no operand needs a load. Slots that a short sequence leaves over copy
+    the result. The sequence must follow ``grammar``; ``tokens_of`` checks one from outside.
+    """
+    length = tokens.shape[-1]
+    loads = bool(np.any((vocab.op >= 0) & (vocab.arity == 0)))
+    slots = length if loads else max(length - 1, 1)
+    arity, op = jnp.asarray(vocab.arity), jnp.asarray(vocab.op)
+    register, constant = jnp.asarray(vocab.register), jnp.asarray(vocab.constant)
+    base = len(REGISTERS)
+
+    def step(carry, token):
+        stack, depth, count = carry
+        a, is_instruction = arity[token], op[token] >= 0
+        top, below = stack[depth - 1], stack[depth - 2]
+        lhs = jnp.where(a == 2, below, jnp.where(a == 1, top, -1))
+        rhs = jnp.where(a == 2, top, -1)
+        emitted = (op[token], lhs, rhs, constant[token], is_instruction)
+        result = jnp.where(is_instruction, base + count, register[token])
+        is_pad = a < 0
+        new_depth = jnp.where(is_pad, depth, depth - a + 1)
+        pushed = stack.at[new_depth - 1].set(result)
+        stack = jnp.where(is_pad, stack, pushed)
+        return (stack, new_depth, count + is_instruction), (emitted, count)
+
+    start = (jnp.zeros(length + 1, jnp.int32), jnp.int32(0), jnp.int32(0))
+    (stack, _, _), (emitted, position) = jax.lax.scan(step, start, tokens)
+    ops, lhs, rhs, constants, is_instruction = emitted
+    target = jnp.where(is_instruction, position, slots)  # out of range is dropped
+
+    def place(values: Array, empty: Array) -> Array:
+        return jnp.full(slots, empty, values.dtype).at[target].set(values, mode="drop")
+
+    return Program(
+        place(ops, jnp.int32(NUMBER_OF["id"])),
+        place(lhs, stack[0]),
+        place(rhs, jnp.int32(-1)),
+        place(constants, jnp.float32(0.0)),
+    )
+
+
+def tokens_of(names: Sequence[str], vocab: Vocabulary = DEFAULT_VOCABULARY) -> np.ndarray:
+    """Give token numbers [L] for names in postfix order, checked against the grammar.
+
+    Raises:
+      ValueError: with the position, for an unknown name or a sequence that is no loss.
+
+    >>> tokens_of(["pred", "label", "neg", "add", "square"]).tolist()
+    [1, 2, 8, 4, 11]
+    """
+    depth, ended, numbers = 0, False, []
+    for position, name in enumerate(names):
+        if name not in vocab.names:
+            raise ValueError(f"token {position} {name!r} is not known{suggestion(name, vocab.names)}")
+        token = vocab.names.index(name)
+        arity = int(vocab.arity[token])
+        if ended and arity >= 0:
+            raise ValueError(f"token {position} {name!r} follows {PAD}; only {PAD} may")
+        if arity < 0 and depth != 1:
+            raise ValueError(f"token {position} {PAD} comes while {depth} values wait, expected 1")
+        if arity > depth:
+            raise ValueError(f"token {position} {name!r} takes {arity} values, {depth} are there")
+        ended = arity < 0
+        depth = depth if ended else depth - arity + 1
+        numbers.append(token)
+    if depth != 1:
+        raise ValueError(f"a loss leaves one value, these {len(numbers)} tokens leave {depth}")
+    return np.asarray(numbers, np.int32)

@@ -1,0 +1,49 @@
+"""The letters that every shape in this package is written in, and the callables that parts exchange.
+
+====== ================================================================
+letter what it counts
+====== ================================================================
+``B``  examples in a batch
+``N``  training steps
+``L``  tokens in a sequence
+``I``  instructions in a program
+``V``  tokens in a vocabulary
+``M``  sequences sampled in a generation
+``K``  lanes (recommenders in training, side by side)
+``D``  embedding width
+``P``  probe points, at which the gradient of a loss is looked at
+``H``  rows of the hall of fame
+====== ================================================================
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple, Protocol
+
+import jax
+
+Array = jax.Array
+Params = Any  # a pytree of arrays: dense (non-embedding) parameters of a recommender
+Rows = Mapping[str, Array]  # field -> looked-up embedding rows [B, D]
+
+
+class Table(NamedTuple):
+    """Shape of one embedding table: ``rows`` ids, ``width`` numbers each."""
+
+    rows: int
+    width: int
+
+
+class Recommender(Protocol):
+    """A recommender over looked-up rows, written for one lane; see the ``models`` folder."""
+
+    tables: Mapping[str, Table]
+    init: Callable[[Array], tuple[Params, Mapping[str, Array]]]
+    apply: Callable[..., Array]
+
+
+class Batch(NamedTuple):
+    """Interactions as arrays with the same leading axes, [B] or [N, B]."""
+
+    ids: Mapping[str, Array]  # field -> int32 row of the field's table
+    label: Array  # float32, 0 or 1
+    weight: Array  # float32, 0 for padding

@@ -1,0 +1,111 @@
+"""Interactions like ML-100K's whose true preferences are known. Letters: `n` interactions."""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from .splitting import check_split_options, finish, split_by_time
+from .types import DataError, Dataset, Interactions
+
+WIDTH = 4  # latent factors of the true preferences
+# Chosen so that, as on ML-100K, 55 % of interactions are positive and popular items are liked more.
+BASE, USER_SD, ITEM_SD, TASTE_SD, POPULAR_IS_LIKED = -0.4, 0.6, 0.6, 1.6, 0.5
+ACTIVITY_SD, POPULARITY_SD = 0.9, 1.4  # log-normal, as the counts of ML-100K roughly are
+
+
+class Preferences(NamedTuple):
+    """What users truly like; rows are ids, from 1 (row 0 is unused)."""
+
+    user: np.ndarray  # float64[users + 1, WIDTH]
+    item: np.ndarray  # float64[items + 1, WIDTH]
+    user_bias: np.ndarray  # float64[users + 1]
+    item_bias: np.ndarray  # float64[items + 1]
+    popularity: np.ndarray  # float64[items + 1], log of how often an item is met, up to a constant
+
+
+def synthetic_preferences(*, users: int, items: int, seed: int) -> Preferences:
+    """The truth behind `synthetic` with the same arguments."""
+    rng = np.random.default_rng([seed, 0])
+    popularity = POPULARITY_SD * rng.standard_normal(items + 1)
+    item_bias = ITEM_SD * rng.standard_normal(items + 1) + POPULAR_IS_LIKED * popularity
+    return Preferences(
+        user=rng.standard_normal((users + 1, WIDTH)) * TASTE_SD / np.sqrt(WIDTH),
+        item=rng.standard_normal((items + 1, WIDTH)),
+        user_bias=BASE + USER_SD * rng.standard_normal(users + 1),
+        item_bias=item_bias,
+        popularity=popularity,
+    )
+
+
+def preference_logits(truth: Preferences, ids: dict[str, np.ndarray]) -> np.ndarray:
+    """True log-odds float64[n] that each user of `ids` (field -> int[n]) likes the item."""
+    user, item = ids["user"], ids["item"]
+    taste = np.sum(truth.user[user] * truth.item[item], axis=-1)
+    return taste + truth.user_bias[user] + truth.item_bias[item]
+
+
+def synthetic(
+    *,
+    users: int = 943,
+    items: int = 1682,
+    interactions: int = 100_000,
+    seed: int = 0,
+    min_interactions: int = 5,
+    reward_split: str = "leave_one_out",
+) -> Dataset:
+    """A seeded data set of exactly `interactions` distinct pairs, split like a real one.
+
+    Users differ in activity, items in popularity; a label is a coin with the true preference as
+    its odds, so the best possible AUC is that of `preference_logits`. DataError if the counts
+    cannot be met.
+
+    >>> tiny = synthetic(users=50, items=40, interactions=1000, seed=1)
+    >>> sum(s.label.size for s in (tiny.train, tiny.reward, tiny.valid, tiny.test))
+    1000
+    """
+    check_split_options(min_interactions=min_interactions, reward_split=reward_split)
+    if min(users, items) < 1 or seed < 0 or not users <= interactions <= users * items:
+        raise DataError(
+            f"synthetic data needs users >= 1, items >= 1, seed >= 0 and users <= interactions <= "
+            f"users * items, got {users=}, {items=}, {interactions=}, {seed=}"
+        )
+    truth = synthetic_preferences(users=users, items=items, seed=seed)
+    rng = np.random.default_rng([seed, 1])
+    ids = _meetings(rng, truth.popularity[1:], users=users, interactions=interactions)
+    liked = rng.random(interactions) < 1 / (1 + np.exp(-preference_logits(truth, ids)))
+    rows = Interactions(ids, liked.astype(np.float32))
+    train, valid, test = split_by_time(rows, min_interactions=min_interactions)
+    return finish(
+        name="synthetic",
+        source=f"generated, {seed=}",
+        train=train,
+        valid=valid,
+        test=test,
+        min_interactions=min_interactions,
+        reward_split=reward_split,
+        notes=(),
+    )
+
+
+def _meetings(
+    rng: np.random.Generator, popularity: np.ndarray, *, users: int, interactions: int
+) -> dict[str, np.ndarray]:
+    """Who meets what, int32[n] in time order: popular items more often, no pair twice."""
+    items = popularity.size
+    # Each user meets one item at least; the rest is shared out by activity, with room for all.
+    activity = np.exp(ACTIVITY_SD * rng.standard_normal(users))
+    count = np.ones(users, np.int64)
+    while (left := interactions - count.sum()) > 0:
+        open_share = np.where(count < items, activity, 0.0)
+        count += rng.multinomial(left, open_share / open_share.sum())
+        count = np.minimum(count, items)
+    # Sampling without replacement by weight is the top of the log-weights plus Gumbel noise.
+    keys = popularity.astype(np.float32) + rng.gumbel(size=(users, items)).astype(np.float32)
+    ranked = np.argsort(-keys, axis=1)
+    user_row, rank = np.nonzero(np.arange(items) < count[:, None])
+    # Users arrive at any time and stay for a while, as on MovieLens.
+    time = rng.random(users)[user_row] + 0.1 * rng.random(interactions)
+    in_time = np.argsort(time, kind="stable")
+    user = (user_row + 1)[in_time].astype(np.int32)
+    item = (ranked[user_row, rank] + 1)[in_time].astype(np.int32)
+    return {"user": user, "item": item}

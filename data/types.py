@@ -1,0 +1,84 @@
+"""What this package hands out. Letters: `n` interactions, `r` of them in the reward split."""
+
+import difflib
+from collections.abc import Iterable
+from typing import NamedTuple
+
+import numpy as np
+
+
+class DataError(ValueError):
+    """Data that cannot be used: says what was expected, what came, where, and how to go on."""
+
+
+class Interactions(NamedTuple):
+    """Who met what, and whether they liked it; rows are in time (or file) order."""
+
+    ids: dict[str, np.ndarray]  # field -> int32[n]; the fields are "user" and "item"
+    label: np.ndarray  # float32[n], 0 or 1
+
+
+class Dataset(NamedTuple):
+    """One data set, split by time per user.
+
+    The reward split is either cut out of the training rows, so that neither model selection nor
+    test ever sees what the search is rewarded on, or it is the validation split itself.
+    """
+
+    name: str
+    train: Interactions  # what recommenders train on during the search; no row of `reward`
+    reward: Interactions  # what rewards the search
+    valid: Interactions  # model selection
+    test: Interactions
+    reward_rows: np.ndarray  # int64[r], where `reward` goes in full_train; empty if it is `valid`
+    sizes: dict[str, int]  # field -> rows that its table needs (largest id + 1)
+    notes: tuple[str, ...]  # what was read, dropped and put where, for people
+
+
+def take(interactions: Interactions, rows: np.ndarray) -> Interactions:
+    """Interactions at `rows` (int[m] or bool[n]), in that order.
+
+    >>> three = Interactions({"user": np.array([5, 6, 7])}, np.array([1.0, 0.0, 1.0]))
+    >>> take(three, np.array([2, 0])).ids["user"].tolist()
+    [7, 5]
+    """
+    ids = {field: values[rows] for field, values in interactions.ids.items()}
+    return Interactions(ids, interactions.label[rows])
+
+
+def full_train(dataset: Dataset) -> Interactions:
+    """Every training row in its original order: train with the held-out reward rows put back.
+
+    Interactions [n], n = train + r rows; just `train` where the reward split is validation.
+
+    >>> def rows(*users):
+    ...     return Interactions({"user": np.array(users)}, np.zeros(len(users)))
+    >>> none = rows()
+    >>> held_out = Dataset("d", rows(1, 3), rows(2), none, none, np.array([1]), {"user": 4}, ())
+    >>> full_train(held_out).ids["user"].tolist()
+    [1, 2, 3]
+    """
+    train, reward, at = dataset.train, dataset.reward, dataset.reward_rows
+    if at.size == 0:
+        return train
+    is_reward = np.zeros(train.label.size + at.size, bool)
+    is_reward[at] = True
+
+    def merge(kept: np.ndarray, held_out: np.ndarray) -> np.ndarray:
+        merged = np.empty(is_reward.size, kept.dtype)
+        merged[is_reward], merged[~is_reward] = held_out, kept
+        return merged
+
+    ids = {field: merge(train.ids[field], reward.ids[field]) for field in train.ids}
+    return Interactions(ids, merge(train.label, reward.label))
+
+
+def did_you_mean(word: str, known: Iterable[str]) -> str:
+    """A list of the known words and, where one is close to `word`, a guess.
+
+    >>> did_you_mean("ml10k", ["ml100k", "synthetic"])
+    "known: ml100k, synthetic (did you mean 'ml100k'?)"
+    """
+    known = sorted(known)
+    close = difflib.get_close_matches(str(word), known, n=1)
+    return f"known: {', '.join(known)}" + (f" (did you mean {close[0]!r}?)" if close else "")

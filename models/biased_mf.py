@@ -1,0 +1,21 @@
+"""Matrix factorisation with biases (Koren, Bell and Volinsky, 2009, doi:10.1109/MC.2009.263)."""
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+
+class BiasedMF(nn.Module):
+    """The product of a user's and an item's vector, plus their biases and a global one.
+
+    A row holds a vector and, in its last place, a bias: one look-up brings both.
+    """
+
+    @nn.compact
+    def __call__(self, rows: dict[str, jax.Array], *, train: bool) -> jax.Array:
+        """Give logits [B] of rows ``user`` [B, D + 1] and ``item`` [B, D + 1]."""
+        del train  # the same in training and scoring
+        bias = self.param("global_bias", nn.initializers.constant(0.1), ())
+        user, item = rows["user"], rows["item"]
+        product = jnp.sum(user[:, :-1] * item[:, :-1], axis=-1)
+        return product + user[:, -1] + item[:, -1] + bias

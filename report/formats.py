@@ -1,0 +1,98 @@
+"""How numbers, durations and formulas are written, the same in the terminal and on the page."""
+
+import re
+
+MISSING = "-"
+_BREAKS = re.compile(r"[\r\n\t\v\f]+")
+_ASCII = str.maketrans({"…": "...", "±": "+/-", "–": "-", "−": "-", "·": "*", "×": "x"})
+
+
+def score(value: float | None, *, signed: bool = False) -> str:
+    """A metric or a reward with four decimals, "-" where it is not known.
+
+    Example:
+        >>> score(0.80312), score(0.0026, signed=True), score(None)
+        ('0.8031', '+0.0026', '-')
+    """
+    if value is None:
+        return MISSING
+    # Rewards of rejected candidates are unbounded below; four decimals would not help there.
+    if abs(value) >= 1000:
+        return f"{value:+.3g}" if signed else f"{value:.3g}"
+    return f"{value:+.4f}" if signed else f"{value:.4f}"
+
+
+def number(value: float | None) -> str:
+    """A hyper-parameter in its shortest form, "-" where it is not known.
+
+    Example:
+        >>> number(0.01), number(1e-05), number(40), number(None)
+        ('0.01', '1e-05', '40', '-')
+    """
+    return MISSING if value is None else f"{value:.4g}"
+
+
+def count(value: float | None) -> str:
+    """A number of candidates with thousands apart, "-" where it is not known.
+
+    Example:
+        >>> count(12288)
+        '12,288'
+    """
+    return MISSING if value is None else f"{value:,.0f}"
+
+
+def duration(seconds: float | None) -> str:
+    """Seconds as minutes:seconds or hours:minutes:seconds, "-" where they are not known.
+
+    Example:
+        >>> duration(42.4), duration(3723), duration(None)
+        ('0:42', '1:02:03', '-')
+    """
+    if seconds is None:
+        return MISSING
+    minutes, rest = divmod(round(max(seconds, 0.0)), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"
+
+
+def one_line(text: str, *, ascii_only: bool = False) -> str:
+    r"""`text` without line breaks and control characters, on request in ASCII.
+
+    A formula comes from a file: an escape sequence in it must not reach the terminal.
+
+    Example:
+        >>> one_line("log(pred)\x1b[2J\n"), one_line("0.80 ± 0.01", ascii_only=True)
+        ('log(pred)[2J ', '0.80 +/- 0.01')
+    """
+    text = "".join(character for character in _BREAKS.sub(" ", text) if character.isprintable())
+    if ascii_only:
+        text = text.translate(_ASCII).encode("ascii", "replace").decode("ascii")
+    return text
+
+
+def shorten(formula: str, width: int, *, ascii_only: bool = False) -> str:
+    """`formula` in at most `width` characters, cut between words and not inside one.
+
+    Example:
+        >>> shorten("max(label, 1 / pred) - log(pred)", 16)
+        'max(label, 1 / …'
+        >>> shorten("mean(logit)", 20)
+        'mean(logit)'
+    """
+    if len(formula) <= width:
+        return formula
+    ellipsis = "..." if ascii_only else "…"
+    room = width - len(ellipsis)
+    if room < 1:
+        return ellipsis[: max(width, 0)]
+    cut = room
+    while cut > 0 and _inside_word(formula, cut):
+        cut -= 1
+    # A first word longer than the room has no better place to be cut.
+    return formula[: cut or room] + ellipsis
+
+
+def _inside_word(text: str, position: int) -> bool:
+    before, after = text[position - 1], text[position]
+    return (before.isalnum() or before in "._") and (after.isalnum() or after in "._")

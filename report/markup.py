@@ -1,0 +1,117 @@
+"""The few HTML elements of the report; every text is escaped unless it is `Html` already."""
+
+from collections.abc import Iterable, Sequence
+from html import escape
+
+_CSS = """
+:root { color-scheme: light dark; --back: #ffffff; --text: #1d2330; --muted: #5c6576;
+  --line: #d5d9e0; --found: #c2410c; --usual: #3b6fb6; --good: #18794e; --bad: #b42318;
+  --row: #fdf3ec; }
+@media (prefers-color-scheme: dark) {
+  :root { --back: #14171d; --text: #e6e9ef; --muted: #9aa4b5; --line: #363d4a; --found: #fb923c;
+    --usual: #7fb0f0; --good: #5bc894; --bad: #f5837a; --row: #2a211b; } }
+* { box-sizing: border-box; }
+body { margin: 0 auto; padding: 2rem 1.25rem 4rem; max-width: 76rem; background: var(--back);
+  color: var(--text); font: 16px/1.5 system-ui, sans-serif; }
+h1 { margin: 0 0 .5rem; font-size: 1.7rem; line-height: 1.25; }
+h2 { margin: 2.5rem 0 .75rem; font-size: 1.2rem; }
+h3 { margin: 1.25rem 0 .5rem; font-size: 1rem; }
+p { margin: .5rem 0; max-width: 50rem; }
+header > .muted { margin: 0; }
+.headline { margin: 1rem 0; padding: .75rem 1rem; border-left: 4px solid var(--found);
+  background: var(--row); font-size: 1.1rem; }
+.muted { color: var(--muted); font-size: .875rem; }
+.scroll { overflow-x: auto; }
+table { border-collapse: collapse; font-size: .875rem; font-variant-numeric: tabular-nums; }
+th, td { padding: .35rem .7rem; border-bottom: 1px solid var(--line); text-align: left;
+  white-space: nowrap; vertical-align: top; }
+th { color: var(--muted); font-weight: 600; }
+td.right, th.right { text-align: right; }
+tr.found { background: var(--row); }
+tr.found td:first-child { color: var(--found); font-weight: 600; }
+code { font: .8125rem/1.45 ui-monospace, Consolas, monospace; }
+td code { display: inline-block; min-width: 15rem; max-width: 30rem; white-space: normal;
+  overflow-wrap: anywhere; }
+td:has(> code) { white-space: normal; }
+.better { color: var(--good); font-weight: 600; }
+.worse { color: var(--bad); }
+.track { width: 16rem; height: .8rem; margin-top: .25rem; }
+.bar { height: 100%; min-width: 1px; background: var(--usual); border-radius: 2px; }
+figure { margin: 1.25rem 0; overflow-x: auto; }
+figure svg { display: block; width: 100%; min-width: 34rem; max-width: 50rem; height: auto; }
+figure svg * { stroke-linejoin: round; }
+summary { cursor: pointer; color: var(--muted); }
+details td { white-space: normal; overflow-wrap: anywhere; }
+@media print { body { max-width: none; padding: 0; } }
+"""
+
+
+class Html(str):
+    """Text that is HTML already and must not be escaped again."""
+
+    __slots__ = ()
+
+
+def raw(text: str) -> Html:
+    """`text`, trusted to be HTML: only for what this package wrote itself."""
+    return Html(text)
+
+
+def join(parts: Iterable[Html | str]) -> Html:
+    """All parts one after the other, escaped where they are plain text."""
+    return Html("\n".join(_escaped(part) for part in parts if part))
+
+
+def element(tag: str, *content: Html | str, cls: str = "", attributes: str = "") -> Html:
+    """An element with escaped content; `attributes` is trusted HTML.
+
+    Example:
+        >>> element("p", "a < b", cls="muted")
+        '<p class="muted">a &lt; b</p>'
+    """
+    name = f' class="{escape(cls)}"' if cls.strip() else ""
+    return Html(f"<{tag}{name}{attributes}>{''.join(_escaped(part) for part in content)}</{tag}>")
+
+
+def table(
+    header: Sequence[str],
+    rows: Iterable[Sequence[Html | str]],
+    right: Sequence[int] = (),
+    row_classes: Sequence[str] = (),
+) -> Html:
+    """A table that scrolls sideways on a narrow screen; columns `right` are set to the right."""
+
+    def cells(tag: str, values: Sequence[Html | str]) -> Html:
+        return join(
+            element(tag, value, cls="right" if column in right else "")
+            for column, value in enumerate(values)
+        )
+
+    body = [
+        element("tr", cells("td", row), cls=row_classes[index] if row_classes else "")
+        for index, row in enumerate(rows)
+    ]
+    head = element("thead", element("tr", cells("th", header)))
+    return element("div", element("table", head, element("tbody", *body)), cls="scroll")
+
+
+def page(title: str, body: Html) -> str:
+    """A whole document. Its policy forbids scripts and requests, whatever a formula contains."""
+    return f"""<!DOCTYPE html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src 'unsafe-inline'">
+<title>{escape(title)}</title>
+<style>{_CSS}</style>
+</head>
+<body>
+{body}
+</body>
+</html>
+"""
+
+
+def _escaped(part: Html | str) -> str:
+    return part if isinstance(part, Html) else escape(part)

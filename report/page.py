@@ -1,0 +1,256 @@
+"""The report of a run: one HTML file that needs nothing else and no network."""
+
+import os
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from .formats import count, duration, number, score
+from .markup import Html, element, join, page, raw, table
+from .plots import auc_plot, reward_plot
+from .results import LossResult, Setting, finite
+from .run_folder import RunFolder, read_run_folder
+from .table import auc_text
+from .verdict import difference_text, headline, verdict_text
+
+
+def write_report(workdir: str | os.PathLike[str]) -> Path:
+    """Write `report.html` into a run folder and return its path.
+
+    The page is written beside its place and moved there: a report that was readable stays so.
+    Of the run's files only `results.json` has to be there; sections whose file is missing say so.
+
+    Raises:
+        ReportError: when the folder or its `results.json` is missing or not as documented.
+        OSError: when the folder cannot be written.
+
+    Example:
+        >>> write_report("runs/ml100k")  # doctest: +SKIP
+        PosixPath('runs/ml100k/report.html')
+    """
+    workdir = Path(workdir)
+    text = _report(read_run_folder(workdir))
+    path = workdir / "report.html"
+    handle, temporary = tempfile.mkstemp(prefix=".report-", suffix=".html", dir=workdir)
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8", newline="\n") as file:
+            file.write(text)
+        os.chmod(temporary, 0o644)  # mkstemp's files are for their owner alone
+        os.replace(temporary, path)
+    except BaseException:
+        os.unlink(temporary)
+        raise
+    return path
+
+
+def _report(run: RunFolder) -> str:
+    search = run.results.get("search")
+    search = search if isinstance(search, Mapping) else {}
+    sections = [
+        *(_test_section(setting, index) for index, setting in enumerate(run.settings)),
+        _search_section(run.generations, search),
+        _funnel_section(run.generations, search),
+        _hall_of_fame_section(run.hall_of_fame),
+        _how_section(run),
+    ]
+    if not run.settings:
+        sections.insert(0, _section("Test", _note("results.json lists no tested loss.")))
+    title = f"AutoLossGen: {run.name}"
+    return page(title, join([_header(run), *sections]))
+
+
+def _header(run: RunFolder) -> Html:
+    lines = []
+    for setting in run.settings:
+        where = f"{setting.title}: " if len(run.settings) > 1 else ""
+        lines.append(element("p", where + headline(setting), cls="headline"))
+    subject = " · ".join(setting.title for setting in run.settings)
+    return element(
+        "header",
+        element("p", f"AutoLossGen · {run.name}", cls="muted"),
+        element("h1", subject or run.name),
+        *lines,
+    )
+
+
+def _test_section(setting: Setting, index: int) -> Html:
+    header = ("loss", "formula", "lr", "wd", "epochs", "valid AUC", "test AUC")
+    header += ("to the best usual [95 %]", "verdict")
+    rows = [_test_row(setting, loss) for loss in setting.losses]
+    classes = ["found" if loss.found else "" for loss in setting.losses]
+    plot = auc_plot(setting, f"auc{index}")
+    return _section(
+        f"Test: {setting.title}",
+        table(header, rows, right=(2, 3, 4, 5, 6), row_classes=classes),
+        _note(
+            "◆ found by the search. lr: learning rate, wd: weight decay; both and the epochs were "
+            "chosen for each loss on validation. ± is half the 95 % interval. "
+            "Differences are paired; a loss is better or worse only if their interval excludes 0."
+        ),
+        _figure(plot, "Test AUC by loss; ◆ found, ● usual, dashed: the best usual loss.")
+        if plot
+        else _note("No test AUC is known, so there is no plot."),
+    )
+
+
+def _test_row(setting: Setting, loss: LossResult) -> list[Html | str]:
+    word = verdict_text(setting, loss)
+    return [
+        f"◆ {loss.name}" if loss.found else loss.name,
+        element("code", loss.formula),
+        number(loss.learning_rate),
+        number(loss.weight_decay),
+        number(loss.epochs),
+        score(loss.valid_auc),
+        auc_text(loss),
+        difference_text(loss),
+        element("span", word, cls=f"verdict {word.replace(' ', '-')}"),
+    ]
+
+
+def _search_section(
+    generations: Sequence[Mapping[str, Any]] | None, search: Mapping[str, Any]
+) -> Html:
+    title = "Search"
+    if not generations:
+        why = "so there is no curve" if search else "so it ran without a search"
+        return _section(title, _note(f"This run has no readable metrics.jsonl, {why}."))
+    last = generations[-1]
+    sampled, trained, seconds = (
+        finite(last.get(written) if search.get(key) is None else search[key])
+        for key, written in (
+            ("sampled", "sampled_total"),
+            ("trained", "trained_total"),
+            ("seconds", "seconds"),
+        )
+    )
+    facts = (
+        f"{count(len(generations))} generations, {count(sampled)} candidates sampled, "
+        f"{count(trained)} trained, in {duration(seconds)}."
+    )
+    plot = reward_plot(generations, "reward")
+    figure = (
+        _figure(plot, "Reward over the candidates trained.")
+        if plot
+        else _note("No generation has a reward, so there is no curve.")
+    )
+    return _section(title, element("p", facts), figure)
+
+
+def _funnel_section(
+    generations: Sequence[Mapping[str, Any]] | None, search: Mapping[str, Any]
+) -> Html:
+    title = "What became of the candidates"
+    funnel = _counts(search.get("funnel"))
+    if not funnel:
+        for row in generations or ():
+            for stage, value in _counts(row.get("funnel")).items():
+                funnel[stage] = funnel.get(stage, 0) + value
+    sampled = finite(search.get("sampled")) or sum(funnel.values())
+    if not funnel or not sampled:
+        return _section(title, _note("No candidates were counted: this run has no search."))
+    rows: list[list[Html | str]] = [["sampled", "", count(sampled), *_bar(1.0)]]
+    left = sampled
+    for stage, value in funnel.items():
+        kept = stage == "trained"
+        left = value if kept else left - value
+        removed = "" if kept else count(value)
+        rows.append([stage.replace("_", " "), removed, count(left), *_bar(left / sampled)])
+    return _section(
+        title,
+        table(("stage", "stopped here", "left", "share", ""), rows, right=(1, 2, 3)),
+        _note("Filters in the order in which they are applied, the cheapest first."),
+    )
+
+
+def _counts(funnel: Any) -> dict[str, float]:
+    items = funnel.items() if isinstance(funnel, Mapping) else ()
+    return {str(stage): value for stage, value in items if finite(value) is not None}
+
+
+def _bar(share: float) -> tuple[str, Html]:
+    share = min(max(share, 0.0), 1.0)
+    percent = f"{100 * share:.3g} %"
+    bar = raw(f'<div class="track"><div class="bar" style="width:{100 * share:.3f}%"></div></div>')
+    return percent, bar
+
+
+def _hall_of_fame_section(rows: Sequence[Mapping[str, str]] | None) -> Html:
+    title = "Hall of fame"
+    if rows is None:
+        return _section(title, _note("This run has no readable hall_of_fame.csv."))
+    if not rows:
+        return _section(title, _note("The hall of fame is empty: no candidate was good enough."))
+    header = ("rank", "formula", "complexity", "reward", "generation", "check", "sound")
+    body = [[_fame_cell(key, row.get(key, "")) for key in header] for row in rows]
+    return _section(
+        title,
+        table(header, body, right=(0, 2, 3, 4, 5)),
+        _note(
+            "Check: share of a fine grid of predictions and labels on which the gradient pushes "
+            "the prediction towards the label. Sound: it passed that check."
+        ),
+    )
+
+
+def _fame_cell(key: str, value: str) -> Html | str:
+    if key == "formula":
+        return element("code", value)
+    if key in ("reward", "check"):
+        try:
+            return score(finite(float(value)))
+        except ValueError:
+            return value
+    if key == "sound":
+        return {"true": "yes", "false": "no"}.get(value.lower(), value)
+    return value
+
+
+def _how_section(run: RunFolder) -> Html:
+    environment = run.results.get("environment")
+    seeds = sorted(
+        {seed for setting in run.settings for loss in setting.losses for seed in loss.seeds}
+    )
+    return _section(
+        "How it was run",
+        element("p", f"Seeds of the test: {', '.join(map(str, seeds))}.") if seeds else "",
+        element("h3", "Environment"),
+        _settings_table(environment, "results.json does not say where the run took place."),
+        element("h3", "Configuration"),
+        _settings_table(run.config, "This run has no readable config.json."),
+    )
+
+
+def _settings_table(settings: Any, missing: str) -> Html:
+    if not isinstance(settings, Mapping) or not settings:
+        return _note(missing)
+    rows = [[element("code", key), value] for key, value in _flat(settings)]
+    return element(
+        "details",
+        element("summary", f"{len(rows)} values"),
+        table(("name", "value"), rows),
+        attributes=" open" if len(rows) <= 12 else "",
+    )
+
+
+def _flat(settings: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str]]:
+    rows = []
+    for key, value in settings.items():
+        if isinstance(value, Mapping) and value:
+            rows += _flat(value, f"{prefix}{key}.")
+        else:
+            rows.append((f"{prefix}{key}", "" if value is None else str(value)))
+    return rows
+
+
+def _section(title: str, *content: Html | str) -> Html:
+    return element("section", element("h2", title), *content)
+
+
+def _note(text: str) -> Html:
+    return element("p", text, cls="muted")
+
+
+def _figure(svg: str, caption: str) -> Html:
+    return element("figure", raw(svg), element("figcaption", caption, cls="muted"))

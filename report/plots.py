@@ -1,0 +1,169 @@
+"""Plots of a run as SVG text that takes its colours and its font from the page around it."""
+
+import io
+import re
+from collections.abc import Mapping, Sequence
+from statistics import median
+from typing import Any
+
+import matplotlib
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from .formats import one_line, score, shorten
+from .results import LossResult, Setting, finite
+from .verdict import best_usual
+
+# Matplotlib draws with these stand-ins; the SVG then names the page's variables instead, so that
+# one picture suits a light and a dark page.
+_TEXT, _MUTED, _LINE, _FOUND, _USUAL = "#010101", "#020202", "#030303", "#040404", "#050505"
+_VARIABLES = {
+    _TEXT: "var(--text)",
+    _MUTED: "var(--muted)",
+    _LINE: "var(--line)",
+    _FOUND: "var(--found)",
+    _USUAL: "var(--usual)",
+}
+_STYLE = {
+    "svg.fonttype": "none",
+    "text.parse_math": False,  # a "$" in a formula is a character
+    "font.size": 10,
+    "text.color": _TEXT,
+    "axes.edgecolor": _LINE,
+    "axes.labelcolor": _MUTED,
+    "xtick.color": _LINE,
+    "ytick.color": _LINE,
+    "xtick.labelcolor": _MUTED,
+    "ytick.labelcolor": _TEXT,
+    "grid.color": _LINE,
+    "grid.linewidth": 0.6,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.axisbelow": True,
+    "axes.formatter.useoffset": False,
+    "legend.frameon": False,
+    "legend.labelcolor": _TEXT,
+}
+# Markers, because a generation alone between two without a value has no line to show it.
+_CURVES = {
+    "best_reward": {
+        "label": "best so far",
+        "color": _FOUND,
+        "marker": "o",
+        "linewidth": 2,
+        "drawstyle": "steps-post",
+    },
+    "generation_mean": {"label": "mean of the generation", "color": _USUAL, "marker": "o"},
+    # A generation starts from the recommender that it shows: the step is before its point.
+    "start_reward": {
+        "label": "the recommender itself",
+        "color": _MUTED,
+        "linestyle": (0, (4, 3)),
+        "drawstyle": "steps-pre",
+    },
+}
+_INCHES = 7.6
+
+
+def auc_plot(setting: Setting, key: str) -> str | None:
+    """SVG of the test AUC of each loss with its 95 % interval; None where no AUC is known.
+
+    Losses far below the others stand at the left edge with their value, because the axis shows
+    the differences among the good ones.
+
+    Args:
+        setting: losses of one recommender and data set.
+        key: letters that make the identifiers in this SVG differ from those of other plots.
+    """
+    losses = [loss for loss in setting.losses if loss.test_auc.mean is not None]
+    if not losses:
+        return None
+    with matplotlib.rc_context(_STYLE):
+        figure = Figure(figsize=(_INCHES, 0.7 + 0.3 * len(losses)), layout="constrained")
+        axes = figure.subplots()
+        low, high = _shown_range(losses)
+        axes.set_xlim(low, high)
+        usual = best_usual(setting)
+        if usual is not None and usual.test_auc.mean is not None:
+            axes.axvline(usual.test_auc.mean, color=_MUTED, linewidth=0.9, linestyle=(0, (4, 3)))
+        for row, loss in enumerate(losses):
+            _draw_interval(axes, row, loss, low)
+        labels = [shorten(one_line(loss.name), 28) for loss in losses]
+        axes.set_yticks(range(len(losses)), labels=labels)
+        axes.set_ylim(len(losses) - 0.4, -0.6)
+        axes.tick_params(axis="y", length=0)
+        axes.spines["left"].set_visible(False)
+        axes.grid(axis="x")
+        axes.set_xlabel("test AUC, mean over seeds and 95 % interval")
+        return _svg(figure, key)
+
+
+def reward_plot(generations: Sequence[Mapping[str, Any]], key: str) -> str | None:
+    """SVG of the rewards over the candidates trained so far; None where no reward is known.
+
+    Args:
+        generations: rows of `metrics.jsonl` in the order of their generations.
+        key: letters that make the identifiers in this SVG differ from those of other plots.
+    """
+    rows = [row for row in generations if finite(row.get("trained_total")) is not None]
+    trained = [row["trained_total"] for row in rows]
+    with matplotlib.rc_context(_STYLE):
+        figure = Figure(figsize=(_INCHES, 3.2), layout="constrained")
+        axes = figure.subplots()
+        for name, style in _CURVES.items():
+            values = [finite(row.get(name)) for row in rows]
+            if any(value is not None for value in values):
+                gaps = [float("nan") if value is None else value for value in values]
+                axes.plot(trained, gaps, markersize=3, **style)
+        if not axes.lines:
+            return None
+        axes.grid(axis="y")
+        axes.set_xlabel("candidates trained")
+        axes.set_ylabel("reward")
+        axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=3)
+        return _svg(figure, key)
+
+
+def _draw_interval(axes: Axes, row: int, loss: LossResult, low: float) -> None:
+    color = _FOUND if loss.found else _USUAL
+    auc = loss.test_auc
+    if auc.mean < low:
+        axes.annotate(
+            f"◂ {score(auc.mean)}", (low, row), (4, 0), textcoords="offset points", va="center"
+        )
+        return
+    if auc.low is not None and auc.high is not None:
+        axes.plot([auc.low, auc.high], [row, row], color=color, linewidth=2)
+    # Two shapes, because colour alone does not tell everyone which losses were found.
+    axes.plot([auc.mean], [row], color=color, marker="D" if loss.found else "o", markersize=6)
+
+
+def _shown_range(losses: Sequence[LossResult]) -> tuple[float, float]:
+    """Limits of the axis: all losses, but those farthest below must not flatten the others."""
+    means = [loss.test_auc.mean for loss in losses]
+    top = max(means)
+    reach = max(4 * (top - median(means)), 0.02)
+    shown = [loss.test_auc for loss in losses if loss.test_auc.mean >= top - reach]
+    low = min(min(auc.mean, auc.mean if auc.low is None else auc.low) for auc in shown)
+    high = max(max(auc.mean, auc.mean if auc.high is None else auc.high) for auc in shown)
+    margin = 0.06 * (high - low) or 0.005
+    return low - margin, high + margin
+
+
+def _svg(figure: Figure, key: str) -> str:
+    """The figure as an SVG element to put into HTML."""
+    text = io.StringIO()
+    # The salt and the missing date make the same run give the same page.
+    with matplotlib.rc_context({"svg.hashsalt": key}):
+        figure.savefig(text, format="svg", transparent=True, metadata={"Date": None})
+    svg = text.getvalue()
+    svg = svg[svg.index("<svg") :]
+    svg = re.sub(r"<metadata>.*?</metadata>|<style .*?</style>|<!--.*?-->", "", svg, flags=re.S)
+    svg = re.sub(r"font: ([\d.]+px) [^;\"]*", r"font-size: \1", svg)
+    svg = re.sub(r'(\bid="|href="#|url\(#)', rf"\g<1>{key}-", svg)
+    svg = re.sub(
+        r'width="[\d.]+pt" height="[\d.]+pt" |height="[\d.]+pt" width="[\d.]+pt" ', "", svg
+    )
+    for stand_in, variable in _VARIABLES.items():
+        svg = svg.replace(stand_in, variable)
+    return svg

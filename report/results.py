@@ -1,0 +1,191 @@
+"""The losses of a `results.json`, checked once, so that what shows them need not."""
+
+import math
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+
+class ReportError(ValueError):
+    """A run folder or its results cannot be reported; the message says what to do."""
+
+
+class Estimate(NamedTuple):
+    """A mean over seeds with its spread and 95 % interval; None stands for not known."""
+
+    mean: float | None = None
+    std: float | None = None
+    low: float | None = None
+    high: float | None = None
+
+    @property
+    def half_width(self) -> float | None:
+        """Half the width of the 95 % interval, None without one."""
+        if self.low is None or self.high is None:
+            return None
+        return (self.high - self.low) / 2
+
+
+class Comparison(NamedTuple):
+    """The paired difference of a loss to the best usual one, in units of the metric."""
+
+    metric: str
+    difference: Estimate
+
+
+class LossResult(NamedTuple):
+    """One loss in the fair test of one recommender on one data set."""
+
+    name: str
+    formula: str
+    found: bool
+    model: str
+    dataset: str
+    learning_rate: float | None
+    weight_decay: float | None
+    epochs: float | None
+    seeds: tuple[int, ...]
+    tokens: str
+    valid: dict[str, float | None]
+    test: dict[str, Estimate]
+    comparison: Comparison | None
+
+    @property
+    def valid_auc(self) -> float | None:
+        """Mean validation AUC over the seeds."""
+        return self.valid.get("auc")
+
+    @property
+    def test_auc(self) -> Estimate:
+        """Test AUC over the seeds."""
+        return self.test.get("auc", Estimate())
+
+
+class Setting(NamedTuple):
+    """The losses tested on one recommender and one data set: only these are comparable."""
+
+    model: str
+    dataset: str
+    losses: tuple[LossResult, ...]
+
+    @property
+    def title(self) -> str:
+        """What was trained on what."""
+        return f"{self.model or 'recommender'} on {self.dataset or 'the data'}"
+
+
+def settings(results: Mapping[str, Any]) -> tuple[Setting, ...]:
+    """Checked losses of a `results.json`, a `Setting` for each recommender and data set.
+
+    Within a setting the losses go from the highest test AUC to the lowest, those without one last.
+
+    Raises:
+        ReportError: when an entry is not of the documented form; names the entry.
+
+    Example:
+        >>> entry = {"name": "bce", "formula": "f", "found": False, "model": "MF", "dataset": "d"}
+        >>> settings({"losses": [entry]})[0].title
+        'MF on d'
+    """
+    entries = results.get("losses") if isinstance(results, Mapping) else None
+    if not isinstance(entries, list | tuple):
+        raise ReportError("results: expected {'losses': [...]}, as results.json holds it")
+    groups: dict[tuple[str, str], list[LossResult]] = {}
+    for index, entry in enumerate(entries):
+        loss = _loss_result(entry, f"losses[{index}]")
+        groups.setdefault((loss.model, loss.dataset), []).append(loss)
+    return tuple(
+        Setting(*key, tuple(sorted(losses, key=_descending_auc))) for key, losses in groups.items()
+    )
+
+
+def finite(value: Any) -> float | None:
+    """`value` where it is a finite number, otherwise None.
+
+    Example:
+        >>> finite(0.5), finite(None), finite(float("nan")), finite(True)
+        (0.5, None, None, None)
+    """
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    return value if math.isfinite(value) else None
+
+
+def _descending_auc(loss: LossResult) -> float:
+    mean = loss.test_auc.mean
+    return math.inf if mean is None else -mean
+
+
+def _loss_result(entry: Any, where: str) -> LossResult:
+    _expect_mapping(entry, where)
+    name = entry.get("name")
+    if not isinstance(name, str) or not name:
+        raise ReportError(f"results: {where}.name: expected a text, got {name!r}")
+    valid = _mapping_or_empty(entry.get("valid"), f"{where}.valid")
+    test = _mapping_or_empty(entry.get("test"), f"{where}.test")
+    return LossResult(
+        name=name,
+        formula=str(entry.get("formula") or ""),
+        found=entry.get("found") is True,
+        model=str(entry.get("model") or ""),
+        dataset=str(entry.get("dataset") or ""),
+        learning_rate=finite(entry.get("learning_rate")),
+        weight_decay=finite(entry.get("weight_decay")),
+        epochs=finite(entry.get("epochs")),
+        seeds=_seeds(entry.get("seeds"), f"{where}.seeds"),
+        tokens=_tokens(entry.get("tokens")),
+        valid={metric: finite(value) for metric, value in valid.items()},
+        test={
+            metric: _estimate(value, "mean", f"{where}.test.{metric}")
+            for metric, value in test.items()
+        },
+        comparison=_comparison(entry.get("vs_best_baseline"), f"{where}.vs_best_baseline"),
+    )
+
+
+def _comparison(value: Any, where: str) -> Comparison | None:
+    if value is None:
+        return None
+    difference = _estimate(value, "difference", where)
+    if difference.mean is None:
+        return None
+    return Comparison(str(value.get("metric") or "auc"), difference)
+
+
+def _estimate(value: Any, mean: str, where: str) -> Estimate:
+    if value is None:
+        return Estimate()
+    _expect_mapping(value, where)
+    interval = value.get("ci95")
+    if interval is None:
+        interval = (None, None)
+    if not isinstance(interval, list | tuple) or len(interval) != 2:
+        raise ReportError(f"results: {where}.ci95: expected [low, high], got {interval!r}")
+    return Estimate(
+        finite(value.get(mean)), finite(value.get("std")), finite(interval[0]), finite(interval[1])
+    )
+
+
+def _seeds(value: Any, where: str) -> tuple[int, ...]:
+    if value is None:
+        return ()
+    if not isinstance(value, list | tuple):
+        raise ReportError(f"results: {where}: expected a list of seeds, got {value!r}")
+    return tuple(value)
+
+
+def _tokens(value: Any) -> str:
+    if isinstance(value, list | tuple):
+        return " ".join(str(token) for token in value)
+    return "" if value is None else str(value)
+
+
+def _mapping_or_empty(value: Any, where: str) -> Mapping[str, Any]:
+    if value is None:
+        return {}
+    _expect_mapping(value, where)
+    return value
+
+
+def _expect_mapping(value: Any, where: str) -> None:
+    if not isinstance(value, Mapping):
+        raise ReportError(f"results: {where}: expected an object, got {type(value).__name__}")

@@ -1,0 +1,106 @@
+"""Reading what a run left in its folder: what must be there, what may be missing."""
+
+import csv
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from .results import ReportError, Setting, settings
+
+
+class RunFolder(NamedTuple):
+    """The files of one run; None stands for a file that is not there or cannot be read."""
+
+    name: str
+    results: dict[str, Any]
+    settings: tuple[Setting, ...]
+    generations: list[dict[str, Any]] | None  # metrics.jsonl
+    hall_of_fame: list[dict[str, str]] | None  # hall_of_fame.csv
+    config: dict[str, Any] | None  # config.json
+
+
+def read_run_folder(workdir: Path) -> RunFolder:
+    """Read a run folder; only `results.json` has to be there.
+
+    Raises:
+        ReportError: when the folder or `results.json` is missing, or is not of the documented
+            form; the message says what to do.
+
+    Example:
+        >>> read_run_folder(Path("no/such/run"))
+        Traceback (most recent call last):
+        ...
+        report.results.ReportError: no/such/run is not a folder: give the workdir of a run
+    """
+    workdir = Path(workdir)
+    if not workdir.is_dir():
+        raise ReportError(f"{workdir.as_posix()} is not a folder: give the workdir of a run")
+    results = _read_results(workdir)
+    return RunFolder(
+        name=workdir.resolve().name,
+        results=results,
+        settings=settings(results),
+        generations=_optional(workdir / "metrics.jsonl", _read_generations),
+        hall_of_fame=_optional(workdir / "hall_of_fame.csv", _read_rows),
+        config=_optional(workdir / "config.json", _read_object),
+    )
+
+
+def _read_results(workdir: Path) -> dict[str, Any]:
+    path = workdir / "results.json"
+    try:
+        return _read_object(path)
+    except FileNotFoundError:
+        raise ReportError(
+            f"{workdir} has no results.json: its run has not reached the end of the test; "
+            "give the run's command again, it goes on where it stopped"
+        ) from None
+    except json.JSONDecodeError as error:
+        raise ReportError(
+            f"{path}, line {error.lineno}, column {error.colno}: expected JSON ({error.msg}); "
+            "give the run's command again to write it anew"
+        ) from None
+    except (OSError, ValueError) as error:
+        raise ReportError(f"{path} cannot be read: {error}") from None
+
+
+def _optional(path: Path, read: Callable[[Path], Any]) -> Any:
+    try:
+        return read(path)
+    except (OSError, ValueError, csv.Error):
+        return None
+
+
+def _read_object(path: Path) -> dict[str, Any]:
+    value = _loads(path.read_text(encoding="utf-8"))
+    if not isinstance(value, dict):
+        raise ValueError(f"expected a JSON object, got {type(value).__name__}")
+    return value
+
+
+def _read_generations(path: Path) -> list[dict[str, Any]]:
+    """Rows in the order of their generations, for each the last one written.
+
+    A killed run may leave a half line, and a resumed one writes a generation again.
+    """
+    rows: dict[Any, dict[str, Any]] = {}
+    for line in path.read_text(encoding="utf-8").splitlines():
+        try:
+            row = _loads(line)
+        except json.JSONDecodeError:
+            continue
+        if isinstance(row, dict) and isinstance(row.get("generation"), int):
+            rows[row["generation"]] = row
+    return [rows[generation] for generation in sorted(rows)]
+
+
+def _read_rows(path: Path) -> list[dict[str, str]]:
+    with path.open(encoding="utf-8", newline="") as file:
+        rows = csv.DictReader(file)
+        return [{key: value or "" for key, value in row.items() if key} for row in rows]
+
+
+def _loads(text: str) -> Any:
+    # Python writes NaN and Infinity although JSON has neither; here both mean "not known".
+    return json.loads(text, parse_constant=lambda _: None)

@@ -1,0 +1,67 @@
+"""The results as flat rows for a spreadsheet or a data frame."""
+
+import csv
+import io
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from .results import Estimate, LossResult, settings
+from .verdict import verdict
+
+
+def results_csv(results: Mapping[str, Any]) -> str:
+    r"""CSV text of a `results.json`: a header, then one row a loss, in the order of the table.
+
+    Metrics become columns: `valid_auc`, `test_auc_mean`, `test_auc_std`, `test_auc_low`,
+    `test_auc_high` and so on, in full precision; what is not known stays empty.
+
+    Raises:
+        ReportError: when an entry of `results` is not of the documented form.
+
+    Example:
+        >>> entry = {"name": "bce", "formula": "f", "found": False, "valid": {"auc": 0.5}}
+        >>> results_csv({"losses": [entry]}).splitlines()[0].split(",")[:3]
+        ['name', 'found', 'formula']
+    """
+    losses = [loss for setting in settings(results) for loss in setting.losses]
+    valid_metrics = _in_order(metric for loss in losses for metric in loss.valid)
+    test_metrics = _in_order(metric for loss in losses for metric in loss.test)
+    rows = [_row(loss, valid_metrics, test_metrics) for loss in losses]
+    header = list(rows[0]) if rows else ["name"]
+    text = io.StringIO()
+    writer = csv.DictWriter(text, header, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return text.getvalue()
+
+
+def _row(loss: LossResult, valid_metrics: list[str], test_metrics: list[str]) -> dict[str, Any]:
+    row: dict[str, Any] = {
+        "name": loss.name,
+        "found": "true" if loss.found else "false",
+        "formula": loss.formula,
+        "model": loss.model,
+        "dataset": loss.dataset,
+        "learning_rate": loss.learning_rate,
+        "weight_decay": loss.weight_decay,
+        "epochs": loss.epochs,
+        "seeds": " ".join(str(seed) for seed in loss.seeds),
+    }
+    row |= {f"valid_{metric}": loss.valid.get(metric) for metric in valid_metrics}
+    for metric in test_metrics:
+        estimate = loss.test.get(metric, Estimate())
+        row |= {f"test_{metric}_{part}": value for part, value in estimate._asdict().items()}
+    difference = loss.comparison.difference if loss.comparison else Estimate()
+    row |= {
+        "vs_best_baseline_metric": loss.comparison.metric if loss.comparison else None,
+        "vs_best_baseline_difference": difference.mean,
+        "vs_best_baseline_low": difference.low,
+        "vs_best_baseline_high": difference.high,
+        "verdict": verdict(loss.comparison),
+        "tokens": loss.tokens,
+    }
+    return row
+
+
+def _in_order(names: Iterable[str]) -> list[str]:
+    return list(dict.fromkeys(names))

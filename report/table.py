@@ -1,0 +1,149 @@
+"""The results as a table in the terminal, with as many columns as fit."""
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, NamedTuple
+
+from rich import box
+from rich.cells import cell_len
+from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
+from rich.table import Table
+from rich.text import Text
+
+from .formats import number, one_line, score, shorten
+from .results import LossResult, Setting, settings
+from .verdict import BETTER, WORSE, difference_text, headline, verdict_text
+
+_STYLES = {BETTER: "green", WORSE: "red"}
+_NAME, _FORMULA = "loss", "formula"
+_LONGEST_NAME = 24
+# Characters that names (with their mark) and formulas may be cut down to before columns go.
+_ENOUGH = {_NAME: 14, _FORMULA: 30}
+
+
+class _Column(NamedTuple):
+    header: str
+    cell: Callable[[Setting, LossResult], str]
+    right: bool = False
+
+
+_COLUMNS = {
+    _NAME: _Column(_NAME, lambda _, loss: _marked_name(loss)),
+    _FORMULA: _Column("formula", lambda _, loss: one_line(loss.formula)),
+    "rate": _Column("lr", lambda _, loss: number(loss.learning_rate), right=True),
+    "decay": _Column("wd", lambda _, loss: number(loss.weight_decay), right=True),
+    "epochs": _Column("epochs", lambda _, loss: number(loss.epochs), right=True),
+    "valid": _Column("valid AUC", lambda _, loss: score(loss.valid_auc), right=True),
+    "test": _Column("test AUC", lambda _, loss: auc_text(loss)),
+    "difference": _Column("to the best usual", lambda _, loss: difference_text(loss)),
+    "verdict": _Column("verdict", verdict_text),
+}
+# From the fullest to the barest; the first that fits is shown. Without the column of formulas, the
+# formulas of the found losses follow the table: the usual ones are known by their names.
+_LAYOUTS = (
+    (_NAME, _FORMULA, "rate", "decay", "epochs", "valid", "test", "difference", "verdict"),
+    (_NAME, "rate", "decay", "epochs", "valid", "test", "difference", "verdict"),
+    (_NAME, "rate", "epochs", "test", "difference", "verdict"),
+    (_NAME, "rate", "test", "difference", "verdict"),
+    (_NAME, "test", "difference", "verdict"),
+    (_NAME, "test", "verdict"),
+)
+
+
+class ResultsTable(NamedTuple):
+    """A rich renderable of the tested losses; picks its columns when the width is known."""
+
+    settings: tuple[Setting, ...]
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        """Yield for each recommender and data set a table, the formulas and the verdict."""
+        if not self.settings:
+            yield Text("No losses were tested.")
+        for index, setting in enumerate(self.settings):
+            if index:
+                yield Text()
+            yield from _render(setting, options.max_width, options.ascii_only)
+
+
+def results_table(results: Mapping[str, Any]) -> ResultsTable:
+    """A rich renderable: losses from the highest test AUC to the lowest, and the verdict.
+
+    Found losses carry a `*`. On a wide terminal the formulas stand in the table, otherwise those of
+    the found losses stand below it. Down to 60 columns no number is wrapped or cut.
+
+    Raises:
+        ReportError: when an entry of `results` is not of the documented form.
+
+    Example:
+        >>> entry = {"name": "bce", "formula": "f", "found": False, "model": "MF", "dataset": "d"}
+        >>> Console(width=80).print(results_table({"losses": [entry]}))  # doctest: +ELLIPSIS
+        MF on d...
+    """
+    return ResultsTable(settings(results))
+
+
+def auc_text(loss: LossResult) -> str:
+    """Mean test AUC and half the width of its 95 % interval."""
+    mean, half_width = loss.test_auc.mean, loss.test_auc.half_width
+    if mean is None or half_width is None:
+        return score(mean)
+    return f"{score(mean)} ± {score(half_width)}"
+
+
+def _render(setting: Setting, width: int, ascii_only: bool) -> tuple[RenderableType, ...]:
+    cells = {
+        key: [
+            one_line(column.cell(setting, loss), ascii_only=ascii_only) for loss in setting.losses
+        ]
+        for key, column in _COLUMNS.items()
+    }
+    layout, room = _fitting(cells, width)
+    for key, characters in room.items():
+        cells[key] = [shorten(text, characters, ascii_only=ascii_only) for text in cells[key]]
+    table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 1, 0, 0))
+    for key in layout:
+        justify = "right" if _COLUMNS[key].right else "left"
+        table.add_column(_COLUMNS[key].header, justify=justify, no_wrap=True)
+    for row, loss in enumerate(setting.losses):
+        style = "bold" if loss.found else ""
+        texts = [cells[key][row] for key in layout]
+        table.add_row(*(Text(text, style=_STYLES.get(text, "")) for text in texts), style=style)
+    title = Text(one_line(setting.title, ascii_only=ascii_only), style="bold")
+    return (title, Text(), table, Text(), *_notes(setting, layout, width, ascii_only))
+
+
+def _notes(
+    setting: Setting, layout: tuple[str, ...], width: int, ascii_only: bool
+) -> Iterator[Text]:
+    found = [loss for loss in setting.losses if loss.found]
+    if found:
+        yield Text("* found by the search", style="dim")
+    if _FORMULA not in layout:
+        for loss in found:
+            name = _marked_name(loss)
+            line = one_line(f"  {name}: {loss.formula}", ascii_only=ascii_only)
+            yield Text(shorten(line, width, ascii_only=ascii_only), no_wrap=True)
+    yield Text(one_line(headline(setting), ascii_only=ascii_only), style="bold")
+
+
+def _marked_name(loss: LossResult) -> str:
+    name = shorten(one_line(loss.name), _LONGEST_NAME)
+    return f"* {name}" if loss.found else f"  {name}"
+
+
+def _fitting(cells: dict[str, list[str]], width: int) -> tuple[tuple[str, ...], dict[str, int]]:
+    """The first layout that fits `width`, and the characters it leaves for name and formula."""
+    widths = {
+        key: max(cell_len(text) for text in (_COLUMNS[key].header, *column))
+        for key, column in cells.items()
+    }
+    least = {key: min(size, _ENOUGH.get(key, size)) for key, size in widths.items()}
+    for layout in _LAYOUTS:
+        spare = width - sum(least[key] for key in layout) - 2 * (len(layout) - 1)
+        if spare >= 0:
+            break
+    room = {}
+    for key in (_NAME, _FORMULA):
+        extra = min(widths[key] - least[key], max(spare, 0))
+        room[key] = least[key] + extra
+        spare -= extra
+    return layout, room

@@ -1,0 +1,115 @@
+"""Whether a found loss is better than the usual ones, said as the intervals allow."""
+
+import math
+
+from .formats import one_line, score
+from .results import Comparison, LossResult, Setting
+
+BETTER, NO_BETTER, WORSE = "better", "no better", "worse"
+NO_INTERVAL = "no interval"
+_LOWER_IS_BETTER = frozenset({"logloss", "loss", "rmse", "mae", "mse"})
+
+
+def verdict(comparison: Comparison | None) -> str:
+    """One of better, no better, worse: by whether the 95 % interval excludes 0.
+
+    "no interval" where there is a difference without one (a single seed), "" where nothing was
+    compared. For a metric like logloss a negative difference is the better one.
+
+    Example:
+        >>> from .results import Estimate
+        >>> verdict(Comparison("auc", Estimate(0.003, None, 0.001, 0.005)))
+        'better'
+        >>> verdict(Comparison("auc", Estimate(0.003, None, -0.001, 0.007)))
+        'no better'
+    """
+    if comparison is None:
+        return ""
+    low, high = comparison.difference.low, comparison.difference.high
+    if low is None or high is None:
+        return NO_INTERVAL
+    if comparison.metric in _LOWER_IS_BETTER:
+        low, high = -high, -low
+    if low > 0:
+        return BETTER
+    return WORSE if high < 0 else NO_BETTER
+
+
+def best_found(setting: Setting) -> LossResult | None:
+    """The found loss to judge: the best on validation, because picking it on test would flatter it.
+
+    Falls back on the order of test AUC where no found loss has a validation AUC.
+    """
+    found = [loss for loss in setting.losses if loss.found]
+    return max(found, key=_valid_auc_or_lowest, default=None)
+
+
+def best_usual(setting: Setting) -> LossResult | None:
+    """The usual loss the others were compared with, None where the results do not tell.
+
+    It is the one without a difference to itself; when several have none, no name is better than
+    a guess.
+    """
+    usual = [loss for loss in setting.losses if not loss.found]
+    reference = [loss for loss in usual if _is_reference(loss)]
+    return reference[0] if len(reference) == 1 else None
+
+
+def headline(setting: Setting) -> str:
+    """One sentence: is the best found loss better, no better or worse than the best usual one."""
+    found, usual = best_found(setting), best_usual(setting)
+    if found is None:
+        return "No found loss took part in the test, so there is nothing to compare."
+    if all(loss.found for loss in setting.losses):
+        return "No usual loss took part in the test, so the found losses cannot be judged."
+    word = verdict(found.comparison)
+    chosen = "" if found.valid_auc is None else " on validation"
+    subject = f"The best found loss{chosen} ({one_line(found.name)})"
+    reference = "the best usual one" + (f" ({one_line(usual.name)})" if usual else "")
+    if not word:
+        return f"{subject} was not compared with {reference}."
+    metric = _metric_name(found.comparison.metric)
+    mean = score(found.comparison.difference.mean, signed=True)
+    if word == NO_INTERVAL:
+        return (
+            f"{subject} differs from {reference} by {mean} test {metric}, without an interval: "
+            "test with more seeds to tell whether it is better."
+        )
+    interval = _interval_text(found.comparison)
+    return f"{subject} is {word} than {reference}: test {metric} {mean}, 95 % interval {interval}."
+
+
+def difference_text(loss: LossResult) -> str:
+    """The difference to the best usual loss with its 95 % interval, "" where there is none."""
+    if loss.comparison is None:
+        return ""
+    text = score(loss.comparison.difference.mean, signed=True)
+    if verdict(loss.comparison) != NO_INTERVAL:
+        text += " " + _interval_text(loss.comparison)
+    if loss.comparison.metric != "auc":
+        text += f" {_metric_name(loss.comparison.metric)}"
+    return text
+
+
+def verdict_text(setting: Setting, loss: LossResult) -> str:
+    """The word in the last column: a verdict, or "best usual" for the loss compared with."""
+    if loss is best_usual(setting):
+        return "best usual"
+    return verdict(loss.comparison)
+
+
+def _is_reference(loss: LossResult) -> bool:
+    return loss.comparison is None or loss.comparison.difference[:1] == (0.0,)
+
+
+def _valid_auc_or_lowest(loss: LossResult) -> float:
+    return -math.inf if loss.valid_auc is None else loss.valid_auc
+
+
+def _interval_text(comparison: Comparison) -> str:
+    low, high = comparison.difference.low, comparison.difference.high
+    return f"[{score(low, signed=True)}, {score(high, signed=True)}]"
+
+
+def _metric_name(metric: str) -> str:
+    return "AUC" if metric == "auc" else one_line(metric)

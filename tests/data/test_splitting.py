@@ -1,0 +1,118 @@
+"""The vectorised split against one that walks each user's rows as the rule is told."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import data
+from data.splitting import finish, leave_out, positives_after, split_by_time
+from data.types import take
+
+histories = st.lists(st.tuples(st.integers(0, 4), st.booleans()), max_size=60)
+
+
+def interactions(user, label):
+    ids = {"user": np.array(user, np.int32), "item": np.arange(len(user), dtype=np.int32)}
+    return data.Interactions(ids, np.array(label, np.float32))
+
+
+def walk(history, *, min_interactions):
+    """Rows of train, valid, test and reward, one user at a time."""
+    split = {name: [] for name in ("train", "valid", "test", "reward")}
+    for user in {u for u, _ in history}:
+        rows = [k for k, (u, _) in enumerate(history) if u == user]
+        liked = [k for k in rows if history[k][1]]
+        train = rows
+        if len(rows) >= min_interactions and len(liked) >= 2:
+            split["test"] += [k for k in rows if k >= liked[-1]]
+            split["valid"] += [k for k in rows if liked[-2] <= k < liked[-1]]
+            train = [k for k in rows if k < liked[-2]]
+        liked = [k for k in train if history[k][1]]
+        if len(train) >= min_interactions and liked:
+            split["reward"] += [k for k in train if k >= liked[-1]]
+            train = [k for k in train if k < liked[-1]]
+        split["train"] += train
+    return {name: sorted(rows) for name, rows in split.items()}
+
+
+@given(histories, st.integers(1, 6))
+def test_splits_are_those_of_the_walk_through_each_user(history, min_interactions):
+    rows = interactions([u for u, _ in history], [y for _, y in history])
+    expected = walk(history, min_interactions=min_interactions)
+    train, valid, test = split_by_time(rows, min_interactions=min_interactions)
+    reward = leave_out(
+        train.ids["user"], train.label, positives=1, min_interactions=min_interactions
+    )
+    # Items number the rows, so they tell which row went where, and that order is kept.
+    assert take(train, reward == 0).ids["item"].tolist() == expected["train"]
+    assert take(train, reward == 1).ids["item"].tolist() == expected["reward"]
+    assert valid.ids["item"].tolist() == expected["valid"]
+    assert test.ids["item"].tolist() == expected["test"]
+
+
+@given(histories)
+def test_each_users_parts_follow_one_another_and_start_with_their_only_positive(history):
+    user, label = np.array(history).reshape(-1, 2).T
+    part = leave_out(user, label, positives=2, min_interactions=3)
+    for one in np.unique(user):
+        of_one = part[user == one]
+        assert of_one.tolist() == sorted(of_one, key=lambda p: (0, 2, 1).index(p))
+        for p in set(of_one.tolist()) - {0}:
+            assert label[(user == one) & (part == p)][0] == 1
+            assert label[(user == one) & (part == p)].sum() == 1
+
+
+def test_positives_after_does_not_need_memory_for_the_largest_id():
+    user = np.array([2**31 - 2, 7, 2**31 - 2])
+    assert positives_after(user, np.ones(3)).tolist() == [1, 0, 0]
+
+
+def a_dataset(reward_split="leave_one_out"):
+    history = [(k % 7, k * k % 5 < 2) for k in range(200)]
+    rows = interactions([u for u, _ in history], [y for _, y in history])
+    train, valid, test = split_by_time(rows, min_interactions=5)
+    return train, finish(
+        name="d", source="s", train=train, valid=valid, test=test, min_interactions=5,
+        reward_split=reward_split, notes=(),
+    )  # fmt: skip
+
+
+def test_full_train_puts_the_reward_rows_back_where_they_were():
+    train, dataset = a_dataset()
+    assert 0 < dataset.reward.label.size < dataset.train.label.size
+    whole = data.full_train(dataset)
+    assert whole.ids["item"].tolist() == train.ids["item"].tolist()
+    assert whole.ids["user"].tolist() == train.ids["user"].tolist()
+    assert whole.label.tolist() == train.label.tolist()
+    assert (whole.ids["item"].dtype, whole.label.dtype) == (np.int32, np.float32)
+
+
+def test_reward_on_validation_keeps_train_whole():
+    train, dataset = a_dataset("valid")
+    assert dataset.reward is dataset.valid
+    assert dataset.train.label.size == train.label.size == data.full_train(dataset).label.size
+
+
+@pytest.mark.parametrize("split", ["train", "valid", "test"])
+@pytest.mark.parametrize(
+    ("labels", "came"),
+    [([], "no rows"), ([1, 1], "only label 1 in 2 rows"), ([0], "only label 0 in 1 rows")],
+)
+def test_a_split_without_both_classes_is_refused(split, labels, came):
+    good = interactions([1, 1], [0, 1])
+    splits = {"train": good, "valid": good, "test": good}
+    splits[split] = interactions([1] * len(labels), labels)
+    with pytest.raises(data.DataError, match=f"^here: the {split} split .* got {came}. Use "):
+        finish(
+            name="d", source="here", **splits, min_interactions=1, reward_split="valid", notes=()
+        )
+
+
+def test_a_reward_split_that_cannot_be_cut_is_refused():
+    good = interactions([1, 1, 2, 2], [0, 1, 0, 1])
+    with pytest.raises(data.DataError, match=r"the reward split must .* got no rows"):
+        finish(
+            name="d", source="here", train=good, valid=good, test=good, min_interactions=5,
+            reward_split="leave_one_out", notes=(),
+        )  # fmt: skip
