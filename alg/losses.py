@@ -1,261 +1,235 @@
-"""Losses: programs as functions.
+"""Named losses: those of the paper's comparison, and others that people use in recommendation."""
 
-Two evaluators read the operator table. ``build_loss`` unrolls one program while tracing, so XLA
-sees only the operators used: for training scripts and export. ``interpret`` takes the program as
-traced data, so all programs share one compilation: for the search. A test holds the two equal.
-"""
+import re
+from collections.abc import Callable, Mapping
+from typing import NamedTuple
 
-from collections.abc import Callable, Sequence
-from functools import lru_cache, partial
-from typing import Protocol
+from .build import UNBOUNDED, LossFn, as_program, build_loss
+from .families import PAIRWISE, POINTWISE, Family, suggestion
+from .programs import Program
 
-import jax
-import jax.numpy as jnp
-import numpy as np
+__all__ = [
+    "NAMED",
+    "PAIRWISE_LOSSES",
+    "POINTWISE_LOSSES",
+    "UNBOUNDED",
+    "LossFn",
+    "NamedLoss",
+    "Option",
+    "as_program",
+    "build_loss",
+    "formula_of",
+    "named_loss",
+    "named_program",
+]
 
-from .formulas import as_static, parse, to_text
-from .operators import OPERATORS, SIGNED, clip
-from .programs import DEFAULT_VOCABULARY, REGISTERS, Program, assemble, suggestion, tokens_of
-from .types import Array
 
-UNBOUNDED = (-np.inf, np.inf)
+class Option(NamedTuple):
+    """A number that a named loss takes."""
 
-NAMED = {
-    "bce": "softplus(logit) - label * logit",
-    "mse": "square(label - pred)",
-    "hinge": "label * relu(1 - logit) + (1 - label) * logit",
-    "focal": "label * square(1 - pred) * softplus(-logit)"
-    " + (1 - label) * square(pred) * softplus(logit)",
-    "maxr": "max((label + s) / (pred + s), (pred + s) / (label + s))",
-    "sumr": "(label + pred + s) / (s + pred * label)",
-    "logmin": "log(1 / (min(label, pred) + s) + s) * (min(label, pred) + label + pred)",
+    default: float | None
+    low: float
+    high: float
+
+
+class NamedLoss(NamedTuple):
+    """A loss that has a name; ``s`` in a formula is the smoothing."""
+
+    formula: str | Callable[..., str]  # of the options
+    source: str
+    options: Mapping[str, Option] = {}
+    family: Family = POINTWISE
+
+
+def _focal(gamma: float, alpha: float | None) -> str:
+    if gamma == 2:  # the usual case, without an exponential
+        of_positive, of_negative = "square(1 - pred)", "square(pred)"
+    else:
+        # 1 - pred is exp(-softplus(logit)), so any power of it is an exponential.
+        of_positive, of_negative = (
+            f"exp(-gamma * softplus({logit}))" for logit in ("logit", "-logit")
+        )
+    weight, rest = ("", "") if alpha is None else ("alpha * ", "(1 - alpha) * ")
+    return (
+        f"{weight}label * {of_positive} * softplus(-logit)"
+        f" + {rest}(1 - label) * {of_negative} * softplus(logit)"
+    )
+
+
+NAMED: dict[str, NamedLoss] = {
+    "bce": NamedLoss("softplus(logit) - label * logit", "binary cross-entropy"),
+    "mse": NamedLoss("square(label - pred)", "mean squared error (Brier, 1950)"),
+    "hinge": NamedLoss(
+        "label * relu(1 - logit) + (1 - label) * logit",
+        "PyTorch's HingeEmbeddingLoss of the logit, as in the paper's comparison",
+    ),
+    "focal": NamedLoss(
+        _focal,
+        "Lin et al., Focal Loss for Dense Object Detection, ICCV 2017, arXiv:1708.02002",
+        {"gamma": Option(2.0, 0.0, 64.0), "alpha": Option(None, 0.0, 1.0)},
+    ),
+    "maxr": NamedLoss(
+        "max((label + s) / (pred + s), (pred + s) / (label + s))",
+        "Li et al., AutoLossGen, SIGIR 2022, arXiv:2204.13160",
+    ),
+    "sumr": NamedLoss(
+        "(label + pred + s) / (s + pred * label)",
+        "Li et al., AutoLossGen, SIGIR 2022, arXiv:2204.13160",
+    ),
+    "logmin": NamedLoss(
+        "log(1 / (min(label, pred) + s) + s) * (min(label, pred) + label + pred)",
+        "Li et al., AutoLossGen, SIGIR 2022, arXiv:2204.13160",
+    ),
 }
-"""The losses of the paper's comparison; ``s`` is their smoothing. Hinge is PyTorch's
-``HingeEmbeddingLoss`` on logits, focal has gamma 2 (Lin et al., 2017, arXiv:1708.02002)."""
+"""The losses of the paper's comparison."""
 
-SMOOTHED = ("maxr", "sumr", "logmin")
+POINTWISE_LOSSES: dict[str, NamedLoss] = {
+    **NAMED,
+    "smoothed_bce": NamedLoss(
+        "softplus(logit) - (label * (1 - amount) + amount / 2) * logit",
+        "label smoothing: Szegedy et al., CVPR 2016, arXiv:1512.00567",
+        {"amount": Option(0.1, 0.0, 1.0)},
+    ),
+    "asymmetric": NamedLoss(
+        "label * (1 - pred) ** gamma_pos * softplus(-logit)"
+        " - (1 - label) * relu(pred - margin) ** gamma_neg * log(min(1 - pred + margin, 1))",
+        "Ridnik et al., Asymmetric Loss for Multi-Label Classification, ICCV 2021, "
+        "arXiv:2009.14119; whole gammas",
+        {
+            "gamma_pos": Option(0, 0, 64),
+            "gamma_neg": Option(4, 0, 64),
+            "margin": Option(0.05, 0.0, 1.0),
+        },
+    ),
+    "poly1": NamedLoss(
+        "softplus(logit) - label * logit + epsilon * (label * (1 - pred) + (1 - label) * pred)",
+        "Leng et al., PolyLoss, ICLR 2022, arXiv:2204.12511",
+        {"epsilon": Option(1.0, -1.0, 1e3)},
+    ),
+    "generalized_ce": NamedLoss(
+        "(label * (1 - exp(-q * softplus(-logit))) + (1 - label) * (1 - exp(-q * softplus(logit))))"
+        " / q",
+        "Zhang and Sabuncu, Generalized Cross Entropy Loss, NeurIPS 2018, arXiv:1805.07836",
+        {"q": Option(0.7, 1e-3, 1.0)},
+    ),
+    "margin": NamedLoss(
+        "relu(1 - (2 * label - 1) * logit)",
+        "the hinge of support vector machines: Cortes and Vapnik, Machine Learning 20, 1995",
+    ),
+}
+"""Losses of a prediction and its label."""
 
-
-class LossFn(Protocol):
-    """A loss over a batch."""
-
-    def __call__(
-        self,
-        scores: Array,
-        labels: Array,
-        *,
-        where: Array | None = None,
-        weights: Array | None = None,
-        reduce_fn: Callable[..., Array] | None = jnp.mean,
-    ) -> Array:
-        """Give the reduced loss, or with ``reduce_fn=None`` its values, shaped like ``scores``."""
-        ...
-
-
-def interpret(
-    program: Program,
-    pred: Array,
-    label: Array,
-    *,
-    logit: Array | None = None,
-    bounds: tuple[Array | float, Array | float] = SIGNED,
-    operators: Sequence[int] = tuple(range(len(OPERATORS))),
-) -> Array:
-    """Evaluate a program that is traced data; shapes of ``pred``, ``label`` and the result agree.
-
-    Args:
-      program: instructions, [I]; ``vmap`` over leading axes for several.
-      pred: probabilities.
-      label: labels.
-      logit: the logits, where a program loads them; worked out from ``pred`` when left out.
-      bounds: every result is clipped to them; may be traced.
-      operators: numbers of the operators that programs may use (static); fewer are faster. An
-        instruction with any other operator copies its first argument.
-
-    >>> program = parse("square(label - pred)")
-    >>> print(interpret(program, jnp.array([0.25, 0.5]), jnp.array([0.0, 1.0])))
-    [0.0625 0.25  ]
-    """
-    low, high = bounds
-    label = jnp.broadcast_to(jnp.asarray(label, pred.dtype), pred.shape)
-    logit = jnp.log(pred) - jnp.log1p(-pred) if logit is None else logit
-    op, lhs, rhs = (jnp.asarray(part, jnp.int32) for part in program[:3])
-    slots, base = op.shape[0], len(REGISTERS)
-    constant = jnp.asarray(program.constant, pred.dtype)
-    constant = constant if constant.size else jnp.zeros(slots, pred.dtype)
-    registers = jnp.zeros((base + slots, *pred.shape), pred.dtype)
-    registers = registers.at[:base].set(jnp.stack([pred, label, jnp.ones_like(pred)]))
-
-    def instruction(i: Array, registers: Array) -> Array:
-        x, y = registers[lhs[i]], registers[rhs[i]]
-        value = x
-        for number in operators:
-            row = OPERATORS[number]
-            if row.arity > 0 and row.name != "id":
-                value = jnp.where(op[i] == number, row.function(*(x, y)[: row.arity]), value)
-        value = clip(value, low, high)
-        for number in operators:
-            if OPERATORS[number].arity == 0:
-                loaded = logit if OPERATORS[number].name == "logit" else constant[i]
-                value = jnp.where(op[i] == number, loaded, value)
-        return registers.at[base + i].set(value)
-
-    # The loop is also a wall: XLA's CPU backend would fuse unrolled instructions into the
-    # embedding update and compute them again for every column.
-    return jax.lax.fori_loop(0, slots, instruction, registers)[-1]
-
-
-def _evaluate(program: Program, bounds, pred: Array, label: Array, logit: Array) -> Array:
-    """Evaluate a static program by unrolling it."""
-    registers = [pred, label, jnp.ones_like(pred)]
-    for number, lhs, rhs, constant in zip(*program, strict=True):
-        op = OPERATORS[number]
-        if op.arity == 0:
-            value = logit if op.name == "logit" else jnp.full_like(pred, constant)
-        else:
-            value = op.function(*(registers[r] for r in (lhs, rhs)[: op.arity]))
-            value = value if bounds == UNBOUNDED else clip(value, *bounds)
-        registers.append(value)
-    return registers[-1]
+PAIRWISE_LOSSES: dict[str, NamedLoss] = {
+    "bpr": NamedLoss(
+        "softplus(-diff)",
+        "Rendle et al., BPR, UAI 2009, arXiv:1205.2618",
+        family=PAIRWISE,
+    ),
+    "hinge_rank": NamedLoss(
+        "relu(margin - diff)",
+        "Joachims, Optimizing Search Engines using Clickthrough Data, KDD 2002",
+        {"margin": Option(1.0, 0.0, 1e3)},
+        PAIRWISE,
+    ),
+    "sampled_softmax": NamedLoss(
+        "softplus(logsumexp_neg(-diff / temperature))",
+        "Wu et al., On the Effectiveness of Sampled Softmax Loss for Item Recommendation, "
+        "arXiv:2201.02327; no correction for popularity",
+        {"temperature": Option(1.0, 1e-3, 1e3)},
+        PAIRWISE,
+    ),
+    "ccl": NamedLoss(
+        "1 - pos + weight * mean_neg(relu(neg - margin))",
+        "Mao et al., SimpleX, CIKM 2021, arXiv:2109.12613; of cosine similarities, "
+        "margin and weight to be tuned",
+        {"margin": Option(0.0, -1.0, 1.0), "weight": Option(1.0, 0.0, 1e4)},
+        PAIRWISE,
+    ),
+    "gbce": NamedLoss(
+        "((1 - t * (1 - alpha)) * softplus(-pos) + sum_neg(softplus(neg))) / (1 + sum_neg(1))",
+        "Petrov and Macdonald, gSASRec, RecSys 2023, arXiv:2308.07192; alpha is the share of the "
+        "catalogue that is sampled as negatives, t the calibration",
+        {"alpha": Option(0.01, 0.0, 1.0), "t": Option(0.75, 0.0, 1.0)},
+        PAIRWISE,
+    ),
+    "bce_sum": NamedLoss(
+        "softplus(-pos) + sum_neg(softplus(neg))",
+        "negative sampling: Mikolov et al., NeurIPS 2013, arXiv:1310.4546",
+        family=PAIRWISE,
+    ),
+    "bce_mean": NamedLoss(
+        "softplus(-pos) + softplus(neg)",
+        "binary cross-entropy that gives all negatives together the weight of the positive",
+        family=PAIRWISE,
+    ),
+}
+"""Losses of a positive and its sampled negatives."""
 
 
-def as_program(source: str | Sequence[int] | Sequence[str] | Program, **constants) -> Program:
-    """Give the static program of a formula, of tokens (numbers or names), or of a program.
-
-    Token numbers are those of the default vocabulary.
-
-    Raises:
-      ValueError: with the position, if the source is not a loss.
-    """
-    if isinstance(source, str):
-        return as_static(parse(source, **constants))
-    if constants:
-        raise ValueError(f"constants {sorted(constants)} are for formulas, got {type(source)}")
-    if isinstance(source, Program):
-        return as_static(source)
-    tokens = list(source)
-    if not all(isinstance(token, str) for token in tokens):
-        numbers = np.asarray(tokens)
-        size = len(DEFAULT_VOCABULARY.names)
-        for position, number in enumerate(numbers):
-            if not 0 <= int(number) < size:
-                raise ValueError(f"token {position} is {number}, expected 0 to {size - 1}")
-        tokens = [DEFAULT_VOCABULARY.names[int(number)] for number in numbers]
-    return as_static(assemble(jnp.asarray(tokens_of(tokens))))
+def _settings(name: str, loss: NamedLoss, options: Mapping[str, float]) -> dict[str, float | None]:
+    settings = {key: option.default for key, option in loss.options.items()}
+    for key, value in options.items():
+        if key not in settings:
+            known = suggestion(key, list(settings)) if settings else ""
+            raise ValueError(f"{name} has no option {key!r}{known}")
+        low, high = loss.options[key][1:]
+        if not (isinstance(value, int | float) and low <= value <= high):
+            raise ValueError(f"{key} of {name} is a number from {low:g} to {high:g}, got {value!r}")
+        settings[key] = value
+    return settings
 
 
-def build_loss(
-    source: str | Sequence[int] | Sequence[str] | Program,
-    *,
-    inputs: str = "logits",
-    bounds: tuple[float, float] = SIGNED,
-    **constants: float,
-) -> LossFn:
-    """Build a jitted loss from a formula, a token sequence or a program.
-
-    The same source gives the same function, so nothing is traced twice.
-
-    Args:
-      source: an infix formula over ``pred``, ``label``, ``logit`` and numbers; tokens of the
-        default vocabulary, as names or numbers; or a ``Program``.
-      inputs: what scores are: ``"logits"``, or ``"probabilities"``.
-      bounds: every intermediate result is clipped to them.
-      **constants: values of names in the formula.
-
-    Raises:
-      ValueError: with the position, if the source is not a loss.
-
-    >>> loss = build_loss("square(label - pred)")
-    >>> float(loss(jnp.array([0.0, 0.0]), jnp.array([1.0, 0.0])))
-    0.25
-    """
-    if inputs not in ("logits", "probabilities"):
-        raise ValueError(f"inputs is 'logits' or 'probabilities', got {inputs!r}")
-    low, high = float(bounds[0]), float(bounds[1])
-    if not low < high:
-        raise ValueError(f"bounds are (low, high) with low < high, got {bounds}")
-    program = as_program(source, **constants)
-    rows = tuple(tuple(part.tolist()) for part in program)
-    return _build(rows, inputs, (low, high))
+def _entry(name: str) -> NamedLoss:
+    known = {**POINTWISE_LOSSES, **PAIRWISE_LOSSES}
+    if name not in known:
+        raise ValueError(f"{name!r} is not a named loss{suggestion(str(name), list(known))}")
+    return known[name]
 
 
-@lru_cache(maxsize=4096)
-def _build(rows: tuple[tuple, ...], inputs: str, bounds: tuple[float, float]) -> LossFn:
-    program = Program(*map(np.asarray, rows))
-
-    @partial(jax.jit, static_argnames="reduce_fn")
-    def loss(scores, labels, *, where=None, weights=None, reduce_fn=jnp.mean):
-        scores = jnp.asarray(scores)
-        dtype = scores.dtype if jnp.issubdtype(scores.dtype, jnp.floating) else jnp.float32
-        # Half precision cannot hold the bounds: work in float32, answer in what came.
-        working = jnp.promote_types(dtype, jnp.float32)
-        scores, labels = jnp.asarray(scores, working), jnp.asarray(labels, working)
-        scores, labels = jnp.broadcast_arrays(scores, labels)
-        if where is not None:
-            # Masked entries must not reach the operators: their gradient may be NaN.
-            where = jnp.broadcast_to(where, scores.shape)
-            scores = jnp.where(where, scores, 0.0 if inputs == "logits" else 0.5)
-            labels = jnp.where(where, labels, 0.0)
-        if inputs == "logits":
-            pred, logit = jax.nn.sigmoid(scores), scores
-        else:
-            pred, logit = scores, jax.scipy.special.logit(scores)
-        values = _evaluate(program, bounds, pred, labels, logit)
-        if weights is not None:
-            values = values * jnp.asarray(weights, working)
-        if where is not None:
-            values = jnp.where(where, values, 0.0)
-        if reduce_fn is None:
-            return values.astype(dtype)
-        if where is None and values.size:
-            return reduce_fn(values).astype(dtype)
-        where = jnp.ones(values.shape, bool) if where is None else where
-        return jnp.where(jnp.any(where), reduce_fn(values, where=where), 0.0).astype(dtype)
-
-    loss.__name__ = loss.__qualname__ = "loss"
-    loss.__doc__ = f"Loss {to_text(program)}, clipped to {bounds}, of {inputs} and labels."
-    return loss
+def formula_of(name: str, **options: float) -> str:
+    """Give the formula of a named loss; its options and ``s``, the smoothing, are still names."""
+    loss = _entry(name)
+    settings = _settings(name, loss, options)
+    return loss.formula(**settings) if callable(loss.formula) else loss.formula
 
 
-def named_program(name: str, *, smoothing: float = 1e-6) -> Program:
+def named_program(name: str, *, smoothing: float = 1e-6, **options: float) -> Program:
     """Give the program of a named loss; to be evaluated under ``UNBOUNDED``.
 
     Raises:
-      ValueError: for an unknown name (with a suggestion) or a smoothing that is not positive.
+      ValueError: for an unknown name (with a suggestion), an option that the loss has not, or a
+        value out of range.
     """
-    if name not in NAMED:
-        raise ValueError(f"{name!r} is not a named loss{suggestion(name, list(NAMED))}")
+    loss = _entry(name)
     if not smoothing > 0:
         raise ValueError(f"smoothing is positive, got {smoothing}")
-    constants = {"s": smoothing} if name in SMOOTHED else {}
-    return as_program(NAMED[name], **constants)
+    formula = formula_of(name, **options)
+    constants = {**_settings(name, loss, options), "s": smoothing}
+    used = {key: value for key, value in constants.items() if _mentions(formula, key)}
+    return as_program(formula, family=loss.family, **used)
 
 
-def named_loss(name: str, *, smoothing: float = 1e-6) -> LossFn:
-    """Build a named loss over logits: bce, mse, hinge, focal, maxr, sumr or logmin.
+def _mentions(formula: str, name: str) -> bool:
+    return re.search(rf"\b{name}\b", formula) is not None
+
+
+def named_loss(name: str, *, smoothing: float = 1e-6, **options: float) -> LossFn:
+    """Build a named loss over logits.
 
     Args:
-      name: a key of ``NAMED``.
+      name: a key of ``POINTWISE_LOSSES`` or ``PAIRWISE_LOSSES``.
       smoothing: keeps the ratios of maxr, sumr and logmin finite; the others have none.
+      **options: those of the loss, such as ``gamma`` and ``alpha`` of focal.
 
+    Raises:
+      ValueError: for an unknown name (with a suggestion), an option that the loss has not, or a
+        value out of range.
+
+    >>> import jax.numpy as jnp
     >>> round(float(named_loss("bce")(jnp.array([0.0]), jnp.array([1.0]))), 4)
     0.6931
+    >>> round(float(named_loss("bpr")(jnp.array([0.0]), jnp.array([[0.0, 0.0]]))), 4)
+    0.6931
     """
-    return build_loss(named_program(name, smoothing=smoothing), bounds=UNBOUNDED)
-
-
-def slope(
-    program: Program, logit: Array, label: Array, *, bounds=SIGNED, operators: Sequence[int]
-) -> Array:
-    """Give d loss / d logit of a traced program at every example, shaped like ``logit``.
-
-    A loss is elementwise, so this is one forward-mode derivative; nothing is differentiated
-    backwards through the interpreter.
-    """
-
-    def value(z: Array) -> Array:
-        return interpret(
-            program, jax.nn.sigmoid(z), label, logit=z, bounds=bounds, operators=operators
-        )
-
-    return jax.jvp(value, (logit,), (jnp.ones_like(logit),))[1]
+    program = named_program(name, smoothing=smoothing, **options)
+    return build_loss(program, bounds=UNBOUNDED, family=_entry(name).family)

@@ -6,6 +6,9 @@ known to the language (formulas may use them) and off by default in the search.
 
 Every row is finite in value and derivative for arguments within the bounds: when programs are
 evaluated side by side, each slot runs every operator and keeps one result.
+
+The last rows aggregate over the negatives of an example, the last axis; they belong to losses over
+a positive and its negatives and are not elementwise.
 """
 
 from collections.abc import Callable
@@ -31,8 +34,9 @@ class Op(NamedTuple):
     """One operator.
 
     ``text``, ``latex``, ``python`` and ``torch`` are templates of the arguments ``{0}`` and
-    ``{1}``. ``precedence`` is that of ``text``, ``python`` and ``torch``, by Python's rules (1 sum,
-    2 product, 3 sign, 4 call or name); LaTeX forms bring their own brackets.
+    ``{1}``. ``precedence`` is that of ``text``, by Python's rules (1 sum, 2 product, 3 sign, 4 call
+    or name). The function of an ``aggregate`` takes an optional second argument: which entries
+    count; it gives every entry of the last axis the same value.
     """
 
     name: str
@@ -43,6 +47,8 @@ class Op(NamedTuple):
     python: str
     torch: str
     precedence: int = 4
+    commutative: bool = False
+    aggregate: bool = False
 
 
 @jax.custom_jvp
@@ -70,7 +76,7 @@ def _reciprocal_jvp(primals: tuple[Array], tangents: tuple[Array]) -> tuple[Arra
 
 
 def _div(x: Array, y: Array) -> Array:
-    """Divide exactly where ``|y| >= EPS``; a smaller ``y`` counts as ``EPS`` on its side of zero."""
+    """Divide, exactly where ``|y| >= EPS``; a smaller ``y`` counts as ``EPS`` on its side."""
     return x / jnp.where(jnp.abs(y) < EPS, jnp.where(y < 0, -EPS, EPS), y)
 
 
@@ -90,43 +96,110 @@ def _identity(x: Array) -> Array:
     return x
 
 
-def _call(name: str, arity: int, function: Callable[..., Array], latex: str, jax_form: str) -> Op:
-    """Give the row of an operator that is written as a call; PyTorch's form is read off JAX's."""
-    arguments = "{0}" if arity == 1 else "{0}, {1}"
-    torch_form = jax_form.replace("jnp.", "torch.").replace("jax.nn.", "F.")
-    return Op(name, arity, function, f"{name}({arguments})", latex, jax_form, torch_form)
+def _sum_neg(x: Array, where: Array | None = None) -> Array:
+    return jnp.broadcast_to(jnp.sum(x, -1, keepdims=True, where=where), x.shape)
+
+
+def _mean_neg(x: Array, where: Array | None = None) -> Array:
+    return jnp.broadcast_to(jnp.mean(x, -1, keepdims=True, where=where), x.shape)
+
+
+def _logsumexp_neg(x: Array, where: Array | None = None) -> Array:
+    total = jax.nn.logsumexp(x, -1, keepdims=True, where=where)
+    return jnp.broadcast_to(total, x.shape)
+
+
+def _call(
+    name: str,
+    arity: int,
+    function: Callable[..., Array],
+    latex: str,
+    python: str,
+    torch: str | None = None,
+    *,
+    commutative: bool = False,
+    aggregate: bool = False,
+) -> Op:
+    """Give the row of an operator written as a call; PyTorch's form is read off JAX's if alike."""
+    text = f"{name}({{0}})" if arity == 1 else f"{name}({{0}}, {{1}})"
+    torch = torch or python.replace("jnp.", "torch.").replace("jax.nn.", "torch.")
+    return Op(name, arity, function, text, latex, python, torch, 4, commutative, aggregate)
+
+
+def _infix(name: str, function: Callable[..., Array], form: str, latex: str, precedence: int) -> Op:
+    commutative = name in ("add", "mul")
+    return Op(name, 2, function, form, latex, form, form, precedence, commutative)
 
 
 _PROTECTED = "(jnp.abs({0}) + 1e-06)"
+_DIVISOR = "{m}.where({m}.abs({{1}}) < 1e-06, {m}.where({{1}} < 0, -1e-06, 1e-06), {{1}})"
+_JAX_DIV, _TORCH_DIV = (f"({{0}} / {_DIVISOR.format(m=module)})" for module in ("jnp", "torch"))
 
 OPERATORS: tuple[Op, ...] = (
-    Op("add", 2, jnp.add, "{0} + {1}", "{0} + {1}", "{0} + {1}", "{0} + {1}", 1),
-    Op("mul", 2, jnp.multiply, "{0} * {1}", r"{0} \cdot {1}", "{0} * {1}", "{0} * {1}", 2),
-    _call("max", 2, jnp.maximum, r"\max({0}, {1})", "jnp.maximum({0}, {1})"),
-    _call("min", 2, jnp.minimum, r"\min({0}, {1})", "jnp.minimum({0}, {1})"),
+    _infix("add", jnp.add, "{0} + {1}", "{0} + {1}", 1),
+    _infix("mul", jnp.multiply, "{0} * {1}", r"{0} \cdot {1}", 2),
+    _call("max", 2, jnp.maximum, r"\max({0}, {1})", "jnp.maximum({0}, {1})", commutative=True),
+    _call("min", 2, jnp.minimum, r"\min({0}, {1})", "jnp.minimum({0}, {1})", commutative=True),
     Op("neg", 1, jnp.negative, "-{0}", "-{0}", "-{0}", "-{0}", 3),
-    _call("id", 1, _identity, "{0}", "({0})"),
+    _call("id", 1, _identity, "{0}", "{0}"),
     _call("log", 1, _log, r"\log({0})", f"(jnp.sign({{0}}) * jnp.log{_PROTECTED})"),
     _call("square", 1, _square, r"({0})^2", "jnp.square({0})"),
     _call("reciprocal", 1, _reciprocal, r"\frac{{1}}{{{0}}}", f"(jnp.sign({{0}}) / {_PROTECTED})"),
     # Known to the language, off by default in the search.
-    Op("sub", 2, jnp.subtract, "{0} - {1}", "{0} - {1}", "{0} - {1}", "{0} - {1}", 1),
-    Op(
-        "div", 2, _div, "{0} / {1}", r"\frac{{{0}}}{{{1}}}",
-        "({0} / jnp.where(jnp.abs({1}) < 1e-06, jnp.where({1} < 0, -1e-06, 1e-06), {1}))",
-        "({0} / torch.where(torch.abs({1}) < 1e-06, torch.where({1} < 0, -1e-06, 1e-06), {1}))",
-        2,
-    ),
+    _infix("sub", jnp.subtract, "{0} - {1}", "{0} - {1}", 1),
+    Op("div", 2, _div, "{0} / {1}", r"\frac{{{0}}}{{{1}}}", _JAX_DIV, _TORCH_DIV, 2),
     _call("sigmoid", 1, jax.nn.sigmoid, r"\sigma({0})", "jax.nn.sigmoid({0})"),
     _call("tanh", 1, jnp.tanh, r"\tanh({0})", "jnp.tanh({0})"),
     _call("relu", 1, jax.nn.relu, r"\max(0, {0})", "jax.nn.relu({0})"),
     _call("abs", 1, jnp.abs, r"|{0}|", "jnp.abs({0})"),
     _call("sqrt", 1, _sqrt, r"\sqrt{{{0}}}", f"(jnp.sign({{0}}) * jnp.sqrt{_PROTECTED})"),
-    _call("exp", 1, _exp, r"\exp({0})", "jnp.exp({0})"),
-    _call("softplus", 1, jax.nn.softplus, r"\log(1 + e^{{{0}}})", "jax.nn.softplus({0})"),
-    # Loads: operands beyond pred, label and 1 are brought into a register by an instruction.
+    _call(
+        "exp",
+        1,
+        _exp,
+        r"\exp({0})",
+        "jnp.exp(jnp.minimum({0}, 80.0))",
+        "torch.exp(torch.clamp({0}, max=80.0))",
+    ),
+    _call(
+        "softplus",
+        1,
+        jax.nn.softplus,
+        r"\log(1 + e^{{{0}}})",
+        "jax.nn.softplus({0})",
+        "torch.logaddexp({0}, torch.zeros_like({0}))",
+    ),
+    # Loads bring an operand beyond the registers' into a register.
     Op("logit", 0, _identity, "logit", "z", "logit", "logit"),
     Op("number", 0, _identity, "{0}", "{0}", "{0}", "{0}"),
+    # Aggregates over the negatives.
+    _call(
+        "sum_neg",
+        1,
+        _sum_neg,
+        r"\sum_{{j}} {0}",
+        "jnp.broadcast_to(jnp.sum({0}, -1, keepdims=True), {0}.shape)",
+        "torch.sum({0}, -1, keepdim=True).expand_as({0})",
+        aggregate=True,
+    ),
+    _call(
+        "mean_neg",
+        1,
+        _mean_neg,
+        r"\frac{{1}}{{S}} \sum_{{j}} {0}",
+        "jnp.broadcast_to(jnp.mean({0}, -1, keepdims=True), {0}.shape)",
+        "torch.mean({0}, -1, keepdim=True).expand_as({0})",
+        aggregate=True,
+    ),
+    _call(
+        "logsumexp_neg",
+        1,
+        _logsumexp_neg,
+        r"\log \sum_{{j}} e^{{{0}}}",
+        "jnp.broadcast_to(jax.nn.logsumexp({0}, -1, keepdims=True), {0}.shape)",
+        "torch.logsumexp({0}, -1, keepdim=True).expand_as({0})",
+        aggregate=True,
+    ),
 )
 """Every operator that a program may use; an operator's index is its number in ``Program.op``."""
 

@@ -5,7 +5,6 @@ everything else reads: instructions over registers. ``assemble`` turns the first
 inside ``jit``, so a new candidate never compiles.
 """
 
-import difflib
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
@@ -13,11 +12,21 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from .operators import NUMBER_OF, OPERATORS, PAPER_OPERATORS
+from .families import (
+    POINTWISE,
+    Family,
+    as_family,
+    load_of,
+    operands_of,
+    operators_of,
+    suggestion,
+)
+from .operators import NUMBER_OF, Op
+from .rows import check_row
 from .types import Array
 
-REGISTERS = ("pred", "label", "1")
-"""What registers 0, 1 and 2 hold; instruction ``i`` writes register ``3 + i``."""
+REGISTERS = POINTWISE.registers
+"""What registers 0, 1 and 2 hold, pointwise; instruction ``i`` writes register ``3 + i``."""
 
 PAD = "PAD"
 
@@ -25,9 +34,9 @@ PAD = "PAD"
 class Program(NamedTuple):
     """A loss as instructions; the last one is the loss.
 
-    ``op`` numbers a row of ``OPERATORS``; ``lhs`` and ``rhs`` are registers, ``rhs`` is -1 for
-    unary operators and both are -1 for loads; ``constant`` is what a ``number`` loads, and may be
-    left out where there is none. Leading axes stand for several programs.
+    ``op`` numbers a row of the family's table; ``lhs`` and ``rhs`` are registers, ``rhs`` is -1 for
+    unary operators and both are -1 for ``logit`` and ``number``; ``constant`` is what a ``number``
+    loads, and may be left out where there is none. Leading axes stand for several programs.
     """
 
     op: Array  # int [I]
@@ -43,12 +52,19 @@ class Vocabulary(NamedTuple):
     arity: np.ndarray  # int32 [V], -1 for padding
     op: np.ndarray  # int32 [V], -1 where the token is a register as it stands
     register: np.ndarray  # int32 [V], -1 where the token is an instruction
+    reads: np.ndarray  # int32 [V, 2], registers that an operand's own instruction reads, or -1
     constant: np.ndarray  # float32 [V], what a number token stands for
+    family: Family
 
     @property
     def operators(self) -> tuple[int, ...]:
         """Numbers of the operators that programs of this vocabulary use."""
         return tuple(sorted({int(number) for number in self.op if number >= 0}))
+
+    @property
+    def table(self) -> tuple[Op, ...]:
+        """The rows that ``Program.op`` numbers: ``OPERATORS``, then the user's own."""
+        return self.family.table
 
 
 class Grammar(NamedTuple):
@@ -60,12 +76,6 @@ class Grammar(NamedTuple):
     advance: Callable[[Array, Array], Array]  # depth, token -> depth
 
 
-def suggestion(name: str, known: Sequence[str]) -> str:
-    """Give ``" (did you mean 'x'?)"`` for the nearest known name, or the list of names."""
-    near = difflib.get_close_matches(name, known, n=1)
-    return f" (did you mean {near[0]!r}?)" if near else f" (known: {', '.join(known)})"
-
-
 def _as_number(name: str) -> float | None:
     try:
         value = float(name)
@@ -74,46 +84,77 @@ def _as_number(name: str) -> float | None:
     return value if np.isfinite(value) else None
 
 
+def _extended(family: Family, extra: Sequence[Op]) -> Family:
+    """Give the family with a user's rows, checked, at the end of its table."""
+    taken = [*(op.name for op in family.table), *operands_of(family)]
+    for op in extra:
+        if op.name in taken:
+            raise ValueError(f"operator {op.name!r} is refused: the name is taken")
+        check_row(op)
+        if op.aggregate and not family.aggregates:
+            raise ValueError(f"operator {op.name!r} is refused: {family.name} is elementwise")
+        taken.append(op.name)
+    return family._replace(table=(*family.table, *extra))
+
+
+def _operand_row(name: str, family: Family) -> tuple:
+    if name in family.registers:
+        return (name, 0, -1, family.registers.index(name), (-1, -1), 0.0)
+    if name in operands_of(family):
+        number, lhs, rhs = load_of(family, name)
+        return (name, 0, number, -1, (lhs, rhs), 0.0)
+    if (value := _as_number(name)) is not None:
+        return (name, 0, NUMBER_OF["number"], -1, (-1, -1), value)
+    hint = suggestion(name, [*operands_of(family), "1"])
+    raise ValueError(f"operand {name!r} is neither known nor a finite number{hint}")
+
+
 def vocabulary(
-    operators: Sequence[str] = PAPER_OPERATORS, operands: Sequence[str] = REGISTERS
+    operators: Sequence[str] | None = None,
+    operands: Sequence[str] | None = None,
+    *,
+    family: str | Family = POINTWISE,
+    extra: Sequence[Op] = (),
 ) -> Vocabulary:
     """Give the vocabulary of a search space.
 
     Args:
-      operators: names of rows of ``OPERATORS``, in any order.
-      operands: ``pred``, ``label``, ``1``, ``logit``, or numbers such as ``"0.5"``.
+      operators: names of operators, in any order; those of the family's default if left out.
+      operands: those of the family (``pred``, ``label`` and ``logit``, or ``pos``, ``neg`` and
+        ``diff``), ``1``, or numbers such as ``"0.5"``; the family's default if left out.
+      family: ``"pointwise"`` or ``"pairwise"``.
+      extra: rows of a user's own operators. They belong to the space, besides ``operators``;
+        ``vocabulary(...).family`` is the language with them.
 
     Raises:
-      ValueError: for an unknown or repeated name, or a space without operands.
+      ValueError: for an unknown or repeated name, a space without operands, or an extra row that
+        ``check_row`` refuses, with the reason.
 
     >>> vocabulary(operators=("add", "log"), operands=("pred", "label")).names
     ('PAD', 'pred', 'label', 'add', 'log')
+    >>> vocabulary(("softplus",), family="pairwise").names
+    ('PAD', 'pos', 'neg', 'diff', '1', 'softplus')
     """
-    callable_names = [op.name for op in OPERATORS if op.arity > 0]
+    family = _extended(as_family(family), extra)
+    operators = family.operators if operators is None else operators
+    operands = family.operands if operands is None else operands
+    known = operators_of(family)
+    operators = [*operators, *(op.name for op in extra if op.name not in operators)]
     names = [*operands, *operators]
     if not operands:
         raise ValueError("a search space needs at least one operand, got none")
     if len(set(names)) != len(names):
         raise ValueError(f"a search space lists each name once, got {names}")
-    rows = [(PAD, -1, -1, -1, 0.0)]
-    for name in operands:
-        if name in REGISTERS:
-            rows.append((name, 0, -1, REGISTERS.index(name), 0.0))
-        elif name == "logit":
-            rows.append((name, 0, NUMBER_OF["logit"], -1, 0.0))
-        elif (value := _as_number(name)) is not None:
-            rows.append((name, 0, NUMBER_OF["number"], -1, value))
-        else:
-            hint = suggestion(name, [*REGISTERS, "logit"])
-            raise ValueError(f"operand {name!r} is neither known nor a finite number{hint}")
+    rows = [(PAD, -1, -1, -1, (-1, -1), 0.0), *(_operand_row(name, family) for name in operands)]
     for name in operators:
-        if name not in callable_names:
-            raise ValueError(f"{name!r} is not an operator{suggestion(name, callable_names)}")
-        number = NUMBER_OF[name]
-        rows.append((name, OPERATORS[number].arity, number, -1, 0.0))
+        if name not in known:
+            raise ValueError(f"{name!r} is not an operator{suggestion(name, list(known))}")
+        number = known[name]
+        rows.append((name, family.table[number].arity, number, -1, (-1, -1), 0.0))
     columns = list(zip(*rows, strict=True))
-    integers = [np.asarray(column, np.int32) for column in columns[1:4]]
-    return Vocabulary(tuple(columns[0]), *integers, np.asarray(columns[4], np.float32))
+    integers = [np.asarray(column, np.int32) for column in columns[1:5]]
+    constant = np.asarray(columns[5], np.float32)
+    return Vocabulary(tuple(columns[0]), *integers, constant, family)
 
 
 DEFAULT_VOCABULARY = vocabulary()
@@ -152,14 +193,15 @@ def assemble(tokens: Array, vocab: Vocabulary = DEFAULT_VOCABULARY) -> Program:
     slots = length if loads else max(length - 1, 1)
     arity, op = jnp.asarray(vocab.arity), jnp.asarray(vocab.op)
     register, constant = jnp.asarray(vocab.register), jnp.asarray(vocab.constant)
+    reads = jnp.asarray(vocab.reads)
     base = len(REGISTERS)
 
     def step(carry, token):
         stack, depth, count = carry
         a, is_instruction = arity[token], op[token] >= 0
         top, below = stack[depth - 1], stack[depth - 2]
-        lhs = jnp.where(a == 2, below, jnp.where(a == 1, top, -1))
-        rhs = jnp.where(a == 2, top, -1)
+        lhs = jnp.where(a == 2, below, jnp.where(a == 1, top, reads[token, 0]))
+        rhs = jnp.where(a == 2, top, reads[token, 1])
         emitted = (op[token], lhs, rhs, constant[token], is_instruction)
         result = jnp.where(is_instruction, base + count, register[token])
         is_pad = a < 0
@@ -196,7 +238,9 @@ def tokens_of(names: Sequence[str], vocab: Vocabulary = DEFAULT_VOCABULARY) -> n
     depth, ended, numbers = 0, False, []
     for position, name in enumerate(names):
         if name not in vocab.names:
-            raise ValueError(f"token {position} {name!r} is not known{suggestion(name, vocab.names)}")
+            raise ValueError(
+                f"token {position} {name!r} is not known{suggestion(name, vocab.names)}"
+            )
         token = vocab.names.index(name)
         arity = int(vocab.arity[token])
         if ended and arity >= 0:
