@@ -6,6 +6,8 @@
 """
 
 from .build import UNBOUNDED, LossFn, build_loss
+from .canonical import canonical_key, simplify
+from .export import to_latex, to_python, to_torch
 from .families import PAIRWISE, POINTWISE, Family
 from .formulas import complexity, to_text
 from .interpreter import interpret
@@ -32,12 +34,17 @@ __all__ = [
     "Vocabulary",
     "assemble",
     "build_loss",
+    "canonical_key",
     "complexity",
     "grammar",
     "interpret",
     "named_loss",
     "named_program",
     "parse",
+    "simplify",
+    "to_latex",
+    "to_python",
     "to_text",
+    "to_torch",
     "vocabulary",
 ]

@@ -14,8 +14,8 @@ import numpy as np
 from .families import POINTWISE, Family, as_family, operands_of, operators_of
 from .formulas import as_static, to_text
 from .operators import SIGNED, clip
-from .parser import parse
-from .programs import Program, assemble, tokens_of, vocabulary
+from .parser import Emitter, parse
+from .programs import Program, tokens_of, vocabulary
 from .types import Array
 
 UNBOUNDED = (-np.inf, np.inf)
@@ -82,6 +82,7 @@ def evaluate(
 
 
 def _program_of_tokens(tokens: Sequence[int] | Sequence[str], family: Family) -> Program:
+    """Assemble tokens outside ``jit``, where ``assemble`` would compile for each length."""
     names = list(tokens)
     if not all(isinstance(token, str) for token in names):
         known = vocabulary(family=family).names
@@ -93,7 +94,17 @@ def _program_of_tokens(tokens: Sequence[int] | Sequence[str], family: Family) ->
     operators = tuple(operators_of(family))
     numbers = {name for name in names if name[:1] in "-.0123456789"} - {"1"}
     vocab = vocabulary(operators, (*operands, *sorted(numbers)), family=family)
-    return assemble(jnp.asarray(tokens_of(names, vocab)), vocab)
+    emit, stack = Emitter(family), []
+    for token in tokens_of(names, vocab):
+        if vocab.arity[token] > 0:
+            arguments = [stack.pop() for _ in range(vocab.arity[token])][::-1]
+            stack.append(emit(int(vocab.op[token]), *arguments))
+        elif vocab.register[token] >= 0:
+            stack.append(int(vocab.register[token]))
+        elif vocab.arity[token] == 0:
+            reads, constant = vocab.reads[token].tolist(), float(vocab.constant[token])
+            stack.append(emit(int(vocab.op[token]), *reads, constant))
+    return emit.program(stack[0])
 
 
 def as_program(source: Source, *, family: str | Family = POINTWISE, **constants: float) -> Program:

@@ -1,0 +1,129 @@
+"""Programs as SymPy expressions; needs SymPy, which nothing else here does."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import sympy
+from sympy.core.function import AppliedUndef
+from sympy.printing.latex import LatexPrinter
+
+from .build import UNBOUNDED, evaluate
+from .families import POINTWISE, Family
+from .formulas import number_text
+from .probes import close, grid
+from .programs import Program
+
+_SYMBOLS = {
+    "pred": r"\hat{y}",
+    "label": "y",
+    "logit": "z",
+    "pos": "s^{+}",
+    "neg": "s^{-}_{j}",
+}
+
+
+def _number(value: float) -> sympy.Expr:
+    return sympy.Integer(int(value)) if value == int(value) else sympy.Float(number_text(value), 15)
+
+
+def _expression(program: Program, family: Family, *, divide: bool) -> sympy.Expr:
+    """Give the expression; operators that SymPy has no exact word for are functions to it.
+
+    With ``divide`` a quotient is SymPy's, so that it cancels, which is not exact near zero.
+    """
+    exact = {
+        "add": lambda x, y: x + y,
+        "sub": lambda x, y: x - y,
+        "mul": lambda x, y: x * y,
+        "neg": lambda x: -x,
+        "square": lambda x: x**2,
+        "id": lambda x: x,
+    }
+    if divide:
+        exact["div"] = lambda x, y: x / y
+    symbols = {name: sympy.Symbol(latex, real=True) for name, latex in _SYMBOLS.items()}
+    values = [*(symbols[name] for name in family.registers[:2]), sympy.Integer(1)]
+    for number, lhs, rhs, constant in zip(*program, strict=True):
+        op = family.table[number]
+        if op.name == "number":
+            values.append(_number(constant))
+        elif op.name == "logit":
+            values.append(symbols["logit"])
+        else:
+            function = exact.get(op.name, sympy.Function(op.name))
+            values.append(function(*(values[r] for r in (lhs, rhs)[: op.arity])))
+    return values[-1]
+
+
+def _operands(family: Family) -> dict[str, jax.Array]:
+    """Give the values on the grid of what symbols stand for, by their LaTeX."""
+    first, second = map(jnp.asarray, grid(family))
+    if family.registers == POINTWISE.registers:
+        named = {"pred": jax.nn.sigmoid(first), "label": second, "logit": first}
+    else:
+        named = {"pos": jnp.broadcast_to(first[:, None], second.shape), "neg": second}
+    return {_SYMBOLS[name]: value for name, value in named.items()}
+
+
+def _values(expression: sympy.Expr, operands: dict[str, jax.Array], family: Family) -> jax.Array:
+    """Evaluate an expression on arrays."""
+    if expression.is_Symbol:
+        return operands[expression.name]
+    arguments = [_values(part, operands, family) for part in expression.args]
+    if isinstance(expression, AppliedUndef):
+        op = next(op for op in family.table if op.name == expression.func.__name__)
+        return op.function(*arguments)
+    like = next(iter(operands.values()))
+    if expression.is_Number:
+        return jnp.full_like(like, float(expression))
+    result = arguments[0]
+    for argument in arguments[1:]:
+        if expression.is_Add:
+            result = result + argument
+        elif expression.is_Mul:
+            result = result * argument
+        elif expression.is_Pow:
+            result = result**argument
+        else:
+            return jnp.full_like(like, jnp.nan)  # a function that the language does not have
+    return result
+
+
+def _is_same(expression: sympy.Expr, program: Program, family: Family) -> bool:
+    with jax.enable_x64(True):
+        operands = _operands(family)
+        registers = [operands[_SYMBOLS[name]] for name in family.registers[:2]]
+        logit = operands.get(_SYMBOLS["logit"])
+        registers.append(jnp.ones_like(registers[0]))
+        wanted = evaluate(program, registers, logit=logit, bounds=UNBOUNDED, family=family)
+        return close(np.asarray(_values(expression, operands, family)), np.asarray(wanted))
+
+
+class _Printer(LatexPrinter):
+    """Prints the language's operators by the templates of their rows."""
+
+    def __init__(self, family: Family):
+        super().__init__()
+        self.templates = {op.name: op.latex for op in family.table}
+
+    def _print_Function(self, expr, exp=None):
+        template = self.templates[expr.func.__name__]
+        text = template.format(*map(self._print, expr.args))
+        return text if exp is None else rf"\left({text}\right)^{{{exp}}}"
+
+    def _print_Float(self, expr):
+        mantissa, _, exponent = number_text(float(expr)).partition("e")
+        if not exponent:
+            return mantissa
+        power = f"10^{{{int(exponent)}}}"
+        return power if mantissa == "1" else rf"{mantissa} \cdot {power}"
+
+
+def latex(program: Program, family: Family) -> str:
+    """Give the shortest LaTeX that SymPy finds and that has the program's values on the grid."""
+    divided = _expression(program, family, divide=True)
+    found = [divided, sympy.factor_terms(divided), sympy.simplify(divided)]
+    for expression in sorted(found, key=sympy.count_ops):
+        if _is_same(expression, program, family):
+            return _Printer(family).doprint(expression)
+    return _Printer(family).doprint(_expression(program, family, divide=False))
