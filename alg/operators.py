@@ -88,6 +88,10 @@ def _exp(x: Array) -> Array:
     return jnp.exp(jnp.minimum(x, 80.0))  # finite in float32, and far above the upper bound
 
 
+def _abs(x: Array) -> Array:
+    return jnp.sign(x) * x  # its slope at 0 is 0, as in PyTorch; that of jnp.abs is 1
+
+
 def _square(x: Array) -> Array:
     return x * x
 
@@ -165,7 +169,7 @@ OPERATORS: tuple[Op, ...] = (
     _call("sigmoid", 1, jax.nn.sigmoid, r"\sigma\left({0}\right)", "jax.nn.sigmoid({0})"),
     _call("tanh", 1, jnp.tanh, r"\tanh\left({0}\right)", "jnp.tanh({0})"),
     _call("relu", 1, jax.nn.relu, r"\max\left(0, {0}\right)", "jax.nn.relu({0})"),
-    _call("abs", 1, jnp.abs, r"\left|{0}\right|", "jnp.abs({0})"),
+    _call("abs", 1, _abs, r"\left|{0}\right|", "(jnp.sign({0}) * {0})", "torch.abs({0})"),
     _call("sqrt", 1, _sqrt, r"\sqrt{{{0}}}", f"(jnp.sign({{0}}) * jnp.sqrt{_PROTECTED})"),
     _call(
         "exp",
