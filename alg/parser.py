@@ -31,6 +31,7 @@ _TOKEN = re.compile(
     r"|(?P<name>[A-Za-z_]\w*)|(?P<symbol>\*\*|[-+*/(),])|(?P<end>\Z))",
     re.ASCII,
 )
+_ALIEN = re.compile(r"[^\x00-\x7f]")
 _INFIX = {"+": ("add", 1), "-": ("sub", 1), "*": ("mul", 2), "/": ("div", 2)}
 _MEANT = {"^": "**", "×": "*", "·": "*", "−": "-", "–": "-", "÷": "/", ";": ",", "[": "("}
 
@@ -67,11 +68,15 @@ class _Parser:
         self.text, self.family, self.constants = text, family, constants
         self.callable = operators_of(family)
         self.emit = Emitter(family)
-        self.unused, self.depth, self.end = set(constants), 0, 0
+        self.unused, self.depth, self.start, self.end = set(constants), 0, 0, 0
+        if (alien := _ALIEN.search(text)) is not None:
+            # Told at once, as a look-alike inside a name would only make the name unknown.
+            self.start = alien.start()
+            self.refuse_character(alien[0])
         self.advance()
 
     def fail(self, expected: str) -> NoReturn:
-        got = repr(self.value) if self.kind != "end" else "the end"
+        got = repr(self.value[:40]) if self.kind != "end" else "the end"
         raise ValueError(f"{self.where()}: expected {expected}, got {got}")
 
     def where(self) -> str:
@@ -198,7 +203,8 @@ class _Parser:
             register = self.emit(*load_of(family, name))
         else:
             known = [*operands_of(family), *self.constants, *self.callable]
-            raise ValueError(f"{self.where()}: {name!r} is not known{suggestion(name, known)}")
+            short = name if len(name) <= 40 else name[:37] + "..."
+            raise ValueError(f"{self.where()}: {short!r} is not known{suggestion(short, known)}")
         self.advance()
         return register
 

@@ -170,9 +170,11 @@ def grammar(vocab: Vocabulary, length: int) -> Grammar:
         raise ValueError(f"a loss needs at least one token, got length {length}")
     arity = jnp.asarray(vocab.arity)
     is_pad = arity < 0
+    # Without a binary operator, two values never become one.
+    deepest = length if np.any(vocab.arity == 2) else 1
 
     def allowed(depth: Array, remaining: Array, previous: Array) -> Array:
-        fits = (arity <= depth) & (depth - arity + 1 <= remaining) & ~is_pad
+        fits = (arity <= depth) & (depth - arity + 1 <= jnp.minimum(remaining, deepest)) & ~is_pad
         ended = (previous == 0) & (depth > 0)
         return jnp.where(ended, is_pad, jnp.where(depth == 1, fits | is_pad, fits))
 
