@@ -5,7 +5,9 @@ with label 0 and once with label 1. Filters come in order of cost; a candidate's
 first that stops it.
 """
 
+from collections.abc import Callable
 from enum import IntEnum
+from functools import partial
 from typing import NamedTuple
 
 import jax.numpy as jnp
@@ -31,6 +33,16 @@ class Probe(NamedTuple):
 
     logit: np.ndarray  # [P]
     label: np.ndarray  # [P]
+
+
+class Filter(NamedTuple):
+    """What decides if a candidate is trained."""
+
+    probe: Probe
+    screen: Callable[[Array], "Screening"]  # slopes [M, P]
+    fingerprint: Callable[[Array], Array]  # slopes [M, P] -> what is compared [M, P]
+    tolerance: float  # twins differ by no more at any probe
+    forgets: bool  # twins are looked for in the same round only
 
 
 class Screening(NamedTuple):
@@ -89,7 +101,7 @@ def screen(slopes: Array, *, min_gradient: float, min_direction: float) -> Scree
 
 
 def screen_paper(slopes: Array, *, min_gradient: float) -> Screening:
-    """Judge candidates as the original does: only a vanishing gradient is stopped, at -1."""
+    """Judge candidates as the original does: only a vanishing slope is stopped, at -1."""
     finite = jnp.isfinite(slopes).all(-1)
     size = jnp.where(finite, jnp.abs(slopes).max(-1), 0.0)
     verdict = jnp.select(
@@ -99,14 +111,6 @@ def screen_paper(slopes: Array, *, min_gradient: float) -> Screening:
     )
     score = direction(jnp.where(finite[:, None], slopes, 0.0))
     return Screening(verdict, score, jnp.full(size.shape, -1.0))
-
-
-def fingerprint(slopes: Array, *, scale_free: bool) -> Array:
-    """Give the slopes [..., P] as they are compared: of unit length where size does not matter."""
-    if not scale_free:
-        return slopes
-    length = jnp.linalg.norm(slopes, axis=-1, keepdims=True)
-    return slopes / jnp.maximum(length, 1e-30)
 
 
 def twins(prints: Array, others: Array, *, tolerance: float) -> Array:
@@ -119,3 +123,42 @@ def twins(prints: Array, others: Array, *, tolerance: float) -> Array:
     for p in range(prints.shape[1]):
         distance = jnp.maximum(distance, jnp.abs(prints[:, p, None] - others[None, :, p]))
     return distance <= tolerance
+
+
+def _unit(slopes: Array) -> Array:
+    """Scale slopes [M, P] to length 1."""
+    length = jnp.linalg.norm(slopes, axis=-1, keepdims=True)
+    return slopes / jnp.maximum(length, 1e-30)
+
+
+def graded(*, probes: int, min_gradient: float, min_direction: float, tolerance: float) -> Filter:
+    """Make the default filter: graded rewards, and twins by the shape of the gradient alone.
+
+    Fingerprints are of unit length, so that a loss and its multiple are twins; two losses are
+    twins if no slope differs by more than ``tolerance``.
+    """
+    if not -1 <= min_direction <= 1:
+        raise ValueError(f"min_direction is in [-1, 1], got {min_direction}")
+    screening = partial(screen, min_gradient=min_gradient, min_direction=min_direction)
+    return Filter(grid(probes), screening, _unit, tolerance, forgets=False)
+
+
+def paper(*, probes: int, min_gradient: float, tolerance: float, seed: int) -> Filter:
+    """Make the original's filter: random probes, gradients with respect to the prediction.
+
+    Predictions are uniform in (0.1, 0.9) and labels in (0, 1). A largest gradient below
+    ``min_gradient`` gives -1; a twin within the round takes the reward of its match.
+    """
+    rng = np.random.default_rng(seed)
+    pred = rng.uniform(0.1, 0.9, probes).astype(np.float32)
+    label = rng.uniform(0.0, 1.0, probes).astype(np.float32)
+    by_pred = 1 / (pred * (1 - pred))  # d logit / d pred
+
+    def screening(slopes: Array) -> Screening:
+        return screen_paper(slopes * by_pred, min_gradient=min_gradient)
+
+    probe = Probe(np.log(pred / (1 - pred)), label)
+    return Filter(probe, screening, lambda slopes: slopes * by_pred, tolerance, forgets=True)
+
+
+FILTERS = {"graded": graded, "paper": paper}

@@ -9,29 +9,18 @@ however large the catalogue is. Weight decay stays exact without touching the ot
 ``scale * stored``, and decay acts on the scale.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 import optax
 from jax.sharding import Mesh
 from jax.sharding import PartitionSpec as Spec
 
-from .losses import UNBOUNDED, slope
-from .operators import SIGNED
-from .programs import Program
+from .objectives import Slopes
 from .types import Array, Batch, Recommender
-
-
-class Objective(NamedTuple):
-    """The losses of K lanes."""
-
-    program: Program  # [K, I]
-    low: Array  # float32 [K], bounds
-    high: Array  # float32 [K]
 
 
 class Hyper(NamedTuple):
@@ -56,29 +45,8 @@ class Lanes(NamedTuple):
     init: Callable[[Array], LaneState]  # keys [K]
     spread: Callable[[LaneState, int], LaneState]  # one lane -> K copies
     take: Callable[[LaneState, Array], LaneState]  # lanes by index [K'] -> K' lanes
-    train: Callable[[LaneState, Objective, Hyper, Batch], LaneState]  # batches [N, B]
+    train: Callable[[LaneState, Any, Hyper, Batch], LaneState]  # batches [N, B]
     predict: Callable[[LaneState, Batch], Array]  # batches [N, B] -> logits [K, N * B]
-
-
-def objective(programs: Sequence[Program], bounds: Sequence[tuple[float, float]]) -> Objective:
-    """Stack static programs, padded to one length by copies of their result, into K lanes."""
-    slots = max(len(program.op) for program in programs)
-
-    def pad(program: Program) -> Program:
-        missing = slots - len(program.op)
-        result = 2 + len(program.op)
-        fills = (5, result, -1, 0.0)  # id of the result
-        return Program(
-            *(
-                np.concatenate([part, np.full(missing, fill, part.dtype)])
-                for part, fill in zip(program, fills, strict=True)
-            )
-        )
-
-    stacked = jax.tree.map(lambda *parts: jnp.asarray(np.stack(parts)), *map(pad, programs))
-    stacked = stacked._replace(constant=stacked.constant.astype(jnp.float32))
-    low, high = np.asarray(bounds, np.float32).T
-    return Objective(stacked, jnp.asarray(low), jnp.asarray(high))
 
 
 def batches(data: Batch, size: int, key: Array | None = None) -> Batch:
@@ -96,7 +64,7 @@ def batches(data: Batch, size: int, key: Array | None = None) -> Batch:
 
 
 def _unique(ids: Array) -> tuple[Array, Array]:
-    """Give for ids [B] the slot [B] of each and the id [B] of each slot, unused slots at the end."""
+    """Give for ids [B] the slot [B] of each, and the id [B] of each slot, unused ones last."""
     order = jnp.argsort(ids)
     ordered = ids[order]
     new = jnp.append(False, ordered[1:] != ordered[:-1])
@@ -135,7 +103,7 @@ def _rows(state: LaneState, ids: Mapping[str, Array]) -> dict[str, Array]:
     return {name: state.scale[name] * table[ids[name]] for name, table in state.tables.items()}
 
 
-def _step(recommender: Recommender, operators, clip, objective, hyper, state, batch):
+def _step(recommender: Recommender, slopes, clip, objective, hyper, state, batch):
     rows = _rows(state, batch.ids)
 
     def forward(dense, rows):
@@ -143,12 +111,9 @@ def _step(recommender: Recommender, operators, clip, objective, hyper, state, ba
         return jax.vmap(apply, in_axes=(0, -1))(dense, rows)
 
     logits, pullback = jax.vjp(forward, state.dense, rows)
-    lane_slope = partial(slope, operators=operators)
-    slopes = jax.vmap(lambda program, low, high, z: lane_slope(program, z, batch.label, bounds=(low, high)))(
-        *objective, logits
-    )
-    slopes = jnp.nan_to_num(slopes) * (batch.weight / jnp.maximum(batch.weight.sum(), 1e-30))
-    dense_gradient, row_gradient = pullback(slopes)
+    share = batch.weight / jnp.maximum(batch.weight.sum(), 1e-30)
+    gradient = share * jnp.nan_to_num(slopes(objective, logits, batch.label))
+    dense_gradient, row_gradient = pullback(gradient)
     decay = 1 - hyper.learning_rate * (hyper.weight_decay + 2 * hyper.l2)
     scale = {name: value * decay for name, value in state.scale.items()}
     tables = {
@@ -191,8 +156,8 @@ def _fold_scale(state: LaneState) -> LaneState:
 
 def make_lanes(
     recommender: Recommender,
+    slopes: Slopes,
     *,
-    operators: Sequence[int],
     clip: float | None = None,
     mesh: Mesh | None = None,
 ) -> Lanes:
@@ -200,7 +165,7 @@ def make_lanes(
 
     Args:
       recommender: over looked-up rows, written for one lane.
-      operators: numbers of the operators that the programs use; others would copy.
+      slopes: gradients of the lanes' losses; what it takes for an objective, ``train`` takes.
       clip: gradients of single parameters are clipped to this size; None for none.
       mesh: of one axis, ``lanes``, over which K is divided; None for one device.
     """
@@ -212,8 +177,8 @@ def make_lanes(
         ones = {name: jnp.ones(keys.shape[0]) for name in tables}
         return LaneState(tables, ones, dense)
 
-    def train(state: LaneState, objective: Objective, hyper: Hyper, batches: Batch) -> LaneState:
-        step = partial(_step, recommender, operators, clip, objective, hyper)
+    def train(state: LaneState, objective: Any, hyper: Hyper, batches: Batch) -> LaneState:
+        step = partial(_step, recommender, slopes, clip, objective, hyper)
         state, _ = jax.lax.scan(lambda s, b: (step(s, b), None), state, batches)
         return _fold_scale(state)
 
@@ -226,8 +191,7 @@ def make_lanes(
         lane = LaneState(Spec(None, None, "lanes"), Spec("lanes"), Spec("lanes"))
         wrap = partial(jax.shard_map, mesh=mesh)
         last = Spec("lanes")
+        init = wrap(init, in_specs=last, out_specs=lane)
         train = wrap(train, in_specs=(lane, last, last, Spec()), out_specs=lane)
         predict = wrap(predict, in_specs=(lane, Spec()), out_specs=last)
     return Lanes(init, _spread, _take, train, predict)
-
-

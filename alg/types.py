@@ -1,4 +1,4 @@
-"""The letters that every shape in this package is written in, and the callables that parts exchange.
+"""The letters that shapes are written in, and the callables that parts exchange.
 
 ====== ================================================================
 letter what it counts

@@ -2,6 +2,7 @@
 
 from .generator import Preferences, preference_logits, synthetic, synthetic_preferences
 from .loading import build, load
+from .sources import cache_folder
 from .types import DataError, Dataset, Interactions, full_train
 
 __all__ = [
@@ -10,6 +11,7 @@ __all__ = [
     "Interactions",
     "Preferences",
     "build",
+    "cache_folder",
     "full_train",
     "load",
     "preference_logits",

@@ -1,20 +1,25 @@
 """From what a run leaves in its folder to tables, plots and one HTML page."""
 
+from .journal import Journal
 from .live import Progress, live_line, progress
 from .page import write_report
 from .results import ReportError
 from .spreadsheet import results_csv
 from .table import ResultsTable, results_table
 from .verdict import headline
+from .workdir import claim, write
 
 __all__ = [
+    "Journal",
     "Progress",
     "ReportError",
     "ResultsTable",
+    "claim",
     "headline",
     "live_line",
     "progress",
     "results_csv",
     "results_table",
+    "write",
     "write_report",
 ]

@@ -1,0 +1,29 @@
+# make run: set up, then search, check and test a loss on MovieLens-100K.
+# make test: set up, then everything that CI checks.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+
+.PHONY: run test wheel smoke clean
+
+run: $(VENV)/search
+	$(BIN)/python run.py
+
+test: $(VENV)/dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/pytest
+	$(BIN)/python tests/wheel.py
+	$(BIN)/python tests/smoke.py
+
+$(VENV)/search: setup.cfg pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet -e ".[search]"
+	touch $@
+
+$(VENV)/dev: $(VENV)/search
+	$(BIN)/python -m pip install --quiet -e ".[dev]"
+	touch $@
+
+clean:
+	rm -rf $(VENV) build dist *.egg-info

@@ -1,0 +1,1 @@
+"""Configs: ``base`` declares every key, the others change values."""

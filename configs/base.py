@@ -1,0 +1,105 @@
+"""Every key of every config, declared once; the other configs change values.
+
+A section holds the keyword arguments of one builder, so a key that nobody reads cannot exist.
+"""
+
+from ml_collections import ConfigDict
+from ml_collections.config_dict import placeholder
+
+
+def get_config() -> ConfigDict:
+    """Give the defaults."""
+    config = ConfigDict()
+    config.name = "base"  # of the run; the default workdir is runs/<name>
+    config.seed = 0
+    config.devices = 0  # that lanes are divided over; 0 for all (on CPU: all cores)
+
+    config.data = ConfigDict()
+    config.data.name = "ml100k"  # ml100k, ml1m or synthetic
+    config.data.path = ""  # file or folder; empty for the cache, then a download
+    config.data.threshold = 3.0  # a rating above it is a positive
+    config.data.min_interactions = 5  # users with fewer stay in train
+    # leave_one_out: cut from train, never seen by validation or test; valid: the validation split.
+    config.data.reward_split = "leave_one_out"
+
+    config.model = ConfigDict()
+    config.model.name = "biased_mf"
+    config.model.width = 64  # of the embedding vectors
+    config.model.init_scale = 0.1  # standard deviation of the initial embeddings
+
+    config.train = ConfigDict()  # what all trainings share
+    config.train.batch_size = 128
+    config.train.clip = placeholder(float)  # gradients of single parameters; None for no clipping
+    config.train.l2 = 0.0  # times the sum of squares of all parameters, added to the loss
+
+    config.space = ConfigDict()
+    config.space.operators = ("add", "mul", "max", "min", "neg", "log", "square", "reciprocal")
+    config.space.operands = ("pred", "label", "1")
+    config.space.length = 15  # tokens of a loss, at most
+    config.space.bounds = (-1e5, 1e5)  # intermediate results are clipped to them
+
+    config.policy = "reinforce"  # or random
+    config.reinforce = ConfigDict()
+    config.reinforce.width = 64
+    config.reinforce.init_range = 0.1  # weights start uniform in plus or minus this
+    config.reinforce.squash = 1.5  # logits are squash * tanh(.)
+    config.reinforce.learning_rate = 1e-3
+    config.reinforce.b1 = 0.0
+    config.reinforce.b2 = 0.999
+    config.reinforce.eps = 1e-3
+    config.reinforce.clip_norm = 5.0
+    config.reinforce.entropy_weight = 1e-4
+    config.reinforce.baseline_decay = 0.99
+    config.reinforce.normalize = True  # advantages by the standard deviation of the rewards
+    config.reinforce.below_baseline = placeholder(float)  # what such a reward becomes; None: itself
+
+    config.filter = "graded"  # or paper
+    config.graded = ConfigDict()
+    config.graded.probes = 32
+    config.graded.min_gradient = 1e-4  # a largest slope below it is no gradient
+    config.graded.min_direction = 0.6  # share of probes that point right less those that do not
+    config.graded.tolerance = 1e-3  # between twins' slopes of unit length
+    config.paper = ConfigDict()
+    config.paper.probes = 20
+    config.paper.min_gradient = 1e-4
+    config.paper.tolerance = 1e-4
+    config.paper.seed = 0
+
+    config.generation = ConfigDict()
+    config.generation.samples = 1024  # losses that the policy writes
+    config.generation.width = 32  # lanes trained side by side, one of them with the reference
+    # The loss that lane 0 trains, beside which all others are seen: BCE in paper operators.
+    config.generation.reference = "-(label * log(pred) + add(1, -label) * log(add(1, -pred)))"
+    config.generation.learning_rate = 3.0
+    config.generation.weight_decay = 1e-4
+    config.generation.reward_scale = "gradient"  # or raw: a large gradient is an advantage
+    config.generation.hall = 32  # rows of the hall of fame
+    config.generation.memory = 4096  # trained losses remembered
+
+    config.search = ConfigDict()
+    config.search.generations = 60
+    config.search.round_generations = 10  # then the recommender moves on
+    config.search.checkpoint_every = 10  # generations
+
+    # Sound losses of the hall of fame are trained from scratch; the best enter the fair test.
+    config.promote = ConfigDict()
+    config.promote.learning_rates = (10.0,)
+    config.promote.weight_decays = (3e-5, 1e-4)
+    config.promote.scale = "gradient"
+    config.promote.seeds = 1
+    config.promote.epochs = 8
+    config.promote.patience = 8
+
+    config.contenders = ConfigDict()
+    config.contenders.found = 4
+    config.contenders.baselines = ("bce", "mse", "hinge", "focal", "maxr", "sumr", "logmin")
+    config.contenders.smoothing = 0.1  # of maxr, sumr and logmin
+
+    config.test = ConfigDict()
+    config.test.learning_rates = (3.0, 10.0)  # for a gradient as large as BCE's
+    config.test.weight_decays = (3e-5, 1e-4, 2e-4)
+    config.test.scale = "gradient"  # or raw: learning rates as they stand
+    config.test.seeds = 5
+    config.test.epochs = 30
+    config.test.patience = 5  # epochs without a better validation AUC of any loss
+    return config

@@ -1,0 +1,20 @@
+"""Generated interactions with known preferences; needs no file. Preset: ``:smoke``."""
+
+from ml_collections import ConfigDict
+
+from configs import base, presets
+
+
+def get_config(preset: str = "") -> ConfigDict:
+    """Give the config, or that of a preset."""
+    config = base.get_config()
+    config.name = "synthetic"
+    config.data = ConfigDict()  # the generator's own keys
+    config.data.name = "synthetic"
+    config.data.users = 943
+    config.data.items = 1682
+    config.data.interactions = 100_000
+    config.data.seed = 0
+    config.data.min_interactions = 5
+    config.data.reward_split = "leave_one_out"
+    return presets.apply(config, preset)

@@ -1,0 +1,29 @@
+"""Policies: they write token sequences and learn from the rewards."""
+
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple, Protocol
+
+import jax
+
+
+class Grammar(Protocol):
+    """Which tokens may come next; every sequence written under it is a loss."""
+
+    length: int  # L
+    size: int  # V
+    allowed: Callable[[jax.Array, jax.Array, jax.Array], jax.Array]
+    advance: Callable[[jax.Array, jax.Array], jax.Array]
+
+
+class Policy(NamedTuple):
+    """A policy as pure functions over its state.
+
+    ``sample(state, key, M)`` gives tokens [M, L]. ``update(state, tokens, reward, weight)`` takes
+    the reward [M] of every sequence and a weight [M], 0 where there is none, and gives the next
+    state and numbers to log. ``begin_round(state, reward)`` is told the recommender's reward.
+    """
+
+    init: Callable[[jax.Array], Any]
+    sample: Callable[[Any, jax.Array, int], jax.Array]
+    update: Callable[..., tuple[Any, Mapping[str, jax.Array]]]
+    begin_round: Callable[[Any, jax.Array], Any]

@@ -1,0 +1,50 @@
+"""The journal of a search: ``metrics.jsonl``, and the same numbers as TensorBoard events."""
+
+import json
+import os
+from collections.abc import Mapping
+from numbers import Real
+from pathlib import Path
+from typing import Any
+
+from tensorboardX import SummaryWriter
+
+
+class Journal:
+    """Appends one entry a generation to a run folder."""
+
+    def __init__(self, workdir: Path, *, keep: int = 0):
+        """Open the journal and keep its entries up to generation ``keep``, that of a checkpoint.
+
+        What a killed run wrote after its last checkpoint is dropped: it is run again.
+        """
+        self.path = Path(workdir) / "metrics.jsonl"
+        self.entries = [entry for entry in self._read() if entry["generation"] <= keep]
+        draft = self.path.with_suffix(".new")
+        draft.write_text("".join(json.dumps(entry) + "\n" for entry in self.entries))
+        os.replace(draft, self.path)
+        self.events = SummaryWriter(str(workdir), purge_step=keep + 1)
+
+    def _read(self) -> list[dict[str, Any]]:
+        lines = self.path.read_text().splitlines() if self.path.exists() else []
+        entries = []
+        for line in lines:
+            try:
+                entries.append(json.loads(line))
+            except json.JSONDecodeError:
+                break  # the run was killed while writing; the rest is run again
+        return entries
+
+    def write(self, entry: Mapping[str, Any]) -> None:
+        """Append the entry of a generation; numbers in it become TensorBoard scalars."""
+        self.entries.append(dict(entry))
+        with self.path.open("a") as file:
+            file.write(json.dumps(entry) + "\n")
+        flat = {**entry, **{f"funnel/{k}": v for k, v in entry.get("funnel", {}).items()}}
+        for name, value in flat.items():
+            if isinstance(value, Real) and name != "generation":
+                self.events.add_scalar(name, value, entry["generation"])
+
+    def close(self) -> None:
+        """Write out what TensorBoard still waits for."""
+        self.events.close()

@@ -1,0 +1,378 @@
+"""Search, check and test a loss: ``python run.py --config=configs/ml100k.py``.
+
+The only file that joins the parts: flags -> objects -> phases -> files.
+"""
+
+import csv
+import importlib.metadata
+import io
+import json
+import logging
+import os
+import platform
+import signal
+import sys
+import time
+from collections import Counter
+from collections.abc import Mapping
+from functools import partial
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+from jax.sharding import AxisType, NamedSharding, PartitionSpec
+from ml_collections import ConfigDict
+from rich.console import Console
+
+import controller
+import data
+import models
+import report
+from alg import build_loss, complexity, grammar, named_loss, to_text
+from alg.checkpoints import checkpoints
+from alg.fair_test import Contender, FairTest, Splits, make_fair_test, rows
+from alg.filters import FILTERS, Verdict
+from alg.lanes import Lanes, make_lanes
+from alg.losses import as_program, named_program
+from alg.objectives import Slopes
+from alg.programs import Program, assemble
+from alg.search import Report, Search, SearchState, Space, make_search, space
+from alg.types import Batch
+from alg.validity import check
+from configs.command_line import UsageError, read_command_line
+
+
+class Run(NamedTuple):
+    """The parts of a run, joined."""
+
+    config: ConfigDict
+    workdir: Path
+    console: Console
+    dataset: data.Dataset
+    splits: dict[str, Batch]  # train, reward, full_train, valid, test
+    space: Space
+    search: Search
+    promote: FairTest
+    test: FairTest
+
+
+def _mesh(config: ConfigDict) -> jax.sharding.Mesh:
+    """Give the mesh that lanes are divided over: as many devices as divide their number."""
+    available, width = jax.devices(), config.generation.width
+    if config.devices > len(available) or (config.devices and width % config.devices):
+        raise ValueError(
+            f"devices is 0, or at most {len(available)} here and divides generation.width "
+            f"({width}), got {config.devices}"
+        )
+    count = config.devices or max(d for d in range(1, len(available) + 1) if width % d == 0)
+    devices = available[:count]
+    return jax.make_mesh((count,), ("lanes",), axis_types=(AxisType.Auto,), devices=devices)
+
+
+def join(config: ConfigDict, workdir: Path, console: Console) -> Run:
+    """Build the parts that a config names.
+
+    Raises:
+      ValueError: for bad data, unknown names or values out of range.
+    """
+    mesh = _mesh(config)
+    everywhere = NamedSharding(mesh, PartitionSpec())
+    where = space(**config.space)
+    if config.policy not in controller.POLICIES:
+        raise ValueError(_unknown("policy", config.policy, controller.POLICIES))
+    if config.filter not in FILTERS:
+        raise ValueError(_unknown("filter", config.filter, FILTERS))
+    policy = controller.POLICIES[config.policy](
+        grammar(where.vocabulary, where.length), **config.get(config.policy, {})
+    )
+    dataset = data.build(**config.data)
+    recommender = models.build(**config.model, sizes=dataset.sizes)
+    shared = {"batch_size": config.train.batch_size, "l2": config.train.l2}
+
+    def lanes(slopes: Slopes) -> Lanes:
+        return make_lanes(recommender, slopes, clip=config.train.clip, mesh=mesh)
+
+    def fair_test(options: ConfigDict, stage: str) -> FairTest:
+        return make_fair_test(
+            lanes,
+            **options,
+            **shared,
+            devices=mesh.size,
+            seed=config.seed,
+            progress=partial(_show_epochs, console, stage),
+        )
+
+    def batch(interactions: data.Interactions) -> Batch:
+        ones = np.ones_like(interactions.label)
+        return jax.device_put(Batch(interactions.ids, interactions.label, ones), everywhere)
+
+    search = make_search(
+        policy,
+        lanes,
+        where,
+        FILTERS[config.filter](**config[config.filter]),
+        **config.generation,
+        **shared,
+        sharding=everywhere,
+    )
+    splits = {name: batch(getattr(dataset, name)) for name in ("train", "reward", "valid", "test")}
+    splits["full_train"] = batch(data.full_train(dataset))
+    promote, test = fair_test(config.promote, "promoting"), fair_test(config.test, "")
+    return Run(config, workdir, console, dataset, splits, where, search, promote, test)
+
+
+def _unknown(what: str, name: str, known: Mapping[str, Any]) -> str:
+    return f"{what} {name!r} is not known (known: {', '.join(known)})"
+
+
+def _show_epochs(console: Console, stage: str, phase: str, done: int, total: int) -> None:
+    """Show the epoch that a training in lanes has reached, in place on a terminal."""
+    text = f"{stage or phase}: epoch {done} of at most {total}"
+    if console.is_terminal:
+        console.print(text, end="\r")
+    elif done in (1, total) or done % 10 == 0:
+        console.print(text)
+
+
+def search_phase(run: Run) -> tuple[SearchState, list[dict[str, Any]]]:
+    """Search, from the last checkpoint on; give the state and the journal's entries.
+
+    Raises:
+      Stopped: after Ctrl-C, with everything written.
+    """
+    settings, search = run.config.search, run.search
+    key = jax.random.fold_in(jax.random.key(run.config.seed), 0)
+    train, reward = run.splits["train"], run.splits["reward"]
+    state = search.init(key, reward)
+    saved = checkpoints(run.workdir / "checkpoints")
+    if saved.latest() is not None:
+        state = saved.restore(state)
+    begun = int(state.generation)
+    journal = report.Journal(run.workdir, keep=begun)
+    if begun:
+        run.console.print(f"going on after generation {begun}")
+    before = journal.entries[-1]["seconds"] if journal.entries else 0.0
+    start = time.monotonic()
+    with _Interrupt() as interrupt, report.progress(settings.generations, run.console) as live:
+        for generation in range(begun + 1, settings.generations + 1):
+            state, report_ = search.generation(
+                state, jax.random.fold_in(key, 2 * generation), train, reward
+            )
+            round_ends = generation % settings.round_generations == 0
+            entry = _entry(run, state, report_, journal.entries)
+            entry["seconds"] = before + time.monotonic() - start
+            journal.write(entry)
+            live.update(entry)
+            if round_ends:
+                state, _ = search.advance(
+                    state, jax.random.fold_in(key, 2 * generation + 1), train, reward
+                )
+            last = generation == settings.generations or interrupt.asked
+            if last or generation % settings.checkpoint_every == 0:
+                saved.save(state)
+            if interrupt.asked and generation < settings.generations:
+                journal.close()
+                raise Stopped(f"stopped after generation {generation}; the same command goes on")
+    journal.close()
+    return state, journal.entries
+
+
+class Stopped(Exception):
+    """The user asked to stop; all is written."""
+
+
+class _Interrupt:
+    """While it is open, Ctrl-C is noted once and acted on at the end of the generation."""
+
+    def __enter__(self):
+        self.asked = False
+        self.previous = signal.signal(signal.SIGINT, self._note)
+        return self
+
+    def _note(self, number, frame):
+        self.asked = True
+        signal.signal(signal.SIGINT, self.previous)  # a second Ctrl-C stops at once
+
+    def __exit__(self, *error):
+        signal.signal(signal.SIGINT, self.previous)
+
+
+def _entry(run: Run, state: SearchState, done: Report, earlier: list[dict]) -> dict[str, Any]:
+    """Give the journal's entry of a generation."""
+    counts = Counter(np.asarray(done.verdicts).tolist())
+    rewards = np.asarray(done.rewards)
+    trained = rewards[np.asarray(done.trained)]
+    last = earlier[-1] if earlier else {"sampled_total": 0, "trained_total": 0}
+    generation, per_round = int(state.generation), run.config.search.round_generations
+    found = bool(np.isfinite(state.hall.gain[0]))
+    return {
+        "generation": generation,
+        "round": (generation - 1) // per_round + 1,
+        "sampled": len(done.verdicts),
+        "trained": len(trained),
+        "sampled_total": last["sampled_total"] + len(done.verdicts),
+        "trained_total": last["trained_total"] + len(trained),
+        "best_reward": float(state.hall.reward[0]) if found else None,
+        "best_gain": float(state.hall.gain[0]) if found else None,
+        "best_formula": _formula(run, state.hall.tokens[0]) if found else None,
+        "generation_best": float(trained.max()) if len(trained) else None,
+        "generation_mean": float(trained.mean()) if len(trained) else None,
+        "reference_reward": float(rewards[0]),
+        "start_reward": float(state.standing),
+        "funnel": {verdict.name.lower(): counts[verdict.value] for verdict in Verdict},
+        **{name: float(value) for name, value in done.policy.items()},
+    }
+
+
+def _program(run: Run, tokens: jax.Array) -> Program:
+    return as_program(assemble(tokens, run.space.vocabulary))
+
+
+def _formula(run: Run, tokens: jax.Array) -> str:
+    return to_text(_program(run, tokens))
+
+
+class Checked(NamedTuple):
+    """A row of the hall of fame after the check."""
+
+    contender: Contender
+    row: dict[str, Any]  # of hall_of_fame.csv
+
+
+def check_phase(run: Run, state: SearchState) -> list[Checked]:
+    """Check the losses of the hall of fame, best first, and write ``hall_of_fame.csv``."""
+    checked = []
+    for rank in range(int(np.isfinite(state.hall.gain).sum())):
+        tokens = state.hall.tokens[rank]
+        program = _program(run, tokens)
+        loss = build_loss(program, bounds=run.space.bounds)
+        names = tuple(run.space.vocabulary.names[t] for t in tokens.tolist() if t)
+        validity = check(loss)
+        formula = to_text(program)
+        row = {
+            "rank": rank + 1,
+            "formula": formula,
+            "complexity": complexity(program),
+            "reward": f"{float(state.hall.reward[rank]):.6f}",
+            "gain": f"{float(state.hall.gain[rank]):.6f}",
+            "generation": int(state.hall.generation[rank]),
+            "check": f"{validity.right:.4f}",
+            "sound": str(validity.sound).lower(),
+            "tokens": " ".join(names),
+        }
+        checked.append(Checked(Contender(f"found-{rank + 1}", formula, loss, True, names), row))
+    file = io.StringIO()
+    columns = ("rank", "formula", "complexity", "reward", "gain", "generation", "check", "sound")
+    table = csv.DictWriter(file, (*columns, "tokens"), lineterminator="\n")
+    table.writeheader()
+    table.writerows(entry.row for entry in checked)
+    report.write(run.workdir / "hall_of_fame.csv", file.getvalue())
+    return checked
+
+
+def test_phase(run: Run, checked: list[Checked]) -> list[dict[str, Any]]:
+    """Retrain the best sound losses beside the usual ones; give the rows of the results."""
+    settings, parts = run.config.contenders, run.splits
+    found = [entry.contender for entry in checked if entry.row["sound"] == "true"]
+    if len(found) > settings.found:
+        splits = Splits(parts["train"], parts["reward"], parts["reward"])
+        scores = run.promote.tune(found, splits).valid
+        found = [found[j] for j in np.argsort(-scores, kind="stable")[: settings.found]]
+    usual = [_usual(name, settings.smoothing) for name in settings.baselines]
+    contenders = [*usual, *found]
+    splits = Splits(parts["full_train"], parts["valid"], parts["test"])
+    outcomes = run.test.run(contenders, run.test.tune(contenders, splits), splits)
+    return rows(outcomes, model=run.config.model.name, dataset=run.dataset.name)
+
+
+def _usual(name: str, smoothing: float) -> Contender:
+    formula = to_text(named_program(name, smoothing=smoothing))
+    return Contender(name, formula, named_loss(name, smoothing=smoothing), False)
+
+
+def environment(run: Run) -> dict[str, Any]:
+    """Give what the results were computed with."""
+    packages = ("jax", "jaxlib", "flax", "optax", "numpy")
+    device = jax.devices()[0]
+    return {
+        "python": platform.python_version(),
+        **{name: importlib.metadata.version(name) for name in packages},
+        "platform": platform.platform(),
+        "device": f"{len(jax.devices())} x {device.device_kind}",
+        "data": list(run.dataset.notes),
+    }
+
+
+def write_results(run: Run, losses: list[dict], entries: list[dict]) -> dict[str, Any]:
+    """Write the results and the report; give the results."""
+    funnel = Counter()
+    for entry in entries:
+        funnel.update(entry["funnel"])
+    last = entries[-1] if entries else {"sampled_total": 0, "trained_total": 0, "seconds": 0.0}
+    results = {
+        "losses": losses,
+        "search": {
+            "sampled": last["sampled_total"],
+            "trained": last["trained_total"],
+            "seconds": last["seconds"],
+            "funnel": dict(funnel),
+        },
+        "environment": environment(run),
+    }
+    report.write(run.workdir / "results.csv", report.results_csv(results))
+    report.write(run.workdir / "results.json", json.dumps(results, indent=2))
+    report.write_report(run.workdir)
+    return results
+
+
+def show_results(console: Console, workdir: Path, results: dict[str, Any]) -> None:
+    """Print the table of losses and where the files are."""
+    console.print(report.results_table(results))
+    console.print(f"\nFiles in {workdir}: report.html, results.json, results.csv, hall_of_fame.csv")
+
+
+def main(argv: list[str]) -> int:
+    """Run the command line; give the exit status: 0, 1 for bad input, 2 for bad usage."""
+    console, errors = Console(highlight=False), Console(stderr=True, highlight=False)
+    logging.getLogger("absl").setLevel(logging.ERROR)
+    logging.basicConfig(format="%(message)s", force=True)
+    logging.getLogger("data").setLevel(logging.INFO)
+    try:
+        config, folder = read_command_line(argv)
+    except UsageError as error:
+        errors.print(f"run.py: {error}", markup=False, soft_wrap=True)
+        return 2
+    workdir = Path(folder)
+    try:
+        report.claim(workdir, config.to_dict())
+        if (workdir / "results.json").exists():
+            console.print(f"{workdir} holds this run, finished; its results:\n")
+            show_results(console, workdir, json.loads((workdir / "results.json").read_text()))
+            return 0
+        _set_up_jax()
+        run = join(config, workdir, console)
+    except (ValueError, OSError) as error:
+        errors.print(f"run.py: {error}", markup=False, soft_wrap=True)
+        return 1
+    for note in run.dataset.notes:
+        console.print(note, markup=False, soft_wrap=True)
+    try:
+        state, entries = search_phase(run)
+    except Stopped as stopped:
+        console.print(str(stopped))
+        return 130
+    losses = test_phase(run, check_phase(run, state))
+    show_results(console, workdir, write_results(run, losses, entries))
+    return 0
+
+
+def _set_up_jax() -> None:
+    """Set JAX up with one CPU device a core, and keep compiled programs between runs."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    jax.config.update("jax_num_cpu_devices", cores or 1)
+    jax.config.update("jax_compilation_cache_dir", str(data.cache_folder() / "compiled"))
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv))
