@@ -16,22 +16,24 @@ ACTIVITY_SD, POPULARITY_SD = 0.9, 1.4  # log-normal, as the counts of ML-100K ro
 class Preferences(NamedTuple):
     """What users truly like; rows are ids, from 1 (row 0 is unused)."""
 
-    user: np.ndarray  # float64[users + 1, WIDTH]
-    item: np.ndarray  # float64[items + 1, WIDTH]
-    user_bias: np.ndarray  # float64[users + 1]
-    item_bias: np.ndarray  # float64[items + 1]
-    popularity: np.ndarray  # float64[items + 1], log of how often an item is met, up to a constant
+    user: np.ndarray  # float64[num_users + 1, WIDTH]
+    item: np.ndarray  # float64[num_items + 1, WIDTH]
+    user_bias: np.ndarray  # float64[num_users + 1]
+    item_bias: np.ndarray  # float64[num_items + 1]
+    popularity: (
+        np.ndarray
+    )  # float64[num_items + 1], log of how often an item is met, up to a constant
 
 
-def synthetic_preferences(*, users: int, items: int, seed: int) -> Preferences:
+def synthetic_preferences(*, num_users: int, num_items: int, seed: int) -> Preferences:
     """The truth behind `synthetic` with the same arguments."""
     rng = np.random.default_rng([seed, 0])
-    popularity = POPULARITY_SD * rng.standard_normal(items + 1)
-    item_bias = ITEM_SD * rng.standard_normal(items + 1) + POPULAR_IS_LIKED * popularity
+    popularity = POPULARITY_SD * rng.standard_normal(num_items + 1)
+    item_bias = ITEM_SD * rng.standard_normal(num_items + 1) + POPULAR_IS_LIKED * popularity
     return Preferences(
-        user=rng.standard_normal((users + 1, WIDTH)) * TASTE_SD / np.sqrt(WIDTH),
-        item=rng.standard_normal((items + 1, WIDTH)),
-        user_bias=BASE + USER_SD * rng.standard_normal(users + 1),
+        user=rng.standard_normal((num_users + 1, WIDTH)) * TASTE_SD / np.sqrt(WIDTH),
+        item=rng.standard_normal((num_items + 1, WIDTH)),
+        user_bias=BASE + USER_SD * rng.standard_normal(num_users + 1),
         item_bias=item_bias,
         popularity=popularity,
     )
@@ -46,33 +48,35 @@ def preference_logits(truth: Preferences, ids: dict[str, np.ndarray]) -> np.ndar
 
 def synthetic(
     *,
-    users: int = 943,
-    items: int = 1682,
-    interactions: int = 100_000,
+    num_users: int = 943,
+    num_items: int = 1682,
+    num_interactions: int = 100_000,
     seed: int = 0,
     min_interactions: int = 5,
     reward_split: str = "leave_one_out",
 ) -> Dataset:
-    """A seeded data set of exactly `interactions` distinct pairs, split like a real one.
+    """A seeded data set of exactly `num_interactions` distinct pairs, split like a real one.
 
     Users differ in activity, items in popularity; a label is a coin with the true preference as
     its odds, so the best possible AUC is that of `preference_logits`. DataError if the counts
     cannot be met.
 
-    >>> tiny = synthetic(users=50, items=40, interactions=1000, seed=1)
+    >>> tiny = synthetic(num_users=50, num_items=40, num_interactions=1000, seed=1)
     >>> sum(s.label.size for s in (tiny.train, tiny.reward, tiny.valid, tiny.test))
     1000
     """
     check_split_options(min_interactions=min_interactions, reward_split=reward_split)
-    if min(users, items) < 1 or seed < 0 or not users <= interactions <= users * items:
+    pairs = num_users * num_items
+    if min(num_users, num_items) < 1 or seed < 0 or not num_users <= num_interactions <= pairs:
         raise DataError(
-            f"synthetic data needs users >= 1, items >= 1, seed >= 0 and users <= interactions <= "
-            f"users * items, got {users=}, {items=}, {interactions=}, {seed=}"
+            f"synthetic data needs num_users >= 1, num_items >= 1, seed >= 0 and num_users <= "
+            f"num_interactions <= num_users * num_items, got {num_users=}, {num_items=}, "
+            f"{num_interactions=}, {seed=}"
         )
-    truth = synthetic_preferences(users=users, items=items, seed=seed)
+    truth = synthetic_preferences(num_users=num_users, num_items=num_items, seed=seed)
     rng = np.random.default_rng([seed, 1])
-    ids = _meetings(rng, truth.popularity[1:], users=users, interactions=interactions)
-    liked = rng.random(interactions) < 1 / (1 + np.exp(-preference_logits(truth, ids)))
+    ids = _meetings(rng, truth.popularity[1:], users=num_users, interactions=num_interactions)
+    liked = rng.random(num_interactions) < 1 / (1 + np.exp(-preference_logits(truth, ids)))
     rows = Interactions(ids, liked.astype(np.float32))
     train, valid, test = split_by_time(rows, min_interactions=min_interactions)
     return finish(

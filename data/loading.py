@@ -43,7 +43,7 @@ def build(*, name: str, **options) -> Dataset:
     `name` is "ml100k" or "ml1m" (options of `load`) or "synthetic" (options of `synthetic`).
     DataError naming the known words if the name or an option is not among them.
 
-    >>> build(name="synthetic", users=50, items=40, interactions=1000, seed=1).sizes
+    >>> build(name="synthetic", num_users=50, num_items=40, num_interactions=1000, seed=1).sizes
     {'user': 51, 'item': 41}
     """
     known = [*ORIGINS, "synthetic"]

@@ -43,6 +43,7 @@ def build(*, name: str, width: int, init_scale: float, sizes: Mapping[str, int])
     Raises:
       ValueError: for an unknown model or a width or scale that is not positive.
 
+    >>> import jax.numpy as jnp
     >>> model = build(name="biased_mf", width=4, init_scale=0.1, sizes={"user": 3, "item": 5})
     >>> dense, tables = model.init(jax.random.key(0))
     >>> rows = {field: table[jnp.array([0, 2])] for field, table in tables.items()}

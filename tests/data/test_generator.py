@@ -31,16 +31,18 @@ def test_as_many_distinct_pairs_as_asked_for(dataset):
 
 
 @pytest.mark.parametrize(
-    ("users", "items", "interactions"), [(40, 30, 1200), (40, 30, 1199), (400, 3, 1000)]
+    ("num_users", "num_items", "num_interactions"),
+    [(40, 30, 1200), (40, 30, 1199), (400, 3, 1000)],
 )
-def test_counts_are_met_up_to_every_pair(users, items, interactions):
-    counts = {"users": users, "items": items, "interactions": interactions}
-    ids = everything(data.synthetic(**counts, min_interactions=1, reward_split="valid"))
-    assert np.unique(ids["user"] * 10_000 + ids["item"]).size == interactions
+def test_counts_are_met_up_to_every_pair(num_users, num_items, num_interactions):
+    counts = {"num_users": num_users, "num_items": num_items}
+    options = {"min_interactions": 1, "reward_split": "valid"}
+    ids = everything(data.synthetic(**counts, num_interactions=num_interactions, **options))
+    assert np.unique(ids["user"] * 10_000 + ids["item"]).size == num_interactions
 
 
 def test_the_truth_ranks_well_and_better_than_popularity(dataset):
-    truth = data.synthetic_preferences(users=943, items=1682, seed=5)
+    truth = data.synthetic_preferences(num_users=943, num_items=1682, seed=5)
     liked = dataset.train.label == 1
     popularity = np.bincount(dataset.train.ids["item"][liked], minlength=1683)
     for split in (dataset.reward, dataset.valid, dataset.test):
@@ -52,7 +54,7 @@ def test_the_truth_ranks_well_and_better_than_popularity(dataset):
 
 
 def test_labels_are_drawn_with_the_true_odds(dataset):
-    truth = data.synthetic_preferences(users=943, items=1682, seed=5)
+    truth = data.synthetic_preferences(num_users=943, num_items=1682, seed=5)
     train = data.full_train(dataset)
     expected = 1 / (1 + np.exp(-data.preference_logits(truth, train.ids)))
     for low in (0.1, 0.3, 0.5, 0.7):
@@ -62,7 +64,7 @@ def test_labels_are_drawn_with_the_true_odds(dataset):
 
 
 def test_the_seed_decides_everything():
-    options = {"users": 60, "items": 50, "interactions": 1500}
+    options = {"num_users": 60, "num_items": 50, "num_interactions": 1500}
     first, again = (data.synthetic(**options, seed=1) for _ in range(2))
     other = data.synthetic(**options, seed=2)
     assert first.train.ids["item"].tolist() == again.train.ids["item"].tolist()
@@ -72,10 +74,16 @@ def test_the_seed_decides_everything():
 
 @pytest.mark.parametrize(
     "wrong",
-    [{"users": 0}, {"items": -1}, {"interactions": 10}, {"interactions": 10**7}, {"seed": -1}],
+    [
+        {"num_users": 0},
+        {"num_items": -1},
+        {"num_interactions": 10},
+        {"num_interactions": 10**7},
+        {"seed": -1},
+    ],
 )
 def test_counts_that_cannot_be_met_are_refused(wrong):
-    with pytest.raises(data.DataError, match="synthetic data needs users >= 1"):
+    with pytest.raises(data.DataError, match="synthetic data needs num_users >= 1"):
         data.synthetic(**wrong)
     with pytest.raises(data.DataError, match="reward_split"):
         data.synthetic(reward_split="none")
