@@ -1,0 +1,9 @@
+"""Set up for all tests: eight CPU devices, and the same hypothesis examples every time."""
+
+import hypothesis
+import jax
+
+jax.config.update("jax_num_cpu_devices", 8)  # takes effect only before JAX starts
+
+hypothesis.settings.register_profile("same", deadline=None, derandomize=True, database=None)
+hypothesis.settings.load_profile("same")
