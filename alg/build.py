@@ -164,9 +164,9 @@ def build_loss(
         raise ValueError(f"inputs is 'logits' or 'probabilities', got {inputs!r}")
     if inputs == "probabilities" and family.registers != POINTWISE.registers:
         raise ValueError(f"inputs of a {family.name} loss are 'logits', got {inputs!r}")
+    if np.shape(bounds) != (2,) or not bounds[0] < bounds[1]:
+        raise ValueError(f"bounds are (low, high) with low < high, got {bounds!r}")
     low, high = map(float, bounds)
-    if not low < high:
-        raise ValueError(f"bounds are (low, high) with low < high, got {bounds}")
     program = as_program(source, family=family, **constants)
     rows = tuple(tuple(part.tolist()) for part in program)
     return _build(rows, inputs, (low, high), family)

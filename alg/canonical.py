@@ -3,7 +3,6 @@
 import hashlib
 from collections.abc import Callable
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 
@@ -13,6 +12,7 @@ from .operators import NUMBER_OF, SIGNED
 from .parser import MAX_NUMBER, Emitter
 from .probes import agree
 from .programs import Program
+from .rows import float64
 
 LARGEST_LOGIT = 1e4
 """Rewriting takes logits to be no larger than this, and labels to lie in [0, 1]."""
@@ -112,7 +112,7 @@ class _Rewriter:
         op = self.family.table[number]
         if None in values or op.aggregate:
             return None
-        with jax.enable_x64(True):
+        with float64():
             result = float(op.function(*(jnp.asarray(value, float) for value in values)))
         result = min(max(float(f"{result:.14g}"), self.low), self.high)
         return self.number(result) if abs(result) <= MAX_NUMBER else None

@@ -8,6 +8,7 @@ from .build import evaluate
 from .families import POINTWISE, Family
 from .operators import SIGNED
 from .programs import Program
+from .rows import float64
 
 TOLERANCE = 1e-6
 """Largest difference of two values or derivatives that count as equal, relative to the larger of
@@ -46,7 +47,7 @@ def on_grid(
         pos, neg = jnp.broadcast_to(logits[:, :1], second.shape), logits[:, 1:]
         return evaluate(program, (pos, neg, jnp.ones_like(neg)), bounds=bounds, family=family)
 
-    with jax.enable_x64(True):
+    with float64():
         if family.registers == POINTWISE.registers:
             logit = jnp.asarray(first)
             value, slope = jax.jvp(pointwise, (logit,), (jnp.ones_like(logit),))

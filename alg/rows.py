@@ -27,6 +27,15 @@ def _refuse(op: Op, reason: str) -> NoReturn:
     raise ValueError(f"operator {op.name!r} is refused: {reason}")
 
 
+def float64():
+    """Give a context in which JAX works in float64."""
+    if hasattr(jax, "enable_x64"):
+        return jax.enable_x64(True)
+    from jax.experimental import enable_x64  # JAX before 0.8
+
+    return enable_x64()
+
+
 def arguments(op: Op, dtype=np.float32) -> list[jax.Array]:
     """Give arguments over the clip range, zero and both ends included: every pair for two."""
     points = _POINTS.astype(dtype)
@@ -137,7 +146,7 @@ def check_row(op: Op) -> Op:
     """
     _check_forms_are_templates(op)
     _check_reach(op, _check_function(op))
-    with jax.enable_x64(True):
+    with float64():
         _check_forms(op)
     return op
 

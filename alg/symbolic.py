@@ -12,6 +12,7 @@ from .families import POINTWISE, Family
 from .formulas import number_text
 from .probes import close, grid
 from .programs import Program
+from .rows import float64
 
 _SYMBOLS = {
     "pred": r"\hat{y}",
@@ -90,7 +91,7 @@ def _values(expression: sympy.Expr, operands: dict[str, jax.Array], family: Fami
 
 
 def _is_same(expression: sympy.Expr, program: Program, family: Family) -> bool:
-    with jax.enable_x64(True):
+    with float64():
         operands = _operands(family)
         registers = [operands[_SYMBOLS[name]] for name in family.registers[:2]]
         logit = operands.get(_SYMBOLS["logit"])

@@ -5,7 +5,6 @@ import importlib.util
 import jax
 import jax.numpy as jnp
 import numpy as np
-import numpy_reference
 import pytest
 
 from alg import (
@@ -22,10 +21,12 @@ from alg import (
 )
 from alg.operators import NUMBER_OF, PAPER_OPERATORS, clip
 from alg.programs import tokens_of
-from alg.rows import arguments, call_python, call_torch, check_row, derivatives, differs
+from alg.rows import arguments, call_python, call_torch, check_row, derivatives, differs, float64
+from tests.language import numpy_reference
 
 ROWS = [op for op in OPERATORS if op.arity > 0]
 CALLS = [op for op in ROWS if op.precedence == 4 and op.name != "id"]
+INFIX = [op for op in ROWS if op not in CALLS]
 ids = [op.name for op in ROWS]
 has_torch = importlib.util.find_spec("torch") is not None
 
@@ -49,7 +50,7 @@ def test_value_and_derivative_are_the_ones_worked_out_by_hand(op):
             for j, x in enumerate(inputs)
         ]
         value, slope = numpy_reference.RULES[op.name](*(part for pair in pairs for part in pair))
-        with jax.enable_x64(True):
+        with float64():
             primals = [jnp.asarray(x) for x, _ in pairs]
             tangents = [jnp.asarray(dx) for _, dx in pairs]
             got, got_slope = jax.jvp(op.function, primals, tangents)
@@ -58,21 +59,18 @@ def test_value_and_derivative_are_the_ones_worked_out_by_hand(op):
         np.testing.assert_allclose(got_slope, slope, rtol=1e-9, atol=1e-12)
 
 
-@pytest.mark.parametrize("bounds", [SIGNED, PAPER], ids=["signed", "paper"])
 @pytest.mark.parametrize("op", ROWS, ids=ids)
-def test_value_and_derivative_are_finite_over_the_bounds(op, bounds):
-    inputs = [jnp.clip(x, *bounds) for x in arguments(op)]
-    assert min(float(x.min()) for x in inputs) == np.float32(bounds[0])
+def test_value_and_derivative_are_finite_over_the_bounds(op):
+    inputs = arguments(op)
+    assert set(np.float32([*SIGNED, *PAPER, 0])) <= set(np.asarray(inputs[0]).tolist())
     assert np.isfinite(op.function(*inputs)).all()
-    for i in range(op.arity):
-        tangents = [jnp.full_like(x, i == j) for j, x in enumerate(inputs)]
-        assert np.isfinite(jax.jvp(op.function, inputs, tangents)[1]).all()
     assert all(np.isfinite(slope).all() for slope in derivatives(op, op.function))
 
 
-@pytest.mark.parametrize("op", ROWS, ids=ids)
+# The forms of calls are compared by check_row, below.
+@pytest.mark.parametrize("op", INFIX, ids=lambda op: op.name)
 def test_the_python_form_is_the_function(op):
-    with jax.enable_x64(True):
+    with float64():
         inputs = arguments(op, np.float64)
         assert not differs(call_python(op, *inputs), op.function(*inputs))
         forms = derivatives(op, lambda *x: call_python(op, *x))
@@ -80,9 +78,9 @@ def test_the_python_form_is_the_function(op):
 
 
 @pytest.mark.skipif(not has_torch, reason="PyTorch is not installed")
-@pytest.mark.parametrize("op", ROWS, ids=ids)
+@pytest.mark.parametrize("op", INFIX, ids=lambda op: op.name)
 def test_the_torch_form_is_the_function(op):
-    with jax.enable_x64(True):
+    with float64():
         inputs = arguments(op, np.float64)
         value, *slopes = call_torch(op, *inputs)
         assert not differs(value, op.function(*inputs))

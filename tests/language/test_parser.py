@@ -3,20 +3,20 @@
 import time
 import tracemalloc
 
-import jax
 import numpy as np
 import pytest
 
 from alg import SIGNED, build_loss, complexity, parse, to_text, vocabulary
 from alg.build import as_program
 from alg.parser import MAX_CHARACTERS, MAX_DEPTH
+from alg.rows import float64
 
 PRED, LABEL = 0.3, 0.8
 
 
 def value_of(formula, family="pointwise", **constants):
     loss = build_loss(formula, inputs="probabilities", bounds=SIGNED, **constants)
-    with jax.enable_x64(True):
+    with float64():
         return float(loss(np.float64(PRED), np.float64(LABEL)))
 
 

@@ -1,0 +1,210 @@
+"""What a JAX program does with a built loss: transformations, caching, shapes and refusals."""
+
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jax.sharding import Mesh, NamedSharding
+from jax.sharding import PartitionSpec as Spec
+
+from alg import Op, build_loss, named_loss, parse, vocabulary
+
+FORMULA = "max((label + s) / (pred + s), (pred + s) / (label + s))"
+SCORES, LABELS = np.float32([0.5, -1.0, 2.0, 0.0]), np.float32([1, 0, 1, 0])
+
+
+def counting_family():
+    """Give a family whose operator ``traced`` counts how often it is called, that is traced."""
+    calls = []
+
+    def function(x):
+        calls.append(x)
+        return x * x
+
+    row = Op("traced", 1, function, "traced({0})", "{0}^2", "({0} * {0})", "({0} * {0})")
+    family = vocabulary(extra=[row]).family
+    calls.clear()
+    return family, calls
+
+
+def test_a_loss_built_twice_is_the_same_function_and_is_traced_once():
+    family, calls = counting_family()
+    sources = [
+        "traced(label - pred)",
+        " traced( (label-pred) ) ",
+        ["label", "pred", "sub", "traced"],
+        parse("traced(label - pred)", family=family),
+    ]
+    losses = [build_loss(source, family=family) for source in sources]
+    assert len({id(loss) for loss in losses}) == 1
+    for loss in losses:
+        loss(SCORES, LABELS)
+    assert len(calls) == 1
+
+
+def test_a_gradient_step_traces_once_however_often_the_loss_is_built():
+    family, calls = counting_family()
+
+    @jax.jit
+    def step(scores):
+        loss = build_loss("traced(label - pred)", family=family)
+        return scores - jax.grad(loss)(scores, LABELS)
+
+    scores = jnp.asarray(SCORES)
+    for _ in range(5):
+        scores = step(scores)
+    assert len(calls) == 1
+    jax.grad(build_loss("traced(label - pred)", family=family))(scores, LABELS)
+    assert len(calls) == 1
+
+
+def test_other_settings_are_other_functions():
+    loss = build_loss(FORMULA, s=0.1)
+    assert loss is build_loss(FORMULA, s=0.1)
+    assert loss is not build_loss(FORMULA, s=0.2)
+    assert loss is not build_loss(FORMULA, s=0.1, inputs="probabilities")
+    assert loss is not build_loss(FORMULA, s=0.1, bounds=(-10, 10))
+    assert loss is build_loss(FORMULA, s=0.1, bounds=(np.float64(-1e5), 100_000))
+    assert named_loss("maxr", smoothing=0.1) is named_loss("maxr", smoothing=0.1)
+
+
+def test_a_loss_says_what_it_is():
+    loss = build_loss("square(label - pred)")
+    assert loss.__name__ == "loss"
+    assert "square(label - pred) of logits" in loss.__doc__
+
+
+def test_probabilities_are_the_sigmoid_of_logits():
+    of_logits = build_loss(FORMULA + " + logit", s=0.1)
+    of_probabilities = build_loss(FORMULA + " + logit", s=0.1, inputs="probabilities")
+    got = of_probabilities(jax.nn.sigmoid(SCORES), LABELS, reduce_fn=None)
+    np.testing.assert_allclose(got, of_logits(SCORES, LABELS, reduce_fn=None), rtol=1e-5, atol=1e-6)
+
+
+def test_bounds_clip_every_result():
+    loss = build_loss("-(label - pred)", inputs="probabilities", bounds=(1e-5, 0.5))
+    got = loss(np.float32([0.2, 0.9, 0.4]), np.float32([1.0, 0.0, 0.6]), reduce_fn=None)
+    np.testing.assert_allclose(got, [1e-5, 1e-5, 1e-5], rtol=1e-6)
+    loss = build_loss("label - pred", inputs="probabilities", bounds=(1e-5, 0.5))
+    got = loss(np.float32([0.2, 0.9, 0.4]), np.float32([1.0, 0.0, 0.6]), reduce_fn=None)
+    np.testing.assert_allclose(got, [0.5, 1e-5, 0.2], rtol=1e-6)
+
+
+def test_labels_and_masks_broadcast_to_the_scores():
+    loss = build_loss("square(label - pred)", inputs="probabilities")
+    assert float(loss(jnp.full((2, 3), 0.5), 1.0)) == 0.25
+    assert float(loss(jnp.full((2, 3), 0.5), jnp.array([[1.0], [0.5]]))) == 0.125
+    where = jnp.array([True, False, False])
+    assert float(loss(jnp.array([[0.5, 9, 9], [0.0, 9, 9]]), 1.0, where=where)) == (0.25 + 1) / 2
+    with pytest.raises(ValueError, match="broadcast"):
+        loss(jnp.zeros(3), 1.0, weights=jnp.ones((2, 3)))
+
+
+def test_whole_numbers_are_scores_too():
+    loss = build_loss("square(label - logit)")
+    value = loss(np.array([2, 0]), np.array([1, 1]))
+    assert value.dtype == jnp.float32
+    assert float(value) == 1
+
+
+def test_a_value_that_is_not_finite_is_not_hidden_by_a_mask():
+    loss = build_loss("square(label - logit)", bounds=(-np.inf, np.inf))
+    assert np.isnan(loss(jnp.array([jnp.nan, 1.0]), 0.0, where=jnp.array([True, True])))
+
+
+def test_pairwise_where_is_of_examples_or_of_negatives():
+    loss = build_loss("sum_neg(neg) + pos", family="pairwise")
+    pos, neg = jnp.array([1.0, 2.0]), jnp.array([[10.0, 20.0], [30.0, 40.0]])
+    examples = jnp.array([False, True])
+    assert float(loss(pos, neg, where=examples)) == 2 + 70
+    negatives = jnp.array([[True, False], [False, False]])
+    assert loss(pos, neg, where=negatives, reduce_fn=None).tolist() == [11, 0]
+    assert float(loss(pos, neg, where=negatives)) == 11
+    assert float(loss(pos, neg, where=jnp.array([[True], [False]]))) == 31
+
+
+def test_a_pairwise_loss_without_aggregates_is_the_mean_over_negatives():
+    loss = build_loss("pos * neg", family="pairwise")
+    pos, neg = jnp.array([2.0]), jnp.array([[1.0, 2.0, 6.0]])
+    assert loss(pos, neg, reduce_fn=None).tolist() == [2 * 3.0]
+    where = jnp.array([[True, True, False]])
+    assert loss(pos, neg, where=where, reduce_fn=None).tolist() == [2 * 1.5]
+
+
+@pytest.mark.parametrize("shape", [(3,), (4, 2), (3, 4, 2), ()])
+def test_pairwise_shapes_are_checked(shape):
+    loss = build_loss("pos - neg", family="pairwise")
+    with pytest.raises(ValueError, match=r"pos is \[..., B\] and neg \[..., B, S\]"):
+        loss(jnp.zeros(3), jnp.zeros(shape))
+
+
+@pytest.mark.parametrize(
+    ("settings", "expected"),
+    [
+        ({"inputs": "logit"}, "inputs is 'logits' or 'probabilities', got 'logit'"),
+        ({"bounds": (1.0, -1.0)}, "low < high"),
+        ({"bounds": (0.0, float("nan"))}, "low < high"),
+        (
+            {"family": "pairwise", "inputs": "probabilities"},
+            "inputs of a pairwise loss are 'logits'",
+        ),
+        ({"bounds": 3}, "bounds are"),
+    ],
+)
+def test_bad_settings_are_refused(settings, expected):
+    with pytest.raises(ValueError, match=expected):
+        build_loss("1", **settings)
+
+
+def test_constants_are_for_formulas():
+    with pytest.raises(ValueError, match=r"constants \['s'\] are for formulas"):
+        build_loss(["pred"], s=1.0)
+
+
+def sharded_mean(loss, mesh):
+    """Give the mean over the whole batch of a loss that each device works out for its share."""
+
+    def share(scores, labels):
+        return jax.lax.pmean(loss(scores, labels), "batch")
+
+    return jax.shard_map(
+        share, mesh=mesh, in_specs=(Spec("batch"), Spec("batch")), out_specs=Spec()
+    )
+
+
+@pytest.mark.parametrize("name", ["maxr", "sampled_softmax"])
+def test_losses_under_shard_map(name):
+    devices = jax.devices()
+    mesh = Mesh(np.array(devices), ("batch",))
+    loss = named_loss(name, smoothing=0.1)
+    scores = np.tile(SCORES, len(devices))
+    others = np.tile(
+        LABELS if name == "maxr" else np.stack([LABELS, -LABELS], -1),
+        (len(devices),) + (1,) * (name != "maxr"),
+    )
+    wanted, wanted_slope = jax.value_and_grad(loss)(scores, others)
+    placed = [jax.device_put(x, NamedSharding(mesh, Spec("batch"))) for x in (scores, others)]
+    mean = jax.jit(jax.value_and_grad(sharded_mean(loss, mesh)))
+    value, slope = mean(*placed)
+    np.testing.assert_allclose(value, wanted, rtol=1e-6)
+    np.testing.assert_allclose(slope, wanted_slope, rtol=1e-5, atol=1e-7)
+
+
+def test_losses_under_grad_of_vmap_of_jit_and_a_scan():
+    loss = named_loss("sumr", smoothing=0.1)
+
+    def descend(scores):
+        def step(scores, _):
+            return scores - 0.1 * jax.vmap(jax.grad(loss))(scores, LABELS), loss(scores, LABELS)
+
+        return jax.lax.scan(step, scores, None, length=20)
+
+    _, history = jax.jit(descend)(jnp.asarray(SCORES))
+    assert history[-1] < history[0]
+
+
+def test_second_derivatives():
+    loss = partial(build_loss("square(label - logit)"), labels=1.0)
+    assert float(jax.grad(jax.grad(loss))(0.5)) == 2
