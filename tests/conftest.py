@@ -7,3 +7,10 @@ jax.config.update("jax_num_cpu_devices", 8)  # takes effect only before JAX star
 
 hypothesis.settings.register_profile("same", deadline=None, derandomize=True, database=None)
 hypothesis.settings.load_profile("same")
+
+
+def pytest_configure(config):
+    """Keep compiled programs between test runs; ``pytest --cache-clear`` starts afresh."""
+    folder = str(config.cache.mkdir("compiled"))
+    jax.config.update("jax_compilation_cache_dir", folder)
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.3)
