@@ -43,6 +43,7 @@ class Filter(NamedTuple):
     fingerprint: Callable[[Array], Array]  # slopes [M, P] -> what is compared [M, P]
     tolerance: float  # twins differ by no more at any probe
     forgets: bool  # twins are looked for in the same round only
+    rewards_twins: bool  # with the reward of their match; otherwise they teach nothing
 
 
 class Screening(NamedTuple):
@@ -140,7 +141,8 @@ def graded(*, probes: int, min_gradient: float, min_direction: float, tolerance:
     if not -1 <= min_direction <= 1:
         raise ValueError(f"min_direction is in [-1, 1], got {min_direction}")
     screening = partial(screen, min_gradient=min_gradient, min_direction=min_direction)
-    return Filter(grid(probes), screening, _unit, tolerance, forgets=False)
+    # A policy that is paid for twins writes one loss over and over, and lanes stay empty.
+    return Filter(grid(probes), screening, _unit, tolerance, forgets=False, rewards_twins=False)
 
 
 def paper(*, probes: int, min_gradient: float, tolerance: float, seed: int) -> Filter:
@@ -158,7 +160,7 @@ def paper(*, probes: int, min_gradient: float, tolerance: float, seed: int) -> F
         return screen_paper(slopes * by_pred, min_gradient=min_gradient)
 
     probe = Probe(np.log(pred / (1 - pred)), label)
-    return Filter(probe, screening, lambda slopes: slopes * by_pred, tolerance, forgets=True)
+    return Filter(probe, screening, lambda slopes: slopes * by_pred, tolerance, True, True)
 
 
 FILTERS = {"graded": graded, "paper": paper}

@@ -243,7 +243,10 @@ def make_search(
         of_lane = jnp.where(chosen.lane > 0, rewards[chosen.lane], jnp.nan)
         reward = jnp.where(jnp.isnan(chosen.gain), of_lane, chosen.gain + rewards[0])
         reward = jnp.where(chosen.verdict <= Verdict.WRONG_DIRECTION, screening.reward, reward)
-        weight = jnp.isfinite(reward).astype(jnp.float32)
+        teaches = jnp.isfinite(reward)
+        if not filter_.rewards_twins:
+            teaches &= chosen.verdict != Verdict.TWIN
+        weight = teaches.astype(jnp.float32)
         policy_state, log = policy.update(state.policy, tokens, jnp.nan_to_num(reward), weight)
 
         lane_gain = jnp.where(chosen.trained, rewards - rewards[0], -jnp.inf)

@@ -56,6 +56,7 @@ def reinforce(
     baseline_decay: float,
     normalize: bool,
     below_baseline: float | None,
+    quantile: float | None,
 ) -> Policy:
     """Make the LSTM policy trained by REINFORCE.
 
@@ -74,12 +75,17 @@ def reinforce(
       normalize: divide the advantage by the standard deviation of the rewards.
       below_baseline: a reward below the baseline becomes this and leaves the baseline alone
         (the paper's reward filter: -1); None for no such filter.
+      quantile: learn only from the rewards above this quantile of a generation, which is then
+        the baseline (risk-seeking policy gradient: Petersen et al., 2021, arXiv:1912.04871);
+        None to learn from all.
 
     Raises:
       ValueError: for values out of range.
     """
     if not 0 <= baseline_decay < 1:
         raise ValueError(f"baseline_decay is in [0, 1), got {baseline_decay}")
+    if quantile is not None and not 0 < quantile < 1:
+        raise ValueError(f"quantile is between 0 and 1, or None, got {quantile}")
     if min(width, init_range, squash, learning_rate, clip_norm) <= 0:
         raise ValueError("width, init_range, squash, learning_rate and clip_norm are positive")
     module = LSTMPolicy(grammar.size, width, init_range, squash)
@@ -108,6 +114,11 @@ def reinforce(
             below = reward < baseline - 1e-5
             reward = jnp.where(below, below_baseline, reward)
             counts = weight * ~below
+        if quantile is not None:
+            valued = jnp.where(weight > 0, reward, jnp.nan)
+            baseline = jnp.nanquantile(valued, quantile)
+            weight = weight * (reward >= baseline)
+            share = weight / jnp.maximum(weight.sum(), 1e-30)
         advantage = reward - baseline
         if normalize:
             mean = jnp.sum(share * reward)
