@@ -12,15 +12,22 @@ import jax
 import jax.numpy as jnp
 from jax.sharding import Sharding
 
-from .filters import Filter, Verdict, twins
+from .filters import Filter, Verdict
 from .hall_of_fame import HallOfFame, Memory, admit, empty_hall, empty_memory, remember
-from .lanes import Hyper, Lanes, LaneState, batches
-from .losses import as_program
-from .metrics import auc
-from .objectives import Objective, Slopes, extend, gradient_size, objective, traced_slopes
-from .operators import SIGNED
+from .lanes import Lanes, LaneState
+from .objectives import Objective, Slopes, extend
 from .programs import Program, Vocabulary, assemble, vocabulary
+from .selection import choose
+from .trials import Trials, make_trials
 from .types import Array, Batch
+
+
+class Space(NamedTuple):
+    """What losses a search may write."""
+
+    vocabulary: Vocabulary
+    length: int  # tokens of a loss at most, L
+    bounds: tuple[float, float]  # intermediate results are clipped to them
 
 
 class SearchState(NamedTuple):
@@ -53,56 +60,32 @@ class Search(NamedTuple):
     advance: Callable[..., tuple[SearchState, Array]]  # the same; says if the recommender moved
 
 
-class Chosen(NamedTuple):
-    """Which of M candidates are trained, in which lane, and whose twins the others are."""
+class _Parts(NamedTuple):
+    """What the functions of a search close over."""
 
-    verdict: Array  # int32 [M]
-    lane: Array  # int32 [M], lane of a candidate or of its match; 0 for none
-    gain: Array  # float32 [M], what memory says; NaN for what it does not know
-    candidate: Array  # int32 [K], candidate in a lane; lane 0 is the reference's
-    trained: Array  # bool [K]
+    policy: Any
+    trials: Trials
+    space: Space
+    filter: Filter
+    samples: int  # M
+    width: int  # K
+    l2: float
+    hall: int  # H
+    memory: int
 
+    @property
+    def probes(self) -> int:
+        """The number of probe points, P."""
+        return len(self.filter.probe.label)
 
-def _choose(filter_: Filter, memory: Memory, found: Array, prints: Array, lanes: int) -> Chosen:
-    """Pick what is trained: the first K - 1 sound candidates without a twin."""
-    count, width = found.shape[0], min(found.shape[0], 8 * lanes)
-    sound = found == Verdict.TRAINED
-    first = jnp.argsort(~sound, stable=True)[:width]  # the sound come first, in order
-    waiting, theirs = sound[first], prints[first]
-    close = partial(twins, theirs, tolerance=filter_.tolerance)
-    known = close(memory.prints)
-    earlier = jnp.tril(close(theirs), -1) & waiting[None, :]
-    is_known, is_repeat = known.any(1), earlier.any(1)
-    fresh = waiting & ~is_known & ~is_repeat
-    lane = jnp.where(fresh, jnp.cumsum(fresh), 0)
-    full = lane >= lanes
-    lane = jnp.where(full, 0, lane)
-    repeat_lane = lane[jnp.argmax(earlier, axis=1)]
-    own = jnp.where(is_repeat & ~is_known, repeat_lane, lane)
-    verdict = jnp.select(
-        [~waiting, is_known | is_repeat, full],
-        [found[first], Verdict.TWIN, Verdict.OVER_CAPACITY],
-        Verdict.TRAINED,
-    )
-    target = jnp.where(fresh & ~full, lane, lanes)
-    beyond = jnp.where(sound, Verdict.OVER_CAPACITY, found)  # sound, but past the first
-    return Chosen(
-        beyond.at[first].set(verdict).astype(jnp.int32),
-        jnp.zeros(count, jnp.int32).at[first].set(own),
-        jnp.full(count, jnp.nan)
-        .at[first]
-        .set(jnp.where(waiting & is_known, memory.gain[jnp.argmax(known, axis=1)], jnp.nan)),
-        jnp.zeros(lanes, jnp.int32).at[target].set(first, mode="drop"),
-        jnp.zeros(lanes, bool).at[target].set(True, mode="drop"),
-    )
+    def programs(self, tokens: Array) -> Program:
+        """Assemble token sequences [M, L] into programs [M, I]."""
+        programs = jax.vmap(partial(assemble, vocab=self.space.vocabulary))(tokens)
+        return extend(programs, self.trials.slots)
 
-
-class Space(NamedTuple):
-    """What losses a search may write."""
-
-    vocabulary: Vocabulary
-    length: int  # tokens of a loss at most, L
-    bounds: tuple[float, float]  # intermediate results are clipped to them
+    def no_round(self) -> HallOfFame:
+        """Give the best of a round that has not begun."""
+        return empty_hall(self.width - 1, self.space.length, self.probes)
 
 
 def space(
@@ -146,149 +129,127 @@ def make_search(
       make_lanes: gives lanes of the recommender for the losses' slopes.
       where: the space that the policy writes in.
       filter_: decides what is trained.
-      reference: formula of the loss of lane 0, beside which all others are seen.
       samples: sequences of a generation, M.
       width: lanes, K; one of them trains the reference.
-      batch_size: interactions of a training step, B.
-      learning_rate: of the reference, and of all where ``reward_scale`` is ``"raw"``.
-      weight_decay: of all lanes.
       l2: penalty in the loss when the recommender moves on.
-      reward_scale: ``"gradient"`` scales each loss so that its gradient on the recommender's
-        predictions is as large as the reference's; ``"raw"`` leaves it (the paper).
       hall: rows of the hall of fame, H.
       memory: fingerprints remembered.
       sharding: of the state and the reports; None for the default device.
+      reference, batch_size, learning_rate, weight_decay, reward_scale: see ``make_trials``.
 
     Raises:
       ValueError: for values out of range.
     """
-    if reward_scale not in ("gradient", "raw"):
-        raise ValueError(f"reward_scale is 'gradient' or 'raw', got {reward_scale!r}")
     if width < 2 or samples < 1 or batch_size < 1 or hall < 1 or memory < 1:
         raise ValueError(
             "a search needs at least 2 lanes and 1 of samples, batch_size, hall and memory, got "
             f"{width}, {samples}, {batch_size}, {hall} and {memory}"
         )
-    if not learning_rate * (weight_decay + 2 * l2) < 1:
-        raise ValueError("learning_rate times weight decay must stay below 1")
-    vocab, length, bounds = where
-    beside = objective([as_program(reference)], [SIGNED])
-    slopes = traced_slopes(sorted({*vocab.operators, *beside.program.op[0].tolist()}))
-    lanes = make_lanes(slopes)
-    slots = max(beside.program.op.shape[-1], length)
-    probes = len(filter_.probe.label)
-    probe_logit, probe_label = map(jnp.asarray, filter_.probe)
-
-    def objectives(programs: Program) -> Objective:
-        """Give the objective of K programs, the first replaced by the reference."""
-        low, high = bounds
-        ours = Objective(programs, jnp.full(width, low), jnp.full(width, high), jnp.ones(width))
-        first = beside._replace(program=extend(beside.program, slots))
-        return jax.tree.map(lambda mine, theirs: mine.at[0].set(theirs[0]), ours, first)
-
-    def rescale(losses: Objective, start: LaneState, sample: Batch) -> Objective:
-        if reward_scale == "raw":
-            return losses
-        logits = lanes.predict(lanes.spread(start, width), sample)
-        size = gradient_size(slopes(losses, logits, sample.label.reshape(-1)))
-        return losses._replace(scale=jnp.clip(size[0] / jnp.maximum(size, 1e-30), 1e-6, 1e6))
-
-    def score(state: LaneState, rewarded: Batch) -> Array:
-        """Give the reward [K]: AUC on the reward split."""
-        cut = batches(rewarded, min(1024, rewarded.label.shape[0]))
-        label, weight = cut.label.reshape(-1), cut.weight.reshape(-1)
-        return jax.vmap(auc, in_axes=(0, None, None))(lanes.predict(state, cut), label, weight)
-
-    def train(key, start, programs, penalty, data, rewarded):
-        """Train K losses from one start on the same batches; give the lanes and their rewards."""
-        cut = batches(data, batch_size, key)
-        few = jax.tree.map(lambda x: x[: max(1, 1024 // batch_size)], cut)
-        losses = rescale(objectives(programs), start, few)
-        ones = jnp.ones(width)
-        hyper = Hyper(learning_rate * ones, weight_decay * ones, penalty * ones)
-        trained = lanes.train(lanes.spread(start, width), losses, hyper, cut)
-        return trained, jnp.nan_to_num(score(trained, rewarded), nan=0.0)
-
-    def programs_of(tokens: Array) -> Program:
-        return extend(jax.vmap(partial(assemble, vocab=vocab))(tokens), slots)
-
-    def init(key: Array, rewarded: Batch) -> SearchState:
-        policy_key, lane_key = jax.random.split(key)
-        first = lanes.init(jnp.repeat(lane_key[None], width))
-        standing = score(first, rewarded)[0]
-        return SearchState(
-            policy.begin_round(policy.init(policy_key), standing),
-            lanes.take(first, jnp.zeros(1, jnp.int32)),
-            standing,
-            empty_memory(memory, probes),
-            empty_hall(hall, length, probes),
-            empty_hall(width - 1, length, probes),
-            jnp.int32(0),
-            jnp.int32(0),
-        )
-
-    def generation(state, key, data, rewarded):
-        sample_key, batch_key = jax.random.split(key)
-        tokens = policy.sample(state.policy, sample_key, samples)
-        programs = programs_of(tokens)
-        ones = jnp.ones(samples)
-        candidates = Objective(programs, bounds[0] * ones, bounds[1] * ones, ones)
-        probed = slopes(candidates, jnp.broadcast_to(probe_logit, (samples, probes)), probe_label)
-        screening = filter_.screen(probed)
-        prints = filter_.fingerprint(probed)
-        chosen = _choose(filter_, state.memory, screening.verdict, prints, width)
-        mine = jax.tree.map(lambda part: part[chosen.candidate], programs)
-        _, rewards = train(batch_key, state.recommender, mine, 0.0, data, rewarded)
-
-        of_lane = jnp.where(chosen.lane > 0, rewards[chosen.lane], jnp.nan)
-        reward = jnp.where(jnp.isnan(chosen.gain), of_lane, chosen.gain + rewards[0])
-        reward = jnp.where(chosen.verdict <= Verdict.WRONG_DIRECTION, screening.reward, reward)
-        teaches = jnp.isfinite(reward)
-        if not filter_.rewards_twins:
-            teaches &= chosen.verdict != Verdict.TWIN
-        weight = teaches.astype(jnp.float32)
-        policy_state, log = policy.update(state.policy, tokens, jnp.nan_to_num(reward), weight)
-
-        lane_gain = jnp.where(chosen.trained, rewards - rewards[0], -jnp.inf)
-        new = HallOfFame(
-            tokens[chosen.candidate],
-            prints[chosen.candidate],
-            lane_gain,
-            rewards,
-            jnp.full(width, state.generation + 1),
-        )
-        return state._replace(
-            policy=policy_state,
-            memory=remember(state.memory, prints[chosen.candidate], lane_gain, chosen.trained),
-            hall=admit(state.hall, new, tolerance=filter_.tolerance),
-            round_best=admit(state.round_best, new, tolerance=filter_.tolerance),
-            generation=state.generation + 1,
-        ), Report(chosen.verdict, rewards, chosen.trained, log)
-
-    def advance(state, key, data, rewarded):
-        """Move the recommender on with the best loss of the round, if that does not hurt it."""
-        best = state.round_best
-        tokens = jnp.concatenate([best.tokens[:1], best.tokens])
-        filled = jnp.append(False, jnp.isfinite(best.gain))
-        trained, rewards = train(key, state.recommender, programs_of(tokens), l2, data, rewarded)
-        rewards = jnp.where(filled, rewards, -jnp.inf)
-        winner = jnp.argmax(rewards)
-        better = rewards[winner] >= state.standing - 1e-5
-        moved = lanes.take(trained, winner[None])
-        recommender = jax.tree.map(
-            lambda new, old: jnp.where(better, new, old), moved, state.recommender
-        )
-        standing = jnp.where(better, rewards[winner], state.standing)
-        memory_ = empty_memory(memory, probes) if filter_.forgets else state.memory
-        return state._replace(
-            policy=policy.begin_round(state.policy, standing),
-            recommender=recommender,
-            standing=standing,
-            memory=memory_,
-            round_best=empty_hall(width - 1, length, probes),
-            stalled=jnp.where(better, 0, state.stalled + 1),
-        ), better
-
+    if not 0 <= learning_rate * (weight_decay + 2 * l2) < 1:
+        raise ValueError("learning_rate times weight decay must stay in [0, 1)")
+    trials = make_trials(
+        make_lanes,
+        set(where.vocabulary.operators),
+        reference=reference,
+        length=where.length,
+        bounds=where.bounds,
+        width=width,
+        batch_size=batch_size,
+        learning_rate=learning_rate,
+        weight_decay=weight_decay,
+        reward_scale=reward_scale,
+    )
+    parts = _Parts(policy, trials, where, filter_, samples, width, l2, hall, memory)
     # One sharding for all states, or each phase would compile again for what the last one left.
     compiled = partial(jax.jit, out_shardings=sharding)
-    return Search(compiled(init), compiled(generation), compiled(advance))
+    return Search(
+        *(compiled(partial(function, parts)) for function in (_init, _generation, _advance))
+    )
+
+
+def _init(parts: _Parts, key: Array, rewarded: Batch) -> SearchState:
+    policy_key, lane_key = jax.random.split(key)
+    lanes = parts.trials.lanes.init(jnp.repeat(lane_key[None], parts.width))
+    standing = parts.trials.reward(lanes, rewarded)[0]
+    return SearchState(
+        policy=parts.policy.begin_round(parts.policy.init(policy_key), standing),
+        recommender=parts.trials.lanes.take(lanes, jnp.zeros(1, jnp.int32)),
+        standing=standing,
+        memory=empty_memory(parts.memory, parts.probes),
+        hall=empty_hall(parts.hall, parts.space.length, parts.probes),
+        round_best=parts.no_round(),
+        generation=jnp.int32(0),
+        stalled=jnp.int32(0),
+    )
+
+
+def _probe(parts: _Parts, programs: Program) -> Array:
+    """Give the slopes [M, P] of candidates at the probe points."""
+    ones = jnp.ones(parts.samples)
+    low, high = parts.space.bounds
+    logits = jnp.broadcast_to(parts.filter.probe.logit, (parts.samples, parts.probes))
+    losses = Objective(programs, low * ones, high * ones, ones)
+    return parts.trials.slopes(losses, logits, jnp.asarray(parts.filter.probe.label))
+
+
+def _generation(
+    parts: _Parts, state: SearchState, key: Array, data: Batch, rewarded: Batch
+) -> tuple[SearchState, Report]:
+    sample_key, batch_key = jax.random.split(key)
+    tokens = parts.policy.sample(state.policy, sample_key, parts.samples)
+    programs = parts.programs(tokens)
+    slopes = _probe(parts, programs)
+    screening, prints = parts.filter.screen(slopes), parts.filter.fingerprint(slopes)
+    chosen = choose(parts.filter, state.memory, screening.verdict, prints, parts.width)
+    mine = jax.tree.map(lambda part: part[chosen.candidate], programs)
+    _, rewards = parts.trials.run(batch_key, state.recommender, mine, 0.0, data, rewarded)
+
+    of_lane = jnp.where(chosen.lane > 0, rewards[chosen.lane], jnp.nan)
+    reward = jnp.where(jnp.isnan(chosen.gain), of_lane, chosen.gain + rewards[0])
+    reward = jnp.where(chosen.verdict <= Verdict.WRONG_DIRECTION, screening.reward, reward)
+    teaches = jnp.isfinite(reward)
+    if not parts.filter.rewards_twins:
+        teaches &= chosen.verdict != Verdict.TWIN
+    weight = teaches.astype(jnp.float32)
+    policy, log = parts.policy.update(state.policy, tokens, jnp.nan_to_num(reward), weight)
+
+    gain = jnp.where(chosen.trained, rewards - rewards[0], -jnp.inf)
+    their_prints = prints[chosen.candidate]
+    generation = state.generation + 1
+    born = jnp.full(parts.width, generation)
+    new = HallOfFame(tokens[chosen.candidate], their_prints, gain, rewards, born)
+    tolerance = parts.filter.tolerance
+    return state._replace(
+        policy=policy,
+        memory=remember(state.memory, their_prints, gain, chosen.trained),
+        hall=admit(state.hall, new, tolerance=tolerance),
+        round_best=admit(state.round_best, new, tolerance=tolerance),
+        generation=generation,
+    ), Report(chosen.verdict, rewards, chosen.trained, log)
+
+
+def _advance(
+    parts: _Parts, state: SearchState, key: Array, data: Batch, rewarded: Batch
+) -> tuple[SearchState, Array]:
+    """Move the recommender on with the best loss of the round, if that does not hurt it."""
+    best = state.round_best
+    tokens = jnp.concatenate([best.tokens[:1], best.tokens])  # lane 0 is the reference's
+    trained, rewards = parts.trials.run(
+        key, state.recommender, parts.programs(tokens), parts.l2, data, rewarded
+    )
+    rewards = jnp.where(jnp.append(False, jnp.isfinite(best.gain)), rewards, -jnp.inf)
+    winner = jnp.argmax(rewards)
+    moves = rewards[winner] >= state.standing - 1e-5
+    candidate = parts.trials.lanes.take(trained, winner[None])
+    standing = jnp.where(moves, rewards[winner], state.standing)
+    fresh = empty_memory(parts.memory, parts.probes)
+    return state._replace(
+        policy=parts.policy.begin_round(state.policy, standing),
+        recommender=jax.tree.map(
+            lambda new, old: jnp.where(moves, new, old), candidate, state.recommender
+        ),
+        standing=standing,
+        memory=fresh if parts.filter.forgets else state.memory,
+        round_best=parts.no_round(),
+        stalled=jnp.where(moves, 0, state.stalled + 1),
+    ), moves

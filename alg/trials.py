@@ -1,0 +1,99 @@
+"""A trial: K losses trained from one start on the same batches, and their rewards."""
+
+from collections.abc import Callable
+from functools import partial
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from .lanes import Hyper, Lanes, LaneState, batches
+from .losses import as_program
+from .metrics import auc
+from .objectives import Objective, Slopes, extend, gradient_size, objective, traced_slopes
+from .operators import SIGNED
+from .programs import Program
+from .types import Array, Batch
+
+
+class Trials(NamedTuple):
+    """Trials of K lanes, lane 0 of which trains the reference, as pure functions."""
+
+    lanes: Lanes
+    slopes: Slopes
+    slots: int  # instructions of every program, I
+    # key, start (one lane), programs [K, I], penalty, data, reward split -> lanes, rewards [K]
+    run: Callable[..., tuple[LaneState, Array]]
+    reward: Callable[[LaneState, Batch], Array]  # K lanes, reward split -> rewards [K]
+
+
+def make_trials(
+    make_lanes: Callable[[Slopes], Lanes],
+    operators: set[int],
+    *,
+    reference: str,
+    length: int,
+    bounds: tuple[float, float],
+    width: int,
+    batch_size: int,
+    learning_rate: float,
+    weight_decay: float,
+    reward_scale: str,
+) -> Trials:
+    """Make trials.
+
+    Args:
+      make_lanes: gives lanes of the recommender for the losses' slopes.
+      operators: numbers of the operators that candidates use.
+      reference: formula of the loss of lane 0, beside which all others are seen.
+      length: instructions of a candidate at most.
+      bounds: intermediate results of candidates are clipped to them.
+      width: lanes, K.
+      batch_size: interactions of a training step, B.
+      learning_rate: of the reference, and of all where ``reward_scale`` is ``"raw"``.
+      weight_decay: of all lanes.
+      reward_scale: ``"gradient"`` scales each loss so that its gradient on the recommender's
+        predictions is as large as the reference's; ``"raw"`` leaves it (the paper).
+
+    Raises:
+      ValueError: for values out of range.
+    """
+    if reward_scale not in ("gradient", "raw"):
+        raise ValueError(f"reward_scale is 'gradient' or 'raw', got {reward_scale!r}")
+    beside = objective([as_program(reference)], [SIGNED])
+    slopes = traced_slopes(sorted({*operators, *beside.program.op[0].tolist()}))
+    lanes = make_lanes(slopes)
+    slots = max(beside.program.op.shape[-1], length)
+    beside = beside._replace(program=extend(beside.program, slots))
+    ones = jnp.ones(width)
+
+    def objectives(programs: Program) -> Objective:
+        """Give the objective of K programs, the first replaced by the reference."""
+        ours = Objective(programs, bounds[0] * ones, bounds[1] * ones, ones)
+        return jax.tree.map(lambda mine, theirs: mine.at[0].set(theirs[0]), ours, beside)
+
+    def rescale(losses: Objective, start: LaneState, sample: Batch) -> Objective:
+        if reward_scale == "raw":
+            return losses
+        logits = lanes.predict(lanes.spread(start, width), sample)
+        size = gradient_size(slopes(losses, logits, sample.label.reshape(-1)))
+        return losses._replace(scale=jnp.clip(size[0] / jnp.maximum(size, 1e-30), 1e-6, 1e6))
+
+    def reward(state: LaneState, rewarded: Batch) -> Array:
+        """Give the AUC [K] on the reward split; 0 for a lane that diverged."""
+        cut = batches(rewarded, min(1024, rewarded.label.shape[0]))
+        label, weight = cut.label.reshape(-1), cut.weight.reshape(-1)
+        score = partial(auc, labels=label, weights=weight)
+        logits = lanes.predict(state, cut)
+        finite = jnp.isfinite(logits).all(1)
+        return jnp.where(finite, jax.vmap(score)(jnp.where(finite[:, None], logits, 0.0)), 0.0)
+
+    def run(key, start, programs, penalty, data, rewarded):
+        cut = batches(data, batch_size, key)
+        few = jax.tree.map(lambda x: x[: max(1, 1024 // batch_size)], cut)
+        hyper = Hyper(learning_rate * ones, weight_decay * ones, penalty * ones)
+        losses = rescale(objectives(programs), start, few)
+        trained = lanes.train(lanes.spread(start, width), losses, hyper, cut)
+        return trained, reward(trained, rewarded)
+
+    return Trials(lanes, slopes, slots, run, reward)
