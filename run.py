@@ -31,12 +31,13 @@ import models
 import report
 from alg import build_loss, complexity, grammar, named_loss, to_text
 from alg.checkpoints import checkpoints
-from alg.fair_test import Contender, FairTest, Splits, make_fair_test, rows
+from alg.fair_test import FairTest, make_fair_test
 from alg.filters import FILTERS, Verdict
 from alg.lanes import Lanes, make_lanes
 from alg.losses import as_program, named_program
 from alg.objectives import Slopes
 from alg.programs import Program, assemble
+from alg.results import Contender, Splits, rows
 from alg.search import Report, Search, SearchState, Space, make_search, space
 from alg.types import Batch
 from alg.validity import check
