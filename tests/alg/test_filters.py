@@ -41,6 +41,7 @@ def verdict(slopes, name="graded"):
         ("max(label, pred) * pred", Verdict.WRONG_DIRECTION),  # up for both labels
         ("square(pred)", Verdict.LABEL_BLIND),
         ("square(pred) + 10 * label", Verdict.LABEL_BLIND),
+        ("10000 * square(pred) + 0.5 * label * pred", Verdict.LABEL_BLIND),  # as good as blind
         ("square(label)", Verdict.NO_GRADIENT),
         ("0.0001 * square(label - pred)", Verdict.NO_GRADIENT),
     ],
@@ -72,6 +73,7 @@ def test_every_reject_is_worth_less_than_any_auc_and_more_the_further_it_came(sl
     screening = SCREENS["graded"](slopes)
     rejected = np.asarray(screening.verdict) <= Verdict.WRONG_DIRECTION
     reward = np.where(rejected, screening.reward, 0.0)  # the worst AUC there is
+    assert np.all(reward[rejected] < 0)
     came = np.where(rejected, screening.verdict, Verdict.TRAINED)
     for one, other in np.ndindex(6, 6):
         if came[one] < came[other]:

@@ -48,6 +48,7 @@ def test_the_share_asked_for_must_be_exceeded():
     half = build_loss("label * square(1 - pred)")
     assert check(half, share=0.49).sound
     assert not check(half, share=0.5).sound
+    assert not check(build_loss("square(pred)"), share=0.4).sound  # without the label, never
 
 
 @pytest.mark.parametrize("scale", [1e-6, 1e-3, 1e3, 1e6])
