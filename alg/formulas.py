@@ -43,6 +43,14 @@ def as_static(program: Program, family: str | Family = POINTWISE) -> Program:
     return Program(op, lhs, rhs, constant)
 
 
+def _without_copies_at_the_end(program: Program) -> Program:
+    """Drop the copies of the result that fill up a short program."""
+    last = len(program.op) - 1
+    while program.op[last] == NUMBER_OF["id"] and program.lhs[last] >= len(POINTWISE.registers):
+        last = program.lhs[last] - len(POINTWISE.registers)
+    return Program(*(part[: last + 1] for part in program))
+
+
 def is_copy(program: Program, i: int) -> bool:
     """Say if instruction ``i`` only repeats a register.
 
@@ -61,7 +69,7 @@ def complexity(program: Program, *, family: str | Family = POINTWISE) -> int:
     9
     """
     family = as_family(family)
-    program = as_static(program, family)
+    program = _without_copies_at_the_end(as_static(program, family))
     loads = {load_of(family, load.name) for load in family.loads}
     counts = [1] * len(family.registers)
     for i, (number, lhs, rhs, _) in enumerate(zip(*program, strict=True)):
@@ -85,7 +93,7 @@ def to_text(program: Program, *, family: str | Family = POINTWISE) -> str:
       ValueError: if the formula would be longer or deeper than ``parse`` reads.
     """
     family = as_family(family)
-    program = as_static(program, family)
+    program = _without_copies_at_the_end(as_static(program, family))
     if complexity(program, family=family) > MAX_COMPLEXITY:
         raise ValueError(f"written out, the formula has more than {MAX_COMPLEXITY} tokens")
     written = [(name, 4, 1) for name in family.registers]  # text, precedence, depth
@@ -101,6 +109,8 @@ def to_text(program: Program, *, family: str | Family = POINTWISE) -> str:
                 text, precedence, depth = written[register]
                 # On the right an equal precedence needs brackets: a - (b - c).
                 loose = op.precedence < 4 and precedence < op.precedence + position
+                # A sign before a literal belongs to it: -(1) is an operation, -1 a number.
+                loose |= op.name == "neg" and text[0] in "0123456789"
                 arguments.append(f"({text})" if loose else text)
                 depths.append(depth + (loose or op.precedence > 2))
             written.append((op.text.format(*arguments), op.precedence, max(depths)))

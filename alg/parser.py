@@ -55,7 +55,7 @@ class Emitter:
 
     def program(self, result: int) -> Program:
         """Give the program whose loss is a register."""
-        if result != len(self.family.registers) + len(self.rows) - 1:
+        if not self.rows or result != len(self.family.registers) + len(self.rows) - 1:
             self(NUMBER_OF["id"], result)
         op, lhs, rhs, constant = zip(*self.rows, strict=True)
         return Program(*(np.asarray(c, np.int32) for c in (op, lhs, rhs)), np.asarray(constant))
