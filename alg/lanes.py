@@ -35,7 +35,7 @@ class LaneState(NamedTuple):
     """K recommenders."""
 
     tables: Mapping[str, Array]  # field -> stored rows [rows, D, K]
-    scale: Mapping[str, Array]  # field -> [K]; a row is scale * stored
+    scale: Array  # [K]; a row is scale * stored
     dense: Any  # the other parameters, K leading
 
 
@@ -100,25 +100,28 @@ def _optimizer(rate, decay, l2, clip) -> optax.GradientTransformation:
 
 def _rows(state: LaneState, ids: Mapping[str, Array]) -> dict[str, Array]:
     """Look up the rows [B, D, K] of ids [B]."""
-    return {name: state.scale[name] * table[ids[name]] for name, table in state.tables.items()}
+    return {name: state.scale * table[ids[name]] for name, table in state.tables.items()}
 
 
-def _step(recommender: Recommender, slopes, clip, objective, hyper, state, batch):
+def _step(recommender: Recommender, slopes: Slopes, clip, objective, hyper: Hyper, state, batch):
     rows = _rows(state, batch.ids)
+    share = batch.weight / jnp.maximum(batch.weight.sum(), 1e-30)
 
     def forward(dense, rows):
         apply = partial(recommender.apply, train=True)
-        return jax.vmap(apply, in_axes=(0, -1))(dense, rows)
+        return jax.vmap(apply, in_axes=(0, -1), out_axes=-1)(dense, rows)
+
+    def gradient_of(logits):
+        found = jnp.nan_to_num(slopes(objective, logits.T, batch.label))
+        return (share * found).T
 
     logits, pullback = jax.vjp(forward, state.dense, rows)
-    share = batch.weight / jnp.maximum(batch.weight.sum(), 1e-30)
-    gradient = share * jnp.nan_to_num(slopes(objective, logits, batch.label))
-    dense_gradient, row_gradient = pullback(gradient)
+    dense_gradient, row_gradient = pullback(_apart(gradient_of, logits, batch.label))
     decay = 1 - hyper.learning_rate * (hyper.weight_decay + 2 * hyper.l2)
-    scale = {name: value * decay for name, value in state.scale.items()}
+    scale = state.scale * decay
     tables = {
         name: _update_table(
-            table, batch.ids[name], row_gradient[name], state.scale[name], scale[name], hyper, clip
+            table, batch.ids[name], row_gradient[name], state.scale, scale, hyper, clip
         )
         for name, table in state.tables.items()
     }
@@ -132,10 +135,19 @@ def _step(recommender: Recommender, slopes, clip, objective, hyper, state, batch
     return LaneState(tables, scale, dense)
 
 
+def _apart(function: Callable[[Array], Array], x: Array, label: Array) -> Array:
+    """Call ``function`` so that XLA cannot fuse it into what uses the result.
+
+    The CPU backend would compute the loss again for every column of the embedding update, and it
+    drops optimization barriers. Labels are finite, but XLA does not know.
+    """
+    return jax.lax.cond(label[0] < jnp.inf, function, jnp.zeros_like, x)
+
+
 def _spread(state: LaneState, count: int) -> LaneState:
     return LaneState(
         {name: jnp.repeat(table, count, axis=-1) for name, table in state.tables.items()},
-        {name: jnp.repeat(value, count) for name, value in state.scale.items()},
+        jnp.repeat(state.scale, count),
         jax.tree.map(lambda x: jnp.repeat(x, count, axis=0), state.dense),
     )
 
@@ -143,15 +155,15 @@ def _spread(state: LaneState, count: int) -> LaneState:
 def _take(state: LaneState, lanes: Array) -> LaneState:
     return LaneState(
         {name: table[..., lanes] for name, table in state.tables.items()},
-        {name: value[lanes] for name, value in state.scale.items()},
+        state.scale[lanes],
         jax.tree.map(lambda x: x[lanes], state.dense),
     )
 
 
 def _fold_scale(state: LaneState) -> LaneState:
     """Multiply the scales into the tables, so that they never leave float32's range."""
-    tables = {name: state.scale[name] * table for name, table in state.tables.items()}
-    return state._replace(tables=tables, scale=jax.tree.map(jnp.ones_like, state.scale))
+    tables = {name: state.scale * table for name, table in state.tables.items()}
+    return state._replace(tables=tables, scale=jnp.ones_like(state.scale))
 
 
 def make_lanes(
@@ -174,8 +186,7 @@ def make_lanes(
 
     def init(keys: Array) -> LaneState:
         dense, tables = jax.vmap(recommender.init, out_axes=(0, -1))(keys)
-        ones = {name: jnp.ones(keys.shape[0]) for name in tables}
-        return LaneState(tables, ones, dense)
+        return LaneState(tables, jnp.ones(keys.shape[0]), dense)
 
     def train(state: LaneState, objective: Any, hyper: Hyper, batches: Batch) -> LaneState:
         step = partial(_step, recommender, slopes, clip, objective, hyper)

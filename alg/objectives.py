@@ -75,25 +75,14 @@ def static_slopes(losses: Sequence[LossFn]) -> Slopes:
     def slopes(scale: Array, logits: Array, label: Array) -> Array:
         turns = logits.reshape(-1, len(losses), logits.shape[-1])
 
-        def differentiate(turns: Array) -> Array:
-            def value(turns: Array) -> Array:
-                parts = [loss(turns[:, j], label, reduce_fn=None) for j, loss in enumerate(losses)]
-                return jnp.stack(parts, axis=1)
+        def value(turns: Array) -> Array:
+            parts = [loss(turns[:, j], label, reduce_fn=None) for j, loss in enumerate(losses)]
+            return jnp.stack(parts, axis=1)
 
-            return jax.jvp(value, (turns,), (jnp.ones_like(turns),))[1]
-
-        return scale[:, None] * _wall(differentiate, turns, label).reshape(logits.shape)
+        found = jax.jvp(value, (turns,), (jnp.ones_like(turns),))[1]
+        return scale[:, None] * found.reshape(logits.shape)
 
     return slopes
-
-
-def _wall(function: Callable[[Array], Array], x: Array, label: Array) -> Array:
-    """Call ``function`` so that XLA cannot fuse it into what uses the result.
-
-    The CPU backend would compute an elementwise loss again for every column of the embedding
-    update, and it drops optimization barriers. Labels are finite, but XLA does not know.
-    """
-    return jax.lax.cond(label[0] < jnp.inf, function, jnp.zeros_like, x)
 
 
 def gradient_size(slopes: Array) -> Array:

@@ -65,7 +65,7 @@ def train(weights, scales, losses, penalties, splits):
     }
     ones = jnp.ones(lanes_of)
     dense = {"params": {"global_bias": weights.bias * ones}}
-    start = LaneState(tables, {field: ones for field in FIELDS}, dense)
+    start = LaneState(tables, ones, dense)
     programs, bounds = zip(*losses, strict=True)
     slopes = traced_slopes(sorted({int(op) for program in programs for op in program.op}))
     lanes = make_lanes(recommender, slopes, clip=CLIP)

@@ -62,7 +62,7 @@ def hyper(settings):
 def lane(state, k):
     """Give one lane's parameters, as a single recommender has them."""
     one = jax.tree.map(np.asarray, state)
-    tables = {field: one.scale[field][k] * table[..., k] for field, table in one.tables.items()}
+    tables = {field: one.scale[k] * table[..., k] for field, table in one.tables.items()}
     return jax.tree.map(lambda x: x[k], one.dense), tables
 
 

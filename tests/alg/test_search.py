@@ -277,7 +277,7 @@ def test_the_standing_is_the_auc_of_the_recommender():
     _, _, (_, rewarded) = searching()
     for each in (state, moved):
         rows = {
-            field: np.asarray(each.recommender.scale[field] * table)[rewarded.ids[field], :, 0]
+            field: np.asarray(each.recommender.scale * table)[rewarded.ids[field], :, 0]
             for field, table in each.recommender.tables.items()
         }
         scores = toys.forward({"bias": each.recommender.dense["bias"][0]}, rows)
