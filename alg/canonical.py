@@ -150,7 +150,8 @@ class _Rewriter:
             if value == 0 and self.low <= 0 <= self.high < np.inf:
                 return this
             if positive is not None:
-                return self("neg", self("mul", positive, other))
+                pair = (positive, y) if this == x else (x, positive)
+                return self("neg", self("mul", *pair))
         return self("square", x) if x == y else None
 
     def div(self, x: int, y: int) -> int | None:

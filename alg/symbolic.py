@@ -107,6 +107,10 @@ class _Printer(LatexPrinter):
         super().__init__()
         self.templates = {op.name: op.latex for op in family.table}
 
+    def _as_ordered_terms(self, expr, order=None):
+        terms = super()._as_ordered_terms(expr, order)
+        return sorted(terms, key=lambda term: term.could_extract_minus_sign())  # y - x, not -x + y
+
     def _print_Function(self, expr, exp=None):
         template = self.templates[expr.func.__name__]
         text = template.format(*map(self._print, expr.args))

@@ -1,0 +1,201 @@
+"""Exported source and LaTeX against the loss itself, in value and gradient."""
+
+import importlib.util
+import subprocess
+import sys
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from alg import (
+    PAIRWISE,
+    PAIRWISE_LOSSES,
+    PAPER,
+    POINTWISE,
+    POINTWISE_LOSSES,
+    SIGNED,
+    UNBOUNDED,
+    build_loss,
+    named_program,
+    parse,
+    to_latex,
+    to_python,
+    to_torch,
+)
+from alg.build import as_program
+from alg.rows import float64
+from tests.language.test_random_programs import (
+    DIRECTION,
+    LABEL,
+    LENGTH,
+    LOGIT,
+    NAMES,
+    NEG,
+    POS,
+    SPACES,
+    close,
+    numpy_reference,
+    sequences,
+)
+
+has_torch = importlib.util.find_spec("torch") is not None
+needs_torch = pytest.mark.skipif(not has_torch, reason="PyTorch is not installed")
+needs_sympy = pytest.mark.skipif(
+    importlib.util.find_spec("sympy") is None, reason="SymPy is not installed"
+)
+
+
+def function_of(source, name="loss"):
+    scope = {}
+    exec(compile(source, f"<{name}>", "exec"), scope)
+    return scope[name]
+
+
+def random_programs(space, count):
+    vocab, bounds = SPACES[space]
+    rng = np.random.default_rng(11)
+    tokens = sequences(rng.integers(0, 256, LENGTH * 40, np.uint8).tobytes(), vocab)[:count]
+    names = [[vocab.names[token] for token in row] for row in tokens]
+    return [(as_program(row, family=vocab.family), bounds, vocab.family) for row in names]
+
+
+PROGRAMS = [
+    *((named_program(name, smoothing=0.1), UNBOUNDED, POINTWISE) for name in POINTWISE_LOSSES),
+    *((named_program(name), UNBOUNDED, PAIRWISE) for name in PAIRWISE_LOSSES),
+    *(program for space in SPACES for program in random_programs(space, 12)),
+]
+
+
+def points(family):
+    return (LOGIT, LABEL) if family.name == "pointwise" else (POS, NEG)
+
+
+def wanted(program, bounds, family):
+    """Give value and slope by NumPy, and the points where rounding does not decide."""
+    if family.name == "pointwise":
+        run = lambda stretch: numpy_reference.pointwise(  # noqa: E731
+            program, NAMES, LOGIT * stretch, LABEL, bounds=bounds
+        )
+    else:
+        run = lambda stretch: numpy_reference.pairwise(  # noqa: E731
+            program, NAMES, POS * stretch, NEG / stretch, DIRECTION, bounds=bounds
+        )
+    value, slope = run(1.0)
+    moved = run(1 + 1e-13)
+    return value, slope, close(moved[0], value) & close(moved[1], slope)
+
+
+def along(first, second, family):
+    """Give the slope that NumPy has from derivatives by both arguments."""
+    if family.name == "pointwise":
+        return first
+    return first * DIRECTION[0] + np.sum(np.asarray(second) * DIRECTION[1], -1)
+
+
+@pytest.mark.parametrize("index", range(len(PROGRAMS)))
+def test_python_source_is_the_loss(index):
+    program, bounds, family = PROGRAMS[index]
+    source = to_python(program, bounds=bounds, family=family)
+    exported = function_of(source)
+    with float64():
+        first, second = map(jnp.asarray, points(family))
+        value, pullback = jax.vjp(exported, first, second)
+        slope = along(*map(np.asarray, pullback(jnp.ones_like(value))), family)
+    value_wanted, slope_wanted, sharp = wanted(program, bounds, family)
+    assert value.shape == first.shape
+    assert close(np.asarray(value), value_wanted)[sharp].all(), source
+    assert close(slope, slope_wanted)[sharp].all(), source
+
+
+@needs_torch
+@pytest.mark.parametrize("index", range(len(PROGRAMS)))
+def test_torch_source_is_the_loss(index):
+    import torch
+
+    program, bounds, family = PROGRAMS[index]
+    source = to_torch(program, bounds=bounds, family=family)
+    exported = function_of(source)
+    first, second = (torch.tensor(x, requires_grad=True) for x in points(family))
+    value = exported(first, second)
+    value_wanted, slope_wanted, sharp = wanted(program, bounds, family)
+    assert value.shape == first.shape
+    assert close(value.detach().numpy(), value_wanted)[sharp].all(), source
+    if value.requires_grad:
+        grads = torch.autograd.grad(value.sum(), (first, second), allow_unused=True)
+        grads = [
+            torch.zeros_like(x) if g is None else g
+            for x, g in zip((first, second), grads, strict=True)
+        ]
+        slope = along(*(g.numpy() for g in grads), family)
+    else:
+        slope = np.zeros(value_wanted.shape)
+    assert close(slope, slope_wanted)[sharp].all(), source
+
+
+def test_python_source_stands_alone(tmp_path):
+    formula = "max((label + s) / (pred + s), (pred + s) / (label + s))"
+    path = tmp_path / "found.py"
+    path.write_text(to_python(parse(formula, s=0.1), name="found"), encoding="utf-8")
+    check = "import found, sys; print(found.found(0.0, 1.0)); assert 'alg' not in sys.modules"
+    done = subprocess.run(
+        [sys.executable, "-c", check], cwd=tmp_path, capture_output=True, text=True, check=True
+    )
+    assert float(done.stdout) == pytest.approx((1 + 0.1) / (0.5 + 0.1))
+    assert "autolossgen" not in path.read_text(encoding="utf-8")
+
+
+def test_source_has_one_line_for_each_register_and_shows_the_clip():
+    source = to_python("square(label - pred)", bounds=PAPER)
+    assert "    r3 = clip(label - pred)\n    r4 = clip(jnp.square(r3))\n    return r4\n" in source
+    assert "x >= 1e-05) & (x <= 100000.0)" in source
+    assert "clip" not in to_python("square(label - pred)", bounds=UNBOUNDED)
+
+
+def test_the_whole_gradient_passes_on_a_bound():
+    for bounds in (SIGNED, (-1.0, 1.0)):
+        exported = function_of(to_python("label * logit", bounds=bounds))
+        slope = jax.grad(lambda z, f=exported: f(z, 1.0))(float(bounds[1]))
+        loss = build_loss("label * logit", bounds=bounds)
+        assert slope == jax.grad(loss)(float(bounds[1]), 1.0) == 1
+
+
+def test_names_of_functions_are_checked():
+    for name in ("two words", "lambda", "1st", "lösung", "x(): import os"):
+        with pytest.raises(ValueError, match="named like a variable"):
+            to_python("pred", name=name)
+
+
+@needs_sympy
+@pytest.mark.parametrize(
+    ("formula", "latex"),
+    [
+        ("square(label - pred)", r"\left(y - \hat{y}\right)^{2}"),
+        ("log(pred) * 3 - 2 * log(pred)", r"\log\left(\hat{y}\right)"),
+        ("(label + 0.1) / (pred + 0.1)", r"\frac{y + 0.1}{\hat{y} + 0.1}"),
+        ("softplus(logit) - label * logit", r"\log\left(1 + e^{z}\right) - y z"),
+        ("pred * 0.000001", r"10^{-6} \hat{y}"),
+        ("max(label, pred)", r"\max\left(y, \hat{y}\right)"),
+        ("label / label", r"\frac{y}{y}"),  # 0 for label 0, so it is not 1
+    ],
+)
+def test_latex_is_simplified_as_far_as_the_values_stay(formula, latex):
+    assert to_latex(formula) == latex
+
+
+@needs_sympy
+def test_every_named_loss_and_random_programs_have_latex():
+    for program, bounds, family in PROGRAMS[::3]:
+        latex = to_latex(program, bounds=bounds, family=family)
+        assert latex.count("{") == latex.count("}")
+        assert latex.count(r"\left") == latex.count(r"\right")
+        assert not any(
+            name in latex for name in ("sum_neg", "softplus", "label", "pred", "Derivative")
+        )
+
+
+def test_latex_without_sympy_says_what_to_install(monkeypatch):
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(ImportError, match=r"pip install 'autolossgen\[symbolic\]'"):
+        to_latex("pred")
