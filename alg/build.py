@@ -11,11 +11,19 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from .families import POINTWISE, Family, as_family, operands_of, operators_of
+from .families import (
+    LARGEST_LOGIT,
+    POINTWISE,
+    Family,
+    as_family,
+    operands_of,
+    operators_of,
+)
 from .formulas import as_static, to_text
 from .operators import SIGNED, clip
 from .parser import Emitter, parse
 from .programs import Program, tokens_of, vocabulary
+from .ranges import clips
 from .types import Array
 
 UNBOUNDED = (-np.inf, np.inf)
@@ -55,6 +63,7 @@ def evaluate(
     where: Array | None = None,
     bounds: tuple[float, float] = SIGNED,
     family: Family = POINTWISE,
+    clipped: Sequence[bool] | None = None,
 ) -> Array:
     """Evaluate a static program by unrolling it; arrays have one shape, also the result's.
 
@@ -65,9 +74,11 @@ def evaluate(
       where: for aggregates, the entries that count; all if left out.
       bounds: every result is clipped to them.
       family: the language of the program.
+      clipped: the instructions whose results have to be clipped; all if left out.
     """
     registers = list(registers)
-    for number, lhs, rhs, constant in zip(*program, strict=True):
+    clipped = [True] * len(program.op) if clipped is None else clipped
+    for number, lhs, rhs, constant, is_clipped in zip(*program, clipped, strict=True):
         op = family.table[number]
         if op.name == "number":
             value = jnp.full_like(registers[0], constant)
@@ -76,7 +87,7 @@ def evaluate(
         else:
             arguments = [registers[r] for r in (lhs, rhs)[: op.arity]]
             value = op.function(*arguments, where) if op.aggregate else op.function(*arguments)
-            value = value if bounds == UNBOUNDED else clip(value, *bounds)
+            value = clip(value, *bounds) if is_clipped and bounds != UNBOUNDED else value
         registers.append(value)
     return registers[-1]
 
@@ -144,7 +155,8 @@ def build_loss(
       source: an infix formula over the family's operands and numbers; postfix tokens, as names or
         as numbers in the family's default vocabulary; or a ``Program``.
       inputs: what scores are: ``"logits"``, or ``"probabilities"`` (pointwise losses only).
-      bounds: every intermediate result is clipped to them.
+      bounds: every intermediate result is clipped to them. A clip that cannot act on logits up to
+        10,000 and labels up to 5, of either sign, is left out.
       family: ``"pointwise"``, a loss of scores and labels; ``"pairwise"``, a loss of the logits of
         positives and of their negatives; or the family of a vocabulary with a user's operators.
       **constants: values of names in the formula.
@@ -177,7 +189,10 @@ def _build(
     rows: tuple[tuple, ...], inputs: str, bounds: tuple[float, float], family: Family
 ) -> LossFn:
     program = Program(*map(np.asarray, rows))
-    run = partial(evaluate, program, bounds=bounds, family=family)
+    # The logit of a probability may be infinite.
+    largest = LARGEST_LOGIT if inputs == "logits" else np.inf
+    clipped = clips(program, bounds, family, largest_logit=largest)
+    run = partial(evaluate, program, bounds=bounds, family=family, clipped=clipped)
 
     @partial(jax.jit, static_argnames="reduce_fn")
     def pointwise(scores, labels, *, where=None, weights=None, reduce_fn=jnp.mean):

@@ -6,16 +6,13 @@ from collections.abc import Callable
 import jax.numpy as jnp
 import numpy as np
 
-from .families import POINTWISE, Family, as_family
+from .families import LARGEST_LOGIT, POINTWISE, Family, as_family
 from .formulas import as_static
 from .operators import NUMBER_OF, SIGNED
 from .parser import MAX_NUMBER, Emitter
 from .probes import agree
 from .programs import Program
 from .rows import float64
-
-LARGEST_LOGIT = 1e4
-"""Rewriting takes logits to be no larger than this, and labels to lie in [0, 1]."""
 
 _NOT_NEGATIVE = frozenset(("square", "abs", "relu", "sigmoid", "exp", "softplus"))
 
@@ -93,8 +90,8 @@ class _Rewriter:
             return self.low <= value <= self.high
         if register >= self.base and not self.is_a("logit", register):
             return True
-        is_logit = register >= self.base or self.family.registers != POINTWISE.registers
-        low, high = (-LARGEST_LOGIT, LARGEST_LOGIT) if is_logit else (0.0, 1.0)
+        logit = (-LARGEST_LOGIT, LARGEST_LOGIT)
+        low, high = logit if register >= self.base else self.family.ranges[register]
         return self.low <= low and high <= self.high
 
     def copy(self, x: int) -> int | None:

@@ -11,6 +11,9 @@ from typing import NamedTuple
 
 from .operators import NUMBER_OF, OPERATORS, PAPER_OPERATORS, Op
 
+LARGEST_LOGIT, LARGEST_LABEL = 1e4, 5.0
+"""Clips that act on larger operands only are left out of a built loss."""
+
 
 class Load(NamedTuple):
     """An operand that an instruction brings into a register."""
@@ -34,6 +37,7 @@ class Family(NamedTuple):
     operators: tuple[str, ...]
     operands: tuple[str, ...]
     aggregates: bool  # whether operators over all negatives belong to the language
+    ranges: tuple[tuple[float, float], ...]  # of the registers, taken for granted
     table: tuple[Op, ...] = OPERATORS
 
 
@@ -44,6 +48,7 @@ POINTWISE = Family(
     operators=PAPER_OPERATORS,
     operands=("pred", "label", "1"),
     aggregates=False,
+    ranges=((0.0, 1.0), (-LARGEST_LABEL, LARGEST_LABEL), (1.0, 1.0)),
 )
 """Losses of a prediction and its label, elementwise."""
 
@@ -64,6 +69,7 @@ PAIRWISE = Family(
     ),
     operands=("pos", "neg", "diff", "1"),
     aggregates=True,
+    ranges=((-LARGEST_LOGIT, LARGEST_LOGIT), (-LARGEST_LOGIT, LARGEST_LOGIT), (1.0, 1.0)),
 )
 """Losses of the logit of a positive and the logits of its sampled negatives; ``diff`` is
 ``pos - neg``. The loss of an example is the mean over its negatives, which leaves an aggregate

@@ -11,6 +11,8 @@ The last rows aggregate over the negatives of an example, the last axis; they be
 a positive and its negatives and are not elementwise.
 """
 
+import math
+import operator
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -36,7 +38,8 @@ class Op(NamedTuple):
     ``text``, ``latex``, ``python`` and ``torch`` are templates of the arguments ``{0}`` and
     ``{1}``. ``precedence`` is that of ``text``, by Python's rules (1 sum, 2 product, 3 sign, 4 call
     or name). The function of an ``aggregate`` takes an optional second argument: which entries
-    count; it gives every entry of the last axis the same value.
+    count; it gives every entry of the last axis the same value. ``size`` gives a limit of the
+    result's size from limits of the arguments', or is left out where there is none.
     """
 
     name: str
@@ -49,6 +52,7 @@ class Op(NamedTuple):
     precedence: int = 4
     commutative: bool = False
     aggregate: bool = False
+    size: Callable[..., float] | None = None
 
 
 @jax.custom_jvp
@@ -123,16 +127,29 @@ def _call(
     *,
     commutative: bool = False,
     aggregate: bool = False,
+    size: Callable[..., float] | None = None,
 ) -> Op:
     """Give the row of an operator written as a call; PyTorch's form is read off JAX's if alike."""
     text = f"{name}({{0}})" if arity == 1 else f"{name}({{0}}, {{1}})"
     torch = torch or python.replace("jnp.", "torch.").replace("jax.nn.", "torch.")
-    return Op(name, arity, function, text, latex, python, torch, 4, commutative, aggregate)
+    return Op(name, arity, function, text, latex, python, torch, 4, commutative, aggregate, size)
 
 
-def _infix(name: str, function: Callable[..., Array], form: str, latex: str, precedence: int) -> Op:
+def _infix(name: str, function, form: str, latex: str, precedence: int, size) -> Op:
     commutative = name in ("add", "mul")
-    return Op(name, 2, function, form, latex, form, form, precedence, commutative)
+    return Op(name, 2, function, form, latex, form, form, precedence, commutative, size=size)
+
+
+def _same(x: float) -> float:
+    return x
+
+
+def _one(x: float) -> float:
+    return 1.0
+
+
+def _size_of_log(x: float) -> float:
+    return max(-math.log(EPS), math.log(x + EPS))
 
 
 _PROTECTED = "(jnp.abs({0}) + 1e-06)"
@@ -140,8 +157,8 @@ _DIVISOR = "{m}.where({m}.abs({{1}}) < 1e-06, {m}.where({{1}} < 0, -1e-06, 1e-06
 _JAX_DIV, _TORCH_DIV = (f"({{0}} / {_DIVISOR.format(m=module)})" for module in ("jnp", "torch"))
 
 OPERATORS: tuple[Op, ...] = (
-    _infix("add", jnp.add, "{0} + {1}", "{0} + {1}", 1),
-    _infix("mul", jnp.multiply, "{0} * {1}", r"{0} \cdot {1}", 2),
+    _infix("add", jnp.add, "{0} + {1}", "{0} + {1}", 1, operator.add),
+    _infix("mul", jnp.multiply, "{0} * {1}", r"{0} \cdot {1}", 2, operator.mul),
     _call(
         "max",
         2,
@@ -149,6 +166,7 @@ OPERATORS: tuple[Op, ...] = (
         r"\max\left({0}, {1}\right)",
         "jnp.maximum({0}, {1})",
         commutative=True,
+        size=max,
     ),
     _call(
         "min",
@@ -157,20 +175,56 @@ OPERATORS: tuple[Op, ...] = (
         r"\min\left({0}, {1}\right)",
         "jnp.minimum({0}, {1})",
         commutative=True,
+        size=max,
     ),
-    Op("neg", 1, jnp.negative, "-{0}", "-{0}", "-{0}", "-{0}", 3),
-    _call("id", 1, _identity, "{0}", "{0}"),
-    _call("log", 1, _log, r"\log\left({0}\right)", f"(jnp.sign({{0}}) * jnp.log{_PROTECTED})"),
-    _call("square", 1, _square, r"\left({0}\right)^{{2}}", "jnp.square({0})"),
-    _call("reciprocal", 1, _reciprocal, r"\frac{{1}}{{{0}}}", f"(jnp.sign({{0}}) / {_PROTECTED})"),
+    Op("neg", 1, jnp.negative, "-{0}", "-{0}", "-{0}", "-{0}", 3, size=_same),
+    _call("id", 1, _identity, "{0}", "{0}", size=_same),
+    _call(
+        "log",
+        1,
+        _log,
+        r"\log\left({0}\right)",
+        f"(jnp.sign({{0}}) * jnp.log{_PROTECTED})",
+        size=_size_of_log,
+    ),
+    _call("square", 1, _square, r"\left({0}\right)^{{2}}", "jnp.square({0})", size=lambda x: x * x),
+    _call(
+        "reciprocal",
+        1,
+        _reciprocal,
+        r"\frac{{1}}{{{0}}}",
+        f"(jnp.sign({{0}}) / {_PROTECTED})",
+        size=lambda x: 1 / EPS,
+    ),
     # Known to the language, off by default in the search.
-    _infix("sub", jnp.subtract, "{0} - {1}", "{0} - {1}", 1),
-    Op("div", 2, _div, "{0} / {1}", r"\frac{{{0}}}{{{1}}}", _JAX_DIV, _TORCH_DIV, 2),
-    _call("sigmoid", 1, jax.nn.sigmoid, r"\sigma\left({0}\right)", "jax.nn.sigmoid({0})"),
-    _call("tanh", 1, jnp.tanh, r"\tanh\left({0}\right)", "jnp.tanh({0})"),
-    _call("relu", 1, jax.nn.relu, r"\max\left(0, {0}\right)", "jax.nn.relu({0})"),
-    _call("abs", 1, _abs, r"\left|{0}\right|", "(jnp.sign({0}) * {0})", "torch.abs({0})"),
-    _call("sqrt", 1, _sqrt, r"\sqrt{{{0}}}", f"(jnp.sign({{0}}) * jnp.sqrt{_PROTECTED})"),
+    _infix("sub", jnp.subtract, "{0} - {1}", "{0} - {1}", 1, operator.add),
+    Op(
+        "div",
+        2,
+        _div,
+        "{0} / {1}",
+        r"\frac{{{0}}}{{{1}}}",
+        _JAX_DIV,
+        _TORCH_DIV,
+        2,
+        size=lambda x, y: x / EPS,
+    ),
+    _call(
+        "sigmoid", 1, jax.nn.sigmoid, r"\sigma\left({0}\right)", "jax.nn.sigmoid({0})", size=_one
+    ),
+    _call("tanh", 1, jnp.tanh, r"\tanh\left({0}\right)", "jnp.tanh({0})", size=_one),
+    _call("relu", 1, jax.nn.relu, r"\max\left(0, {0}\right)", "jax.nn.relu({0})", size=_same),
+    _call(
+        "abs", 1, _abs, r"\left|{0}\right|", "(jnp.sign({0}) * {0})", "torch.abs({0})", size=_same
+    ),
+    _call(
+        "sqrt",
+        1,
+        _sqrt,
+        r"\sqrt{{{0}}}",
+        f"(jnp.sign({{0}}) * jnp.sqrt{_PROTECTED})",
+        size=lambda x: math.sqrt(x + EPS),
+    ),
     _call(
         "exp",
         1,
@@ -178,6 +232,7 @@ OPERATORS: tuple[Op, ...] = (
         r"\exp\left({0}\right)",
         "jnp.exp(jnp.minimum({0}, 80.0))",
         "torch.exp(torch.clamp({0}, max=80.0))",
+        size=lambda x: math.exp(min(x, 80.0)),
     ),
     _call(
         "softplus",
@@ -186,6 +241,7 @@ OPERATORS: tuple[Op, ...] = (
         r"\log\left(1 + e^{{{0}}}\right)",
         "jax.nn.softplus({0})",
         "torch.logaddexp({0}, torch.zeros_like({0}))",
+        size=lambda x: x + 0.7,
     ),
     # Loads bring an operand beyond the registers' into a register.
     Op("logit", 0, _identity, "logit", "z", "logit", "logit"),
@@ -208,6 +264,7 @@ OPERATORS: tuple[Op, ...] = (
         "jnp.broadcast_to(jnp.mean({0}, -1, keepdims=True), {0}.shape)",
         "torch.mean({0}, -1, keepdim=True).expand_as({0})",
         aggregate=True,
+        size=_same,
     ),
     _call(
         "logsumexp_neg",

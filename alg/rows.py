@@ -114,6 +114,12 @@ def _check_function(op: Op) -> np.ndarray:
         if bad.size:
             point = ", ".join(f"{float(x[bad[0]]):g}" for x in inputs)
             _refuse(op, f"its {name} at ({point}) is {float(result[bad[0]])}, expected finite")
+    for limit in (0.0, 1e-3, 0.5, 2.0, 1e3, 1e5):
+        within = np.all([np.abs(x) <= limit for x in inputs], axis=0)
+        if op.size and np.abs(value)[within].max() > 1.0001 * op.size(*[limit] * op.arity):
+            _refuse(
+                op, f"its size is said to be at most {op.size(*[limit] * op.arity):g} and is not"
+            )
     if op.commutative and (op.arity != 2 or differs(op.function(*inputs[::-1]), value)):
         _refuse(op, "it is marked commutative and is not")
     return np.asarray(value)

@@ -9,7 +9,7 @@ import pytest
 from jax.sharding import Mesh, NamedSharding
 from jax.sharding import PartitionSpec as Spec
 
-from alg import Op, build_loss, named_loss, parse, vocabulary
+from alg import PAPER, SIGNED, Op, build_loss, interpret, named_loss, parse, vocabulary
 
 FORMULA = "max((label + s) / (pred + s), (pred + s) / (label + s))"
 SCORES, LABELS = np.float32([0.5, -1.0, 2.0, 0.0]), np.float32([1, 0, 1, 0])
@@ -208,3 +208,35 @@ def test_losses_under_grad_of_vmap_of_jit_and_a_scan():
 def test_second_derivatives():
     loss = partial(build_loss("square(label - logit)"), labels=1.0)
     assert float(jax.grad(jax.grad(loss))(0.5)) == 2
+
+
+FORMULAS = [
+    "softplus(logit) - label * logit",
+    "square(logit) + square(square(label * 3))",
+    "log(1 / (min(label, pred) + 0.1) + 0.1) * (min(label, pred) + label + pred)",
+    "exp(logit) / square(logit)",
+    "reciprocal(label) * log(pred) - sqrt(abs(logit)) * 1000",
+    "-max(logit * 9.98, -label)",
+    "max(logit * 11, label * 21000)",
+]
+
+
+@pytest.mark.parametrize("bounds", [SIGNED, PAPER, (-3.0, 1e5)], ids=str)
+def test_clips_that_are_left_out_would_not_act(bounds):
+    logit = np.float32([-1e4, -1e4, 1e4, 1e4, 20, -20, 0, 0, 0.5, -1e4])
+    label = np.float32([-5, 5, -5, 5, 0, 1, 1, 0, 0, -0.1])
+    for formula in FORMULAS:
+        got = build_loss(formula, bounds=bounds)(logit, label, reduce_fn=None)
+        pred = jax.nn.sigmoid(logit)
+        wanted = interpret(parse(formula), pred, label, logit=logit, bounds=bounds)
+        np.testing.assert_allclose(got, wanted, rtol=1e-5, err_msg=formula)
+
+
+def test_cross_entropy_is_built_without_a_clip():
+    def clips_of(formula, bounds):
+        traced = jax.make_jaxpr(build_loss(formula, bounds=bounds))(SCORES, LABELS)
+        return str(traced).count("custom_jvp_call[name=clip") + str(traced).count("name=clip")
+
+    assert clips_of("softplus(logit) - label * logit", SIGNED) == 0
+    assert clips_of("softplus(logit) - label * logit", PAPER) > 0
+    assert clips_of("softplus(logit) - label * square(logit)", SIGNED) > 0
