@@ -114,12 +114,12 @@ def reinforce(
             below = reward < baseline - 1e-5
             reward = jnp.where(below, below_baseline, reward)
             counts = weight * ~below
+        level = baseline
         if quantile is not None:
-            valued = jnp.where(weight > 0, reward, jnp.nan)
-            baseline = jnp.nanquantile(valued, quantile)
-            weight = weight * (reward >= baseline)
+            level = jnp.nanquantile(jnp.where(weight > 0, reward, jnp.nan), quantile)
+            weight = weight * (reward >= level)
             share = weight / jnp.maximum(weight.sum(), 1e-30)
-        advantage = reward - baseline
+        advantage = jnp.where(weight > 0, reward - level, 0.0)  # no reward, no level: 0, not NaN
         if normalize:
             mean = jnp.sum(share * reward)
             deviation = jnp.sqrt(jnp.sum(share * (reward - mean) ** 2))
@@ -138,6 +138,7 @@ def reinforce(
         kept = baseline_decay ** counts.sum()
         accepted = jnp.sum(counts * reward) / jnp.maximum(counts.sum(), 1e-30)
         moved = kept * baseline + (1 - kept) * accepted
+        moved = jnp.where(counts.sum() > 0, moved, state.baseline)
         return ReinforceState(params, optimizer_state, moved), {
             "baseline": moved,
             "entropy": entropy,

@@ -1,0 +1,330 @@
+"""Policies on grammars so small that every sequence can be listed."""
+
+import itertools
+from functools import cache
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import controller
+from alg import grammar, vocabulary
+from alg.programs import tokens_of
+from configs import base
+from controller.reinforce import LSTMPolicy
+from controller.rollout import rollout
+
+TINY = vocabulary(operators=("add", "neg"), operands=("pred", "label"))
+LENGTH = 4
+SPACES = {
+    "tiny": (TINY, LENGTH),
+    "unary only": (vocabulary(operators=("neg",), operands=("pred",)), 5),
+    "binary only": (vocabulary(operators=("add",), operands=("pred", "label")), 7),
+    "no operators": (vocabulary(operators=(), operands=("pred", "label")), 3),
+    "one token": (TINY, 1),
+    "default": (vocabulary(), 15),
+}
+PLAIN = {  # REINFORCE without any of its additions
+    "width": 6,
+    "entropy_weight": 0.0,
+    "normalize": False,
+    "below_baseline": None,
+    "quantile": None,
+}
+SMALL = {"reinforce": {"width": 6}}
+# Adam with an eps so large that it steps along the gradient itself, at this rate.
+RATE = 1e-3
+AS_SGD = {"learning_rate": RATE * 1e8, "eps": 1e8, "b1": 0.0, "clip_norm": 1e9}
+
+
+@cache
+def policy(name="reinforce", space="tiny", **options):
+    vocab, length = SPACES[space]
+    section = dict(base.get_config().get(name, {})) | options
+    made = controller.POLICIES[name](grammar(vocab, length), **section)
+    return made._replace(sample=jax.jit(made.sample, static_argnums=2), update=jax.jit(made.update))
+
+
+@cache
+def sequences():
+    """Give all sequences of the tiny grammar [M, L], found by trying everything."""
+    found = []
+    for tokens in itertools.product(range(len(TINY.names)), repeat=LENGTH):
+        try:
+            tokens_of([TINY.names[token] for token in tokens], TINY)
+        except ValueError:
+            continue
+        found.append(tokens)
+    return jnp.asarray(found, jnp.int32)
+
+
+def replay(params, tokens, width=6, squash=None):
+    """Give the log-probability [M] of sequences under an LSTM policy."""
+    squash = base.get_config().reinforce.squash if squash is None else squash
+    module = LSTMPolicy(len(TINY.names), width, 0.1, squash)
+    carry = (jnp.zeros((len(tokens), width)),) * 2
+    step = lambda c, t: module.apply(params, c, t)  # noqa: E731
+    return rollout(
+        grammar(TINY, LENGTH), step, carry, len(tokens), lambda _, given: given, tokens.T
+    ).log_prob
+
+
+def wide(state, factor=20.0):
+    """Give a policy with strong opinions: its first weights are next to nothing."""
+    return state._replace(params=jax.tree.map(lambda x: factor * x, state.params))
+
+
+def vector(tree):
+    return np.concatenate([np.ravel(leaf) for leaf in jax.tree.leaves(tree)])
+
+
+@pytest.mark.parametrize("name", controller.POLICIES)
+@pytest.mark.parametrize("space", SPACES)
+def test_every_sampled_sequence_is_a_loss(name, space):
+    made = policy(name, space, **SMALL.get(name, {}))
+    state = made.init(jax.random.key(0))
+    vocab, length = SPACES[space]
+    tokens = np.asarray(made.sample(state, jax.random.key(1), 500))
+    assert tokens.shape == (500, length)
+    for row in tokens:
+        tokens_of([vocab.names[token] for token in row], vocab)  # raises if it is none
+
+
+@pytest.mark.parametrize("name", controller.POLICIES)
+def test_every_loss_of_the_grammar_is_sampled(name):
+    made = policy(name, **SMALL.get(name, {}))
+    tokens = made.sample(made.init(jax.random.key(0)), jax.random.key(2), 4000)
+    assert {*map(tuple, tokens.tolist())} == {*map(tuple, sequences().tolist())}
+
+
+@pytest.mark.parametrize("name", controller.POLICIES)
+def test_the_key_decides_the_sample(name):
+    made = policy(name, **SMALL.get(name, {}))
+    state = made.init(jax.random.key(0))
+    one, again, other = (made.sample(state, jax.random.key(k), 50) for k in (1, 1, 2))
+    np.testing.assert_array_equal(one, again)
+    assert not np.array_equal(one, other)
+
+
+def test_probabilities_of_all_losses_sum_to_one():
+    for seed in range(3):
+        params = wide(policy(**PLAIN).init(jax.random.key(seed))).params
+        probability = np.exp(replay(params, sequences()))
+        np.testing.assert_allclose(probability.sum(), 1, rtol=1e-5)
+        assert probability.max() > 3 * probability.min() > 0
+
+
+def test_samples_follow_the_probabilities():
+    made = policy(**PLAIN)
+    state, count = wide(made.init(jax.random.key(3))), 20_000
+    tokens = np.asarray(made.sample(state, jax.random.key(4), count))
+    expected = np.exp(replay(state.params, sequences()))
+    for row, probability in zip(sequences(), expected, strict=True):
+        share = np.mean((tokens == np.asarray(row)).all(1))
+        assert abs(share - probability) < 5 * np.sqrt(probability / count) + 1e-4
+
+
+def test_random_takes_each_allowed_token_equally_often():
+    made, rules, count = policy("random"), grammar(TINY, LENGTH), 20_000
+    tokens = np.asarray(made.sample((), jax.random.key(5), count))
+    for row in np.asarray(sequences()):
+        probability, depth, previous = 1.0, 0, 0
+        for slot, token in enumerate(row):
+            probability /= int(rules.allowed(depth, LENGTH - slot, previous).sum())
+            depth, previous = rules.advance(depth, token), token
+        share = np.mean((tokens == row).all(1))
+        assert abs(share - probability) < 5 * np.sqrt(probability / count)
+
+
+def test_random_learns_nothing():
+    made = policy("random")
+    state, log = made.update((), sequences(), jnp.ones(len(sequences())), 1.0)
+    assert (state, log) == ((), {})
+
+
+def test_logits_stay_within_the_squash():
+    module = LSTMPolicy(size=5, width=6, init_range=0.1, squash=1.5)
+    carry, tokens = (jnp.zeros((5, 6)),) * 2, jnp.arange(5)
+    params = module.init(jax.random.key(0), carry, tokens)
+    logits = module.apply(jax.tree.map(lambda x: 1e4 * x, params), carry, tokens)[1]
+    assert 1.4 < np.abs(logits).max() <= 1.5
+    assert np.all(np.abs(module.apply(params, carry, tokens)[1]) < 0.2)
+
+
+def rewards(seed=0):
+    return jnp.asarray(np.random.default_rng(seed).uniform(0.5, 0.9, len(sequences())), jnp.float32)
+
+
+def step(state, reward, weight, tokens=None, **options):
+    """Give the update's step in units of the gradient, and the next state."""
+    tokens = sequences() if tokens is None else tokens
+    after, _ = policy(**PLAIN | AS_SGD | options).update(state, tokens, reward, weight)
+    return (vector(after.params) - vector(state.params)) / RATE, after
+
+
+def first(**options):
+    return wide(policy(**PLAIN | AS_SGD | options).init(jax.random.key(6)), 5.0)
+
+
+@pytest.mark.parametrize("baseline", [0.0, 0.7, 3.0])
+def test_the_step_is_the_gradient_of_the_expected_reward(baseline):
+    """Over all sequences, weighted by their probability, REINFORCE is exact for any baseline."""
+    state, reward = first(), rewards()
+    state = state._replace(baseline=jnp.float32(baseline))
+    probability = jnp.exp(replay(state.params, sequences()))
+    expected_reward = lambda params: jnp.sum(jnp.exp(replay(params, sequences())) * reward)  # noqa: E731
+    gradient = vector(jax.grad(expected_reward)(state.params))
+    ours, _ = step(state, reward, probability)
+    np.testing.assert_allclose(ours, gradient, atol=2e-2 * np.abs(gradient).max())
+    assert np.abs(gradient).max() > 1e-3
+
+
+def test_the_step_agrees_with_finite_differences():
+    state, reward = first(), rewards(1)
+    state = state._replace(baseline=jnp.float32(0.7))
+    ours, _ = step(state, reward, jnp.ones(len(reward)))
+    score = lambda params: jnp.mean((reward - 0.7) * replay(params, sequences()))  # noqa: E731
+    leaves, tree = jax.tree.flatten(state.params)
+    direction = [np.random.default_rng(2).standard_normal(x.shape) for x in leaves]
+    ends = [
+        float(
+            score(
+                jax.tree.unflatten(
+                    tree, [x + h * d for x, d in zip(leaves, direction, strict=True)]
+                )
+            )
+        )
+        for h in (1e-2, -1e-2)
+    ]
+    expected = (ends[0] - ends[1]) / 2e-2
+    assert ours @ vector(direction) == pytest.approx(expected, rel=3e-2)
+
+
+def test_sequences_without_a_reward_change_nothing():
+    state, reward = first()._replace(baseline=jnp.float32(0.7)), rewards()
+    weight = jnp.ones(len(reward)).at[::2].set(0)
+    for options in ({}, {"quantile": 0.8}, {"normalize": True}):
+        with_them, one = step(state, reward, weight, **options)
+        without = reward.at[::2].set(1e3)
+        again, other = step(state, without, weight, **options)
+        np.testing.assert_array_equal(with_them, again)
+        assert one.baseline == other.baseline
+
+
+@pytest.mark.parametrize("options", [{}, {"quantile": 0.8}, {"normalize": True}])
+@pytest.mark.parametrize("baseline", [float("nan"), 0.7])
+def test_a_generation_without_any_reward_breaks_nothing(options, baseline):
+    """So it is when all that a policy writes are twins of known losses."""
+    state = first()._replace(baseline=jnp.float32(baseline))
+    moved, after = step(state, jnp.zeros(len(rewards())), jnp.zeros(len(rewards())), **options)
+    np.testing.assert_array_equal(moved, 0)
+    np.testing.assert_array_equal(after.baseline, state.baseline)
+
+
+def test_the_baseline_moves_by_its_formula():
+    options = {"baseline_decay": 0.9}
+    made = policy(**PLAIN | options)
+    state = made.init(jax.random.key(0))
+    assert np.isnan(state.baseline)
+    state, log = made.update(state, sequences()[:3], jnp.array([0.2, 0.4, 0.9]), jnp.ones(3))
+    assert float(state.baseline) == pytest.approx(0.5)  # begins at the first rewards' mean
+    state, log = made.update(
+        state, sequences()[:3], jnp.array([0.8, 0.6, 5]), jnp.array([1, 1, 0.0])
+    )
+    assert float(state.baseline) == pytest.approx(0.81 * 0.5 + 0.19 * 0.7)
+    assert log["baseline"] == state.baseline
+
+
+def test_rewards_below_the_baseline_are_filtered_as_in_the_paper():
+    options = {"below_baseline": -1.0, "baseline_decay": 0.9}
+    start = first(**options)
+    start = policy(**PLAIN | AS_SGD | options).begin_round(start, jnp.float32(0.7))
+    assert float(start.baseline) == pytest.approx(0.7)
+    reward = jnp.array([0.75, 0.6, 0.69999, 0.9])
+    ours, after = step(start, reward, jnp.ones(4), sequences()[:4], **options)
+    by_hand, _ = step(start, reward.at[1].set(-1.0), jnp.ones(4), sequences()[:4])
+    np.testing.assert_array_equal(ours, by_hand)
+    accepted = (0.75 + 0.69999 + 0.9) / 3
+    assert float(after.baseline) == pytest.approx(0.9**3 * 0.7 + (1 - 0.9**3) * accepted)
+
+
+def test_without_the_papers_filter_rounds_leave_the_baseline_alone():
+    state = first()._replace(baseline=jnp.float32(0.4))
+    assert policy(**PLAIN | AS_SGD).begin_round(state, jnp.float32(0.9)).baseline == state.baseline
+
+
+def test_normalized_steps_do_not_depend_on_the_scale_of_rewards():
+    reward, weight = rewards(), jnp.ones(len(rewards()))
+    one, other = (
+        step(first()._replace(baseline=b), r, weight, normalize=True)[0]
+        for r, b in ((reward, jnp.float32(0.7)), (8 * reward, jnp.float32(5.6)))
+    )
+    np.testing.assert_allclose(one, other, atol=1e-3 * np.abs(one).max())
+
+
+def test_only_rewards_above_the_quantile_teach():
+    state, reward, weight = first(), rewards(), jnp.ones(len(rewards()))
+    level = float(np.quantile(reward, 0.8))
+    ours, _ = step(state, reward, weight, quantile=0.8)
+    lower = jnp.where(reward < level - 0.02, reward - 0.3, reward)
+    assert float(np.quantile(lower, 0.8)) == pytest.approx(level)
+    np.testing.assert_allclose(ours, step(state, lower, weight, quantile=0.8)[0], atol=1e-3)
+    above = jnp.where(reward >= level, 1.0, 0.0)
+    by_hand = step(state._replace(baseline=jnp.float32(level)), reward, above)[0]
+    np.testing.assert_allclose(ours, by_hand, atol=1e-3 * np.abs(by_hand).max())
+
+
+def test_the_entropy_bonus_keeps_a_policy_undecided():
+    state = wide(policy(**PLAIN).init(jax.random.key(3)))
+
+    def entropy(state):
+        log_prob = replay(state.params, sequences())
+        return float(-jnp.sum(jnp.exp(log_prob) * log_prob))
+
+    made = policy(**PLAIN | {"entropy_weight": 1.0, "learning_rate": 0.05})
+    before = entropy(state)
+    for k in range(30):
+        tokens = made.sample(state, jax.random.key(k), 64)
+        state, log = made.update(state, tokens, jnp.zeros(64), jnp.ones(64))
+    assert entropy(state) > before + 0.2
+    assert np.isfinite(log["entropy"])
+
+
+@pytest.mark.parametrize("quantile", [None, 0.8])
+def test_a_rewarded_token_is_learned(quantile):
+    """A bandit: sequences with exactly two ``neg`` get about 1, the others about 0."""
+    neg = TINY.names.index("neg")
+    made = policy(
+        **PLAIN | {"learning_rate": 0.02, "eps": 1e-8, "quantile": quantile, "normalize": True}
+    )
+    state = made.init(jax.random.key(0))
+    wanted = []
+    for k in range(60):
+        tokens = made.sample(state, jax.random.key(k), 64)
+        right = (tokens == neg).sum(1) == 2
+        wanted.append(float(right.mean()))
+        # Equal rewards at the quantile would teach nothing, so the reward has some noise.
+        reward = right + 0.1 * jax.random.uniform(jax.random.key(k), (64,))
+        state, _ = made.update(state, tokens, reward, jnp.ones(64))
+    assert np.mean(wanted[:3]) < 0.4
+    assert np.mean(wanted[-5:]) > 0.9
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"baseline_decay": 1.0},
+        {"baseline_decay": -0.1},
+        {"width": 0},
+        {"squash": 0.0},
+        {"learning_rate": 0.0},
+        {"clip_norm": 0.0},
+        {"init_range": 0.0},
+        {"quantile": 1.0},
+        {"quantile": 0.0},
+    ],
+)
+def test_options_out_of_range_are_refused(wrong):
+    with pytest.raises(ValueError, match=r"baseline_decay|positive|quantile"):
+        policy(**wrong)
