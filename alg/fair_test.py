@@ -18,7 +18,7 @@ import numpy as np
 from .lanes import Hyper, Lanes, LaneState, batches
 from .metrics import auc
 from .objectives import Slopes, gradient_size, static_slopes
-from .results import Contender, Outcome, Splits, measure
+from .results import Contender, Outcome, Splits, measure, resample_users
 from .types import Array, Batch
 
 COMMON_SIZE = 0.5
@@ -235,6 +235,7 @@ def _run(
             float(tuned.weight_decay[j]),
             int(chosen[j]),
             *measure(valid[:, j], test[:, j], splits),
+            resample_users(test[:, j], splits.test),
         )
         for j, contender in enumerate(contenders)
     ]

@@ -14,22 +14,25 @@ from .types import Array
 def auc(scores: Array, labels: Array, weights: Array | None = None) -> Array:
     """Give the exact area under the ROC curve; a tie counts half; NaN where a class is missing.
 
+    Weights may have leading axes, [..., n], and then so has the result: one sort serves all.
+
     >>> float(auc(jnp.array([0.1, 0.4, 0.4, 0.8]), jnp.array([0, 0, 1, 1])))
     0.875
     """
     weights = jnp.ones_like(scores) if weights is None else weights
     order = jnp.argsort(scores)
-    s, y, w = scores[order], labels[order], weights[order]
+    s, y, w = scores[order], labels[order], weights[..., order]
     positive, negative = w * y, w * (1 - y)
-    below = jnp.cumsum(negative)
+    below = jnp.cumsum(negative, axis=-1)
     index = jnp.arange(s.size)
     changes = s[1:] != s[:-1]
     first = jax.lax.cummax(jnp.where(jnp.append(True, changes), index, 0))
     last = jax.lax.cummin(jnp.where(jnp.append(changes, True), index, s.size - 1), reverse=True)
     # Negatives below the tie, and half of those in it, as a share: sums of shares stay exact
     # enough in float32 where a product of two counts would not.
-    share = 0.5 * ((below - negative)[first] + below[last]) / below[-1]
-    return jnp.sum(positive * share) / jnp.sum(positive)
+    twice = (below - negative)[..., first] + below[..., last]
+    share = 0.5 * twice / below[..., -1:]
+    return jnp.sum(positive * share, axis=-1) / jnp.sum(positive, axis=-1)
 
 
 def log_loss(scores: Array, labels: Array, weights: Array | None = None) -> Array:

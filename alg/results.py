@@ -39,7 +39,10 @@ class Outcome(NamedTuple):
     epochs: int
     valid: Mapping[str, np.ndarray]  # metric -> one value a seed
     test: Mapping[str, np.ndarray]
+    resampled: np.ndarray  # test AUC [R], mean over seeds, with the users drawn anew
 
+
+RESAMPLES = 500
 
 _AT_THRESHOLD = {"accuracy": accuracy, "f1": f1}
 
@@ -70,6 +73,23 @@ def measure(
     )
 
 
+def resample_users(test: np.ndarray, data: Batch) -> np.ndarray:
+    """Give the test AUC [R] of logits ``test`` [S, m], mean over seeds, with users drawn anew.
+
+    Users are drawn with replacement, all interactions of a user together: the cluster bootstrap.
+    The draws are the same for every loss, so that differences between losses are paired.
+    """
+    _, user = np.unique(np.asarray(data.ids["user"]), return_inverse=True)
+    users = user.max() + 1
+    rng = np.random.default_rng(0)
+    drawn = rng.multinomial(users, np.full(users, 1 / users), size=RESAMPLES)
+    weights = drawn[:, user].astype(np.float32)
+    return np.mean([np.asarray(_auc(scores, data.label, weights)) for scores in test], axis=0)
+
+
+_auc = jax.jit(auc)
+
+
 def interval(values: np.ndarray) -> list[float] | None:
     """Give the 95 % interval of the mean by Student's t; None for fewer than two values.
 
@@ -85,7 +105,8 @@ def interval(values: np.ndarray) -> list[float] | None:
 def rows(outcomes: Sequence[Outcome], *, model: str, dataset: str) -> list[dict]:
     """Give outcomes as the ``losses`` of ``results.json``.
 
-    Differences are in test AUC, seed by seed, to the usual loss that is best on validation.
+    Differences are in test AUC, seed by seed, to the usual loss that is best on validation. Their
+    interval ``ci95`` is over seeds, for these users; ``ci95_users`` is over users.
     """
     usual = [outcome for outcome in outcomes if not outcome.contender.found]
     best = max(usual, key=lambda outcome: outcome.valid["auc"].mean())
@@ -93,9 +114,14 @@ def rows(outcomes: Sequence[Outcome], *, model: str, dataset: str) -> list[dict]
     def against_best(outcome: Outcome) -> dict | None:
         if outcome is best:
             return None
-        difference = outcome.test["auc"] - best.test["auc"]
-        mean = float(difference.mean())
-        return {"metric": "auc", "difference": mean, "ci95": interval(difference)}
+        by_seed = outcome.test["auc"] - best.test["auc"]
+        by_users = np.nanquantile(outcome.resampled - best.resampled, (0.025, 0.975))
+        return {
+            "metric": "auc",
+            "difference": float(by_seed.mean()),
+            "ci95": interval(by_seed),
+            "ci95_users": by_users.tolist(),
+        }
 
     def summary(values: np.ndarray) -> dict:
         std = float(values.std(ddof=1)) if len(values) > 1 else None

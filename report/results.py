@@ -29,7 +29,8 @@ class Comparison(NamedTuple):
     """The paired difference of a loss to the best usual one, in units of the metric."""
 
     metric: str
-    difference: Estimate
+    difference: Estimate  # its interval is over seeds
+    users: tuple[float, float] | None = None  # 95 % interval over users
 
 
 class LossResult(NamedTuple):
@@ -148,7 +149,9 @@ def _comparison(value: Any, where: str) -> Comparison | None:
     difference = _estimate(value, "difference", where)
     if difference.mean is None:
         return None
-    return Comparison(str(value.get("metric") or "auc"), difference)
+    users = _estimate({"ci95": value.get("ci95_users")}, "difference", f"{where} (users)")
+    over_users = None if users.low is None or users.high is None else (users.low, users.high)
+    return Comparison(str(value.get("metric") or "auc"), difference, over_users)
 
 
 def _estimate(value: Any, mean: str, where: str) -> Estimate:

@@ -52,11 +52,14 @@ def _row(loss: LossResult, valid_metrics: list[str], test_metrics: list[str]) ->
         estimate = loss.test.get(metric, Estimate())
         row |= {f"test_{metric}_{part}": value for part, value in estimate._asdict().items()}
     difference = loss.comparison.difference if loss.comparison else Estimate()
+    over_users = (loss.comparison and loss.comparison.users) or (None, None)
     row |= {
         "vs_best_baseline_metric": loss.comparison.metric if loss.comparison else None,
         "vs_best_baseline_difference": difference.mean,
         "vs_best_baseline_low": difference.low,
         "vs_best_baseline_high": difference.high,
+        "vs_best_baseline_users_low": over_users[0],
+        "vs_best_baseline_users_high": over_users[1],
         "verdict": verdict(loss.comparison),
         "tokens": loss.tokens,
     }

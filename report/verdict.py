@@ -11,10 +11,12 @@ _LOWER_IS_BETTER = frozenset({"logloss", "loss", "rmse", "mae", "mse"})
 
 
 def verdict(comparison: Comparison | None) -> str:
-    """One of better, no better, worse: by whether the 95 % interval excludes 0.
+    """One of better, no better, worse: by whether the 95 % intervals exclude 0.
 
-    "no interval" where there is a difference without one (a single seed), "" where nothing was
-    compared. For a metric like logloss a negative difference is the better one.
+    The interval over seeds and, where there is one, that over users have to: the first says what
+    other seeds would give on these users, the second what other users would. "no interval" where
+    there is a difference without one (a single seed), "" where nothing was compared. For a metric
+    like logloss a negative difference is the better one.
 
     Example:
         >>> from .results import Estimate
@@ -28,6 +30,8 @@ def verdict(comparison: Comparison | None) -> str:
     low, high = comparison.difference.low, comparison.difference.high
     if low is None or high is None:
         return NO_INTERVAL
+    if comparison.users is not None:
+        low, high = min(low, comparison.users[0]), max(high, comparison.users[1])
     if comparison.metric in _LOWER_IS_BETTER:
         low, high = -high, -low
     if low > 0:
@@ -76,7 +80,9 @@ def headline(setting: Setting) -> str:
             "test with more seeds to tell whether it is better."
         )
     interval = _interval_text(found.comparison)
-    return f"{subject} is {word} than {reference}: test {metric} {mean}, 95 % interval {interval}."
+    text = f"{subject} is {word} than {reference}: test {metric} {mean}, 95 % interval {interval}"
+    users = found.comparison.users
+    return text + (f" over seeds, {_pair_text(*users)} over users." if users else ".")
 
 
 def difference_text(loss: LossResult) -> str:
@@ -107,7 +113,10 @@ def _valid_auc_or_lowest(loss: LossResult) -> float:
 
 
 def _interval_text(comparison: Comparison) -> str:
-    low, high = comparison.difference.low, comparison.difference.high
+    return _pair_text(comparison.difference.low, comparison.difference.high)
+
+
+def _pair_text(low: float | None, high: float | None) -> str:
     return f"[{score(low, signed=True)}, {score(high, signed=True)}]"
 
 
