@@ -1,0 +1,175 @@
+"""Write the generated parts of language.md, and the plots of the named losses::
+
+    python docs/make_language.py
+
+A part stands between two comments, ``<!-- name -->`` and ``<!-- end -->``. A test compares.
+"""
+
+import re
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+import jax.numpy as jnp
+import numpy as np
+
+from alg import (
+    NAMED,
+    OPERATORS,
+    PAIRWISE,
+    PAIRWISE_LOSSES,
+    POINTWISE_LOSSES,
+    UNBOUNDED,
+    build_loss,
+    named_loss,
+    named_program,
+    to_latex,
+    to_python,
+    to_torch,
+)
+from alg.families import operators_of
+from alg.losses import formula_of
+from alg.operators import PAPER_OPERATORS
+
+FOLDER = Path(__file__).resolve().parent
+PAGE = FOLDER / "language.md"
+PLOTS = FOLDER / "losses"
+SMOOTHING = 0.1
+FOUND = "max((label + 0.1) / (pred + 0.1), (pred + 0.1) / (label + 0.1))"
+
+WIDTH, HEIGHT, EDGE, HIGHEST = 220, 120, 14, 4.0
+LOGITS = np.linspace(-5, 5, 51)
+
+
+def operator_table() -> str:
+    """Give the operators as a Markdown table."""
+    lines = [
+        "| name | formula | meaning | default in | Python | PyTorch |",
+        "|---|---|---|---|---|---|",
+    ]
+    for op in OPERATORS:
+        if op.arity == 0:
+            continue
+        families = [] if op.name not in PAPER_OPERATORS else ["the paper's nine"]
+        families += ["pairwise"] * (op.name in PAIRWISE.operators)
+        text = op.text.format("x", "y")
+        call = f"{op.name}({', '.join('xy'[: op.arity])})"
+        formula = f"`{text}`" if text == call else f"`{text}`, `{call}`"
+        if op.name not in {**operators_of(PAIRWISE)}:
+            formula += " (pairwise: sign only)"
+        python, torch = (
+            form.format("x", "y").replace("|", r"\|") for form in (op.python, op.torch)
+        )
+        latex = op.latex.format("x", "y").replace("|", r"\vert ")
+        row = (op.name, formula, f"${latex}$", ", ".join(families), f"`{python}`", f"`{torch}`")
+        lines.append(f"| {' | '.join(row)} |")
+    return "\n".join(lines)
+
+
+def loss_table(losses: dict, family: str) -> str:
+    """Give named losses with formula, source, options and plot."""
+    parts = []
+    for name, loss in losses.items():
+        program = named_program(name, smoothing=SMOOTHING)
+        latex = to_latex(program, bounds=UNBOUNDED, family=family)
+        options = ", ".join(
+            f"`{key}={'None' if option.default is None else format(option.default, 'g')}`"
+            for key, option in loss.options.items()
+        )
+        parts.append(
+            f"**`{name}`**{' (in the comparison of the paper)' if name in NAMED else ''}\n\n"
+            f"![{name}](losses/{name}.svg)\n\n"
+            f"```\n{formula_of(name)}\n```\n\n$${latex}$$\n\n"
+            f"{loss.source}.{f' Options: {options}.' if options else ''}"
+        )
+    return "\n\n".join(parts)
+
+
+def exports() -> str:
+    """Give one loss in every form that leaves the language."""
+    return (
+        f"```python\n{to_python(FOUND, name='found')}```\n\n"
+        f"```python\n{to_torch(FOUND, name='found', bounds=UNBOUNDED)}```\n\n"
+        f"$${to_latex(FOUND)}$$"
+    )
+
+
+def parts() -> dict[str, str]:
+    """Give the generated parts of the page."""
+    return {
+        "operators": operator_table(),
+        "pointwise losses": loss_table(POINTWISE_LOSSES, "pointwise"),
+        "pairwise losses": loss_table(PAIRWISE_LOSSES, "pairwise"),
+        "exports": exports(),
+    }
+
+
+def rendered(page: str) -> str:
+    """Give the page with its generated parts as they should be."""
+    for name, text in parts().items():
+        pattern = rf"(<!-- {name} -->\n).*?(<!-- end -->)"
+        page, found = re.subn(
+            pattern, lambda m, t=text: f"{m[1]}{t}\n{m[2]}", page, flags=re.DOTALL
+        )
+        if found != 1:
+            raise ValueError(f"the page has {found} parts called {name!r}, expected 1")
+    return page
+
+
+def curves(name: str) -> list[tuple[str, np.ndarray]]:
+    """Give colour and values over the logits: labels 1 and 0, or a positive's over 0."""
+    logits = jnp.asarray(LOGITS, jnp.float32)
+    if name in POINTWISE_LOSSES:
+        loss = named_loss(name, smoothing=SMOOTHING)
+        labels = ((1.0, "#0969da"), (0.0, "#cf222e"))
+        return [(colour, np.asarray(loss(logits, y, reduce_fn=None))) for y, colour in labels]
+    loss = build_loss(named_program(name), bounds=UNBOUNDED, family="pairwise")
+    values = loss(logits, jnp.zeros((logits.size, 1)), reduce_fn=None)
+    return [("#0969da", np.asarray(values))]
+
+
+def plot(name: str) -> str:
+    """Give a small SVG of a named loss."""
+    lines = curves(name)
+    low = min(0.0, *(float(values.min()) for _, values in lines))
+    low, high = max(low, -HIGHEST), min(HIGHEST, max(float(values.max()) for _, values in lines))
+    x = EDGE + (LOGITS + 5) / 10 * (WIDTH - 2 * EDGE)
+
+    def y(value):
+        return HEIGHT - EDGE - (value - low) / (high - low) * (HEIGHT - 2 * EDGE)
+
+    drawn = []
+    for colour, values in lines:
+        inside = (values <= 1.1 * high) & (values >= low - 0.1 * (high - low))
+        points = " ".join(
+            f"{a:.0f},{y(b):.1f}" for a, b in zip(x[inside], values[inside], strict=True)
+        )
+        drawn.append(
+            f'<polyline points="{points}" fill="none" stroke="{colour}" stroke-width="2"/>'
+        )
+    zero = f'<path d="M{EDGE} {y(0):.1f}H{WIDTH - EDGE}M{WIDTH / 2:.0f} {EDGE}V{HEIGHT - EDGE}" '
+    zero += 'stroke="#8c959f" stroke-width="0.5"/>'
+    marks = [
+        (EDGE, HEIGHT - 2, "-5"),
+        (WIDTH - EDGE, HEIGHT - 2, "5"),
+        (WIDTH / 2 + 8, 10, f"{high:.3g}"),
+    ]
+    style = 'font-size="9" font-family="sans-serif" fill="#57606a" text-anchor="middle"'
+    text = "".join(f'<text x="{a:.0f}" y="{b}" {style}>{t}</text>' for a, b, t in marks)
+    return (
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT}" width="{WIDTH}" '
+        f'height="{HEIGHT}"><title>{name}</title>{zero}{"".join(drawn)}{text}</svg>\n'
+    )
+
+
+def main() -> None:
+    """Write page and plots."""
+    PAGE.write_text(rendered(PAGE.read_text(encoding="utf-8")), encoding="utf-8")
+    PLOTS.mkdir(exist_ok=True)
+    for name in [*POINTWISE_LOSSES, *PAIRWISE_LOSSES]:
+        (PLOTS / f"{name}.svg").write_text(plot(name), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
