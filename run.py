@@ -3,9 +3,7 @@
 The only file that joins the parts: flags -> objects -> phases -> files.
 """
 
-import csv
 import importlib.metadata
-import io
 import json
 import logging
 import os
@@ -16,6 +14,7 @@ import time
 from collections import Counter
 from collections.abc import Mapping
 from functools import partial
+from operator import attrgetter
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -34,14 +33,14 @@ from alg.checkpoints import checkpoints
 from alg.fair_test import FairTest, make_fair_test
 from alg.filters import FILTERS, Verdict
 from alg.lanes import Lanes, make_lanes
-from alg.losses import as_program, named_program
+from alg.losses import PAIRWISE_LOSSES, as_program, named_program
 from alg.objectives import Slopes
 from alg.programs import Program, assemble
 from alg.results import Contender, Splits, rows
 from alg.search import Report, Search, SearchState, Space, make_search, space
 from alg.types import Batch
 from alg.validity import check
-from configs.command_line import UsageError, read_command_line
+from configs.command_line import HELP, UsageError, read_command_line
 
 
 class Run(NamedTuple):
@@ -55,7 +54,19 @@ class Run(NamedTuple):
     space: Space
     search: Search
     promote: FairTest
+    usual: list[Contender]
     test: FairTest
+
+
+LEAST = {"devices": 0, "contenders.found": 0, "search.generations": 0}
+LEAST |= {"search.round_generations": 1, "search.checkpoint_every": 1}
+
+
+def _check_numbers(config: ConfigDict) -> None:
+    """See that the numbers that no builder takes are in range."""
+    for key, least in LEAST.items():
+        if (value := attrgetter(key)(config)) < least:
+            raise ValueError(f"{key} is at least {least}, got {value}")
 
 
 def _mesh(config: ConfigDict) -> jax.sharding.Mesh:
@@ -77,6 +88,7 @@ def join(config: ConfigDict, workdir: Path, console: Console) -> Run:
     Raises:
       ValueError: for bad data, unknown names or values out of range.
     """
+    _check_numbers(config)
     mesh = _mesh(config)
     everywhere = NamedSharding(mesh, PartitionSpec())
     where = space(**config.space)
@@ -87,6 +99,9 @@ def join(config: ConfigDict, workdir: Path, console: Console) -> Run:
     policy = controller.POLICIES[config.policy](
         grammar(where.vocabulary, where.length), **config.get(config.policy, {})
     )
+    usual = [_usual(name, config.contenders.smoothing) for name in config.contenders.baselines]
+    if not usual:
+        raise ValueError("contenders.baselines names at least one loss, the others are seen beside")
     dataset = data.build(**config.data)
     recommender = models.build(**config.model, sizes=dataset.sizes)
     shared = {"batch_size": config.train.batch_size, "l2": config.train.l2}
@@ -120,7 +135,7 @@ def join(config: ConfigDict, workdir: Path, console: Console) -> Run:
     splits = {name: batch(getattr(dataset, name)) for name in ("train", "reward", "valid", "test")}
     splits["full_train"] = batch(data.full_train(dataset))
     promote, test = fair_test(config.promote, "promoting"), fair_test(config.test, "")
-    return Run(config, workdir, console, dataset, splits, where, search, promote, test)
+    return Run(config, workdir, console, dataset, splits, where, search, promote, usual, test)
 
 
 def _unknown(what: str, name: str, known: Mapping[str, Any]) -> str:
@@ -263,12 +278,7 @@ def check_phase(run: Run, state: SearchState) -> list[Checked]:
             "tokens": " ".join(names),
         }
         checked.append(Checked(Contender(f"found-{rank + 1}", formula, loss, True, names), row))
-    file = io.StringIO()
-    columns = ("rank", "formula", "complexity", "reward", "gain", "generation", "check", "sound")
-    table = csv.DictWriter(file, (*columns, "tokens"), lineterminator="\n")
-    table.writeheader()
-    table.writerows(entry.row for entry in checked)
-    report.write(run.workdir / "hall_of_fame.csv", file.getvalue())
+    report.write(run.workdir / "hall_of_fame.csv", report.hall_csv(row for _, row in checked))
     return checked
 
 
@@ -280,14 +290,15 @@ def test_phase(run: Run, checked: list[Checked]) -> list[dict[str, Any]]:
         splits = Splits(parts["train"], parts["reward"], parts["reward"])
         scores = run.promote.tune(found, splits).valid
         found = [found[j] for j in np.argsort(-scores, kind="stable")[: settings.found]]
-    usual = [_usual(name, settings.smoothing) for name in settings.baselines]
-    contenders = [*usual, *found]
+    contenders = [*run.usual, *found]
     splits = Splits(parts["full_train"], parts["valid"], parts["test"])
     outcomes = run.test.run(contenders, run.test.tune(contenders, splits), splits)
     return rows(outcomes, model=run.config.model.name, dataset=run.dataset.name)
 
 
 def _usual(name: str, smoothing: float) -> Contender:
+    if name in PAIRWISE_LOSSES:
+        raise ValueError(f"contenders.baselines are losses of single predictions, got {name!r}")
     formula = to_text(named_program(name, smoothing=smoothing))
     return Contender(name, formula, named_loss(name, smoothing=smoothing), False)
 
@@ -339,30 +350,40 @@ def main(argv: list[str]) -> int:
     logging.getLogger("absl").setLevel(logging.ERROR)
     logging.basicConfig(format="%(message)s", force=True)
     logging.getLogger("data").setLevel(logging.INFO)
+    if {"-h", "--help"} & {*argv[1:]}:
+        console.print(HELP, markup=False, soft_wrap=True)
+        return 0
     try:
         config, folder = read_command_line(argv)
-    except UsageError as error:
+        return _run(config, Path(folder), console)
+    except (UsageError, BadInput) as error:
         errors.print(f"run.py: {error}", markup=False, soft_wrap=True)
-        return 2
-    workdir = Path(folder)
+        return 2 if isinstance(error, UsageError) else 1
+    except (Stopped, KeyboardInterrupt) as stopped:
+        console.print(str(stopped) or "stopped; the same command goes on")
+        return 130
+
+
+class BadInput(Exception):
+    """The data, the config or the workdir cannot be used."""
+
+
+def _run(config: ConfigDict, workdir: Path, console: Console) -> int:
+    """Show a finished run, or go on with it to the end."""
     try:
-        report.claim(workdir, config.to_dict())
+        report.check(workdir, config.to_dict())
         if (workdir / "results.json").exists():
             console.print(f"{workdir} holds this run, finished; its results:\n")
             show_results(console, workdir, json.loads((workdir / "results.json").read_text()))
             return 0
         _set_up_jax()
         run = join(config, workdir, console)
+        report.claim(workdir, config.to_dict())
     except (ValueError, OSError) as error:
-        errors.print(f"run.py: {error}", markup=False, soft_wrap=True)
-        return 1
+        raise BadInput(str(error)) from error
     for note in run.dataset.notes:
         console.print(note, markup=False, soft_wrap=True)
-    try:
-        state, entries = search_phase(run)
-    except Stopped as stopped:
-        console.print(str(stopped))
-        return 130
+    state, entries = search_phase(run)
     losses = test_phase(run, check_phase(run, state))
     show_results(console, workdir, write_results(run, losses, entries))
     return 0

@@ -96,12 +96,11 @@ def space(
     Raises:
       ValueError: for unknown names, no tokens, or bounds that are out of order.
     """
-    low, high = bounds
-    if not low < high:
+    if len(bounds) != 2 or not bounds[0] < bounds[1]:
         raise ValueError(f"bounds are (low, high) with low < high, got {bounds}")
     if length < 1:
         raise ValueError(f"a loss needs at least one token, got length {length}")
-    return Space(vocabulary(operators=operators, operands=operands), length, (low, high))
+    return Space(vocabulary(operators=operators, operands=operands), length, tuple(bounds))
 
 
 def make_search(

@@ -7,6 +7,12 @@ from absl import flags
 from ml_collections import ConfigDict, config_flags
 
 DEFAULT = str(Path(__file__).parent / "ml100k.py")
+HELP = """\
+python run.py [--config=FILE[:PRESET]] [--workdir=FOLDER] [--config.SECTION.KEY=VALUE ...]
+
+--config    configs/ml100k.py if left out; its presets are smoke and paper
+--workdir   where the run's files go; runs/NAME if left out. The same command goes on with a run.
+configs/base.py lists all keys, as in --config.search.generations=100"""
 
 
 class UsageError(Exception):
@@ -14,18 +20,41 @@ class UsageError(Exception):
 
 
 def read_command_line(argv: list[str]) -> tuple[ConfigDict, str]:
-    """Give the config and the workdir that the command line asks for."""
+    """Give the config and the workdir that the command line asks for.
+
+    Raises:
+      UsageError: with one line that says what is wrong.
+    """
     known = flags.FlagValues()
     try:
-        config_flags.DEFINE_config_file("config", DEFAULT, flag_values=known)
+        config_flags.DEFINE_config_file("config", DEFAULT, flag_values=known, sys_argv=argv)
         flags.DEFINE_string("workdir", "", "folder of the run", flag_values=known)
         rest = known(argv)[1:]
         config = known.config
-    except (flags.Error, KeyError, AttributeError, OSError, ImportError, ValueError) as error:
-        lines = [line.strip() for line in str(error).replace("\\n", "\n").splitlines()]
-        message = " ".join(line.strip("'\"") for line in lines if line and "Traceback" not in line)
-        message = re.sub(r'File "[^"]*", line \d+, in .*?(?=\w+Error: )', "", message)
-        raise UsageError(message) from None
+        default = str(Path("runs") / config.name)
+    except Exception as error:  # a config is a Python file, and can fail in any way
+        raise UsageError(_line(error)) from None
     if rest:
         raise UsageError(f"expected --config=... and --workdir=..., got {rest[0]!r}")
-    return config, known.workdir or str(Path("runs") / config.name)
+    return config, known.workdir or default
+
+
+def _line(error: BaseException) -> str:
+    """Give the one line of an error from absl, ml_collections or a config that says what is wrong.
+
+    >>> _line(KeyError("'serch'\\nDid you mean \\"search\\" instead of \\"serch\\"?"))
+    "the config has no key 'serch' (did you mean 'search'?)"
+    """
+    while error.args and isinstance(error.args[0], BaseException):
+        error = error.args[0]
+    text = str(error.args[0]) if isinstance(error, KeyError) and error.args else str(error)
+    if key := re.match(r"('[^']*')(?:\nDid you mean \"(.*?)\"|$)", text):
+        hint = f" (did you mean {key[2]!r}?)" if key[2] else ""
+        return f"the config has no key {key[1]}{hint}"
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    if isinstance(error, flags.Error) and "Traceback" in text:
+        flag = lines[0].removeprefix("flag ").split(": Error whilst")[0]
+        return f"{flag}: {lines[-1]}"
+    last = re.sub(r"^\[Errno \d+\] ", "", lines[-1] if lines else "")
+    is_plain = isinstance(error, flags.Error | OSError)
+    return last if is_plain else f"the config fails: {type(error).__name__}: {last}"

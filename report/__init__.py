@@ -4,17 +4,19 @@ from .journal import Journal
 from .live import Progress, live_line, progress
 from .page import write_report
 from .results import ReportError
-from .spreadsheet import results_csv
+from .spreadsheet import hall_csv, results_csv
 from .table import ResultsTable, results_table
 from .verdict import headline
-from .workdir import claim, write
+from .workdir import check, claim, write
 
 __all__ = [
     "Journal",
     "Progress",
     "ReportError",
     "ResultsTable",
+    "check",
     "claim",
+    "hall_csv",
     "headline",
     "live_line",
     "progress",

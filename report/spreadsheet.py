@@ -2,11 +2,16 @@
 
 import csv
 import io
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from .results import Estimate, LossResult, settings
 from .verdict import verdict
+
+HALL_COLUMNS = (
+    *("rank", "formula", "complexity", "reward", "gain", "generation"),
+    *("check", "sound", "tokens"),
+)
 
 
 def results_csv(results: Mapping[str, Any]) -> str:
@@ -27,7 +32,20 @@ def results_csv(results: Mapping[str, Any]) -> str:
     valid_metrics = _in_order(metric for loss in losses for metric in loss.valid)
     test_metrics = _in_order(metric for loss in losses for metric in loss.test)
     rows = [_row(loss, valid_metrics, test_metrics) for loss in losses]
-    header = list(rows[0]) if rows else ["name"]
+    return _csv(list(rows[0]) if rows else ["name"], rows)
+
+
+def hall_csv(rows: Iterable[Mapping[str, Any]]) -> str:
+    r"""CSV text of a hall of fame: a header, then one row a loss, which must have all columns.
+
+    Example:
+        >>> hall_csv([])
+        'rank,formula,complexity,reward,gain,generation,check,sound,tokens\n'
+    """
+    return _csv(HALL_COLUMNS, rows)
+
+
+def _csv(header: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> str:
     text = io.StringIO()
     writer = csv.DictWriter(text, header, lineterminator="\n")
     writer.writeheader()

@@ -7,26 +7,39 @@ from pathlib import Path
 from typing import Any
 
 
-def claim(workdir: Path, config: Mapping[str, Any]) -> None:
-    """Make the folder of a run, or see that it is the folder of the same run.
+def check(workdir: Path, config: Mapping[str, Any]) -> None:
+    """See that the folder of a run is free, or that of the same run; change nothing.
 
     Raises:
-      ValueError: if it holds a run of another config.
+      ValueError: if it holds a run of another config, or something else.
     """
     path = workdir / "config.json"
-    wanted = json.loads(json.dumps(config))
-    if path.exists():
-        there = json.loads(path.read_text())
-        if there != wanted:
-            raise ValueError(
-                f"{workdir} holds the run of another config ({_difference(there, wanted)}); "
-                "choose another --workdir, or remove that folder"
-            )
+    if not path.exists():
+        if workdir.exists() and any(workdir.iterdir()):
+            raise ValueError(f"{workdir} is not empty and holds no run; choose another --workdir")
         return
-    if workdir.exists() and any(workdir.iterdir()):
-        raise ValueError(f"{workdir} is not empty and holds no run; choose another --workdir")
+    try:
+        there = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ValueError(f"{path} cannot be read ({error}); choose another --workdir") from None
+    wanted = json.loads(json.dumps(config))
+    if there != wanted:
+        raise ValueError(
+            f"{workdir} holds the run of another config ({_difference(there, wanted)}); "
+            "choose another --workdir, or remove that folder"
+        )
+
+
+def claim(workdir: Path, config: Mapping[str, Any]) -> None:
+    """Make the folder of a run, so that no other config gets into it.
+
+    Raises:
+      ValueError: as ``check``.
+    """
+    check(workdir, config)
     workdir.mkdir(parents=True, exist_ok=True)
-    write(path, json.dumps(wanted, indent=2))
+    if not (workdir / "config.json").exists():
+        write(workdir / "config.json", json.dumps(config, indent=2))
 
 
 def _difference(there: Any, wanted: Any, prefix: str = "") -> str:
