@@ -1,0 +1,177 @@
+"""Every shipped config and preset, through the user's door."""
+
+import inspect
+from pathlib import Path
+
+import ml_collections
+import pytest
+from rich.console import Console
+
+import controller
+import data
+import models
+import run
+from alg.fair_test import make_fair_test
+from alg.filters import FILTERS
+from alg.search import make_search, space
+from configs import base
+from configs.command_line import UsageError, read_command_line
+from configs.presets import PRESETS
+
+FOLDER = Path(base.__file__).parent
+NO_CONFIG = {"__init__", "base", "presets", "command_line"}
+NAMES = sorted(path.stem for path in FOLDER.glob("*.py") if path.stem not in NO_CONFIG)
+ALL = [f"{FOLDER.name}/{name}.py{preset}" for name in NAMES for preset in ("", ":smoke", ":paper")]
+TINY = {"num_users": 30, "num_items": 40, "num_interactions": 900}
+
+
+def read(*arguments):
+    return read_command_line(["run.py", *arguments])
+
+
+@pytest.fixture(autouse=True)
+def _in_the_repository(monkeypatch):
+    monkeypatch.chdir(FOLDER.parent)
+    monkeypatch.setattr("sys.argv", ["something", "--else"])
+
+
+def leaves(config, prefix=""):
+    for key, value in config.items():
+        if isinstance(value, ml_collections.ConfigDict):
+            yield from leaves(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", value
+
+
+def test_there_are_configs_and_presets():
+    assert {"ml100k", "ml1m", "synthetic"} <= set(NAMES)
+    assert {"smoke", "paper"} == set(PRESETS)
+
+
+@pytest.mark.parametrize("source", ALL)
+def test_a_config_loads_and_is_locked(source):
+    config, workdir = read(f"--config={source}")
+    stem, _, preset = Path(source).name.partition(".py")
+    assert config.name == stem + preset.replace(":", "-")
+    assert Path(workdir) == Path("runs") / config.name
+    assert config.is_locked
+    with pytest.raises(AttributeError):
+        config.serch = 1
+
+
+def test_the_default_is_movielens_100k():
+    assert read()[0].to_dict() == read("--config=configs/ml100k.py")[0].to_dict()
+
+
+@pytest.mark.parametrize("source", ALL)
+def test_every_key_is_declared_once_in_base(source):
+    config = read(f"--config={source}")[0]
+    declared = dict(leaves(base.get_config()))
+    own = {key for key, _ in leaves(config) if not key.startswith("data.")}
+    assert own == {key for key in declared if not key.startswith("data.")}
+    if config.data.name != "synthetic":  # the generator has its own keys
+        assert set(config.data) == set(base.get_config().data)
+
+
+@pytest.mark.parametrize("source", ALL)
+def test_no_key_hides_behind_a_method(source):
+    """``--config.data.items`` would be the method of that name."""
+    for key, _ in leaves(read(f"--config={source}")[0]):
+        for part in key.split("."):
+            assert not hasattr(ml_collections.ConfigDict, part), key
+
+
+def options(builder):
+    """Give the keyword-only options of a builder."""
+    parameters = inspect.signature(builder).parameters.values()
+    return {p.name for p in parameters if p.kind == p.KEYWORD_ONLY}
+
+
+TRAINING = {"batch_size", "l2"}  # of section train
+BY_RUN = {"devices", "seed", "progress"}
+
+
+@pytest.mark.parametrize(
+    ("section", "accepted"),
+    [
+        ("model", options(models.build) - {"sizes"}),
+        ("space", options(space)),
+        ("generation", options(make_search) - TRAINING - {"sharding"}),
+        ("promote", options(make_fair_test) - TRAINING - BY_RUN),
+        ("test", options(make_fair_test) - TRAINING - BY_RUN),
+        *((name, options(FILTERS[name])) for name in FILTERS),
+        ("reinforce", options(controller.POLICIES["reinforce"])),
+    ],
+)
+def test_a_section_holds_what_its_builder_takes(section, accepted):
+    assert set(base.get_config()[section]) == accepted
+
+
+@pytest.mark.parametrize("source", ALL)
+def test_the_data_section_holds_what_its_loader_takes(source):
+    section = read(f"--config={source}")[0].data
+    loader = data.synthetic if section.name == "synthetic" else data.load
+    assert set(section) | {"name"} == options(loader) | {"name"}
+
+
+@pytest.mark.parametrize("source", ALL)
+def test_a_run_can_be_joined(source, monkeypatch):
+    """On a little data; nothing is compiled yet."""
+    build = data.build
+    tiny = lambda **section: build(name="synthetic", reward_split=section["reward_split"], **TINY)  # noqa: E731
+    monkeypatch.setattr(data, "build", tiny)
+    joined = run.join(read(f"--config={source}")[0], Path("nowhere"), Console(quiet=True))
+    assert joined.dataset.name == "synthetic"
+
+
+@pytest.mark.parametrize(
+    "key", [key for key, value in leaves(base.get_config()) if value is not None]
+)
+def test_every_key_can_be_given(key):
+    value = dict(leaves(base.get_config()))[key]
+    config, _ = read(f"--config.{key}={value}")
+    assert dict(leaves(config))[key] == value
+
+
+def test_flags_change_the_config_and_the_workdir():
+    config, workdir = read(
+        "--config=configs/synthetic.py:smoke",
+        "--config.search.generations=7",
+        "--config.space.operators=('add','log')",
+        "--config.train.clip=5",
+        "--workdir=/somewhere/else",
+    )
+    assert (config.search.generations, config.train.clip) == (7, 5.0)
+    assert config.space.operators == ("add", "log")
+    assert workdir == "/somewhere/else"
+
+
+@pytest.mark.parametrize(
+    ("argument", "message"),
+    [
+        ("--config.search.generation=3", "no key 'generation' (did you mean 'generations'?)"),
+        ("--config.serch.generations=3", "no key 'serch' (did you mean 'search'?)"),
+        ("--config.data.items=3", "no key 'items'"),
+        ("--confg=x", "Unknown command line flag 'confg'. Did you mean: config"),
+        ("--config=configs/ml100k.py:smok", "preset 'smok' is not known (known: smoke, paper)"),
+        ("--config=configs/none.py", "No such file or directory: 'configs/none.py'"),
+        ("--config=README.md", "README.md"),
+        ("--config.search.generations=many", "--config.search.generations=many: invalid literal"),
+        ("--workdir", "Missing value for flag --workdir"),
+        ("smoke", "expected --config=... and --workdir=..., got 'smoke'"),
+    ],
+)
+def test_usage_errors_are_one_readable_line(argument, message):
+    with pytest.raises(UsageError) as error:
+        read(argument)
+    assert message in str(error.value)
+    assert "\n" not in str(error.value)
+    assert "Traceback" not in str(error.value)
+
+
+@pytest.mark.parametrize("body", ["return undefined", "return {}['key']", "return 3", "return ("])
+def test_a_config_that_fails_is_a_usage_error(body, tmp_path):
+    path = tmp_path / "mine.py"
+    path.write_text(f"def get_config(preset=''):\n    {body}\n")
+    with pytest.raises(UsageError, match=r"the config fails: \w+Error: "):
+        read(f"--config={path}")
