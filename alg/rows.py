@@ -46,11 +46,17 @@ def arguments(op: Op, dtype=np.float32) -> list[jax.Array]:
 def derivatives(op: Op, function) -> list[jax.Array]:
     """Give forward- and then reverse-mode derivatives of a function, by each argument in turn."""
     inputs = arguments(op, np.float64 if jax.config.jax_enable_x64 else np.float32)
-    results = []
-    for i in range(op.arity):
-        tangents = [jnp.ones_like(x) if i == j else jnp.zeros_like(x) for j, x in enumerate(inputs)]
-        results.append(jax.jvp(function, inputs, tangents)[1])
-    return [*results, *jax.vjp(function, *inputs)[1](jnp.ones_like(inputs[0]))]
+
+    def forward(i: int, *inputs: jax.Array) -> jax.Array:
+        tangents = [jnp.full_like(x, i == j) for j, x in enumerate(inputs)]
+        return jax.jvp(function, inputs, tuple(tangents))[1]
+
+    @jax.jit
+    def all_of_them(*inputs: jax.Array) -> list[jax.Array]:
+        backward = jax.vjp(function, *inputs)[1](jnp.ones_like(inputs[0]))
+        return [*(forward(i, *inputs) for i in range(op.arity)), *backward]
+
+    return all_of_them(*inputs)
 
 
 def call_python(op: Op, *inputs):

@@ -40,7 +40,6 @@ class SearchState(NamedTuple):
     hall: HallOfFame  # of the whole run
     round_best: HallOfFame  # of this round, K - 1 rows
     generation: Array  # int32 []
-    stalled: Array  # int32 [], rounds since the recommender last moved
 
 
 class Report(NamedTuple):
@@ -72,6 +71,7 @@ class _Parts(NamedTuple):
     l2: float
     hall: int  # H
     memory: int
+    restart: bool
 
     @property
     def probes(self) -> int:
@@ -119,6 +119,7 @@ def make_search(
     reward_scale: str,
     hall: int,
     memory: int,
+    restart: bool,
     sharding: Sharding | None = None,
 ) -> Search:
     """Make a search.
@@ -133,6 +134,8 @@ def make_search(
       l2: penalty in the loss when the recommender moves on.
       hall: rows of the hall of fame, H.
       memory: fingerprints remembered.
+      restart: the next round starts from fresh weights where the reference no longer improves the
+        recommender; there, losses that change nothing would earn the highest rewards.
       sharding: of the state and the reports; None for the default device.
       reference, batch_size, learning_rate, weight_decay, reward_scale: see ``make_trials``.
 
@@ -158,7 +161,7 @@ def make_search(
         weight_decay=weight_decay,
         reward_scale=reward_scale,
     )
-    parts = _Parts(policy, trials, where, filter_, samples, width, l2, hall, memory)
+    parts = _Parts(policy, trials, where, filter_, samples, width, l2, hall, memory, restart)
     # One sharding for all states, or each phase would compile again for what the last one left.
     compiled = partial(jax.jit, out_shardings=sharding)
     return Search(
@@ -178,7 +181,6 @@ def _init(parts: _Parts, key: Array, rewarded: Batch) -> SearchState:
         hall=empty_hall(parts.hall, parts.space.length, parts.probes),
         round_best=parts.no_round(),
         generation=jnp.int32(0),
-        stalled=jnp.int32(0),
     )
 
 
@@ -230,25 +232,36 @@ def _generation(
 def _advance(
     parts: _Parts, state: SearchState, key: Array, data: Batch, rewarded: Batch
 ) -> tuple[SearchState, Array]:
-    """Move the recommender on with the best loss of the round, if that does not hurt it."""
+    """Move the recommender on with the best loss of the round, if that does not hurt it.
+
+    A recommender that the reference made worse is finished: see ``restart``.
+    """
     best = state.round_best
     tokens = jnp.concatenate([best.tokens[:1], best.tokens])  # lane 0 is the reference's
     trained, rewards = parts.trials.run(
         key, state.recommender, parts.programs(tokens), parts.l2, data, rewarded
     )
+    finished = rewards[0] < state.standing
     rewards = jnp.where(jnp.append(False, jnp.isfinite(best.gain)), rewards, -jnp.inf)
     winner = jnp.argmax(rewards)
     moves = rewards[winner] >= state.standing - 1e-5
     candidate = parts.trials.lanes.take(trained, winner[None])
     standing = jnp.where(moves, rewards[winner], state.standing)
-    fresh = empty_memory(parts.memory, parts.probes)
+    recommender = jax.tree.map(
+        lambda new, old: jnp.where(moves, new, old), candidate, state.recommender
+    )
+    if parts.restart:
+        first = parts.trials.lanes.init(jnp.repeat(key[None], parts.width))
+        again = parts.trials.lanes.take(first, jnp.zeros(1, jnp.int32))
+        recommender = jax.tree.map(
+            lambda new, old: jnp.where(finished, new, old), again, recommender
+        )
+        standing = jnp.where(finished, parts.trials.reward(first, rewarded)[0], standing)
+    nothing = empty_memory(parts.memory, parts.probes)
     return state._replace(
         policy=parts.policy.begin_round(state.policy, standing),
-        recommender=jax.tree.map(
-            lambda new, old: jnp.where(moves, new, old), candidate, state.recommender
-        ),
+        recommender=recommender,
         standing=standing,
-        memory=fresh if parts.filter.forgets else state.memory,
+        memory=nothing if parts.filter.forgets else state.memory,
         round_best=parts.no_round(),
-        stalled=jnp.where(moves, 0, state.stalled + 1),
     ), moves

@@ -50,7 +50,7 @@ def get_config() -> ConfigDict:
     config.reinforce.b2 = 0.999
     config.reinforce.eps = 1e-8
     config.reinforce.clip_norm = 5.0
-    config.reinforce.entropy_weight = 0.01
+    config.reinforce.entropy_weight = 0.03
     config.reinforce.baseline_decay = 0.99
     config.reinforce.normalize = True  # advantages by the standard deviation of the rewards
     config.reinforce.below_baseline = placeholder(float)  # what such a reward becomes; None: itself
@@ -78,6 +78,7 @@ def get_config() -> ConfigDict:
     config.generation.reward_scale = "gradient"  # or raw: a large gradient is an advantage
     config.generation.hall = 48  # rows of the hall of fame
     config.generation.memory = 4096  # trained losses remembered
+    config.generation.restart = True  # from fresh weights where the reference stops to help
 
     config.search = ConfigDict()
     config.search.generations = 60

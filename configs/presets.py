@@ -33,6 +33,7 @@ def _paper(config: ConfigDict) -> None:
         config.reinforce.quantile = None
     config.filter = "paper"
     config.generation.update(samples=10, width=12, learning_rate=0.01, reward_scale="raw")
+    config.generation.restart = False
     config.search.generations = 200
     config.promote.update(
         learning_rates=(0.01,), weight_decays=(1e-4,), scale="raw", epochs=1, patience=1

@@ -64,7 +64,7 @@ def random_programs(space, count):
 PROGRAMS = [
     *((named_program(name, smoothing=0.1), UNBOUNDED, POINTWISE) for name in POINTWISE_LOSSES),
     *((named_program(name), UNBOUNDED, PAIRWISE) for name in PAIRWISE_LOSSES),
-    *(program for space in SPACES for program in random_programs(space, 12)),
+    *(program for space in SPACES for program in random_programs(space, 6)),
 ]
 
 

@@ -20,6 +20,7 @@ from alg import (
     POINTWISE,
     SIGNED,
     assemble,
+    build,
     build_loss,
     interpret,
     parse,
@@ -98,20 +99,36 @@ def interpreter(space):
     return jax.jit(jax.vmap(one))
 
 
+@lru_cache
+def _compiled(family):
+    """Give the family with each operator compiled by itself, as one program at a time is slow."""
+    return family._replace(
+        table=tuple(op._replace(function=jax.jit(op.function)) for op in family.table)
+    )
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _compiled_clip():
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(build, "clip", jax.jit(build.clip))
+        yield
+
+
 def unrolled(program, family, bounds):
     """Give value and slope of a static program by the evaluator of ``build_loss``."""
+    compiled = _compiled(family)
     if family == POINTWISE:
 
         def value(logit):
             registers = (jax.nn.sigmoid(logit), jnp.asarray(LABEL), jnp.ones(LOGIT.shape))
-            return evaluate(program, registers, logit=logit, bounds=bounds)
+            return evaluate(program, registers, logit=logit, bounds=bounds, family=compiled)
 
         return jax.jvp(value, (jnp.asarray(LOGIT),), (jnp.ones(LOGIT.shape),))
 
     def value_of_pair(pos, neg):
         wide = jnp.broadcast_to(pos[:, None], neg.shape)
         registers = (wide, neg, jnp.ones(neg.shape))
-        return jnp.mean(evaluate(program, registers, bounds=bounds, family=family), -1)
+        return jnp.mean(evaluate(program, registers, bounds=bounds, family=compiled), -1)
 
     return jax.jvp(value_of_pair, (jnp.asarray(POS), jnp.asarray(NEG)), DIRECTION)
 
