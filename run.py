@@ -341,7 +341,8 @@ def write_results(run: Run, losses: list[dict], entries: list[dict]) -> dict[str
 def show_results(console: Console, workdir: Path, results: dict[str, Any]) -> None:
     """Print the table of losses and where the files are."""
     console.print(report.results_table(results))
-    console.print(f"\nFiles in {workdir}: report.html, results.json, results.csv, hall_of_fame.csv")
+    files = "report.html, results.json, results.csv, hall_of_fame.csv"
+    console.print(f"\nFiles in {workdir}: {files}", soft_wrap=True)
 
 
 def main(argv: list[str]) -> int:

@@ -69,6 +69,7 @@ OPTIONS = {
     "reward_scale": "gradient",
     "hall": 6,
     "memory": 16,
+    "restart": False,
 }
 
 
@@ -264,11 +265,25 @@ def test_advancing_never_worsens_the_recommender():
 def test_the_recommender_stays_where_every_loss_hurts():
     state, _, _ = generation([MSE, LOG])
     content = state._replace(standing=jnp.full_like(state.standing, 2.0))
-    for stalled in (1, 2):
-        content, moved = advance(content)
-        assert not moved
-        same(content.recommender, state.recommender)
-        assert (float(content.standing), int(content.stalled)) == (2.0, stalled)
+    content, moved = advance(content)
+    assert not moved
+    same(content.recommender, state.recommender)
+    assert float(content.standing) == 2.0
+
+
+def test_a_recommender_that_the_reference_hurts_starts_afresh():
+    state, _, _ = generation([MSE, LOG])
+    finished = state._replace(standing=jnp.full_like(state.standing, 2.0))
+    moved, again, other = (
+        advance(each, key=key, restart=True)[0]
+        for each, key in ((state, 9), (finished, 9), (finished, 10))
+    )
+    same(moved.recommender, advance(state)[0].recommender)  # it is not finished: as without
+    assert float(moved.standing) > state.standing + 0.1
+    assert abs(again.standing - 0.5) < 0.1  # untrained
+    same(again.hall, state.hall)
+    for one, two in ((again, state), (again, other), (again, moved)):
+        assert not np.allclose(one.recommender.tables["user"], two.recommender.tables["user"])
 
 
 def test_the_standing_is_the_auc_of_the_recommender():
