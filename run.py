@@ -8,7 +8,6 @@ import json
 import logging
 import os
 import platform
-import signal
 import sys
 import time
 from collections import Counter
@@ -170,7 +169,10 @@ def search_phase(run: Run) -> tuple[SearchState, list[dict[str, Any]]]:
         run.console.print(f"going on after generation {begun}")
     before = journal.entries[-1]["seconds"] if journal.entries else 0.0
     start = time.monotonic()
-    with _Interrupt() as interrupt, report.progress(settings.generations, run.console) as live:
+    with (
+        report.Interrupt() as interrupt,
+        report.progress(settings.generations, run.console) as live,
+    ):
         for generation in range(begun + 1, settings.generations + 1):
             state, report_ = search.generation(
                 state, jax.random.fold_in(key, 2 * generation), train, reward
@@ -196,22 +198,6 @@ def search_phase(run: Run) -> tuple[SearchState, list[dict[str, Any]]]:
 
 class Stopped(Exception):
     """The user asked to stop; all is written."""
-
-
-class _Interrupt:
-    """While it is open, Ctrl-C is noted once and acted on at the end of the generation."""
-
-    def __enter__(self):
-        self.asked = False
-        self.previous = signal.signal(signal.SIGINT, self._note)
-        return self
-
-    def _note(self, number, frame):
-        self.asked = True
-        signal.signal(signal.SIGINT, self.previous)  # a second Ctrl-C stops at once
-
-    def __exit__(self, *error):
-        signal.signal(signal.SIGINT, self.previous)
 
 
 def _entry(run: Run, state: SearchState, done: Report, earlier: list[dict]) -> dict[str, Any]:

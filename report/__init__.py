@@ -1,5 +1,6 @@
 """From what a run leaves in its folder to tables, plots and one HTML page."""
 
+from .interrupt import Interrupt
 from .journal import Journal
 from .live import Progress, live_line, progress
 from .page import write_report
@@ -10,6 +11,7 @@ from .verdict import headline
 from .workdir import check, claim, write
 
 __all__ = [
+    "Interrupt",
     "Journal",
     "Progress",
     "ReportError",
