@@ -34,7 +34,7 @@ from alg.filters import FILTERS, Verdict
 from alg.lanes import Lanes, make_lanes
 from alg.losses import PAIRWISE_LOSSES, as_program, named_program
 from alg.objectives import Slopes
-from alg.programs import Program, assemble
+from alg.programs import Program
 from alg.results import Contender, Splits, rows
 from alg.search import Report, Search, SearchState, Space, make_search, space
 from alg.types import Batch
@@ -227,8 +227,13 @@ def _entry(run: Run, state: SearchState, done: Report, earlier: list[dict]) -> d
     }
 
 
+def _names(run: Run, tokens: jax.Array) -> tuple[str, ...]:
+    """Give the names of tokens [L] without padding."""
+    return tuple(run.space.vocabulary.names[token] for token in np.asarray(tokens) if token)
+
+
 def _program(run: Run, tokens: jax.Array) -> Program:
-    return as_program(assemble(tokens, run.space.vocabulary))
+    return as_program(_names(run, tokens))
 
 
 def _formula(run: Run, tokens: jax.Array) -> str:
@@ -249,7 +254,7 @@ def check_phase(run: Run, state: SearchState) -> list[Checked]:
         tokens = state.hall.tokens[rank]
         program = _program(run, tokens)
         loss = build_loss(program, bounds=run.space.bounds)
-        names = tuple(run.space.vocabulary.names[t] for t in tokens.tolist() if t)
+        names = _names(run, tokens)
         validity = check(loss)
         formula = to_text(program)
         row = {
@@ -381,6 +386,7 @@ def _set_up_jax() -> None:
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     jax.config.update("jax_num_cpu_devices", cores or 1)
     jax.config.update("jax_compilation_cache_dir", str(data.cache_folder() / "compiled"))
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)
 
 
 if __name__ == "__main__":
