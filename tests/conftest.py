@@ -1,9 +1,14 @@
-"""Set up for all tests: eight CPU devices, and the same hypothesis examples every time."""
+"""Set up for all tests: eight CPU devices, and the same hypothesis examples every time.
+
+Compiling takes most of the time, so XLA optimizes less here than for users; the golden epoch and
+tests/smoke.py run what users run.
+"""
 
 import hypothesis
 import jax
 
 jax.config.update("jax_num_cpu_devices", 8)  # takes effect only before JAX starts
+jax.config.update("jax_disable_most_optimizations", True)
 
 hypothesis.settings.register_profile("same", deadline=None, derandomize=True, database=None)
 hypothesis.settings.load_profile("same")

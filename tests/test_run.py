@@ -80,7 +80,8 @@ class Server:
 def environment(request):
     """Compiled programs are kept between runs, and between test runs."""
     cache = request.config.cache.mkdir("autolossgen")
-    return {**os.environ, "AUTOLOSSGEN_CACHE": str(cache), "PYTHONPATH": str(ROOT)}
+    quick = {"JAX_DISABLE_MOST_OPTIMIZATIONS": "1"}  # to compile
+    return {**os.environ, **quick, "AUTOLOSSGEN_CACHE": str(cache), "PYTHONPATH": str(ROOT)}
 
 
 @pytest.fixture(scope="module")

@@ -71,7 +71,9 @@ def train(weights, scales, losses, penalties, splits):
     lanes = make_lanes(recommender, slopes, clip=CLIP)
     hyper = Hyper(RATE * ones, DECAY * ones, jnp.asarray(penalties, jnp.float32))
     cut = batches(splits["train"], SIZE)
+    jax.config.update("jax_disable_most_optimizations", False)  # as users train
     end = jax.jit(lanes.train)(start, objective(programs, bounds), hyper, cut)
+    jax.config.update("jax_disable_most_optimizations", True)
     scores = [
         lanes.predict(end, batches(splits[name], SIZE))[:, : splits[name].label.size]
         for name in ("valid", "test")
