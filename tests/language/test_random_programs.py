@@ -100,7 +100,7 @@ def interpreter(space):
 
 
 @lru_cache
-def _compiled(family):
+def compiled(family):
     """Give the family with each operator compiled by itself, as one program at a time is slow."""
     return family._replace(
         table=tuple(op._replace(function=jax.jit(op.function)) for op in family.table)
@@ -108,7 +108,8 @@ def _compiled(family):
 
 
 @pytest.fixture(autouse=True, scope="module")
-def _compiled_clip():
+def compiled_clip():
+    """Compile the clip by itself too."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(build, "clip", jax.jit(build.clip))
         yield
@@ -116,19 +117,19 @@ def _compiled_clip():
 
 def unrolled(program, family, bounds):
     """Give value and slope of a static program by the evaluator of ``build_loss``."""
-    compiled = _compiled(family)
-    if family == POINTWISE:
+    family = compiled(family)
+    if family.registers == POINTWISE.registers:
 
         def value(logit):
             registers = (jax.nn.sigmoid(logit), jnp.asarray(LABEL), jnp.ones(LOGIT.shape))
-            return evaluate(program, registers, logit=logit, bounds=bounds, family=compiled)
+            return evaluate(program, registers, logit=logit, bounds=bounds, family=family)
 
         return jax.jvp(value, (jnp.asarray(LOGIT),), (jnp.ones(LOGIT.shape),))
 
     def value_of_pair(pos, neg):
         wide = jnp.broadcast_to(pos[:, None], neg.shape)
         registers = (wide, neg, jnp.ones(neg.shape))
-        return jnp.mean(evaluate(program, registers, bounds=bounds, family=compiled), -1)
+        return jnp.mean(evaluate(program, registers, bounds=bounds, family=family), -1)
 
     return jax.jvp(value_of_pair, (jnp.asarray(POS), jnp.asarray(NEG)), DIRECTION)
 
