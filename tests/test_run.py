@@ -26,6 +26,7 @@ TINY = (
     "--config.generation.samples=128",
     "--config.generation.width=4",
     "--config.generation.memory=64",
+    "--config.generation.hall=3",
     "--config.reinforce.width=8",
     "--config.search.generations=24",
     "--config.search.round_generations=4",
@@ -69,6 +70,8 @@ class Server:
     def start(self, *arguments: str) -> Started:
         self.count += 1
         out, err = (self.folder / f"{self.count}.{end}" for end in ("out", "err"))
+        out.touch()
+        err.touch()
         request = {"arguments": arguments, "stdout": str(out), "stderr": str(err)}
         return Started(self, self.ask(request), (out, err))
 

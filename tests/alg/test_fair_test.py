@@ -35,9 +35,8 @@ def contender(name, formula, found=False):
 
 MSE = contender("mse", "square(label - pred)")
 LOUD = contender("loud", "50 * square(label - pred)", found=True)
-TWIN = contender("twin", "square(pred - label)", found=True)
 BCE = Contender("bce", "softplus(logit) - label * logit", named_loss("bce"), False)
-ALL = (BCE, MSE, LOUD, TWIN)
+ALL = (BCE, MSE, LOUD)
 
 
 @cache
@@ -109,10 +108,11 @@ def test_learning_rates_are_for_a_gradient_as_large_as_bces():
 
 
 def test_seeds_are_paired():
-    """The same loss under two names meets the same weights and batches, seed by seed."""
+    """A loss and its multiple meet the same weights and batches, seed by seed."""
     _, found = outcomes()
-    assert_equal(found["mse"].test, found["twin"].test, atol=1e-6)
-    assert len(set(found["mse"].test["auc"])) == OPTIONS["seeds"]
+    one, other = (found[name].test["logloss"] for name in ("mse", "loud"))
+    np.testing.assert_allclose(one, other, atol=2e-5)
+    assert np.diff(np.sort(one)).min() > 1e-4
 
 
 def test_the_seed_decides_everything():
@@ -211,7 +211,7 @@ def test_rows_compare_seed_by_seed_with_the_best_usual_loss_on_validation():
         if np.ptp(pair[0] - pair[1]) > 0:
             expected = stats.ttest_rel(*pair).confidence_interval(0.95)
             np.testing.assert_allclose(against["ci95"], expected, rtol=1e-6)
-    assert [row["found"] for row in table.values()] == [False, False, True, True]
+    assert [row["found"] for row in table.values()] == [False, False, True]
     for name, row in table.items():
         auc = found[name].test["auc"]
         assert row["test"]["auc"]["mean"] == pytest.approx(auc.mean())
