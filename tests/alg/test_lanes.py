@@ -200,8 +200,8 @@ def test_slopes_are_the_derivatives_of_each_lanes_loss():
         for k, loss, z in zip(scale, [*FORMULAS.values()] * 2, logits, strict=True)
     ]
     for slopes in (
-        SLOPES(OBJECTIVE._replace(scale=scale), logits, label),
-        KNOWN(scale, logits, label),
+        jax.jit(SLOPES)(OBJECTIVE._replace(scale=scale), logits, label),
+        jax.jit(KNOWN)(scale, logits, label),
     ):
         np.testing.assert_allclose(slopes, jnp.stack(expected), rtol=1e-4, atol=1e-5)
 

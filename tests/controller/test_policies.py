@@ -28,6 +28,7 @@ SPACES = {
 PLAIN = {  # REINFORCE without any of its additions
     "width": 6,
     "entropy_weight": 0.0,
+    "baseline_decay": 0.9,
     "normalize": False,
     "below_baseline": None,
     "quantile": None,
@@ -59,11 +60,11 @@ def sequences():
     return jnp.asarray(found, jnp.int32)
 
 
-def replay(params, tokens, width=6, squash=None):
+@jax.jit
+def replay(params, tokens):
     """Give the log-probability [M] of sequences under an LSTM policy."""
-    squash = base.get_config().reinforce.squash if squash is None else squash
-    module = LSTMPolicy(len(TINY.names), width, 0.1, squash)
-    carry = (jnp.zeros((len(tokens), width)),) * 2
+    module = LSTMPolicy(len(TINY.names), PLAIN["width"], 0.1, base.get_config().reinforce.squash)
+    carry = (jnp.zeros((len(tokens), PLAIN["width"])),) * 2
     step = lambda c, t: module.apply(params, c, t)  # noqa: E731
     return rollout(
         grammar(TINY, LENGTH), step, carry, len(tokens), lambda _, given: given, tokens.T
@@ -156,10 +157,11 @@ def rewards(seed=0):
     return jnp.asarray(np.random.default_rng(seed).uniform(0.5, 0.9, len(sequences())), jnp.float32)
 
 
-def step(state, reward, weight, tokens=None, **options):
+def step(state, reward, weight, **options):
     """Give the update's step in units of the gradient, and the next state."""
-    tokens = sequences() if tokens is None else tokens
-    after, _ = policy(**PLAIN | AS_SGD | options).update(state, tokens, reward, weight)
+    made = policy(**PLAIN | AS_SGD | options)
+    after, log = made.update(state, sequences(), reward, weight)
+    assert log["baseline"] == after.baseline or np.isnan(after.baseline)
     return (vector(after.params) - vector(state.params)) / RATE, after
 
 
@@ -222,29 +224,28 @@ def test_a_generation_without_any_reward_breaks_nothing(options, baseline):
     np.testing.assert_array_equal(after.baseline, state.baseline)
 
 
+def few(*values):
+    """Give values [M] of all sequences: these first, then zeros."""
+    return jnp.zeros(len(sequences())).at[: len(values)].set(jnp.asarray(values))
+
+
 def test_the_baseline_moves_by_its_formula():
-    options = {"baseline_decay": 0.9}
-    made = policy(**PLAIN | options)
-    state = made.init(jax.random.key(0))
+    state = first()
     assert np.isnan(state.baseline)
-    state, log = made.update(state, sequences()[:3], jnp.array([0.2, 0.4, 0.9]), jnp.ones(3))
+    _, state = step(state, few(0.2, 0.4, 0.9), few(1.0, 1.0, 1.0))
     assert float(state.baseline) == pytest.approx(0.5)  # begins at the first rewards' mean
-    state, log = made.update(
-        state, sequences()[:3], jnp.array([0.8, 0.6, 5]), jnp.array([1, 1, 0.0])
-    )
+    _, state = step(state, few(0.8, 0.6, 5.0), few(1.0, 1.0, 0.0))
     assert float(state.baseline) == pytest.approx(0.81 * 0.5 + 0.19 * 0.7)
-    assert log["baseline"] == state.baseline
 
 
 def test_rewards_below_the_baseline_are_filtered_as_in_the_paper():
-    options = {"below_baseline": -1.0, "baseline_decay": 0.9}
-    start = first(**options)
-    start = policy(**PLAIN | AS_SGD | options).begin_round(start, jnp.float32(0.7))
+    paper = {"below_baseline": -1.0}
+    start = policy(**PLAIN | AS_SGD | paper).begin_round(first(), jnp.float32(0.7))
     assert float(start.baseline) == pytest.approx(0.7)
-    reward = jnp.array([0.75, 0.6, 0.69999, 0.9])
-    ours, after = step(start, reward, jnp.ones(4), sequences()[:4], **options)
-    by_hand, _ = step(start, reward.at[1].set(-1.0), jnp.ones(4), sequences()[:4])
-    np.testing.assert_array_equal(ours, by_hand)
+    weight = few(1.0, 1.0, 1.0, 1.0)
+    ours, after = step(start, few(0.75, 0.6, 0.69999, 0.9), weight, **paper)
+    by_hand, _ = step(start, few(0.75, -1.0, 0.69999, 0.9), weight)
+    np.testing.assert_allclose(ours, by_hand, atol=1e-4 * np.abs(by_hand).max())
     accepted = (0.75 + 0.69999 + 0.9) / 3
     assert float(after.baseline) == pytest.approx(0.9**3 * 0.7 + (1 - 0.9**3) * accepted)
 
