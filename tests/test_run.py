@@ -97,12 +97,10 @@ def server(environment, tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def whole(environment, tmp_path_factory):
-    """A run from beginning to end, as a user starts it; its folder and what it printed."""
+def whole(server, tmp_path_factory):
+    """A run from beginning to end; its folder and what it printed."""
     folder = tmp_path_factory.mktemp("runs") / "whole"
-    command = [sys.executable, "run.py", *TINY, f"--workdir={folder}"]
-    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
-    return folder, Finished(done.returncode, done.stdout, done.stderr)
+    return folder, server.run(*TINY, f"--workdir={folder}")
 
 
 @pytest.fixture(scope="module")
@@ -374,7 +372,9 @@ def test_a_broken_config_json_is_named(server, tmp_path):
     assert_one_line(done, 1, "config.json cannot be read")
 
 
-def test_help_is_no_error(server):
-    done = server.run("--help")
-    assert (done.code, done.err) == (0, "")
-    assert "--config=FILE[:PRESET]" in done.out
+def test_help_is_no_error(environment):
+    """Without the server, as a user starts it."""
+    command = [sys.executable, "run.py", "--help"]
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "--config=FILE[:PRESET]" in done.stdout
