@@ -3,15 +3,13 @@
 The only file that joins the parts: flags -> objects -> phases -> files.
 """
 
-import importlib.metadata
 import json
 import logging
 import os
-import platform
 import sys
 import time
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import partial
 from operator import attrgetter
 from pathlib import Path
@@ -19,7 +17,7 @@ from typing import Any, NamedTuple
 
 import jax
 import numpy as np
-from jax.sharding import AxisType, NamedSharding, PartitionSpec
+from jax.sharding import NamedSharding, PartitionSpec
 from ml_collections import ConfigDict
 from rich.console import Console
 
@@ -29,12 +27,14 @@ import models
 import report
 from alg import build_loss, complexity, grammar, named_loss, to_text
 from alg.checkpoints import checkpoints
+from alg.devices import lane_mesh
 from alg.fair_test import FairTest, make_fair_test
 from alg.filters import FILTERS, Verdict
 from alg.lanes import Lanes, make_lanes
 from alg.losses import PAIRWISE_LOSSES, as_program, named_program
-from alg.objectives import Slopes
+from alg.objectives import Objective, Slopes, objective, traced_slopes
 from alg.programs import Program
+from alg.promotion import Promote, make_promotion
 from alg.results import Contender, Splits, rows
 from alg.search import Report, Search, SearchState, Space, make_search, space
 from alg.types import Batch
@@ -51,13 +51,14 @@ class Run(NamedTuple):
     dataset: data.Dataset
     splits: dict[str, Batch]  # train, reward, full_train, valid, test
     space: Space
+    slopes: Slopes  # of losses of the space
     search: Search
-    promote: FairTest
+    promote: Promote
     usual: list[Contender]
     test: FairTest
 
 
-LEAST = {"devices": 0, "contenders.found": 0, "search.generations": 0}
+LEAST = {"contenders.found": 0, "search.generations": 0}
 LEAST |= {"search.round_generations": 1, "search.checkpoint_every": 1}
 
 
@@ -68,19 +69,6 @@ def _check_numbers(config: ConfigDict) -> None:
             raise ValueError(f"{key} is at least {least}, got {value}")
 
 
-def _mesh(config: ConfigDict) -> jax.sharding.Mesh:
-    """Give the mesh that lanes are divided over: as many devices as divide their number."""
-    available, width = jax.devices(), config.generation.width
-    if config.devices > len(available) or (config.devices and width % config.devices):
-        raise ValueError(
-            f"devices is 0, or at most {len(available)} here and divides generation.width "
-            f"({width}), got {config.devices}"
-        )
-    count = config.devices or max(d for d in range(1, len(available) + 1) if width % d == 0)
-    devices = available[:count]
-    return jax.make_mesh((count,), ("lanes",), axis_types=(AxisType.Auto,), devices=devices)
-
-
 def join(config: ConfigDict, workdir: Path, console: Console) -> Run:
     """Build the parts that a config names.
 
@@ -88,7 +76,8 @@ def join(config: ConfigDict, workdir: Path, console: Console) -> Run:
       ValueError: for bad data, unknown names or values out of range.
     """
     _check_numbers(config)
-    mesh = _mesh(config)
+    widths = {f"{name}.width": config[name].width for name in ("generation", "promote")}
+    mesh = lane_mesh(config.devices, widths)
     everywhere = NamedSharding(mesh, PartitionSpec())
     where = space(**config.space)
     if config.policy not in controller.POLICIES:
@@ -104,19 +93,11 @@ def join(config: ConfigDict, workdir: Path, console: Console) -> Run:
     dataset = data.build(**config.data)
     recommender = models.build(**config.model, sizes=dataset.sizes)
     shared = {"batch_size": config.train.batch_size, "l2": config.train.l2}
+    watched = {"seed": config.seed, "progress": partial(_show_epochs, console)}
+    slopes = traced_slopes(where.vocabulary.operators)
 
     def lanes(slopes: Slopes) -> Lanes:
         return make_lanes(recommender, slopes, clip=config.train.clip, mesh=mesh)
-
-    def fair_test(options: ConfigDict, stage: str) -> FairTest:
-        return make_fair_test(
-            lanes,
-            **options,
-            **shared,
-            devices=mesh.size,
-            seed=config.seed,
-            progress=partial(_show_epochs, console, stage),
-        )
 
     def batch(interactions: data.Interactions) -> Batch:
         ones = np.ones_like(interactions.label)
@@ -133,17 +114,20 @@ def join(config: ConfigDict, workdir: Path, console: Console) -> Run:
     )
     splits = {name: batch(getattr(dataset, name)) for name in ("train", "reward", "valid", "test")}
     splits["full_train"] = batch(data.full_train(dataset))
-    promote, test = fair_test(config.promote, "promoting"), fair_test(config.test, "")
-    return Run(config, workdir, console, dataset, splits, where, search, promote, usual, test)
+    promote = make_promotion(lanes, slopes, **config.promote, **shared, **watched)
+    test = make_fair_test(lanes, **config.test, **shared, **watched, devices=mesh.size)
+    return Run(
+        config, workdir, console, dataset, splits, where, slopes, search, promote, usual, test
+    )
 
 
 def _unknown(what: str, name: str, known: Mapping[str, Any]) -> str:
     return f"{what} {name!r} is not known (known: {', '.join(known)})"
 
 
-def _show_epochs(console: Console, stage: str, phase: str, done: int, total: int) -> None:
+def _show_epochs(console: Console, stage: str, done: int, total: int) -> None:
     """Show the epoch that a training in lanes has reached, in place on a terminal."""
-    text = f"{stage or phase}: epoch {done} of at most {total}"
+    text = f"{stage}: epoch {done} of at most {total}"
     if console.is_terminal:
         console.print(text, end="\r")
     elif done in (1, total) or done % 10 == 0:
@@ -240,51 +224,61 @@ def _formula(run: Run, tokens: jax.Array) -> str:
     return to_text(_program(run, tokens))
 
 
-class Checked(NamedTuple):
-    """A row of the hall of fame after the check."""
-
-    contender: Contender
-    row: dict[str, Any]  # of hall_of_fame.csv
+def _objective(run: Run, programs: Sequence[Program]) -> Objective:
+    return objective(programs, [run.space.bounds] * len(programs))
 
 
-def check_phase(run: Run, state: SearchState) -> list[Checked]:
-    """Check the losses of the hall of fame, best first, and write ``hall_of_fame.csv``."""
-    checked = []
-    for rank in range(int(np.isfinite(state.hall.gain).sum())):
-        tokens = state.hall.tokens[rank]
-        program = _program(run, tokens)
-        loss = build_loss(program, bounds=run.space.bounds)
-        names = _names(run, tokens)
-        validity = check(loss)
-        formula = to_text(program)
+class Found(NamedTuple):
+    """A sound loss of the hall of fame."""
+
+    rank: int
+    tokens: tuple[str, ...]
+    program: Program
+
+
+def check_phase(run: Run, state: SearchState) -> list[Found]:
+    """Check the hall of fame and write ``hall_of_fame.csv``; give the sound losses, best first."""
+    hall = jax.tree.map(lambda part: part[np.isfinite(state.hall.gain)], state.hall)
+    programs = [_program(run, tokens) for tokens in hall.tokens]
+    validity = check(run.slopes, _objective(run, programs)) if programs else None
+    found, table = [], []
+    for j, program in enumerate(programs):
+        names = _names(run, hall.tokens[j])
         row = {
-            "rank": rank + 1,
-            "formula": formula,
+            "rank": j + 1,
+            "formula": to_text(program),
             "complexity": complexity(program),
-            "reward": f"{float(state.hall.reward[rank]):.6f}",
-            "gain": f"{float(state.hall.gain[rank]):.6f}",
-            "generation": int(state.hall.generation[rank]),
-            "check": f"{validity.right:.4f}",
-            "sound": str(validity.sound).lower(),
+            "reward": f"{float(hall.reward[j]):.6f}",
+            "gain": f"{float(hall.gain[j]):.6f}",
+            "generation": int(hall.generation[j]),
+            "check": f"{validity.right[j]:.4f}",
+            "sound": str(validity.sound[j]).lower(),
             "tokens": " ".join(names),
         }
-        checked.append(Checked(Contender(f"found-{rank + 1}", formula, loss, True, names), row))
-    report.write(run.workdir / "hall_of_fame.csv", report.hall_csv(row for _, row in checked))
-    return checked
+        table.append(row)
+        if validity.sound[j]:
+            found.append(Found(j + 1, names, program))
+    report.write(run.workdir / "hall_of_fame.csv", report.hall_csv(table))
+    return found
 
 
-def test_phase(run: Run, checked: list[Checked]) -> list[dict[str, Any]]:
-    """Retrain the best sound losses beside the usual ones; give the rows of the results."""
-    settings, parts = run.config.contenders, run.splits
-    found = [entry.contender for entry in checked if entry.row["sound"] == "true"]
-    if len(found) > settings.found:
-        splits = Splits(parts["train"], parts["reward"], parts["reward"])
-        scores = run.promote.tune(found, splits).valid
-        found = [found[j] for j in np.argsort(-scores, kind="stable")[: settings.found]]
-    contenders = [*run.usual, *found]
+def test_phase(run: Run, found: list[Found]) -> list[dict[str, Any]]:
+    """Retrain the best found losses beside the usual ones; give the rows of the results."""
+    wanted, parts = run.config.contenders.found, run.splits
+    if found and wanted:
+        losses = _objective(run, [each.program for each in found])
+        order, _ = run.promote(losses, parts["train"], parts["reward"])
+        found = [found[j] for j in order]
+    contenders = [*run.usual, *(_contender(run, each) for each in found[:wanted])]
     splits = Splits(parts["full_train"], parts["valid"], parts["test"])
     outcomes = run.test.run(contenders, run.test.tune(contenders, splits), splits)
     return rows(outcomes, model=run.config.model.name, dataset=run.dataset.name)
+
+
+def _contender(run: Run, found: Found) -> Contender:
+    loss = build_loss(found.program, bounds=run.space.bounds)
+    name, formula = f"found-{found.rank}", to_text(found.program)
+    return Contender(name, formula, loss, True, found.tokens)
 
 
 def _usual(name: str, smoothing: float) -> Contender:
@@ -292,19 +286,6 @@ def _usual(name: str, smoothing: float) -> Contender:
         raise ValueError(f"contenders.baselines are losses of single predictions, got {name!r}")
     formula = to_text(named_program(name, smoothing=smoothing))
     return Contender(name, formula, named_loss(name, smoothing=smoothing), False)
-
-
-def environment(run: Run) -> dict[str, Any]:
-    """Give what the results were computed with."""
-    packages = ("jax", "jaxlib", "flax", "optax", "numpy")
-    device = jax.devices()[0]
-    return {
-        "python": platform.python_version(),
-        **{name: importlib.metadata.version(name) for name in packages},
-        "platform": platform.platform(),
-        "device": f"{len(jax.devices())} x {device.device_kind}",
-        "data": list(run.dataset.notes),
-    }
 
 
 def write_results(run: Run, losses: list[dict], entries: list[dict]) -> dict[str, Any]:
@@ -321,7 +302,7 @@ def write_results(run: Run, losses: list[dict], entries: list[dict]) -> dict[str
             "seconds": last["seconds"],
             "funnel": dict(funnel),
         },
-        "environment": environment(run),
+        "environment": report.environment(run.dataset.notes),
     }
     report.write(run.workdir / "results.csv", report.results_csv(results))
     report.write(run.workdir / "results.json", json.dumps(results, indent=2))

@@ -15,14 +15,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from .lanes import Hyper, Lanes, LaneState, batches
-from .metrics import auc
-from .objectives import Slopes, gradient_size, static_slopes
+from .courses import Courses, make_courses
+from .lanes import Hyper, Lanes
+from .objectives import Slopes, static_slopes
 from .results import Contender, Outcome, Splits, measure, resample_users
 from .types import Array, Batch
-
-COMMON_SIZE = 0.5
-"""The size that learning rates are given for: BCE's d loss / d logit on untrained predictions."""
 
 
 class Tuned(NamedTuple):
@@ -121,27 +118,14 @@ def make_fair_test(
     return FairTest(partial(_tune, settings), partial(_run, settings))
 
 
-def _factors(settings: _Settings, contenders: Sequence[Contender], train: Batch) -> np.ndarray:
-    """Give for J losses the factor between a learning rate of the grid and their own."""
-    count = len(contenders)
-    if settings.scale == "raw":
-        return np.ones(count)
+def _courses(settings: _Settings, contenders: Sequence[Contender]) -> Courses:
     slopes = static_slopes([contender.loss for contender in contenders])
-    lanes = settings.make_lanes(slopes)
-
-    @jax.jit
-    def sizes() -> Array:
-        few = jax.tree.map(lambda x: x[:8], batches(train, 256, settings.shuffle_key))
-        state = lanes.init(jnp.repeat(settings.weight_key[None], count * settings.devices))
-        logits = lanes.predict(state, few)[:count]
-        return gradient_size(slopes(jnp.ones(count), logits, few.label.reshape(-1)))
-
-    return COMMON_SIZE / np.maximum(np.asarray(sizes()), 1e-30)
+    return make_courses(settings.make_lanes, slopes, batch_size=settings.batch_size)
 
 
 def _course(
     settings: _Settings,
-    contenders: Sequence[Contender],
+    courses: Courses,
     keys: Array,
     rate: np.ndarray,
     decay: np.ndarray,
@@ -151,7 +135,6 @@ def _course(
     variants, count = rate.shape
     # Every device takes whole turns of the J losses; spare variants fill the last turn up.
     rows = np.concatenate([np.arange(variants), np.zeros(-variants % settings.devices, int)])
-    lanes = settings.make_lanes(static_slopes([contender.loss for contender in contenders]))
     ones = jnp.ones(len(rows) * count)
     rates, decays = (jnp.asarray(x[rows].ravel(), jnp.float32) for x in (rate, decay))
     hyper = Hyper(rates, decays, settings.l2 * ones)
@@ -159,22 +142,11 @@ def _course(
     def turns(x: Array) -> np.ndarray:
         return np.asarray(x).reshape(len(rows), count, *x.shape[1:])[:variants]
 
-    @jax.jit
-    def score(state: LaneState, data: Batch) -> Array:
-        cut = batches(data, min(1024, data.label.shape[0]))
-        return lanes.predict(state, cut)[:, : data.label.shape[0]]
-
-    @jax.jit
-    def train(state: LaneState, key: Array) -> tuple[LaneState, Array]:
-        cut = batches(splits.train, settings.batch_size, key)
-        state = lanes.train(state, ones, hyper, cut)
-        valid = jax.vmap(auc, in_axes=(0, None))(score(state, splits.valid), splits.valid.label)
-        return state, jnp.nan_to_num(valid)
-
-    state = jax.jit(lanes.init)(jnp.repeat(keys[rows], count, axis=0))
+    state = courses.begin(jnp.repeat(keys[rows], count, axis=0))
     for number in range(settings.epochs):
-        state, valid = train(state, jax.random.fold_in(settings.shuffle_key, number))
-        predict = partial(score, state)
+        shuffle = jax.random.fold_in(settings.shuffle_key, number)
+        state, valid = courses.epoch(state, ones, hyper, shuffle, splits.train, splits.valid)
+        predict = partial(courses.score, state)
         yield _Epoch(number + 1, turns(valid), lambda data, f=predict: turns(f(data)))
 
 
@@ -192,7 +164,12 @@ def _follow(
 
 def _tune(settings: _Settings, contenders: Sequence[Contender], splits: Splits) -> Tuned:
     """Choose learning rate and weight decay of every loss by its best epoch on validation."""
-    factor = _factors(settings, contenders, splits.train)
+    courses = _courses(settings, contenders)
+    factor = np.ones(len(contenders))
+    if settings.scale == "gradient":
+        ones = jnp.ones(len(contenders) * settings.devices)
+        untrained = courses.begin(jnp.repeat(settings.weight_key[None], len(ones)))
+        factor = np.asarray(courses.factors(ones, untrained, splits.train))[: len(contenders)]
     rate, decay = settings.grid[:, :1] * factor, settings.grid[:, 1:] / factor
     best = np.zeros(rate.shape)
 
@@ -202,7 +179,7 @@ def _tune(settings: _Settings, contenders: Sequence[Contender], splits: Splits) 
         return improved
 
     keys = jnp.repeat(settings.weight_key[None], len(rate))
-    _follow(settings, "tuning", _course(settings, contenders, keys, rate, decay, splits), improves)
+    _follow(settings, "tuning", _course(settings, courses, keys, rate, decay, splits), improves)
     chosen = best.argmax(0), np.arange(len(contenders))
     return Tuned(rate[chosen], decay[chosen], best[chosen])
 
@@ -227,7 +204,8 @@ def _run(
         return bool(improved.any())
 
     keys = jax.random.split(settings.weight_key, seeds)
-    _follow(settings, "testing", _course(settings, contenders, keys, rate, decay, splits), improves)
+    courses = _courses(settings, contenders)
+    _follow(settings, "testing", _course(settings, courses, keys, rate, decay, splits), improves)
     return [
         Outcome(
             contender,

@@ -134,8 +134,8 @@ def make_search(
       l2: penalty in the loss when the recommender moves on.
       hall: rows of the hall of fame, H.
       memory: fingerprints remembered.
-      restart: the next round starts from fresh weights where the reference no longer improves the
-        recommender; there, losses that change nothing would earn the highest rewards.
+      restart: a round starts from fresh weights where the reference would make the recommender
+        worse; there, losses that change nothing would earn the highest rewards.
       sharding: of the state and the reports; None for the default device.
       reference, batch_size, learning_rate, weight_decay, reward_scale: see ``make_trials``.
 
@@ -232,31 +232,20 @@ def _generation(
 def _advance(
     parts: _Parts, state: SearchState, key: Array, data: Batch, rewarded: Batch
 ) -> tuple[SearchState, Array]:
-    """Move the recommender on with the best loss of the round, if that does not hurt it.
-
-    A recommender that the reference made worse is finished: see ``restart``.
-    """
+    """Move the recommender on with the best loss of the round, if that does not hurt it."""
     best = state.round_best
     tokens = jnp.concatenate([best.tokens[:1], best.tokens])  # lane 0 is the reference's
     trained, rewards = parts.trials.run(
         key, state.recommender, parts.programs(tokens), parts.l2, data, rewarded
     )
-    finished = rewards[0] < state.standing
     rewards = jnp.where(jnp.append(False, jnp.isfinite(best.gain)), rewards, -jnp.inf)
     winner = jnp.argmax(rewards)
     moves = rewards[winner] >= state.standing - 1e-5
     candidate = parts.trials.lanes.take(trained, winner[None])
     standing = jnp.where(moves, rewards[winner], state.standing)
-    recommender = jax.tree.map(
-        lambda new, old: jnp.where(moves, new, old), candidate, state.recommender
-    )
+    recommender = _where(moves, candidate, state.recommender)
     if parts.restart:
-        first = parts.trials.lanes.init(jnp.repeat(key[None], parts.width))
-        again = parts.trials.lanes.take(first, jnp.zeros(1, jnp.int32))
-        recommender = jax.tree.map(
-            lambda new, old: jnp.where(finished, new, old), again, recommender
-        )
-        standing = jnp.where(finished, parts.trials.reward(first, rewarded)[0], standing)
+        recommender, standing = _afresh(parts, recommender, standing, key, data, rewarded)
     nothing = empty_memory(parts.memory, parts.probes)
     return state._replace(
         policy=parts.policy.begin_round(state.policy, standing),
@@ -265,3 +254,21 @@ def _advance(
         memory=nothing if parts.filter.forgets else state.memory,
         round_best=parts.no_round(),
     ), moves
+
+
+def _afresh(
+    parts: _Parts, recommender: LaneState, standing: Array, key: Array, data: Batch, rewarded: Batch
+) -> tuple[LaneState, Array]:
+    """Give fresh weights in place of a recommender that the reference would make worse."""
+    trial_key, weight_key = jax.random.split(jax.random.fold_in(key, 1))
+    nothing = parts.programs(jnp.zeros((parts.width, parts.space.length), jnp.int32))
+    _, ahead = parts.trials.run(trial_key, recommender, nothing, 0.0, data, rewarded)
+    finished = ahead[0] < standing
+    fresh = parts.trials.lanes.init(jnp.repeat(weight_key[None], parts.width))
+    again = parts.trials.lanes.take(fresh, jnp.zeros(1, jnp.int32))
+    recommender = _where(finished, again, recommender)
+    return recommender, jnp.where(finished, parts.trials.reward(fresh, rewarded)[0], standing)
+
+
+def _where(condition: Array, yes: LaneState, no: LaneState) -> LaneState:
+    return jax.tree.map(partial(jnp.where, condition), yes, no)

@@ -7,9 +7,9 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
+from .courses import judge
 from .lanes import Hyper, Lanes, LaneState, batches
 from .losses import as_program
-from .metrics import auc
 from .objectives import Objective, Slopes, extend, gradient_size, objective, traced_slopes
 from .operators import SIGNED
 from .programs import Program
@@ -79,21 +79,12 @@ def make_trials(
         size = gradient_size(slopes(losses, logits, sample.label.reshape(-1)))
         return losses._replace(scale=jnp.clip(size[0] / jnp.maximum(size, 1e-30), 1e-6, 1e6))
 
-    def reward(state: LaneState, rewarded: Batch) -> Array:
-        """Give the AUC [K] on the reward split; 0 for a lane that diverged."""
-        cut = batches(rewarded, min(1024, rewarded.label.shape[0]))
-        label, weight = cut.label.reshape(-1), cut.weight.reshape(-1)
-        score = partial(auc, labels=label, weights=weight)
-        logits = lanes.predict(state, cut)
-        finite = jnp.isfinite(logits).all(1)
-        return jnp.where(finite, jax.vmap(score)(jnp.where(finite[:, None], logits, 0.0)), 0.0)
-
     def run(key, start, programs, penalty, data, rewarded):
         cut = batches(data, batch_size, key)
         few = jax.tree.map(lambda x: x[: max(1, 1024 // batch_size)], cut)
         hyper = Hyper(learning_rate * ones, weight_decay * ones, penalty * ones)
         losses = rescale(objectives(programs), start, few)
         trained = lanes.train(lanes.spread(start, width), losses, hyper, cut)
-        return trained, reward(trained, rewarded)
+        return trained, judge(lanes, trained, rewarded)
 
-    return Trials(lanes, slopes, slots, run, reward)
+    return Trials(lanes, slopes, slots, run, partial(judge, lanes))

@@ -54,7 +54,7 @@ def get_config() -> ConfigDict:
     config.reinforce.baseline_decay = 0.99
     config.reinforce.normalize = True  # advantages by the standard deviation of the rewards
     config.reinforce.below_baseline = placeholder(float)  # what such a reward becomes; None: itself
-    config.reinforce.quantile = 0.95  # learn from the rewards above it; None: from all
+    config.reinforce.quantile = 0.995  # learn from the rewards above it; None: from all
 
     config.filter = "graded"  # or paper
     config.graded = ConfigDict()
@@ -69,14 +69,14 @@ def get_config() -> ConfigDict:
     config.paper.seed = 0
 
     config.generation = ConfigDict()
-    config.generation.samples = 1024  # losses that the policy writes
+    config.generation.samples = 4096  # losses that the policy writes
     config.generation.width = 32  # lanes trained side by side, one of them with the reference
     # The loss that lane 0 trains, beside which all others are seen: BCE in paper operators.
     config.generation.reference = "-(label * log(pred) + add(1, -label) * log(add(1, -pred)))"
     config.generation.learning_rate = 3.0
     config.generation.weight_decay = 1e-4
     config.generation.reward_scale = "gradient"  # or raw: a large gradient is an advantage
-    config.generation.hall = 48  # rows of the hall of fame
+    config.generation.hall = 128  # rows of the hall of fame
     config.generation.memory = 4096  # trained losses remembered
     config.generation.restart = True  # from fresh weights where the reference stops to help
 
@@ -85,14 +85,14 @@ def get_config() -> ConfigDict:
     config.search.round_generations = 10  # then the recommender moves on
     config.search.checkpoint_every = 10  # generations
 
-    # Sound losses of the hall of fame are trained from scratch; the best enter the fair test.
+    # Sound losses of the hall of fame are trained from scratch, rung by rung; the best are tested.
     config.promote = ConfigDict()
     config.promote.learning_rates = (3.0, 10.0)
     config.promote.weight_decays = (3e-5, 1e-4)
+    config.promote.epochs = (2, 6, 20)  # of each rung
+    config.promote.keep = 0.25  # the share that goes on to the next rung
     config.promote.scale = "gradient"
-    config.promote.seeds = 1
-    config.promote.epochs = 8
-    config.promote.patience = 8
+    config.promote.width = 64  # lanes trained side by side
 
     config.contenders = ConfigDict()
     config.contenders.found = 4

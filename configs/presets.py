@@ -9,7 +9,7 @@ def _smoke(config: ConfigDict) -> None:
     """Every phase once, in under a minute."""
     config.generation.update(samples=256, width=8, hall=8)
     config.search.update(generations=4, round_generations=2, checkpoint_every=2)
-    config.promote.update(epochs=1, weight_decays=(1e-4,))
+    config.promote.update(epochs=(1,), weight_decays=(1e-4,), width=8)
     config.contenders.found = 1
     config.test.update(learning_rates=(10.0,), weight_decays=(1e-4,), seeds=3, epochs=2)
 
@@ -36,7 +36,7 @@ def _paper(config: ConfigDict) -> None:
     config.generation.restart = False
     config.search.generations = 200
     config.promote.update(
-        learning_rates=(0.01,), weight_decays=(1e-4,), scale="raw", epochs=1, patience=1
+        learning_rates=(0.01,), weight_decays=(1e-4,), scale="raw", epochs=(1,), width=12
     )
     config.contenders.smoothing = 1e-6
     config.test.update(

@@ -1,5 +1,6 @@
 """From what a run leaves in its folder to tables, plots and one HTML page."""
 
+from .environment import environment
 from .interrupt import Interrupt
 from .journal import Journal
 from .live import Progress, live_line, progress
@@ -18,6 +19,7 @@ __all__ = [
     "ResultsTable",
     "check",
     "claim",
+    "environment",
     "hall_csv",
     "headline",
     "live_line",

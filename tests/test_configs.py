@@ -13,6 +13,7 @@ import models
 import run
 from alg.fair_test import make_fair_test
 from alg.filters import FILTERS
+from alg.promotion import make_promotion
 from alg.search import make_search, space
 from configs import base
 from configs.command_line import UsageError, read_command_line
@@ -97,7 +98,7 @@ BY_RUN = {"devices", "seed", "progress"}
         ("model", options(models.build) - {"sizes"}),
         ("space", options(space)),
         ("generation", options(make_search) - TRAINING - {"sharding"}),
-        ("promote", options(make_fair_test) - TRAINING - BY_RUN),
+        ("promote", options(make_promotion) - TRAINING - BY_RUN),
         ("test", options(make_fair_test) - TRAINING - BY_RUN),
         *((name, options(FILTERS[name])) for name in FILTERS),
         ("reinforce", options(controller.POLICIES["reinforce"])),

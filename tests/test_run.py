@@ -317,7 +317,7 @@ def test_bad_usage_is_one_line_and_status_2(server, argument, fragments, tmp_pat
         ("--config.test.seeds=0", ["at least one seed"]),
         ("--config.test.learning_rates=(1e5,)", ["must stay below 1"]),
         ("--config.devices=1000", ["devices", "1000"]),
-        ("--config.devices=-1", ["devices is at least 0, got -1"]),
+        ("--config.devices=-1", ["devices is 0, or at most", "got -1"]),
         ("--config.data.reward_split=none", ["reward_split"]),
         ("--config.data.num_interactions=1", ["num_interactions=1"]),
         ("--config.data.name=ml10m", ["'ml10m'", "ml100k"]),

@@ -1,74 +1,87 @@
 """The check of found losses looks at the gradient of what is executed."""
 
 import jax.numpy as jnp
+import numpy as np
 import pytest
 
-from alg import NAMED, PAPER, SIGNED, UNBOUNDED, build_loss, named_loss
+from alg import NAMED, PAPER, SIGNED, UNBOUNDED, named_loss
+from alg.losses import as_program
+from alg.objectives import objective, static_slopes, traced_slopes
 from alg.validity import check
 
 BCE = "-(label * log(pred) + (1 - label) * log(1 - pred))"
 
 
+def checked(*formulas, bounds=SIGNED, share=0.6, **constants):
+    """Check formulas together; give a list of (right, uses_label, sound)."""
+    programs = [as_program(formula, **constants) for formula in formulas]
+    slopes = traced_slopes(sorted({op for program in programs for op in program.op.tolist()}))
+    found = check(slopes, objective(programs, [bounds] * len(programs)), share=share)
+    return list(zip(*found, strict=True))
+
+
 @pytest.mark.parametrize("smoothing", [1e-6, 0.1])
-@pytest.mark.parametrize("name", NAMED)
-def test_the_usual_losses_are_sound(name, smoothing):
-    validity = check(named_loss(name, smoothing=smoothing))
-    assert validity.sound
-    assert validity.uses_label
+def test_the_usual_losses_are_sound(smoothing):
+    losses = [named_loss(name, smoothing=smoothing) for name in NAMED]
+    of_losses = objective([as_program("pred")] * len(losses), [SIGNED] * len(losses))
+    slopes = static_slopes(losses)
+    validity = check(lambda losses, *where: slopes(losses.scale, *where), of_losses)
+    assert validity.sound.all()
+    assert validity.uses_label.all()
 
 
-@pytest.mark.parametrize(
-    ("formula", "right", "uses_label"),
-    [
-        ("-square(label - pred)", 0.0, True),
-        ("square(pred)", 0.5, False),  # always down: right for label 0
-        ("square(pred) + label", 0.5, False),
-        ("label * square(1 - pred)", 0.5, True),  # label 0 teaches nothing
-        ("1 - label", 0.0, False),
-        ("square(pred - 0.5)", 0.5, False),
-    ],
-)
-def test_unsound_losses(formula, right, uses_label):
-    validity = check(build_loss(formula))
-    assert validity.right == pytest.approx(right, abs=1e-3)
-    assert validity.uses_label == uses_label
-    assert not validity.sound
+def test_unsound_losses():
+    expected = {
+        "-square(label - pred)": (0.0, True),
+        "square(pred)": (0.5, False),  # always down: right for label 0
+        "square(pred) + label": (0.5, False),
+        "label * square(1 - pred)": (0.5, True),  # label 0 teaches nothing
+        "1 - label": (0.0, False),
+        "square(pred - 0.5)": (0.5, False),
+    }
+    for (right, uses_label, sound), (formula, wanted) in zip(
+        checked(*expected), expected.items(), strict=True
+    ):
+        assert (pytest.approx(right, abs=1e-3), uses_label) == wanted, formula
+        assert not sound
 
 
-@pytest.mark.parametrize(("turn", "sound"), [(0.2, True), (0.75, True), (0.85, False)])
-def test_sound_is_right_on_more_than_60_percent(turn, sound):
+@pytest.mark.parametrize(("turn", "is_sound"), [(0.2, True), (0.75, True), (0.85, False)])
+def test_sound_is_right_on_more_than_60_percent(turn, is_sound):
     """The loss pulls label 0 to ``turn``, so it is right above it, and always at label 1."""
     formula = "(1 - label) * square(pred - turn) + label * square(1 - pred)"
-    validity = check(build_loss(formula, turn=turn))
-    assert validity.right == pytest.approx(0.5 + 0.5 * (1 - turn), abs=2e-3)
-    assert validity.sound == sound
+    [(right, _, sound)] = checked(formula, turn=turn)
+    assert right == pytest.approx(0.5 + 0.5 * (1 - turn), abs=2e-3)
+    assert sound == is_sound
 
 
 def test_the_share_asked_for_must_be_exceeded():
-    half = build_loss("label * square(1 - pred)")
-    assert check(half, share=0.49).sound
-    assert not check(half, share=0.5).sound
-    assert not check(build_loss("square(pred)"), share=0.4).sound  # without the label, never
+    half = "label * square(1 - pred)"
+    assert checked(half, share=0.49)[0][2]
+    assert not checked(half, share=0.5)[0][2]
+    assert not checked("square(pred)", share=0.4)[0][2]  # without the label, never
 
 
 @pytest.mark.parametrize("scale", [1e-6, 1e-3, 1e3, 1e6])
 def test_the_size_of_a_loss_does_not_matter(scale):
-    for formula in (BCE, f"-({BCE})", "square(pred)"):
-        one = check(build_loss(formula, bounds=UNBOUNDED))
-        other = check(build_loss(f"scale * ({formula})", bounds=UNBOUNDED, scale=scale))
-        assert one._replace(right=0) == other._replace(right=0)
-        assert one.right == pytest.approx(other.right, abs=2e-3)
+    formulas = (BCE, f"-({BCE})", "square(pred)")
+    ones = checked(*formulas, bounds=UNBOUNDED)
+    scaled = (f"scale * ({formula})" for formula in formulas)
+    for one, other in zip(ones, checked(*scaled, bounds=UNBOUNDED, scale=scale), strict=True):
+        assert one[1:] == other[1:]
+        assert one[0] == pytest.approx(other[0], abs=2e-3)
 
 
 def test_the_executed_loss_is_checked_not_its_text():
-    assert check(build_loss(BCE, bounds=SIGNED)).sound
-    clipped = check(build_loss(BCE, bounds=PAPER))  # minus is a constant there
-    assert not clipped.sound
-    assert clipped.right == 0
+    assert checked(BCE)[0][2]
+    [(right, _, sound)] = checked(BCE, bounds=PAPER)  # minus is a constant there
+    assert not sound
+    assert right == 0
 
 
 def test_a_gradient_that_is_not_finite_is_not_right():
-    def broken(scores, labels, *, reduce_fn):
-        return jnp.where(scores > 0, jnp.nan, 1.0) * (scores - 2 * labels * scores)
+    def broken(losses, logits, labels):
+        return jnp.where(logits > 0, jnp.nan, 1.0) * (1 - 2 * labels)
 
-    assert check(broken).right == pytest.approx(0.5, abs=1e-3)
+    some = objective([as_program("pred")] * 2, [SIGNED] * 2)
+    np.testing.assert_allclose(check(broken, some).right, 0.5, atol=1e-3)

@@ -1,0 +1,111 @@
+"""Promotion: which of the many losses that a search found are worth a fair test.
+
+Successive halving (Jamieson and Talwalkar, 2016, arXiv:1502.07943): all are trained from scratch
+for a few epochs, each at several settings; a share of them goes on to a longer training.
+"""
+
+import math
+from collections.abc import Callable, Sequence
+from itertools import product
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from .courses import make_courses
+from .lanes import Hyper, Lanes
+from .objectives import Objective, Slopes
+from .types import Batch
+
+Promote = Callable[[Objective, Batch, Batch], tuple[np.ndarray, np.ndarray]]
+"""(J losses, data, judged split) -> those that came to the last rung, best first, and their AUC."""
+
+
+def make_promotion(
+    make_lanes: Callable[[Slopes], Lanes],
+    slopes: Slopes,
+    *,
+    learning_rates: Sequence[float],
+    weight_decays: Sequence[float],
+    l2: float,
+    epochs: Sequence[int],
+    keep: float,
+    scale: str,
+    width: int,
+    batch_size: int,
+    seed: int = 0,
+    progress: Callable[[str, int, int], None] = lambda stage, done, total: None,
+) -> Promote:
+    """Make a promotion.
+
+    Args:
+      make_lanes: gives lanes of the recommender for the losses' slopes.
+      slopes: of objectives of as many losses as there are lanes.
+      learning_rates: tried for every loss; for a gradient as large as BCE's.
+      weight_decays: tried with each of them; likewise.
+      l2: penalty in the loss.
+      epochs: of each rung.
+      keep: share of the losses that goes on to the next rung.
+      scale: ``"gradient"``, or ``"raw"`` for learning rates as they stand (the paper).
+      width: lanes, K, a multiple of the devices.
+      batch_size: interactions of a step, B.
+      seed: of initial weights and shuffles.
+      progress: told of the stage, epochs done and epochs to come.
+
+    Raises:
+      ValueError: for values out of range.
+    """
+    grid = np.asarray(list(product(learning_rates, weight_decays)))
+    if not epochs or min(epochs) < 1 or not 0 < keep <= 1:
+        raise ValueError(
+            f"promotion needs rungs of at least 1 epoch and keep in (0, 1], got {epochs} and {keep}"
+        )
+    if not 1 <= len(grid) <= width:
+        raise ValueError(f"promotion tries 1 to {width} settings (its width), got {len(grid)}")
+    if scale not in ("gradient", "raw"):
+        raise ValueError(f"scale is 'gradient' or 'raw', got {scale!r}")
+    if grid[:, 0].min() <= 0 or grid[:, 1].min() < 0:
+        raise ValueError("learning rates are positive and weight decays not negative")
+    together = width // len(grid)  # losses trained side by side
+    courses = make_courses(make_lanes, slopes, batch_size=batch_size)
+    # Lanes that the settings leave over repeat the first ones.
+    setting = np.arange(width) % len(grid)
+    member = np.arange(width) // len(grid) % together
+    key = jax.random.key(seed)
+
+    def rung(losses: Objective, count: int, data: Batch, judged: Batch, tick) -> np.ndarray:
+        """Give the best AUC [J'] of the losses over settings and ``count`` epochs."""
+        number = losses.scale.shape[0]
+        best = np.zeros((number, len(grid)))
+        for first in range(0, number, together):
+            rows = np.minimum(first + member, number - 1)
+            mine = jax.tree.map(lambda part, rows=rows: part[rows], losses)
+            state = courses.begin(jnp.repeat(key[None], width))
+            factor = courses.factors(mine, state, data) if scale == "gradient" else 1.0
+            rate, decay = grid[setting, 0] * factor, grid[setting, 1] / factor
+            hyper = Hyper(*jnp.broadcast_arrays(rate, decay, jnp.full(width, l2)))
+            for number_of_epoch in range(count):
+                shuffle = jax.random.fold_in(key, number_of_epoch)
+                state, found = courses.epoch(state, mine, hyper, shuffle, data, judged)
+                np.maximum.at(best, (rows, setting), np.asarray(found))
+                tick()
+        return best.max(1)
+
+    def promote(losses: Objective, data: Batch, judged: Batch) -> tuple[np.ndarray, np.ndarray]:
+        left = np.arange(losses.scale.shape[0])
+        sizes = [len(left)]
+        for _ in epochs[1:]:
+            sizes.append(math.ceil(keep * sizes[-1]))
+        total = sum(n * -(-size // together) for n, size in zip(epochs, sizes, strict=True))
+        done = iter(range(1, total + 1))
+        for count, size in zip(epochs, sizes, strict=True):
+            left = left[:size]
+            some = jax.tree.map(lambda part, left=left: part[left], losses)
+            found = rung(
+                some, count, data, judged, lambda: progress("promoting", next(done), total)
+            )
+            order = np.argsort(-found, kind="stable")
+            left, found = left[order], found[order]
+        return left, found
+
+    return promote

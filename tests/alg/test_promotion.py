@@ -1,0 +1,132 @@
+"""Promotion: each rung trains every loss at every setting, and the best go on."""
+
+from functools import cache, partial
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import sklearn.metrics
+import toys
+from jax.sharding import AxisType
+
+from alg import SIGNED
+from alg.lanes import batches, make_lanes
+from alg.losses import as_program
+from alg.objectives import objective, traced_slopes
+from alg.promotion import make_promotion
+
+USERS, ITEMS = 20, 15
+OPTIONS = {
+    "learning_rates": (0.5, 4.0),
+    "weight_decays": (1e-4,),
+    "l2": 0.0,
+    "epochs": (1, 3),
+    "keep": 0.5,
+    "scale": "gradient",
+    "width": 6,
+    "batch_size": 32,
+}
+GOOD = ("square(label - pred)", "square(square(label - pred))", "log(1 + square(label - pred))")
+BAD = ("-square(label - pred)", "square(pred)")
+FORMULAS = (BAD[0], *GOOD, BAD[1])
+
+
+def losses(*formulas):
+    programs = [as_program(formula) for formula in formulas]
+    return objective(programs, [SIGNED] * len(programs), slots=8)
+
+
+@cache
+def splits():
+    rng = np.random.default_rng(11)
+    return tuple(toys.interactions(rng, USERS, ITEMS, n) for n in (1600, 300))
+
+
+@cache
+def promotion(devices=1, **options):
+    chosen = jax.devices()[:devices]
+    mesh = jax.make_mesh((devices,), ("lanes",), axis_types=(AxisType.Auto,), devices=chosen)
+    lanes = partial(make_lanes, toys.recommender(USERS, ITEMS, 1.0), mesh=mesh)
+    operators = {int(op) for formula in FORMULAS for op in as_program(formula).op}
+    return make_promotion(lanes, traced_slopes(sorted(operators)), **OPTIONS | options)
+
+
+def test_the_good_losses_come_to_the_last_rung():
+    order, found = promotion()(losses(*FORMULAS), *splits())
+    assert sorted(order) == [1, 2, 3]  # half of five, rounded up
+    assert np.all(np.diff(found) <= 0)
+    assert found.min() > 0.75
+
+
+def test_the_score_of_a_loss_is_the_best_of_its_settings_and_epochs():
+    """Each setting alone, in one rung: nothing may do better, and one must do as well."""
+    alone = [
+        promotion(learning_rates=(rate,), epochs=(3,))(losses(GOOD[0]), *splits())[1][0]
+        for rate in OPTIONS["learning_rates"]
+    ]
+    together = promotion(epochs=(3,))(losses(GOOD[0]), *splits())[1][0]
+    np.testing.assert_allclose(together, max(alone), atol=1e-6)
+    assert abs(alone[0] - alone[1]) > 1e-3
+
+
+def test_a_loss_scores_alike_alone_and_among_others():
+    """Lanes that are filled up, groups and their order make no difference."""
+    order, among = promotion(epochs=(2,))(losses(*FORMULAS), *splits())
+    alone = [promotion(epochs=(2,))(losses(FORMULAS[j]), *splits())[1][0] for j in order]
+    np.testing.assert_allclose(among, alone, atol=1e-6)
+
+
+def test_devices_make_no_difference():
+    one, two = (promotion(devices)(losses(*FORMULAS), *splits()) for devices in (1, 2))
+    np.testing.assert_array_equal(one[0], two[0])
+    np.testing.assert_allclose(one[1], two[1], atol=1e-6)
+
+
+def test_the_size_of_a_loss_earns_nothing_unless_raw():
+    loud = losses(GOOD[0])
+    loud = loud._replace(scale=50 * loud.scale)
+    for scale, same in (("gradient", True), ("raw", False)):
+        promote = promotion(epochs=(1,), scale=scale)
+        scores = [promote(each, *splits())[1][0] for each in (losses(GOOD[0]), loud)]
+        assert np.isclose(*scores, atol=1e-6) == same
+
+
+def test_a_score_is_an_auc_of_the_judged_split():
+    """Against training in a loop, in float64."""
+    data, judged = splits()
+    model = toys.recommender(USERS, ITEMS, 1.0)
+    rate, key = 4.0, jax.random.key(0)
+    promote = promotion(learning_rates=(rate,), epochs=(1,), scale="raw")
+    setting = toys.Setting(lambda z, y: jnp.square(y - jax.nn.sigmoid(z)), rate, 1e-4)
+    cut = batches(data, OPTIONS["batch_size"], jax.random.fold_in(key, 0))
+    dense, tables = toys.dense_sgd(*model.init(key), cut, setting)
+    rows = {field: tables[field][np.asarray(judged.ids[field])] for field in tables}
+    expected = sklearn.metrics.roc_auc_score(judged.label, toys.forward(dense, rows))
+    found = promote(losses(GOOD[0]), data, judged)[1][0]
+    np.testing.assert_allclose(found, expected, atol=1e-4)
+
+
+def test_progress_counts_to_the_end():
+    told = []
+    promote = promotion(progress=lambda *what: told.append(what), epochs=(1, 3), keep=0.4)
+    promote(losses(*FORMULAS), *splits())
+    # Three losses at two settings fill six lanes: two groups, then one.
+    assert told == [("promoting", done, 5) for done in range(1, 6)]
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"epochs": ()}, "rungs of at least 1 epoch"),
+        ({"epochs": (0,)}, "rungs of at least 1 epoch"),
+        ({"keep": 0.0}, r"keep in \(0, 1\]"),
+        ({"width": 1}, "1 to 1 settings"),
+        ({"learning_rates": (-1.0,)}, "positive"),
+        ({"weight_decays": (-1.0,)}, "not negative"),
+        ({"scale": "none"}, "'gradient' or 'raw'"),
+    ],
+)
+def test_options_out_of_range_are_refused(wrong, message):
+    with pytest.raises(ValueError, match=message):
+        promotion.__wrapped__(**wrong)
