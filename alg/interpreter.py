@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import jax
 import jax.numpy as jnp
 
-from .operators import OPERATORS, SIGNED, Op, clip
+from .operators import OPERATORS, SIGNED, Op, clip, logit_of
 from .programs import REGISTERS, Program
 from .types import Array
 
@@ -45,7 +45,7 @@ def interpret(
     """
     low, high = bounds
     label = jnp.broadcast_to(jnp.asarray(label, pred.dtype), pred.shape)
-    logit = jnp.log(pred) - jnp.log1p(-pred) if logit is None else logit
+    logit = logit_of(pred) if logit is None else logit
     op, lhs, rhs = (jnp.asarray(part, jnp.int32) for part in program[:3])
     slots, base = op.shape[0], len(REGISTERS)
     constant = jnp.asarray(program.constant, pred.dtype)

@@ -76,12 +76,13 @@ class Grammar(NamedTuple):
     advance: Callable[[Array, Array], Array]  # depth, token -> depth
 
 
-def _as_number(name: str) -> float | None:
+def as_number(name: str) -> float | None:
+    """Give the number that a token's name writes, or None if float32 holds none such."""
     try:
         value = float(name)
     except ValueError:
         return None
-    return value if np.isfinite(value) else None
+    return value if abs(value) <= float(np.finfo(np.float32).max) else None
 
 
 def _extended(family: Family, extra: Sequence[Op]) -> Family:
@@ -103,7 +104,7 @@ def _operand_row(name: str, family: Family) -> tuple:
     if name in operands_of(family):
         number, lhs, rhs = load_of(family, name)
         return (name, 0, number, -1, (lhs, rhs), 0.0)
-    if (value := _as_number(name)) is not None:
+    if (value := as_number(name)) is not None:
         return (name, 0, NUMBER_OF["number"], -1, (-1, -1), value)
     hint = suggestion(name, [*operands_of(family), "1"])
     raise ValueError(f"operand {name!r} is neither known nor a finite number{hint}")

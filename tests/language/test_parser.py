@@ -266,6 +266,12 @@ def test_a_bad_program_is_refused_with_the_instruction(change, expected):
         as_program(parse("square(label - pred)")._replace(**change))
 
 
+@pytest.mark.parametrize("function", [to_text, complexity])
+def test_what_is_no_program_is_refused(function):
+    with pytest.raises(ValueError, match="expected a Program, as parse gives, got str"):
+        function("pred + label")
+
+
 def test_families_have_their_own_operands():
     with pytest.raises(ValueError, match=r"'label' is not known"):
         parse("label - pos", family="pairwise")

@@ -130,6 +130,12 @@ def test_programs_are_pytrees_of_arrays():
         ([], "these 0 tokens leave 0"),
         ([1, 99], "token 1 is 99, expected 0 to 12"),
         ([1, "log"], "token 1 is log, expected 0 to 12"),
+        ([1, -1], "token 1 is -1, expected 0 to 12"),
+        ([1, 2.0], "token 1 is 2.0, expected 0 to 12"),
+        ([None], "token 0 is None, expected 0 to 12"),
+        (np.ones((1, 2), int), r"token 0 is \[1 1\], expected 0 to 12"),
+        (["pred", "-x", "mul"], "token 1 '-x' is not known"),
+        (["pred", "1e39", "mul"], "token 1 '1e39' is not known"),
     ],
 )
 def test_bad_tokens_are_refused_with_the_position(names, expected):
@@ -147,6 +153,7 @@ def test_bad_tokens_are_refused_with_the_position(names, expected):
         ({"operands": ("pred", "pred")}, "lists each name once"),
         ({"operands": ("predd",)}, r"operand 'predd' is neither known nor a finite number"),
         ({"operands": ("inf",)}, "neither known nor a finite number"),
+        ({"operands": ("1e39",)}, "neither known nor a finite number"),
         ({"family": "listwise"}, "'listwise' is not a family"),
         ({"operators": ("neg",), "family": "pairwise"}, "lists each name once"),
     ],
