@@ -277,4 +277,6 @@ def test_families_have_their_own_operands():
         parse("label - pos", family="pairwise")
     with pytest.raises(ValueError, match=r"'pairwize' is not a family \(did you mean 'pairwise'"):
         parse("pos", family="pairwize")
+    with pytest.raises(ValueError, match=r"\['pairwise'\] is not a family"):
+        parse("pos", family=["pairwise"])
     assert "diff" in vocabulary(family="pairwise").names
