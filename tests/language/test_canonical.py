@@ -155,6 +155,8 @@ ONE_FUNCTION = [
     ("constants", "pred * 0.5", "pred * (1 / 2)"),
     ("constants in float32", "pred * 0.1", f"pred * {np.float32(0.1)!s}"),
     ("double negation", "log(pred)", "--log(--pred)"),
+    ("a squared difference", "square(label - pred)", "square(pred - label)"),
+    ("a difference's size", "abs(log(pred) - label) + 1", "1 + abs(label - log(pred))"),
     ("a negated sum", "label - pred", "label + -pred"),
     ("neutral elements", "log(pred)", "1 * log(pred + 0)"),
 ]
@@ -185,6 +187,7 @@ def test_other_functions_have_other_keys():
         "label",
         "1",
     ]
+    formulas += ["square(pred - label)", "abs(pred - label)", "square(pred + label)"]
     formulas += ["log(pred)", "0.1 * pred", "0.2 * pred", "square(pred)", "logit", "pred + label"]
     keys = {canonical_key(parse(formula)) for formula in formulas}
     assert len(keys) == len(formulas)
@@ -201,6 +204,8 @@ def test_the_key_is_of_the_loss_under_its_bounds():
     program = parse("pred - label")
     assert canonical_key(program, bounds=PAPER) != canonical_key(program, bounds=SIGNED)
     assert canonical_key(parse("--pred")) == canonical_key(parse("pred"))
+    squares = [parse("square(pred - label)"), parse("square(label - pred)")]
+    assert len({canonical_key(square, bounds=PAPER) for square in squares}) == 2
     assert canonical_key(parse("--pred"), bounds=PAPER) != canonical_key(
         parse("pred"), bounds=PAPER
     )

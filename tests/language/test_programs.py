@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from alg import assemble, build_loss, complexity, grammar, parse, to_text, vocabulary
+from alg import assemble, build_loss, complexity, grammar, interpret, parse, to_text, vocabulary
 from alg.build import as_program
 from alg.formulas import as_static
 from alg.programs import PAD, tokens_of
@@ -111,6 +111,19 @@ def test_token_numbers_are_those_of_the_default_vocabulary():
     assert build_loss(pairwise, family="pairwise") is build_loss(
         "softplus(diff)", family="pairwise"
     )
+
+
+def test_the_interpreter_refuses_operators_that_it_would_leave_out():
+    negatives = jnp.ones((2, 3))
+    program = parse("sum_neg(neg)", family="pairwise")
+    with pytest.raises(ValueError, match=r"uses \['sum_neg'\], which operators or table leave out"):
+        interpret(program, negatives, negatives)
+    operators = vocabulary(family="pairwise").operators
+    assert interpret(program, negatives, negatives, operators=operators).tolist() == [[3.0] * 3] * 2
+    with pytest.raises(ValueError, match="numbers of the 23 rows"):
+        interpret(program, negatives, negatives, operators=(99,))
+    with pytest.raises(ValueError, match="expected a Program, as parse gives, got str"):
+        interpret("pred", negatives, negatives)
 
 
 def test_programs_are_pytrees_of_arrays():
