@@ -240,8 +240,8 @@ def canonical_key(
     """Give 32 hexadecimal digits that programs share if rewriting shows them the same loss.
 
     Order of commutative arguments, sign of a difference that is squared, copies, dead registers,
-    foldable constants and double negations do not matter. What differs in rounding only, such as ``(a + b) + c`` and ``a + (b + c)``, has
-    two keys; the gradient's fingerprint tells.
+    foldable constants and double negations do not matter. What differs in rounding only, such as
+    ``(a + b) + c`` and ``a + (b + c)``, has two keys; the gradient's fingerprint tells.
 
     >>> from .parser import parse
     >>> same = canonical_key(parse("pred * label + 0.5"))

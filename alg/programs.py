@@ -87,9 +87,9 @@ def as_number(name: str) -> float | None:
 
 def _extended(family: Family, extra: Sequence[Op]) -> Family:
     """Give the family with a user's rows, checked, at the end of its table."""
-    taken = [*(op.name for op in family.table), *operands_of(family)]
+    taken = [PAD, *(op.name for op in family.table), *operands_of(family)]
     for op in extra:
-        if op.name in taken:
+        if getattr(op, "name", None) in taken:
             raise ValueError(f"operator {op.name!r} is refused: the name is taken")
         check_row(op)
         if op.aggregate and not family.aggregates:
@@ -129,7 +129,7 @@ def vocabulary(
 
     Raises:
       ValueError: for an unknown or repeated name, a space without operands, or an extra row that
-        ``check_row`` refuses, with the reason.
+        is not sound, with the reason.
 
     >>> vocabulary(operators=("add", "log"), operands=("pred", "label")).names
     ('PAD', 'pred', 'label', 'add', 'log')
