@@ -27,7 +27,15 @@ Source = str | Sequence[int] | Sequence[str] | Program
 
 
 class LossFn(Protocol):
-    """A loss over a batch."""
+    """A loss over a batch, as ``build_loss`` and ``named_loss`` give it.
+
+    >>> loss = build_loss("square(label - pred)", inputs="probabilities")
+    >>> pred, label = jnp.array([0.5, 0.0, 0.5]), jnp.array([1.0, 1.0, 0.0])
+    >>> print(loss(pred, label, where=jnp.array([True, True, False]), reduce_fn=None))
+    [0.25 1.   0.  ]
+    >>> print(loss(pred, label, weights=jnp.array([1.0, 0.0, 3.0]), reduce_fn=jnp.sum))
+    1.0
+    """
 
     def __call__(
         self,
@@ -38,13 +46,18 @@ class LossFn(Protocol):
         weights: Array | None = None,
         reduce_fn: Callable[..., Array] | None = jnp.mean,
     ) -> Array:
-        """Give the reduced loss of scores [..., B] and labels that broadcast to them.
+        """Give the reduced loss of scores [..., B]; the other arrays broadcast to them.
 
         Values are multiplied by ``weights``; then ``reduce_fn`` reduces those ``where`` says count,
         so that weights scale the loss and do not enter the mean's denominator, as in rax and optax.
+        It is called as ``reduce_fn(values)``, or with ``where=`` too if a mask is given.
         ``reduce_fn=None`` gives the values [..., B], 0 where they do not count. If nothing counts,
         a mean is 0. A ``pairwise`` loss takes ``pos`` [..., B] and ``neg`` [..., B, S] in place of
         scores and labels; its ``where`` has the shape of either, its ``weights`` that of ``pos``.
+
+        Raises:
+          ValueError: if labels, mask or weights do not broadcast to the scores, which never
+            broadcast themselves, or ``neg`` has no axis more than ``pos``.
         """
         ...
 

@@ -94,6 +94,10 @@ def to_text(program: Program, *, family: str | Family = POINTWISE) -> str:
 
     Raises:
       ValueError: if the formula would be longer or deeper than ``parse`` reads.
+
+    >>> from .parser import parse
+    >>> to_text(parse("div(label - (pred - s), square(pred))", s=0.1))
+    '(label - (pred - 0.1)) / square(pred)'
     """
     family = as_family(family)
     program = _without_copies_at_the_end(as_static(program, family))

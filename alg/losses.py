@@ -210,6 +210,10 @@ def named_program(name: str, *, smoothing: float = 1e-6, **options: float) -> Pr
     Raises:
       ValueError: for an unknown name (with a suggestion), an option that the loss has not, or a
         value out of range.
+
+    >>> from .formulas import to_text
+    >>> to_text(named_program("maxr", smoothing=0.1))
+    'max((label + 0.1) / (pred + 0.1), (pred + 0.1) / (label + 0.1))'
     """
     loss = _entry(name)
     if not 0 < _number(smoothing) < math.inf:

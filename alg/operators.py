@@ -49,9 +49,16 @@ class Op(NamedTuple):
 
     ``text``, ``latex``, ``python`` and ``torch`` are templates of the arguments ``{0}`` and
     ``{1}``. ``precedence`` is that of ``text``, by Python's rules (1 sum, 2 product, 3 sign, 4 call
-    or name). The function of an ``aggregate`` takes an optional second argument: which entries
-    count; it gives every entry of the last axis the same value. ``size`` gives a limit of the
-    result's size from limits of the arguments', or is left out where there is none.
+    or name). In LaTeX, arguments get brackets where the template has none; the result gets none.
+    The function of an ``aggregate`` takes an optional second argument: which entries count; it
+    gives every entry of the last axis the same value. ``size`` gives a limit of the result's size
+    from limits of the arguments', or is left out where there is none.
+
+    A user's own row is given to ``vocabulary``, which checks it:
+
+    >>> form = "({0} * {0} * {0})"
+    >>> Op("cube", 1, lambda x: x * x * x, "cube({0})", "{0}^3", python=form, torch=form).name
+    'cube'
     """
 
     name: str
