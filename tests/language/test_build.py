@@ -168,6 +168,14 @@ def test_whole_numbers_are_scores_too():
     assert float(value) == 1
 
 
+@pytest.mark.parametrize("dtype", [jnp.float16, jnp.bfloat16])
+def test_half_precision_is_worked_out_in_single(dtype):
+    loss = build_loss("log(square(exp(logit)))", bounds=(-np.inf, np.inf))
+    assert float(loss(jnp.array([8.0], dtype), 0.0)) == 16  # the square is above 65,504
+    ones = build_loss("logit")(jnp.full(2**12, 1 + 2**-7, dtype), 0.0)
+    assert float(ones) == 1 + 2**-7  # a sum in half precision stops to grow
+
+
 def test_a_value_that_is_not_finite_is_not_hidden_by_a_mask():
     loss = build_loss("square(label - logit)", bounds=(-np.inf, np.inf))
     assert np.isnan(loss(jnp.array([jnp.nan, 1.0]), 0.0, where=jnp.array([True, True])))

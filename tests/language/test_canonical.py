@@ -19,6 +19,7 @@ from alg import (
     parse,
     simplify,
     to_text,
+    vocabulary,
 )
 from alg.build import as_program
 from alg.filters import graded, twins
@@ -123,16 +124,23 @@ def test_the_proof_sees_a_difference_in_value_or_in_gradient_alone():
     assert not close(np.array([np.nan]), np.array([np.nan]))
 
 
-@pytest.mark.parametrize("space", SPACES)
+# Half of what it writes is a case of some rule.
+RULES = vocabulary(
+    ("neg", "id", "add", "sub", "mul", "div", "max", "square", "abs", "relu"),
+    ("pred", "label", "0", "1", "-1", "logit"),
+)
+
+
+@pytest.mark.parametrize("space", [*SPACES, "rules"])
 def test_simplified_random_programs_are_the_same_loss(space):
-    vocab, bounds = SPACES[space]
+    vocab, bounds = {**SPACES, "rules": (RULES, SIGNED)}[space]
     family = vocab.family
     lengths = []
 
     @settings(max_examples=1, deadline=None, phases=[Phase.generate])
     @given(st.binary(min_size=LENGTH * BATCH, max_size=LENGTH * BATCH).filter(any))
     def batch(data):
-        for tokens in sequences(data, vocab)[::2]:
+        for tokens in sequences(data, vocab)[:: 1 if space == "rules" else 2]:
             names = [vocab.names[token] for token in tokens]
             program = as_program(names, family=family)
             # Not through simplify, which would hide a wrong rule by giving the original.
