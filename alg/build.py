@@ -3,6 +3,7 @@
 ``interpret`` evaluates the same table with the program as traced data; a test holds the two equal.
 """
 
+import operator
 from collections.abc import Callable, Sequence
 from functools import lru_cache, partial
 from typing import Protocol
@@ -11,18 +12,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from .families import (
-    LARGEST_LOGIT,
-    POINTWISE,
-    Family,
-    as_family,
-    operands_of,
-    operators_of,
-)
-from .formulas import as_static, to_text
-from .operators import SIGNED, clip
+from .families import POINTWISE, Family, as_family, operands_of, operators_of
+from .formulas import as_static, described
+from .operators import SIGNED, as_bounds, clip, logit_of
 from .parser import Emitter, parse
-from .programs import Program, tokens_of, vocabulary
+from .programs import Program, as_number, tokens_of, vocabulary
 from .ranges import clips
 from .types import Array
 
@@ -33,7 +27,15 @@ Source = str | Sequence[int] | Sequence[str] | Program
 
 
 class LossFn(Protocol):
-    """A loss over a batch."""
+    """A loss over a batch, as ``build_loss`` and ``named_loss`` give it.
+
+    >>> loss = build_loss("square(label - pred)", inputs="probabilities")
+    >>> pred, label = jnp.array([0.5, 0.0, 0.5]), jnp.array([1.0, 1.0, 0.0])
+    >>> print(loss(pred, label, where=jnp.array([True, True, False]), reduce_fn=None))
+    [0.25 1.   0.  ]
+    >>> print(loss(pred, label, weights=jnp.array([1.0, 0.0, 3.0]), reduce_fn=jnp.sum))
+    1.0
+    """
 
     def __call__(
         self,
@@ -44,13 +46,18 @@ class LossFn(Protocol):
         weights: Array | None = None,
         reduce_fn: Callable[..., Array] | None = jnp.mean,
     ) -> Array:
-        """Give the reduced loss of scores [..., B] and labels that broadcast to them.
+        """Give the reduced loss of scores [..., B]; the other arrays broadcast to them.
 
         Values are multiplied by ``weights``; then ``reduce_fn`` reduces those ``where`` says count,
         so that weights scale the loss and do not enter the mean's denominator, as in rax and optax.
+        It is called as ``reduce_fn(values)``, or with ``where=`` too if a mask is given.
         ``reduce_fn=None`` gives the values [..., B], 0 where they do not count. If nothing counts,
         a mean is 0. A ``pairwise`` loss takes ``pos`` [..., B] and ``neg`` [..., B, S] in place of
         scores and labels; its ``where`` has the shape of either, its ``weights`` that of ``pos``.
+
+        Raises:
+          ValueError: if labels, mask or weights do not broadcast to the scores, which never
+            broadcast themselves, or ``neg`` has no axis more than ``pos``.
         """
         ...
 
@@ -92,18 +99,25 @@ def evaluate(
     return registers[-1]
 
 
+def _name_of(position: int, token: int, names: Sequence[str]) -> str:
+    try:
+        number = operator.index(token)
+    except TypeError:
+        number = -1
+    if not 0 <= number < len(names):
+        raise ValueError(f"token {position} is {token}, expected 0 to {len(names) - 1}")
+    return names[number]
+
+
 def _program_of_tokens(tokens: Sequence[int] | Sequence[str], family: Family) -> Program:
     """Assemble tokens outside ``jit``, where ``assemble`` would compile for each length."""
     names = list(tokens)
     if not all(isinstance(token, str) for token in names):
         known = vocabulary(family=family).names
-        for position, token in enumerate(names):
-            if isinstance(token, str) or not 0 <= int(token) < len(known):
-                raise ValueError(f"token {position} is {token}, expected 0 to {len(known) - 1}")
-        names = [known[int(token)] for token in names]
+        names = [_name_of(position, token, known) for position, token in enumerate(names)]
     operands = (*operands_of(family), "1")
     operators = tuple(operators_of(family))
-    numbers = {name for name in names if name[:1] in "-.0123456789"} - {"1"}
+    numbers = {name for name in names if as_number(name) is not None} - {"1"}
     vocab = vocabulary(operators, (*operands, *sorted(numbers)), family=family)
     emit, stack = Emitter(family), []
     for token in tokens_of(names, vocab):
@@ -176,12 +190,10 @@ def build_loss(
         raise ValueError(f"inputs is 'logits' or 'probabilities', got {inputs!r}")
     if inputs == "probabilities" and family.registers != POINTWISE.registers:
         raise ValueError(f"inputs of a {family.name} loss are 'logits', got {inputs!r}")
-    if np.shape(bounds) != (2,) or not bounds[0] < bounds[1]:
-        raise ValueError(f"bounds are (low, high) with low < high, got {bounds!r}")
-    low, high = map(float, bounds)
+    bounds = as_bounds(bounds)
     program = as_program(source, family=family, **constants)
     rows = tuple(tuple(part.tolist()) for part in program)
-    return _build(rows, inputs, (low, high), family)
+    return _build(rows, inputs, bounds, family)
 
 
 @lru_cache(maxsize=4096)
@@ -189,9 +201,7 @@ def _build(
     rows: tuple[tuple, ...], inputs: str, bounds: tuple[float, float], family: Family
 ) -> LossFn:
     program = Program(*map(np.asarray, rows))
-    # The logit of a probability may be infinite.
-    largest = LARGEST_LOGIT if inputs == "logits" else np.inf
-    clipped = clips(program, bounds, family, largest_logit=largest)
+    clipped = clips(program, bounds, family)
     run = partial(evaluate, program, bounds=bounds, family=family, clipped=clipped)
 
     @partial(jax.jit, static_argnames="reduce_fn")
@@ -208,7 +218,7 @@ def _build(
 
     loss = pointwise if family.registers == POINTWISE.registers else pairwise
     loss.__name__ = loss.__qualname__ = "loss"
-    text = to_text(program, family=family)
+    text = described(program, family)
     loss.__doc__ = f"The {family.name} loss {text} of {inputs}, intermediates clipped to {bounds}."
     return loss
 
@@ -217,16 +227,16 @@ def _pointwise_values(
     run: Callable[..., Array], inputs: str, scores: Array, labels: Array, where: Array | None
 ) -> tuple[Array, Array | None]:
     """Give the value of each score, and which count."""
-    scores, labels = jnp.broadcast_arrays(scores, labels)
+    labels = _spread("labels", labels, scores.shape)
     if where is not None:
         # Masked entries must not reach the operators: their gradient may be NaN.
-        where = jnp.broadcast_to(where, scores.shape)
+        where = _spread("where", jnp.asarray(where, bool), scores.shape)
         scores = jnp.where(where, scores, 0.0 if inputs == "logits" else 0.5)
         labels = jnp.where(where, labels, 0.0)
     if inputs == "logits":
         pred, logit = jax.nn.sigmoid(scores), scores
     else:
-        pred, logit = scores, jax.scipy.special.logit(scores)
+        pred, logit = scores, logit_of(scores)
     return run((pred, labels, jnp.ones_like(pred)), logit=logit), where
 
 
@@ -241,7 +251,7 @@ def _pairwise_values(
     if where is None:
         wide = jnp.broadcast_to(pos[..., None], neg.shape)
         return jnp.mean(run((wide, neg, jnp.ones_like(neg))), -1), None
-    where = jnp.asarray(where)
+    where = jnp.asarray(where, bool)
     where = where if where.ndim == neg.ndim else where[..., None]
     where = jnp.broadcast_to(where, neg.shape)
     neg = jnp.where(where, neg, 0.0)
@@ -252,6 +262,15 @@ def _pairwise_values(
     counted = where | ~has_negatives[..., None]
     values = run((wide, neg, jnp.ones_like(neg)), where=counted)
     return jnp.mean(values, -1, where=counted), has_negatives
+
+
+def _spread(name: str, array: Array, shape: tuple[int, ...]) -> Array:
+    """Broadcast an array to a shape, and never the scores to the array."""
+    try:
+        return jnp.broadcast_to(array, shape)
+    except ValueError:
+        got = f"{name} broadcast to the shape {shape} of the scores, got {array.shape}"
+        raise ValueError(got) from None
 
 
 def _working(*arrays: Array) -> tuple[jnp.dtype, list[Array]]:
@@ -271,14 +290,16 @@ def _reduce(
     """Reduce weighted values over those that count; 0 if none does."""
     if weights is not None:
         weights = jnp.asarray(weights, values.dtype)
-        values = values * jnp.broadcast_to(weights, values.shape)
+        values = values * _spread("weights", weights, values.shape)
     if where is not None:
         values = jnp.where(where, values, 0.0)
     if reduce_fn is None:
         return values
     if where is None and values.size:
         return reduce_fn(values)
-    reduced = reduce_fn(values, where=jnp.ones(values.shape, bool) if where is None else where)
     # A mean over nothing is NaN; one over values that are not finite stays what it is.
-    nothing = jnp.isnan(reduced) & jnp.all(jnp.isfinite(values))
-    return jnp.where(nothing, 0.0, reduced)
+    if where is None:
+        reduced = of_ones = reduce_fn(values)
+    else:
+        reduced, of_ones = (reduce_fn(x, where=where) for x in (values, jnp.ones_like(values)))
+    return jnp.where(jnp.isnan(of_ones), 0.0, reduced)

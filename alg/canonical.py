@@ -239,9 +239,9 @@ def canonical_key(
 ) -> str:
     """Give 32 hexadecimal digits that programs share if rewriting shows them the same loss.
 
-    Order of commutative arguments, copies, dead registers, foldable constants and double negations
-    do not matter. What differs in rounding only, such as ``(a + b) + c`` and ``a + (b + c)``, has
-    two keys; the gradient's fingerprint tells.
+    Order of commutative arguments, sign of a difference that is squared, copies, dead registers,
+    foldable constants and double negations do not matter. What differs in rounding only, such as
+    ``(a + b) + c`` and ``a + (b + c)``, has two keys; the gradient's fingerprint tells.
 
     >>> from .parser import parse
     >>> same = canonical_key(parse("pred * label + 0.5"))
@@ -251,13 +251,18 @@ def canonical_key(
     family = as_family(family)
     program = rewrite(as_static(program, family), bounds=bounds, family=family)
     digests = [name.encode() for name in family.registers]
+    unsigned = list(digests)  # the same for a difference and its negative
+    is_symmetric = bounds[0] == -bounds[1]
     for number, lhs, rhs, constant in zip(*program, strict=True):
         op = family.table[number]
-        parts = [digests[register] for register in (lhs, rhs)[: op.arity]]
-        parts = sorted(parts) if op.commutative else parts
+        read = unsigned if is_symmetric and op.name in ("square", "abs") else digests
+        parts = [read[register] for register in (lhs, rhs)[: op.arity]]
         if op.name == "number":
             parts = [np.float32(constant).tobytes()]
-        content = b"\0".join([op.name.encode(), *parts])
-        digests.append(hashlib.blake2b(content, digest_size=16).digest())
-    bounded = repr(tuple(map(float, bounds))).encode()
-    return hashlib.blake2b(digests[-1] + bounded, digest_size=16).hexdigest()
+        digests.append(_digest(op.name, sorted(parts) if op.commutative else parts))
+        unsigned.append(_digest("+-", sorted(parts)) if op.name == "sub" else digests[-1])
+    return _digest(repr(tuple(map(float, bounds))), digests[-1:]).hex()
+
+
+def _digest(name: str, parts: list[bytes]) -> bytes:
+    return hashlib.blake2b(b"\0".join([name.encode(), *parts]), digest_size=16).digest()

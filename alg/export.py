@@ -2,14 +2,16 @@
 
 import importlib.util
 import keyword
+import math
 import textwrap
+from collections.abc import Mapping
 from typing import NamedTuple
 
 from .build import UNBOUNDED, Source, as_program
 from .canonical import simplify
 from .families import POINTWISE, Family, as_family
-from .formulas import number_text, to_text
-from .operators import SIGNED
+from .formulas import described, number_text
+from .operators import SIGNED, as_bounds
 from .programs import Program
 
 
@@ -55,6 +57,22 @@ _TORCH = _Dialect(
 )
 
 
+def _shortest(
+    source: Source,
+    bounds: tuple[float, float],
+    family: str | Family,
+    constants: Mapping[str, float],
+) -> Program:
+    """Give the simplified program of a source."""
+    program = as_program(source, family=family, **constants)
+    return simplify(program, bounds=as_bounds(bounds), family=family)
+
+
+def _limit(bound: float) -> str:
+    """Write a bound as an expression of Python."""
+    return repr(bound) if math.isfinite(bound) else f'float("{bound}")'
+
+
 def _lines(
     program: Program, dialect: _Dialect, bounds: tuple[float, float], family: Family
 ) -> list[str]:
@@ -70,7 +88,7 @@ def _lines(
         lines.append(f"pred = {dialect.sigmoid}")
     if 2 in read:
         lines.append(f"one = {dialect.ones.format(like=like)}")
-    low, high = bounds
+    low, high = map(_limit, bounds)
     for i, (number, lhs, rhs, constant) in enumerate(zip(*program, strict=True)):
         op = family.table[number]
         names.append(f"r{len(family.registers) + i}")
@@ -89,20 +107,14 @@ def _lines(
 
 
 def _source(
-    source: Source,
-    dialect: _Dialect,
-    name: str,
-    bounds: tuple[float, float],
-    family: str | Family,
+    program: Program, dialect: _Dialect, name: str, bounds: tuple[float, float], family: Family
 ) -> str:
     if not (name.isidentifier() and name.isascii()) or keyword.iskeyword(name):
         raise ValueError(f"a function is named like a variable, got {name!r}")
-    family = as_family(family)
-    low, high = bounds = tuple(map(float, bounds))
-    program = simplify(as_program(source, family=family), bounds=bounds, family=family)
     is_pointwise = family.registers == POINTWISE.registers
     arguments = "logit, label" if is_pointwise else "pos, neg"
     body = "\n".join(f"    {line}" for line in _lines(program, dialect, bounds, family))
+    low, high = map(_limit, bounds)
     helper = "" if bounds == UNBOUNDED else dialect.helper.format(low=low, high=high)
     return (
         f"{dialect.imports}\n\ndef {name}({arguments}):\n"
@@ -114,7 +126,7 @@ def _docstring(program: Program, bounds: tuple[float, float], family: Family) ->
     pointwise = family.registers == POINTWISE.registers
     of = "of each logit" if pointwise else "[..., B] of pos [..., B] and neg [..., B, S]"
     clipped = "" if bounds == UNBOUNDED else f" Intermediate results are clipped to {bounds}."
-    text = f"Value {of} of the loss {to_text(program, family=family)}.{clipped}"
+    text = f"Value {of} of the loss {described(program, family)}.{clipped}"
     lines = textwrap.wrap(text, 92, subsequent_indent="    ", break_long_words=False)
     return "\n".join(lines)
 
@@ -125,6 +137,7 @@ def to_python(
     name: str = "loss",
     bounds: tuple[float, float] = SIGNED,
     family: str | Family = POINTWISE,
+    **constants: float,
 ) -> str:
     """Write a loss as the source of a function of logits and labels that needs JAX alone.
 
@@ -135,6 +148,7 @@ def to_python(
       name: of the function.
       bounds: intermediate results are clipped to them.
       family: the language of the loss; a pairwise function takes ``pos`` and ``neg``.
+      **constants: values of names in the formula.
 
     Raises:
       ValueError: if the source is not a loss, or the name not a variable's.
@@ -147,7 +161,8 @@ def to_python(
         r4 = clip(jnp.square(r3))
         return r4
     """
-    return _source(source, _JAX, name, bounds, family)
+    program = _shortest(source, bounds, family, constants)
+    return _source(program, _JAX, name, as_bounds(bounds), as_family(family))
 
 
 def to_torch(
@@ -156,6 +171,7 @@ def to_torch(
     name: str = "loss",
     bounds: tuple[float, float] = SIGNED,
     family: str | Family = POINTWISE,
+    **constants: float,
 ) -> str:
     """Write a loss as the source of a function of logits and labels that needs PyTorch alone.
 
@@ -168,7 +184,8 @@ def to_torch(
         r4 = torch.clamp(torch.square(r3), -100000.0, 100000.0)
         return r4
     """
-    return _source(source, _TORCH, name, bounds, family)
+    program = _shortest(source, bounds, family, constants)
+    return _source(program, _TORCH, name, as_bounds(bounds), as_family(family))
 
 
 def to_latex(
@@ -176,6 +193,7 @@ def to_latex(
     *,
     bounds: tuple[float, float] = SIGNED,
     family: str | Family = POINTWISE,
+    **constants: float,
 ) -> str:
     r"""Write a loss as LaTeX, simplified by SymPy where the values on the grid stay the same.
 
@@ -187,16 +205,17 @@ def to_latex(
       source: a formula, tokens or a program, as ``build_loss`` takes it.
       bounds: those under which the program is simplified before.
       family: the language of the loss.
+      **constants: values of names in the formula.
 
     Raises:
       ImportError: without SymPy; ``pip install autolossgen[symbolic]`` brings it.
       ValueError: if the source is not a loss.
+
+    >>> print(to_latex("square(label - pred) / s", s=2))
+    \frac{\left(y - \hat{y}\right)^{2}}{2}
     """
     if importlib.util.find_spec("sympy") is None:
         raise ImportError("to_latex needs SymPy: pip install 'autolossgen[symbolic]'")
     from .symbolic import latex
 
-    family = as_family(family)
-    bounds = tuple(map(float, bounds))
-    program = simplify(as_program(source, family=family), bounds=bounds, family=family)
-    return latex(program, family)
+    return latex(_shortest(source, bounds, family, constants), as_family(family))

@@ -93,7 +93,7 @@ def as_family(family: str | Family) -> Family:
     """
     if isinstance(family, Family):
         return family
-    if family not in FAMILIES:
+    if not isinstance(family, str) or family not in FAMILIES:
         raise ValueError(f"{family!r} is not a family{suggestion(str(family), list(FAMILIES))}")
     return FAMILIES[family]
 

@@ -14,8 +14,11 @@ def as_static(program: Program, family: str | Family = POINTWISE) -> Program:
     """Give a program of NumPy arrays, checked: every register read is written before.
 
     Raises:
-      ValueError: with the instruction, if it reads what is not there or names no operator.
+      ValueError: if it is no program; with the instruction, if one reads what is not there or
+        names no operator.
     """
+    if not isinstance(program, Program):
+        raise ValueError(f"expected a Program, as parse gives, got {type(program).__name__}")
     family = as_family(family)
     base = len(family.registers)
     op, lhs, rhs = (np.atleast_1d(np.asarray(part)).astype(np.int32) for part in program[:3])
@@ -91,6 +94,10 @@ def to_text(program: Program, *, family: str | Family = POINTWISE) -> str:
 
     Raises:
       ValueError: if the formula would be longer or deeper than ``parse`` reads.
+
+    >>> from .parser import parse
+    >>> to_text(parse("div(label - (pred - s), square(pred))", s=0.1))
+    '(label - (pred - 0.1)) / square(pred)'
     """
     family = as_family(family)
     program = _without_copies_at_the_end(as_static(program, family))
@@ -118,3 +125,11 @@ def to_text(program: Program, *, family: str | Family = POINTWISE) -> str:
     if len(text) > MAX_CHARACTERS or depth > MAX_DEPTH:
         raise ValueError(f"the formula has {len(text)} characters and {depth} levels, too many")
     return text
+
+
+def described(program: Program, family: Family) -> str:
+    """Give the formula of a static program, or its size where the formula is too long to write."""
+    try:
+        return to_text(program, family=family)
+    except ValueError:
+        return f"of {len(program.op)} instructions"

@@ -4,8 +4,9 @@ from collections.abc import Sequence
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
-from .operators import OPERATORS, SIGNED, Op, clip
+from .operators import NUMBER_OF, OPERATORS, SIGNED, Op, clip, logit_of
 from .programs import REGISTERS, Program
 from .types import Array
 
@@ -31,21 +32,25 @@ def interpret(
       label: labels.
       logit: the logits, where a program loads them; worked out from ``pred`` when left out.
       bounds: every result is clipped to them; may be traced.
-      operators: numbers of the operators that programs may use (static); fewer are faster. An
-        instruction with any other operator copies its first argument.
+      operators: numbers of the operators that programs may use (static), as a vocabulary has them;
+        fewer are faster. A traced instruction with any other operator copies its first argument.
       table: the rows that ``operators`` number, where a vocabulary has a user's own.
 
     A pairwise program reads the logits of positives and negatives, both [..., B, S], in place of
     ``pred`` and ``label``.
+
+    Raises:
+      ValueError: if a program that is not traced uses other operators.
 
     >>> from .parser import parse
     >>> program = parse("square(label - pred)")
     >>> print(interpret(program, jnp.array([0.25, 0.5]), jnp.array([0.0, 1.0])))
     [0.0625 0.25  ]
     """
+    _check_operators(program, operators, table)
     low, high = bounds
     label = jnp.broadcast_to(jnp.asarray(label, pred.dtype), pred.shape)
-    logit = jnp.log(pred) - jnp.log1p(-pred) if logit is None else logit
+    logit = logit_of(pred) if logit is None else logit
     op, lhs, rhs = (jnp.asarray(part, jnp.int32) for part in program[:3])
     slots, base = op.shape[0], len(REGISTERS)
     constant = jnp.asarray(program.constant, pred.dtype)
@@ -70,6 +75,20 @@ def interpret(
     # The loop is also a wall: XLA's CPU backend would fuse unrolled instructions into the
     # embedding update and compute them again for every column.
     return jax.lax.fori_loop(0, slots, instruction, registers)[-1]
+
+
+def _check_operators(program: Program, operators: Sequence[int], table: Sequence[Op]) -> None:
+    """Refuse operators that would be left out, where the program is known while tracing."""
+    if not isinstance(program, Program):
+        raise ValueError(f"expected a Program, as parse gives, got {type(program).__name__}")
+    if any(number >= len(table) for number in operators):
+        raise ValueError(f"operators are numbers of the {len(table)} rows of the table")
+    if isinstance(program.op, jax.core.Tracer):
+        return
+    left_out = set(np.ravel(program.op).tolist()) - {*operators, NUMBER_OF["id"]}
+    if left_out:
+        names = [table[n].name if 0 <= n < len(table) else n for n in sorted(left_out)]
+        raise ValueError(f"the program uses {names}, which operators or table leave out")
 
 
 def slope(

@@ -1,5 +1,6 @@
 """Named losses: those of the paper's comparison, and others that people use in recommendation."""
 
+import math
 import re
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
@@ -172,16 +173,26 @@ def _settings(name: str, loss: NamedLoss, options: Mapping[str, float]) -> dict[
         if key not in settings:
             known = suggestion(key, list(settings)) if settings else ""
             raise ValueError(f"{name} has no option {key!r}{known}")
-        low, high = loss.options[key][1:]
-        if not (isinstance(value, int | float) and low <= value <= high):
+        default, low, high = loss.options[key]
+        number = _number(value)
+        if low <= number <= high:
+            settings[key] = number
+        elif value is not None or default is not None:
             raise ValueError(f"{key} of {name} is a number from {low:g} to {high:g}, got {value!r}")
-        settings[key] = value
     return settings
+
+
+def _number(value: object) -> float:
+    """Give a number of Python, NumPy or JAX as a float, and NaN for anything else."""
+    try:
+        return math.nan if isinstance(value, str) else float(value)
+    except (TypeError, ValueError):
+        return math.nan
 
 
 def _entry(name: str) -> NamedLoss:
     known = {**POINTWISE_LOSSES, **PAIRWISE_LOSSES}
-    if name not in known:
+    if not isinstance(name, str) or name not in known:
         raise ValueError(f"{name!r} is not a named loss{suggestion(str(name), list(known))}")
     return known[name]
 
@@ -199,10 +210,14 @@ def named_program(name: str, *, smoothing: float = 1e-6, **options: float) -> Pr
     Raises:
       ValueError: for an unknown name (with a suggestion), an option that the loss has not, or a
         value out of range.
+
+    >>> from .formulas import to_text
+    >>> to_text(named_program("maxr", smoothing=0.1))
+    'max((label + 0.1) / (pred + 0.1), (pred + 0.1) / (label + 0.1))'
     """
     loss = _entry(name)
-    if not smoothing > 0:
-        raise ValueError(f"smoothing is positive, got {smoothing}")
+    if not 0 < _number(smoothing) < math.inf:
+        raise ValueError(f"smoothing is positive, got {smoothing!r}")
     formula = formula_of(name, **options)
     constants = {**_settings(name, loss, options), "s": smoothing}
     used = {key: value for key, value in constants.items() if _mentions(formula, key)}

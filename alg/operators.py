@@ -18,6 +18,7 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from .types import Array
 
@@ -32,14 +33,32 @@ SIGNED = (-1e5, 1e5)
 """Default bounds: the same size on either side of zero."""
 
 
+def as_bounds(bounds: tuple[float, float]) -> tuple[float, float]:
+    """Give bounds as two floats.
+
+    Raises:
+      ValueError: unless they are (low, high) with low < high.
+    """
+    if np.shape(bounds) != (2,) or not bounds[0] < bounds[1]:
+        raise ValueError(f"bounds are (low, high) with low < high, got {bounds!r}")
+    return float(bounds[0]), float(bounds[1])
+
+
 class Op(NamedTuple):
     """One operator.
 
     ``text``, ``latex``, ``python`` and ``torch`` are templates of the arguments ``{0}`` and
     ``{1}``. ``precedence`` is that of ``text``, by Python's rules (1 sum, 2 product, 3 sign, 4 call
-    or name). The function of an ``aggregate`` takes an optional second argument: which entries
-    count; it gives every entry of the last axis the same value. ``size`` gives a limit of the
-    result's size from limits of the arguments', or is left out where there is none.
+    or name). In LaTeX, arguments get brackets where the template has none; the result gets none.
+    The function of an ``aggregate`` takes an optional second argument: which entries count; it
+    gives every entry of the last axis the same value. ``size`` gives a limit of the result's size
+    from limits of the arguments', or is left out where there is none.
+
+    A user's own row is given to ``vocabulary``, which checks it:
+
+    >>> form = "({0} * {0} * {0})"
+    >>> Op("cube", 1, lambda x: x * x * x, "cube({0})", "{0}^3", python=form, torch=form).name
+    'cube'
     """
 
     name: str
@@ -295,3 +314,15 @@ def clip(x: Array, low: Array, high: Array) -> Array:
 def _clip_jvp(primals, tangents):
     x, low, high = primals
     return clip(x, low, high), jnp.where((x >= low) & (x <= high), tangents[0], 0.0)
+
+
+def logit_of(pred: Array) -> Array:
+    """Give the logit of a probability; that of 0 and 1 is the last finite one.
+
+    ``sigmoid`` rounds to 0 and 1, where the logit is infinite and its product with 0 is NaN. The
+    derivative there is that of the last finite logit, so that a wrong 0 or 1 is still pushed back.
+    """
+    limits = jnp.finfo(pred.dtype)
+    # Twice the least normal number, as rounding below that is to 0.
+    inside = jnp.clip(pred, 2 * limits.tiny, 1 - limits.epsneg)
+    return jax.scipy.special.logit(pred + jax.lax.stop_gradient(inside - pred))

@@ -267,5 +267,5 @@ def parse(text: str, /, *, family: str | Family = POINTWISE, **constants: float)
     if parser.kind != "end":
         parser.fail("an operator or the end")
     if parser.unused:
-        raise ValueError(f"the formula {text!r} does not use the constant {min(parser.unused)!r}")
+        raise ValueError(f"the formula does not use the constant {min(parser.unused)!r}")
     return parser.emit.program(result)

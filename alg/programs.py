@@ -68,7 +68,11 @@ class Vocabulary(NamedTuple):
 
 
 class Grammar(NamedTuple):
-    """The rules of a search space as pure functions, for policies that write token by token."""
+    """The rules of a search space as pure functions, for policies that write token by token.
+
+    ``allowed`` takes the stack's depth, the slots left (this one included) and the token before
+    (0 at the start), all integers; depth starts at 0.
+    """
 
     length: int  # L
     size: int  # V
@@ -76,19 +80,20 @@ class Grammar(NamedTuple):
     advance: Callable[[Array, Array], Array]  # depth, token -> depth
 
 
-def _as_number(name: str) -> float | None:
+def as_number(name: str) -> float | None:
+    """Give the number that a token's name writes, or None if float32 holds none such."""
     try:
         value = float(name)
     except ValueError:
         return None
-    return value if np.isfinite(value) else None
+    return value if abs(value) <= float(np.finfo(np.float32).max) else None
 
 
 def _extended(family: Family, extra: Sequence[Op]) -> Family:
     """Give the family with a user's rows, checked, at the end of its table."""
-    taken = [*(op.name for op in family.table), *operands_of(family)]
+    taken = [PAD, *(op.name for op in family.table), *operands_of(family)]
     for op in extra:
-        if op.name in taken:
+        if getattr(op, "name", None) in taken:
             raise ValueError(f"operator {op.name!r} is refused: the name is taken")
         check_row(op)
         if op.aggregate and not family.aggregates:
@@ -103,7 +108,7 @@ def _operand_row(name: str, family: Family) -> tuple:
     if name in operands_of(family):
         number, lhs, rhs = load_of(family, name)
         return (name, 0, number, -1, (lhs, rhs), 0.0)
-    if (value := _as_number(name)) is not None:
+    if (value := as_number(name)) is not None:
         return (name, 0, NUMBER_OF["number"], -1, (-1, -1), value)
     hint = suggestion(name, [*operands_of(family), "1"])
     raise ValueError(f"operand {name!r} is neither known nor a finite number{hint}")
@@ -128,12 +133,15 @@ def vocabulary(
 
     Raises:
       ValueError: for an unknown or repeated name, a space without operands, or an extra row that
-        ``check_row`` refuses, with the reason.
+        is not sound, with the reason.
 
     >>> vocabulary(operators=("add", "log"), operands=("pred", "label")).names
     ('PAD', 'pred', 'label', 'add', 'log')
     >>> vocabulary(("softplus",), family="pairwise").names
     ('PAD', 'pos', 'neg', 'diff', '1', 'softplus')
+    >>> cube = Op("cube", 1, lambda x: x * x * x, "cube({0})", "{0}^3", *["({0} * {0} * {0})"] * 2)
+    >>> vocabulary(("sub",), extra=[cube]).names
+    ('PAD', 'pred', 'label', '1', 'sub', 'cube')
     """
     family = _extended(as_family(family), extra)
     operators = family.operators if operators is None else operators
@@ -165,6 +173,15 @@ def grammar(vocab: Vocabulary, length: int) -> Grammar:
 
     With stack depth ``d`` and ``r`` slots left (this one included), a token of arity ``a`` may come
     iff ``a <= d`` and ``d - a + 1 <= r``; padding iff ``d = 1``, and after it only padding.
+
+    Raises:
+      ValueError: for a length below 1.
+
+    >>> vocab = vocabulary(("add",), ("pred", "label"))
+    >>> rules = grammar(vocab, length=3)
+    >>> allowed = rules.allowed(1, 2, 1)  # after "pred" with two slots left
+    >>> [name for name, may_come in zip(vocab.names, allowed) if may_come]
+    ['PAD', 'pred', 'label']
     """
     if length < 1:
         raise ValueError(f"a loss needs at least one token, got length {length}")
@@ -189,6 +206,12 @@ def assemble(tokens: Array, vocab: Vocabulary = DEFAULT_VOCABULARY) -> Program:
 
     ``I`` is L, or L - 1 where no operand needs a load. Slots that a short sequence leaves over copy
     the result. The sequence must follow ``grammar``; ``tokens_of`` checks one from outside.
+
+    >>> vocab = vocabulary(("sub", "square"), ("pred", "label"))
+    >>> tokens = jnp.array([2, 1, 3, 4])  # label pred sub square
+    >>> program = jax.jit(lambda tokens: assemble(tokens, vocab))(tokens)
+    >>> program.lhs.tolist(), program.rhs.tolist()
+    ([1, 3, 4], [0, -1, -1])
     """
     length = tokens.shape[-1]
     loads = bool(np.any((vocab.op >= 0) & (vocab.arity == 0)))

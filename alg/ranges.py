@@ -2,13 +2,11 @@
 
 import math
 
-from .families import Family
+from .families import LARGEST_LOGIT, Family
 from .programs import Program
 
 
-def clips(
-    program: Program, bounds: tuple[float, float], family: Family, *, largest_logit: float
-) -> tuple[bool, ...]:
+def clips(program: Program, bounds: tuple[float, float], family: Family) -> tuple[bool, ...]:
     """Say for each instruction of a static program if its result may have to be clipped.
 
     Operands are taken to lie in the family's ranges; sizes are followed through the operators.
@@ -20,7 +18,7 @@ def clips(
     for number, lhs, rhs, constant in zip(*program, strict=True):
         op = family.table[number]
         if op.arity == 0:
-            sizes.append(largest_logit if op.name == "logit" else abs(float(constant)))
+            sizes.append(LARGEST_LOGIT if op.name == "logit" else abs(float(constant)))
             answer.append(False)
             continue
         arguments = [sizes[register] for register in (lhs, rhs)[: op.arity]]

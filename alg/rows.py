@@ -19,12 +19,18 @@ from .operators import Op
 TOLERANCE = 1e-4
 """Largest difference between two forms of a row, relative to the larger value and at least 1."""
 
-_SIZES = np.float32([0, 1e-7, 1e-5, 1e-3, 0.1, 0.5, 1, 2, 10, 79, 81, 1e3, 99999, 1e5])
-_POINTS = np.concatenate([-_SIZES[:0:-1], _SIZES])
+_SIZES = np.float32(
+    [1e-7, 1e-5, 1e-3, 0.1, *np.arange(1, 21) / 2, 79, 81, 100, 1e3, 1e4, 99999, 1e5]
+)
+_POINTS = np.concatenate([-_SIZES[::-1], [np.float32(0)], _SIZES])
+
+
+class _Refused(ValueError):
+    """The reason why a row is refused."""
 
 
 def _refuse(op: Op, reason: str) -> NoReturn:
-    raise ValueError(f"operator {op.name!r} is refused: {reason}")
+    raise _Refused(f"operator {op.name!r} is refused: {reason}")
 
 
 def float64():
@@ -75,7 +81,8 @@ def call_torch(op: Op, *inputs) -> list[np.ndarray]:
     scope = {"torch": torch, **dict(zip(names, tensors, strict=True))}
     code = compile(op.torch.format(*names), f"<PyTorch form of {op.name}>", "eval")
     value = eval(code, scope)
-    return [x.detach().numpy() for x in (value, *torch.autograd.grad(value.sum(), tensors))]
+    total = value.sum() + sum(0 * x.sum() for x in tensors)  # also where nothing has a gradient
+    return [x.detach().numpy() for x in (value, *torch.autograd.grad(total, tensors))]
 
 
 def differs(x, y) -> bool:
@@ -91,7 +98,7 @@ def _check_forms_are_templates(op: Op) -> None:
         _refuse(op, "its name is not a name in ASCII letters, digits and underscores")
     if keyword.iskeyword(op.name):
         _refuse(op, "its name is a keyword of Python")
-    if op.arity not in (1, 2):
+    if op.arity not in (1, 2) or isinstance(op.arity, bool):
         _refuse(op, f"its arity is {op.arity}, expected 1 or 2")
     call = f"{op.name}({', '.join(('{0}', '{1}')[: op.arity])})"
     if op.text != call or op.precedence != 4:
@@ -100,7 +107,7 @@ def _check_forms_are_templates(op: Op) -> None:
         template = getattr(op, form)
         try:
             fields = {field for _, field, _, _ in string.Formatter().parse(template)} - {None}
-        except ValueError as error:
+        except (TypeError, ValueError) as error:
             _refuse(op, f"its {form} form {template!r} is not a template: {error}")
         if fields != set("01"[: op.arity]):
             _refuse(op, f"its {form} form {template!r} does not take its {op.arity} argument(s)")
@@ -147,16 +154,27 @@ def _check_reach(op: Op, value: np.ndarray) -> None:
         _refuse(op, "an aggregate gives all entries the value over those that count")
 
 
-@lru_cache(maxsize=256)
 def check_row(op: Op) -> Op:
     """Give the row back, if it is sound.
 
-    Every form is evaluated over the clip range; PyTorch's where PyTorch is installed.
+    Every form is evaluated on a grid over the clip range; PyTorch's where PyTorch is installed.
 
     Raises:
       ValueError: with the reason, if the row is not sound.
     """
+    if not isinstance(op, Op):
+        raise ValueError(f"an extra operator is an Op, got {type(op).__name__}")
     _check_forms_are_templates(op)
+    try:
+        return _checked(op)
+    except _Refused:
+        raise
+    except Exception as error:
+        _refuse(op, f"its check fails: {type(error).__name__}: {error}")
+
+
+@lru_cache(maxsize=256)
+def _checked(op: Op) -> Op:
     _check_reach(op, _check_function(op))
     with float64():
         _check_forms(op)

@@ -1,11 +1,14 @@
 """Programs as SymPy expressions; needs SymPy, which nothing else here does."""
 
+import re
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import sympy
 from sympy.core.function import AppliedUndef
 from sympy.printing.latex import LatexPrinter
+from sympy.printing.precedence import PRECEDENCE
 
 from .build import UNBOUNDED, evaluate
 from .families import POINTWISE, Family
@@ -24,7 +27,9 @@ _SYMBOLS = {
 
 
 def _number(value: float) -> sympy.Expr:
-    return sympy.Integer(int(value)) if value == int(value) else sympy.Float(number_text(value), 15)
+    if value == int(value) and abs(value) < 1e6:
+        return sympy.Integer(int(value))
+    return sympy.Float(number_text(value), 15)
 
 
 def _expression(program: Program, family: Family, *, divide: bool) -> sympy.Expr:
@@ -77,6 +82,8 @@ def _values(expression: sympy.Expr, operands: dict[str, jax.Array], family: Fami
     like = next(iter(operands.values()))
     if expression.is_Number:
         return jnp.full_like(like, float(expression))
+    if not arguments:
+        return jnp.full_like(like, jnp.nan)  # SymPy's infinity of division by zero
     result = arguments[0]
     for argument in arguments[1:]:
         if expression.is_Add:
@@ -113,7 +120,13 @@ class _Printer(LatexPrinter):
 
     def _print_Function(self, expr, exp=None):
         template = self.templates[expr.func.__name__]
-        text = template.format(*map(self._print, expr.args))
+        arguments = [
+            self._print(argument)
+            if re.search(rf"[({{\[|,]\s*\{{{position}\}}", template)
+            else self.parenthesize(argument, PRECEDENCE["Func"])
+            for position, argument in enumerate(expr.args)
+        ]
+        text = template.format(*arguments)
         return text if exp is None else rf"\left({text}\right)^{{{exp}}}"
 
     def _print_Float(self, expr):

@@ -20,9 +20,9 @@ seconds = time.perf_counter() - start
 import jax.numpy as jnp
 loss = build_loss("square(label - pred)")
 assert float(loss(jnp.zeros(2), jnp.array([1.0, 0.0]))) == 0.25
-foreign = {"flax", "optax", "polars", "rich", "orbax", "scipy"} & set(sys.modules)
+foreign = {"flax", "optax", "polars", "rich", "orbax", "sympy", "torch"} & set(sys.modules)
 assert not foreign, f"importing autolossgen imports {foreign}"
-assert seconds < 1.0, f"import takes {seconds:.2f} s beyond jax"
+assert seconds < 0.2, f"import takes {seconds:.2f} s beyond jax"
 print(f"import takes {seconds:.3f} s beyond jax")
 """
 

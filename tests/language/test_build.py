@@ -11,6 +11,7 @@ from jax.sharding import PartitionSpec as Spec
 
 from alg import PAPER, SIGNED, Op, build_loss, interpret, named_loss, parse, vocabulary
 from alg.objectives import extend
+from alg.rows import float64
 
 FORMULA = "max((label + s) / (pred + s), (pred + s) / (label + s))"
 SCORES, LABELS = np.float32([0.5, -1.0, 2.0, 0.0]), np.float32([1, 0, 1, 0])
@@ -77,11 +78,39 @@ def test_a_loss_says_what_it_is():
     assert "square(label - pred) of logits" in loss.__doc__
 
 
+def test_a_loss_whose_formula_is_too_long_to_write_is_built():
+    program = parse("pred + pred")
+    sums = program._replace(
+        op=np.zeros(20, int), lhs=np.arange(2, 22), rhs=np.arange(2, 22), constant=()
+    )
+    loss = build_loss(sums, bounds=(-np.inf, np.inf))
+    assert float(loss(0.0, 0.0)) == 2**20
+    assert "loss of 20 instructions of logits" in loss.__doc__
+
+
 def test_probabilities_are_the_sigmoid_of_logits():
     of_logits = build_loss(FORMULA + " + logit", s=0.1)
     of_probabilities = build_loss(FORMULA + " + logit", s=0.1, inputs="probabilities")
     got = of_probabilities(jax.nn.sigmoid(SCORES), LABELS, reduce_fn=None)
     np.testing.assert_allclose(got, of_logits(SCORES, LABELS, reduce_fn=None), rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_probabilities_of_0_and_1_have_finite_values_and_push_back(dtype):
+    pred, label = np.array([0, 1, 0, 1], dtype), np.array([0, 1, 1, 0], dtype)
+    formula = "softplus(logit) - label * logit"
+    with float64():
+        loss = build_loss(formula, inputs="probabilities")
+        values = np.asarray(loss(pred, label, reduce_fn=None))
+        slopes = np.asarray(jax.grad(partial(loss, reduce_fn=jnp.sum))(pred, label))
+        interpreted = interpret(parse(formula), jnp.asarray(pred), label)
+    largest = -np.log([2 * np.finfo(dtype).tiny, np.finfo(dtype).epsneg])
+    np.testing.assert_allclose(values, [0, 0, *largest], rtol=1e-6, atol=1e-6)
+    np.testing.assert_allclose(interpreted, values, rtol=1e-6)
+    assert np.isfinite(slopes).all()
+    assert slopes[0] == pytest.approx(1, rel=1e-4)  # that of -log(1 - p) at 0
+    assert slopes[2] < -1e6
+    assert slopes[3] > 1e6
 
 
 def test_bounds_clip_every_result():
@@ -99,8 +128,37 @@ def test_labels_and_masks_broadcast_to_the_scores():
     assert float(loss(jnp.full((2, 3), 0.5), jnp.array([[1.0], [0.5]]))) == 0.125
     where = jnp.array([True, False, False])
     assert float(loss(jnp.array([[0.5, 9, 9], [0.0, 9, 9]]), 1.0, where=where)) == (0.25 + 1) / 2
-    with pytest.raises(ValueError, match="broadcast"):
-        loss(jnp.zeros(3), 1.0, weights=jnp.ones((2, 3)))
+
+
+@pytest.mark.parametrize("name", ["labels", "where", "weights"])
+def test_scores_are_never_broadcast(name):
+    loss = build_loss("square(label - pred)")
+    arrays = {"labels": 1.0, name: jnp.ones(3)}
+    with pytest.raises(ValueError, match=rf"{name} broadcast to the shape \(3, 1\).* got \(3,\)"):
+        loss(jnp.zeros((3, 1)), **arrays)
+
+
+@pytest.mark.parametrize("family", ["pointwise", "pairwise"])
+@pytest.mark.parametrize("mask", [[True, False, True], np.array([1, 0, 2]), jnp.array([0.5, 0, 1])])
+def test_masks_may_be_numbers_or_lists(family, mask):
+    loss = build_loss("pred" if family == "pointwise" else "pos - neg", family=family)
+    others = jnp.zeros(3) if family == "pointwise" else jnp.zeros((3, 2))
+    wanted = loss(SCORES[:3], others, where=np.array([True, False, True]))
+    assert loss(SCORES[:3], others, where=mask) == wanted
+
+
+def test_a_row_without_values_is_0_beside_a_row_that_is_not_finite():
+    loss = build_loss("logit", bounds=(-np.inf, np.inf))
+    scores = jnp.array([[1.0, 2.0], [jnp.nan, 1.0], [5.0, jnp.inf]])
+    where = jnp.array([[False, False], [True, True], [True, False]])
+    got = loss(scores, 0.0, where=where, reduce_fn=lambda x, where: jnp.mean(x, -1, where=where))
+    np.testing.assert_array_equal(got, [0, np.nan, 5])
+
+
+@pytest.mark.parametrize("count", [0, 2])
+def test_without_a_mask_a_reduction_need_not_take_one(count):
+    loss = build_loss("logit")
+    assert float(loss(jnp.full(count, 3.0), 0.0, reduce_fn=lambda x: x.sum())) == 3 * count
 
 
 def test_whole_numbers_are_scores_too():
@@ -108,6 +166,14 @@ def test_whole_numbers_are_scores_too():
     value = loss(np.array([2, 0]), np.array([1, 1]))
     assert value.dtype == jnp.float32
     assert float(value) == 1
+
+
+@pytest.mark.parametrize("dtype", [jnp.float16, jnp.bfloat16])
+def test_half_precision_is_worked_out_in_single(dtype):
+    loss = build_loss("log(square(exp(logit)))", bounds=(-np.inf, np.inf))
+    assert float(loss(jnp.array([8.0], dtype), 0.0)) == 16  # the square is above 65,504
+    ones = build_loss("logit")(jnp.full(2**12, 1 + 2**-7, dtype), 0.0)
+    assert float(ones) == 1 + 2**-7  # a sum in half precision stops to grow
 
 
 def test_a_value_that_is_not_finite_is_not_hidden_by_a_mask():

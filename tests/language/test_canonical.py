@@ -19,6 +19,7 @@ from alg import (
     parse,
     simplify,
     to_text,
+    vocabulary,
 )
 from alg.build import as_program
 from alg.filters import graded, twins
@@ -123,16 +124,23 @@ def test_the_proof_sees_a_difference_in_value_or_in_gradient_alone():
     assert not close(np.array([np.nan]), np.array([np.nan]))
 
 
-@pytest.mark.parametrize("space", SPACES)
+# Half of what it writes is a case of some rule.
+RULES = vocabulary(
+    ("neg", "id", "add", "sub", "mul", "div", "max", "square", "abs", "relu"),
+    ("pred", "label", "0", "1", "-1", "logit"),
+)
+
+
+@pytest.mark.parametrize("space", [*SPACES, "rules"])
 def test_simplified_random_programs_are_the_same_loss(space):
-    vocab, bounds = SPACES[space]
+    vocab, bounds = {**SPACES, "rules": (RULES, SIGNED)}[space]
     family = vocab.family
     lengths = []
 
     @settings(max_examples=1, deadline=None, phases=[Phase.generate])
     @given(st.binary(min_size=LENGTH * BATCH, max_size=LENGTH * BATCH).filter(any))
     def batch(data):
-        for tokens in sequences(data, vocab)[::2]:
+        for tokens in sequences(data, vocab)[:: 1 if space == "rules" else 2]:
             names = [vocab.names[token] for token in tokens]
             program = as_program(names, family=family)
             # Not through simplify, which would hide a wrong rule by giving the original.
@@ -155,6 +163,8 @@ ONE_FUNCTION = [
     ("constants", "pred * 0.5", "pred * (1 / 2)"),
     ("constants in float32", "pred * 0.1", f"pred * {np.float32(0.1)!s}"),
     ("double negation", "log(pred)", "--log(--pred)"),
+    ("a squared difference", "square(label - pred)", "square(pred - label)"),
+    ("a difference's size", "abs(log(pred) - label) + 1", "1 + abs(label - log(pred))"),
     ("a negated sum", "label - pred", "label + -pred"),
     ("neutral elements", "log(pred)", "1 * log(pred + 0)"),
 ]
@@ -185,6 +195,7 @@ def test_other_functions_have_other_keys():
         "label",
         "1",
     ]
+    formulas += ["square(pred - label)", "abs(pred - label)", "square(pred + label)"]
     formulas += ["log(pred)", "0.1 * pred", "0.2 * pred", "square(pred)", "logit", "pred + label"]
     keys = {canonical_key(parse(formula)) for formula in formulas}
     assert len(keys) == len(formulas)
@@ -201,6 +212,8 @@ def test_the_key_is_of_the_loss_under_its_bounds():
     program = parse("pred - label")
     assert canonical_key(program, bounds=PAPER) != canonical_key(program, bounds=SIGNED)
     assert canonical_key(parse("--pred")) == canonical_key(parse("pred"))
+    squares = [parse("square(pred - label)"), parse("square(label - pred)")]
+    assert len({canonical_key(square, bounds=PAPER) for square in squares}) == 2
     assert canonical_key(parse("--pred"), bounds=PAPER) != canonical_key(
         parse("pred"), bounds=PAPER
     )

@@ -17,12 +17,15 @@ from alg import (
     POINTWISE_LOSSES,
     SIGNED,
     UNBOUNDED,
+    Op,
+    Program,
     build_loss,
     named_program,
     parse,
     to_latex,
     to_python,
     to_torch,
+    vocabulary,
 )
 from alg.build import as_program
 from alg.rows import float64
@@ -167,6 +170,42 @@ def test_the_whole_gradient_passes_on_a_bound():
         assert slope == jax.grad(loss)(float(bounds[1]), 1.0) == 1
 
 
+@pytest.mark.parametrize("bounds", [(-np.inf, 0.5), (0.25, np.inf)])
+def test_a_bound_may_be_infinite(bounds):
+    label = np.float32([0, 0.7, 2])
+    values = function_of(to_python("label - pred", bounds=bounds))(0.0, label)
+    np.testing.assert_allclose(values, np.clip(label - 0.5, *bounds), rtol=1e-6)
+    if has_torch:
+        import torch
+
+        exported = function_of(to_torch("label - pred", bounds=bounds))
+        np.testing.assert_array_equal(exported(torch.zeros(3), torch.tensor(label)), values)
+
+
+def test_bounds_are_checked():
+    for bounds in ((3, 1), 3, (0, float("nan"))):
+        with pytest.raises(ValueError, match="low < high"):
+            to_python("pred", bounds=bounds)
+
+
+@pytest.mark.parametrize("export", [to_python, to_torch, pytest.param(to_latex, marks=needs_sympy)])
+def test_constants_of_a_formula_are_given_by_keyword(export):
+    assert export("label - s * pred", s=0.25) == export("label - 0.25 * pred")
+    with pytest.raises(ValueError, match="'s' is not known"):
+        export("label - s * pred")
+
+
+def test_a_program_whose_formula_is_too_long_is_written():
+    # Each sum is of the two before it.
+    program = Program(
+        np.zeros(22, int), np.array([0, *range(3, 24)]), np.array([1, 0, *range(3, 23)])
+    )
+    exported = function_of(to_python(program))
+    assert exported.__doc__.startswith("Value of each logit of the loss of ")
+    loss = build_loss(program)
+    np.testing.assert_allclose(exported(0.3, 1.0), loss(0.3, 1.0), rtol=1e-6)
+
+
 def test_names_of_functions_are_checked():
     for name in ("two words", "lambda", "1st", "lösung", "x(): import os"):
         with pytest.raises(ValueError, match="named like a variable"):
@@ -184,10 +223,24 @@ def test_names_of_functions_are_checked():
         ("pred * 0.000001", r"10^{-6} \hat{y}"),
         ("max(label, pred)", r"\max\left(y, \hat{y}\right)"),
         ("label / label", r"\frac{y}{y}"),  # 0 for label 0, so it is not 1
+        ("pred / 0", r"\frac{\hat{y}}{0}"),
+        ("1e30 * pred - 1234 * label", r"10^{30} \hat{y} - 1234 y"),
     ],
 )
 def test_latex_is_simplified_as_far_as_the_values_stay(formula, latex):
     assert to_latex(formula) == latex
+
+
+@needs_sympy
+def test_arguments_of_a_users_template_are_bracketed_where_it_has_no_brackets():
+    cube = Op("cube", 1, lambda x: x * x * x, "cube({0})", "{0}^3", *["({0} * {0} * {0})"] * 2)
+    family = vocabulary(extra=[cube]).family
+    assert to_latex("cube(pred)", family=family) == r"\hat{y}^3"
+    assert to_latex("cube(label - pred)", family=family) == r"\left(y - \hat{y}\right)^3"
+    assert to_latex("cube(label * pred) * logit", family=family) == r"z \left(\hat{y} y\right)^3"
+    bracketed = cube._replace(latex=r"\left({0}\right)^3")
+    family = vocabulary(extra=[bracketed]).family
+    assert to_latex("cube(label - pred)", family=family) == r"\left(y - \hat{y}\right)^3"
 
 
 @needs_sympy

@@ -163,6 +163,12 @@ def test_a_users_operator_can_be_searched_parsed_built_and_interpreted():
         ({"python": "({0} * {0})"}, "Python form and its function give different values"),
         ({"function": lambda x: x * x * x * x * x * x * x * x}, "value at .* is inf"),
         ({"function": jnp.log}, "value at .* is nan"),
+        ({"function": lambda x: 1 / (x - 3)}, r"value at \(3\) is inf"),
+        ({"function": lambda x: np.asarray(x) ** 3}, "check fails: TracerArrayConversionError"),
+        ({"function": None}, "function fails on 1 array"),
+        ({"size": lambda x: 1 / 0}, "check fails: ZeroDivisionError"),
+        ({"latex": None}, "latex form None is not a template"),
+        ({"arity": True}, "arity is True"),
         ({"function": lambda x: jnp.where(x == 0, 0.0, jnp.sqrt(jnp.abs(x)))}, "derivative at"),
         ({"function": lambda x: x.sum()}, r"gives float32\(\)"),
         ({"function": lambda x: x > 0}, "gives bool"),
@@ -190,10 +196,30 @@ def test_a_gradient_that_differs_between_forms_is_refused():
         vocabulary(extra=[frozen])
 
 
-@pytest.mark.parametrize("name", ["log", "pred", "logit"])
+@pytest.mark.parametrize("name", ["log", "pred", "logit", "PAD"])
 def test_a_taken_name_is_refused(name):
     with pytest.raises(ValueError, match="the name is taken"):
         vocabulary(extra=[CUBE._replace(name=name, text=f"{name}({{0}})")])
+
+
+@pytest.mark.parametrize("extra", [["cube"], [None], [tuple(CUBE)], CUBE])
+def test_what_is_no_row_is_refused(extra):
+    with pytest.raises(ValueError, match="an extra operator is an Op, got"):
+        vocabulary(extra=extra)
+
+
+def test_an_operator_may_have_no_gradient_anywhere():
+    step = Op(
+        "step",
+        1,
+        lambda x: jnp.where(x > 0, 1.0, 0.0),
+        text="step({0})",
+        latex=r"\theta\left({0}\right)",
+        python="jnp.where({0} > 0, 1.0, 0.0)",
+        torch="torch.where({0} > 0, 1.0, 0.0)",
+    )
+    loss = build_loss("step(label - pred)", family=vocabulary(extra=[step]).family)
+    assert float(loss(0.0, 1.0)) == 1
 
 
 def test_an_aggregate_belongs_to_the_pairwise_family():

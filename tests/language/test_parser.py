@@ -266,9 +266,17 @@ def test_a_bad_program_is_refused_with_the_instruction(change, expected):
         as_program(parse("square(label - pred)")._replace(**change))
 
 
+@pytest.mark.parametrize("function", [to_text, complexity])
+def test_what_is_no_program_is_refused(function):
+    with pytest.raises(ValueError, match="expected a Program, as parse gives, got str"):
+        function("pred + label")
+
+
 def test_families_have_their_own_operands():
     with pytest.raises(ValueError, match=r"'label' is not known"):
         parse("label - pos", family="pairwise")
     with pytest.raises(ValueError, match=r"'pairwize' is not a family \(did you mean 'pairwise'"):
         parse("pos", family="pairwize")
+    with pytest.raises(ValueError, match=r"\['pairwise'\] is not a family"):
+        parse("pos", family=["pairwise"])
     assert "diff" in vocabulary(family="pairwise").names

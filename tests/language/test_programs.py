@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from alg import assemble, build_loss, complexity, grammar, parse, to_text, vocabulary
+from alg import assemble, build_loss, complexity, grammar, interpret, parse, to_text, vocabulary
 from alg.build import as_program
 from alg.formulas import as_static
 from alg.programs import PAD, tokens_of
@@ -113,6 +113,19 @@ def test_token_numbers_are_those_of_the_default_vocabulary():
     )
 
 
+def test_the_interpreter_refuses_operators_that_it_would_leave_out():
+    negatives = jnp.ones((2, 3))
+    program = parse("sum_neg(neg)", family="pairwise")
+    with pytest.raises(ValueError, match=r"uses \['sum_neg'\], which operators or table leave out"):
+        interpret(program, negatives, negatives)
+    operators = vocabulary(family="pairwise").operators
+    assert interpret(program, negatives, negatives, operators=operators).tolist() == [[3.0] * 3] * 2
+    with pytest.raises(ValueError, match="numbers of the 23 rows"):
+        interpret(program, negatives, negatives, operators=(99,))
+    with pytest.raises(ValueError, match="expected a Program, as parse gives, got str"):
+        interpret("pred", negatives, negatives)
+
+
 def test_programs_are_pytrees_of_arrays():
     programs = [parse("square(label - pred)"), parse("log(label * pred)")]
     stacked = jax.tree.map(lambda *parts: jnp.stack(parts), *programs)
@@ -130,6 +143,12 @@ def test_programs_are_pytrees_of_arrays():
         ([], "these 0 tokens leave 0"),
         ([1, 99], "token 1 is 99, expected 0 to 12"),
         ([1, "log"], "token 1 is log, expected 0 to 12"),
+        ([1, -1], "token 1 is -1, expected 0 to 12"),
+        ([1, 2.0], "token 1 is 2.0, expected 0 to 12"),
+        ([None], "token 0 is None, expected 0 to 12"),
+        (np.ones((1, 2), int), r"token 0 is \[1 1\], expected 0 to 12"),
+        (["pred", "-x", "mul"], "token 1 '-x' is not known"),
+        (["pred", "1e39", "mul"], "token 1 '1e39' is not known"),
     ],
 )
 def test_bad_tokens_are_refused_with_the_position(names, expected):
@@ -147,6 +166,7 @@ def test_bad_tokens_are_refused_with_the_position(names, expected):
         ({"operands": ("pred", "pred")}, "lists each name once"),
         ({"operands": ("predd",)}, r"operand 'predd' is neither known nor a finite number"),
         ({"operands": ("inf",)}, "neither known nor a finite number"),
+        ({"operands": ("1e39",)}, "neither known nor a finite number"),
         ({"family": "listwise"}, "'listwise' is not a family"),
         ({"operators": ("neg",), "family": "pairwise"}, "lists each name once"),
     ],
