@@ -33,6 +33,7 @@ code { font: .8125rem/1.45 ui-monospace, Consolas, monospace; }
 td code { display: inline-block; min-width: 15rem; max-width: 30rem; white-space: normal;
   overflow-wrap: anywhere; }
 td:has(> code) { white-space: normal; }
+td small { display: block; color: var(--muted); text-align: right; }
 .better { color: var(--good); font-weight: 600; }
 .worse { color: var(--bad); }
 .track { width: 16rem; height: .8rem; margin-top: .25rem; }
