@@ -74,6 +74,16 @@ def element(tag: str, *content: Html | str, cls: str = "", attributes: str = "")
     return Html(f"<{tag}{name}{attributes}>{''.join(_escaped(part) for part in content)}</{tag}>")
 
 
+def formula(text: str) -> Html:
+    """A formula as code; a long one breaks after a parenthesis rather than inside a name.
+
+    Example:
+        >>> formula("log(1 < 2)")
+        '<code>log(<wbr>1 &lt; 2)</code>'
+    """
+    return element("code", Html(escape(text).replace("(", "(<wbr>")))
+
+
 def table(
     header: Sequence[str],
     rows: Iterable[Sequence[Html | str]],

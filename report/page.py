@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from .formats import count, duration, number, score
-from .markup import Html, element, join, page, raw, table
+from .markup import Html, element, formula, join, page, raw, table
 from .plots import auc_plot, reward_plot
 from .results import LossResult, Setting, finite
 from .run_folder import RunFolder, read_run_folder
@@ -99,7 +99,7 @@ def _test_row(setting: Setting, loss: LossResult) -> list[Html | str]:
     word = verdict_text(setting, loss)
     return [
         f"◆ {loss.name}" if loss.found else loss.name,
-        element("code", loss.formula),
+        formula(loss.formula),
         number(loss.learning_rate),
         number(loss.weight_decay),
         number(loss.epochs),
@@ -204,7 +204,7 @@ def _hall_of_fame_section(rows: Sequence[Mapping[str, str]] | None) -> Html:
 
 def _fame_cell(key: str, value: str) -> Html | str:
     if key == "formula":
-        return element("code", value)
+        return formula(value)
     if key in ("reward", "check"):
         try:
             return score(finite(float(value)))
