@@ -4,7 +4,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: run test wheel smoke clean
+.PHONY: run test clean
 
 run: $(VENV)/search
 	$(BIN)/python run.py

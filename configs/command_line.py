@@ -1,5 +1,6 @@
 """The command line: which config, which changes to it, which folder."""
 
+import difflib
 import re
 from pathlib import Path
 
@@ -39,6 +40,13 @@ def read_command_line(argv: list[str]) -> tuple[ConfigDict, str]:
     return config, known.workdir or default
 
 
+def _meant(path: str) -> str:
+    """Give a hint at the shipped config with a name like that of a missing file, or nothing."""
+    shipped = sorted(file.name for file in Path(DEFAULT).parent.glob("[!_]*.py"))
+    close = difflib.get_close_matches(Path(path).name, shipped, n=1)
+    return f" (did you mean 'configs/{close[0]}'?)" if close else ""
+
+
 def _line(error: BaseException) -> str:
     """Give the one line of an error from absl, ml_collections or a config that says what is wrong.
 
@@ -52,9 +60,12 @@ def _line(error: BaseException) -> str:
         hint = f" (did you mean {key[2]!r}?)" if key[2] else ""
         return f"the config has no key {key[1]}{hint}"
     lines = [line.strip() for line in text.splitlines() if line.strip()]
+    last = lines[-1] if lines else ""
     if isinstance(error, flags.Error) and "Traceback" in text:
         flag = lines[0].removeprefix("flag ").split(": Error whilst")[0]
-        return f"{flag}: {lines[-1]}"
-    last = re.sub(r"^\[Errno \d+\] ", "", lines[-1] if lines else "")
+        return f"{flag}: {last.removeprefix('ValueError: ')}"
+    last = re.sub(r"^(Configuration is not available.*?: )?(\[Errno \d+\] )?", "", last)
+    if missing := re.fullmatch(r"No such file or directory: '(.*)'", last):
+        last += _meant(missing[1])
     is_plain = isinstance(error, flags.Error | OSError)
     return last if is_plain else f"the config fails: {type(error).__name__}: {last}"

@@ -4,6 +4,9 @@ import numpy as np
 
 from .types import DataError, Dataset, Interactions, did_you_mean, take
 
+# A table may have this many rows, and this many more for each id that occurs: MovieLens numbers
+# 10,000 movies up to 193,609. Hashes as ids would fill any memory.
+SPARE_ROWS, ROWS_PER_ID = 100_000, 20
 REWARD_SPLITS = ("leave_one_out", "valid")
 
 
@@ -86,7 +89,7 @@ def finish(
 
     "leave_one_out" applies the rule of the test split once more to `train`; "valid" rewards on
     validation and keeps `train` whole, as the original does. DataError if a split is empty or has
-    one class only: no AUC could be computed on it.
+    one class only: no AUC could be computed on it; or if ids are far larger than they are many.
     """
     splits = (train, valid, test)
     reward, reward_rows = valid, np.zeros(0, np.int64)
@@ -99,13 +102,25 @@ def finish(
     named = {"train": train, "valid": valid, "test": test, "reward": reward}
     for split, rows in named.items():
         _check_classes(split, rows, source)
-    sizes = {f: max(int(s.ids[f].max(initial=0)) for s in splits) + 1 for f in train.ids}
+    sizes = {field: _table_rows(field, splits, source) for field in train.ids}
     counts = tuple(f"{split}: {_count(rows)}" for split, rows in named.items())
     if reward_split == "valid":
         counts += ("reward split: the validation split itself",)
     return Dataset(
         name, train, reward, valid, test, reward_rows, sizes, (f"source: {source}", *notes, *counts)
     )
+
+
+def _table_rows(field: str, splits: tuple[Interactions, ...], source: str) -> int:
+    """Rows of the table of a field, one for each id up to the largest."""
+    ids = np.concatenate([split.ids[field] for split in splits])
+    rows, distinct = int(ids.max(initial=0)) + 1, np.unique(ids).size
+    if rows > SPARE_ROWS + ROWS_PER_ID * distinct:
+        raise DataError(
+            f"{source}: {field} ids go up to {rows - 1:,} but only {distinct:,} occur. Every id up "
+            f"to the largest takes memory: number them from 0 or 1."
+        )
+    return rows
 
 
 def _check_classes(split: str, rows: Interactions, source: str) -> None:

@@ -9,6 +9,8 @@ from typing import Any
 
 from tensorboardX import SummaryWriter
 
+FLUSH_SECONDS = 10  # until a TensorBoard that watches the run sees a generation
+
 
 class Journal:
     """Appends one entry a generation to a run folder."""
@@ -16,14 +18,18 @@ class Journal:
     def __init__(self, workdir: Path, *, keep: int = 0):
         """Open the journal and keep its entries up to generation ``keep``, that of a checkpoint.
 
-        What a killed run wrote after its last checkpoint is dropped: it is run again.
+        What a killed run wrote after its last checkpoint is dropped: it is run again. Its events
+        may have been lost on their way to the file, so those of the kept entries are written anew.
         """
         self.path = Path(workdir) / "metrics.jsonl"
         self.entries = [entry for entry in self._read() if entry["generation"] <= keep]
         draft = self.path.with_suffix(".new")
         draft.write_text("".join(json.dumps(entry) + "\n" for entry in self.entries))
         os.replace(draft, self.path)
-        self.events = SummaryWriter(str(workdir), purge_step=keep + 1)
+        # Purging makes TensorBoard forget what earlier files say of these steps.
+        self.events = SummaryWriter(str(workdir), purge_step=1, flush_secs=FLUSH_SECONDS)
+        for entry in self.entries:
+            self._add_events(entry)
 
     def _read(self) -> list[dict[str, Any]]:
         lines = self.path.read_text().splitlines() if self.path.exists() else []
@@ -40,6 +46,9 @@ class Journal:
         self.entries.append(dict(entry))
         with self.path.open("a") as file:
             file.write(json.dumps(entry) + "\n")
+        self._add_events(entry)
+
+    def _add_events(self, entry: Mapping[str, Any]) -> None:
         flat = {**entry, **{f"funnel/{k}": v for k, v in entry.get("funnel", {}).items()}}
         for name, value in flat.items():
             if isinstance(value, Real) and name != "generation":

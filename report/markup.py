@@ -33,6 +33,7 @@ code { font: .8125rem/1.45 ui-monospace, Consolas, monospace; }
 td code { display: inline-block; min-width: 15rem; max-width: 30rem; white-space: normal;
   overflow-wrap: anywhere; }
 td:has(> code) { white-space: normal; }
+td small { display: block; color: var(--muted); text-align: right; }
 .better { color: var(--good); font-weight: 600; }
 .worse { color: var(--bad); }
 .track { width: 16rem; height: .8rem; margin-top: .25rem; }
@@ -71,6 +72,16 @@ def element(tag: str, *content: Html | str, cls: str = "", attributes: str = "")
     """
     name = f' class="{escape(cls)}"' if cls.strip() else ""
     return Html(f"<{tag}{name}{attributes}>{''.join(_escaped(part) for part in content)}</{tag}>")
+
+
+def formula(text: str) -> Html:
+    """A formula as code; a long one breaks after a parenthesis rather than inside a name.
+
+    Example:
+        >>> formula("log(1 < 2)")
+        '<code>log(<wbr>1 &lt; 2)</code>'
+    """
+    return element("code", Html(escape(text).replace("(", "(<wbr>")))
 
 
 def table(

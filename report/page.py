@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import Any
 
 from .formats import count, duration, number, score
-from .markup import Html, element, join, page, raw, table
+from .markup import Html, element, formula, join, page, raw, table
 from .plots import auc_plot, reward_plot
 from .results import LossResult, Setting, finite
 from .run_folder import RunFolder, read_run_folder
 from .table import auc_text
-from .verdict import difference_text, headline, verdict_text
+from .verdict import difference_text, headline, users_text, verdict_text
 
 
 def write_report(workdir: str | os.PathLike[str]) -> Path:
@@ -86,7 +86,8 @@ def _test_section(setting: Setting, index: int) -> Html:
         _note(
             "◆ found by the search. lr: learning rate, wd: weight decay; both and the epochs were "
             "chosen for each loss on validation. ± is half the 95 % interval. "
-            "Differences are paired; a loss is better or worse only if their interval excludes 0."
+            "Differences are paired; a loss is better or worse only if 0 is outside their interval "
+            "over seeds and, where it is given, outside that over users."
         ),
         _figure(plot, "Test AUC by loss; ◆ found, ● usual, dashed: the best usual loss.")
         if plot
@@ -98,15 +99,22 @@ def _test_row(setting: Setting, loss: LossResult) -> list[Html | str]:
     word = verdict_text(setting, loss)
     return [
         f"◆ {loss.name}" if loss.found else loss.name,
-        element("code", loss.formula),
+        formula(loss.formula),
         number(loss.learning_rate),
         number(loss.weight_decay),
         number(loss.epochs),
         score(loss.valid_auc),
         auc_text(loss),
-        difference_text(loss),
+        _difference_cell(loss),
         element("span", word, cls=f"verdict {word.replace(' ', '-')}"),
     ]
+
+
+def _difference_cell(loss: LossResult) -> Html | str:
+    over_users = users_text(loss)
+    if not over_users:
+        return difference_text(loss)
+    return element("span", difference_text(loss), element("small", over_users))
 
 
 def _search_section(
@@ -196,7 +204,7 @@ def _hall_of_fame_section(rows: Sequence[Mapping[str, str]] | None) -> Html:
 
 def _fame_cell(key: str, value: str) -> Html | str:
     if key == "formula":
-        return element("code", value)
+        return formula(value)
     if key in ("reward", "check"):
         try:
             return score(finite(float(value)))
@@ -240,8 +248,14 @@ def _flat(settings: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str]
         if isinstance(value, Mapping) and value:
             rows += _flat(value, f"{prefix}{key}.")
         else:
-            rows.append((f"{prefix}{key}", "" if value is None else str(value)))
+            rows.append((f"{prefix}{key}", _value_text(value)))
     return rows
+
+
+def _value_text(value: Any) -> str:
+    if isinstance(value, list):
+        return "; ".join(map(str, value))
+    return "" if value is None else str(value)
 
 
 def _section(title: str, *content: Html | str) -> Html:

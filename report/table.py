@@ -1,6 +1,7 @@
 """The results as a table in the terminal, with as many columns as fit."""
 
 from collections.abc import Callable, Iterator, Mapping
+from textwrap import fill
 from typing import Any, NamedTuple
 
 from rich import box
@@ -11,7 +12,7 @@ from rich.text import Text
 
 from .formats import number, one_line, score, shorten
 from .results import LossResult, Setting, settings
-from .verdict import BETTER, WORSE, difference_text, headline, verdict_text
+from .verdict import BETTER, OVER_USERS, WORSE, difference_text, headline, verdict_text
 
 _STYLES = {BETTER: "green", WORSE: "red"}
 _NAME, _FORMULA = "loss", "formula"
@@ -67,8 +68,9 @@ class ResultsTable(NamedTuple):
 def results_table(results: Mapping[str, Any]) -> ResultsTable:
     """A rich renderable: losses from the highest test AUC to the lowest, and the verdict.
 
-    Found losses carry a `*`. On a wide terminal the formulas stand in the table, otherwise those of
-    the found losses stand below it. Down to 60 columns no number is wrapped or cut.
+    Found losses carry a `*`. On a wide terminal the formulas stand in the table; those of found
+    losses that are cut there, or all of them, stand below it, in full. Down to 60 columns no
+    number is wrapped or cut.
 
     Raises:
         ReportError: when an entry of `results` is not of the documented form.
@@ -107,21 +109,24 @@ def _render(setting: Setting, width: int, ascii_only: bool) -> tuple[RenderableT
         style = "bold" if loss.found else ""
         texts = [cells[key][row] for key in layout]
         table.add_row(*(Text(text, style=_STYLES.get(text, "")) for text in texts), style=style)
+    shown = cells[_FORMULA] if _FORMULA in layout else []
     title = Text(one_line(setting.title, ascii_only=ascii_only), style="bold")
-    return (title, Text(), table, Text(), *_notes(setting, layout, width, ascii_only))
+    return (title, Text(), table, Text(), *_notes(setting, shown, width, ascii_only))
 
 
-def _notes(
-    setting: Setting, layout: tuple[str, ...], width: int, ascii_only: bool
-) -> Iterator[Text]:
+def _notes(setting: Setting, shown: list[str], width: int, ascii_only: bool) -> Iterator[Text]:
+    """What stands below a table in which the formulas `shown` can be read."""
     found = [loss for loss in setting.losses if loss.found]
     if found:
         yield Text("* found by the search", style="dim")
-    if _FORMULA not in layout:
-        for loss in found:
-            name = _marked_name(loss)
-            line = one_line(f"  {name}: {loss.formula}", ascii_only=ascii_only)
-            yield Text(shorten(line, width, ascii_only=ascii_only), no_wrap=True)
+    for loss in found:
+        formula = one_line(loss.formula, ascii_only=ascii_only)
+        if formula not in shown:
+            name = one_line(_marked_name(loss), ascii_only=ascii_only)
+            # In full: a formula that is cut cannot be copied.
+            yield Text(fill(f"  {name}: {formula}", width, subsequent_indent=" " * 6))
+    if any(loss.comparison and loss.comparison.users for loss in setting.losses):
+        yield Text(OVER_USERS, style="dim")
     yield Text(one_line(headline(setting), ascii_only=ascii_only), style="bold")
 
 

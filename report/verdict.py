@@ -7,6 +7,9 @@ from .results import Comparison, LossResult, Setting
 
 BETTER, NO_BETTER, WORSE = "better", "no better", "worse"
 NO_INTERVAL = "no interval"
+OVER_USERS = (
+    "Intervals are over seeds; a loss is better or worse only if the one over users excludes 0 too."
+)
 _LOWER_IS_BETTER = frozenset({"logloss", "loss", "rmse", "mae", "mse"})
 
 
@@ -95,6 +98,12 @@ def difference_text(loss: LossResult) -> str:
     if loss.comparison.metric != "auc":
         text += f" {_metric_name(loss.comparison.metric)}"
     return text
+
+
+def users_text(loss: LossResult) -> str:
+    """The 95 % interval of the difference over users, "" where there is none."""
+    users = loss.comparison and loss.comparison.users
+    return f"users {_pair_text(*users)}" if users else ""
 
 
 def verdict_text(setting: Setting, loss: LossResult) -> str:

@@ -11,17 +11,22 @@ def check(workdir: Path, config: Mapping[str, Any]) -> None:
     """See that the folder of a run is free, or that of the same run; change nothing.
 
     Raises:
-      ValueError: if it holds a run of another config, or something else.
+      ValueError: if it holds a run of another config or something else, or is no folder.
     """
     path = workdir / "config.json"
+    if workdir.exists() and not workdir.is_dir():
+        raise ValueError(f"{workdir} is not a folder; choose another --workdir")
     if not path.exists():
-        if workdir.exists() and any(workdir.iterdir()):
+        # A run that was killed while it claimed the folder leaves a draft.
+        if workdir.exists() and any(file != _draft(path) for file in workdir.iterdir()):
             raise ValueError(f"{workdir} is not empty and holds no run; choose another --workdir")
         return
     try:
         there = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
         raise ValueError(f"{path} cannot be read ({error}); choose another --workdir") from None
+    if not isinstance(there, dict):
+        raise ValueError(f"{path} is not the config of a run; choose another --workdir")
     wanted = json.loads(json.dumps(config))
     if there != wanted:
         raise ValueError(
@@ -34,12 +39,18 @@ def claim(workdir: Path, config: Mapping[str, Any]) -> None:
     """Make the folder of a run, so that no other config gets into it.
 
     Raises:
-      ValueError: as ``check``.
+      ValueError: as ``check``, or if files cannot be written there.
     """
     check(workdir, config)
-    workdir.mkdir(parents=True, exist_ok=True)
-    if not (workdir / "config.json").exists():
+    try:
+        workdir.mkdir(parents=True, exist_ok=True)
+        # Also where it is there already: a run that goes on has to write, too.
         write(workdir / "config.json", json.dumps(config, indent=2))
+    except OSError as error:
+        why = error.strerror or error
+        raise ValueError(
+            f"{workdir} cannot be written to ({why}); choose another --workdir"
+        ) from None
 
 
 def _difference(there: Any, wanted: Any, prefix: str = "") -> str:
@@ -54,6 +65,10 @@ def _difference(there: Any, wanted: Any, prefix: str = "") -> str:
 
 def write(path: Path, text: str) -> None:
     """Write a file whole or not at all."""
-    draft = path.with_name(path.name + ".new")
+    draft = _draft(path)
     draft.write_text(text, encoding="utf-8")
     os.replace(draft, path)
+
+
+def _draft(path: Path) -> Path:
+    return path.with_name(path.name + ".new")

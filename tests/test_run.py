@@ -357,12 +357,12 @@ def test_a_split_with_one_class_is_refused(server, tmp_path):
     assert_one_line(done, 1, "train")
 
 
-@pytest.mark.parametrize("below", ["", "run"])
-def test_a_workdir_that_cannot_be_made_is_refused(server, tmp_path, below):
+@pytest.mark.parametrize(("below", "why"), [("", "is not a folder"), ("run", "Not a directory")])
+def test_a_workdir_that_cannot_be_made_is_refused(server, tmp_path, below, why):
     file = tmp_path / "file"
     file.write_text("here")
     done = server.run(SMOKE, f"--workdir={file / below}")
-    assert_one_line(done, 1, "Not a directory", str(file))
+    assert_one_line(done, 1, why, str(file), "choose another --workdir")
     assert file.read_text() == "here"
 
 

@@ -116,3 +116,15 @@ def test_a_reward_split_that_cannot_be_cut_is_refused():
             name="d", source="here", train=good, valid=good, test=good, min_interactions=5,
             reward_split="leave_one_out", notes=(),
         )  # fmt: skip
+
+
+@pytest.mark.parametrize(("largest", "fits"), [(100_039, True), (2**31 - 2, False)])
+def test_ids_far_larger_than_they_are_many_are_refused(largest, fits):
+    rows = interactions([1, largest], [0, 1])
+    splits = {"train": rows, "valid": rows, "test": rows}
+    options = {"min_interactions": 1, "reward_split": "valid", "notes": ()}
+    if fits:
+        assert finish(name="d", source="s", **splits, **options).sizes["user"] == largest + 1
+        return
+    with pytest.raises(data.DataError, match=r"user ids go up to 2,147,483,646 but only 2 occur"):
+        finish(name="d", source="s", **splits, **options)

@@ -56,6 +56,23 @@ def test_wide_terminal_shows_every_column(results, formula):
     assert "0.8161" in rows(text)[0]
 
 
+@pytest.mark.parametrize("width", [60, 80, 120])
+def test_a_long_formula_is_wrapped_and_never_cut(width, loss_entry):
+    formula = " + ".join(["square(pred - label)"] * 12)
+    found = loss_entry("found-1", 0.8, 0.1, found=True, formula=formula)
+    text = rendered({"losses": [found, loss_entry("bce", 0.7)]}, width)
+    assert f"* found-1: {formula}" in " ".join(text.split())
+    assert max(map(len, text.splitlines())) <= width
+
+
+def test_a_formula_that_its_column_cuts_stands_below(loss_entry):
+    formulas = [" + ".join(["square(pred - label)"] * n) for n in (1, 12)]
+    found = [loss_entry(f"found-{n}", 0.8, found=True, formula=f) for n, f in enumerate(formulas)]
+    text = " ".join(rendered({"losses": found}, 160).split())
+    assert f"* found-1: {formulas[1]}" in text
+    assert "* found-0:" not in text
+
+
 def test_ascii_terminal(loss_entry):
     console = Console(width=80, file=io.TextIOWrapper(io.BytesIO(), encoding="ascii"))
     found = loss_entry("é" * 50, 0.8, 0.1, found=True, formula="é" * 200)

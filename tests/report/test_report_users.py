@@ -1,9 +1,14 @@
 """The interval over users: a difference has to hold for other seeds and for other users."""
 
-import pytest
+import io
+import json
 
+import pytest
+from rich.console import Console
+
+from report import results_table, write_report
 from report.results import Comparison, Estimate, settings
-from report.verdict import headline, verdict
+from report.verdict import OVER_USERS, headline, verdict
 
 
 @pytest.mark.parametrize(
@@ -33,3 +38,13 @@ def test_the_headline_gives_both_intervals():
     text = headline(setting)
     assert "no better" in text
     assert "[+0.0020, +0.0040] over seeds, [-0.0010, +0.0060] over users." in text
+
+
+def test_table_and_page_say_what_the_verdict_rests_on(tmp_path, results):
+    results["losses"][4]["vs_best_baseline"]["ci95_users"] = [-0.0010, 0.0060]
+    console = Console(width=120, file=io.StringIO())
+    console.print(results_table(results))
+    assert OVER_USERS in console.file.getvalue()
+    (tmp_path / "results.json").write_text(json.dumps(results))
+    page = write_report(tmp_path).read_text()
+    assert "<small>users [-0.0010, +0.0060]</small>" in page

@@ -1,0 +1,42 @@
+"""The folder of a run: whose it is."""
+
+import os
+
+import pytest
+
+from report import check, claim
+
+CONFIG = {"seed": 0, "bounds": (1.0, 2.0)}
+
+
+def test_a_claimed_folder_is_that_of_its_config_alone(tmp_path):
+    claim(tmp_path / "run", CONFIG)
+    claim(tmp_path / "run", CONFIG)
+    with pytest.raises(ValueError, match="seed is 0 there and 1 here"):
+        check(tmp_path / "run", CONFIG | {"seed": 1})
+
+
+def test_the_draft_of_a_run_killed_while_claiming_is_no_other_run(tmp_path):
+    (tmp_path / "config.json.new").write_text('{"se')
+    claim(tmp_path, CONFIG)
+    assert os.listdir(tmp_path) == ["config.json"]
+
+
+@pytest.mark.parametrize("text", ["{", "[]", "3"])
+def test_a_config_json_of_another_form_is_named(tmp_path, text):
+    (tmp_path / "config.json").write_text(text)
+    with pytest.raises(ValueError, match=r"config\.json .*choose another --workdir"):
+        check(tmp_path, CONFIG)
+
+
+@pytest.mark.parametrize("goes_on", [False, True])
+def test_a_folder_that_cannot_be_written_to_is_refused(tmp_path, monkeypatch, goes_on):
+    if goes_on:
+        claim(tmp_path, CONFIG)
+
+    def refuse(*paths):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(os, "replace", refuse)  # for root no folder is read-only
+    with pytest.raises(ValueError, match=r"cannot be written to \(Permission denied\)"):
+        claim(tmp_path, CONFIG)
