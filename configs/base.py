@@ -54,7 +54,8 @@ def get_config() -> ConfigDict:
     config.reinforce.baseline_decay = 0.99
     config.reinforce.normalize = True  # advantages by the standard deviation of the rewards
     config.reinforce.below_baseline = placeholder(float)  # what such a reward becomes; None: itself
-    config.reinforce.quantile = 0.995  # learn from the rewards above it; None: from all
+    config.reinforce.quantile = 0.997  # learn from the rewards above it; None: from all
+    config.reinforce.explore = 0.5  # share of losses written at random, against a closed mind
 
     config.filter = "graded"  # or paper
     config.graded = ConfigDict()
@@ -69,7 +70,7 @@ def get_config() -> ConfigDict:
     config.paper.seed = 0
 
     config.generation = ConfigDict()
-    config.generation.samples = 4096  # losses that the policy writes
+    config.generation.samples = 8192  # losses that the policy writes
     config.generation.width = 32  # lanes trained side by side, one of them with the reference
     # The loss that lane 0 trains, beside which all others are seen: BCE in paper operators.
     config.generation.reference = "-(label * log(pred) + add(1, -label) * log(add(1, -pred)))"

@@ -26,7 +26,7 @@ def _paper(config: ConfigDict) -> None:
     config.space.operators = (*config.space.operators, "id")
     config.space.bounds = (1e-5, 1e5)
     config.reinforce.update(
-        squash=1.5, learning_rate=1e-3, eps=1e-3, entropy_weight=1e-4, normalize=False
+        squash=1.5, learning_rate=1e-3, eps=1e-3, entropy_weight=1e-4, normalize=False, explore=0.0
     )
     config.reinforce.below_baseline = -1.0
     with config.ignore_type():

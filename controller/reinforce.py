@@ -1,5 +1,6 @@
 """The LSTM policy and its policy-gradient update (Williams, 1992, doi:10.1007/BF00992696)."""
 
+import math
 from typing import Any, NamedTuple
 
 import flax.linen as nn
@@ -9,6 +10,7 @@ import optax
 
 from .policy import Grammar, Policy
 from .rollout import draw, rollout
+from .uniform import uniform
 
 
 class LSTMPolicy(nn.Module):
@@ -57,6 +59,7 @@ def reinforce(
     normalize: bool,
     below_baseline: float | None,
     quantile: float | None,
+    explore: float,
 ) -> Policy:
     """Make the LSTM policy trained by REINFORCE.
 
@@ -78,6 +81,8 @@ def reinforce(
       quantile: learn only from the rewards above this quantile of a generation, which is then
         the baseline (risk-seeking policy gradient: Petersen et al., 2021, arXiv:1912.04871);
         None to learn from all.
+      explore: share of the sequences in which every token that the grammar allows is equally
+        likely, against a policy that writes one kind of loss only. They teach like the others.
 
     Raises:
       ValueError: for values out of range.
@@ -86,8 +91,11 @@ def reinforce(
         raise ValueError(f"baseline_decay is in [0, 1), got {baseline_decay}")
     if quantile is not None and not 0 < quantile < 1:
         raise ValueError(f"quantile is between 0 and 1, or None, got {quantile}")
+    if not 0 <= explore < 1:
+        raise ValueError(f"explore is in [0, 1), got {explore}")
     if min(width, init_range, squash, learning_rate, clip_norm) <= 0:
         raise ValueError("width, init_range, squash, learning_rate and clip_norm are positive")
+    anything = uniform(grammar)
     module = LSTMPolicy(grammar.size, width, init_range, squash)
     optimizer = optax.chain(
         optax.clip_by_global_norm(clip_norm), optax.adam(learning_rate, b1=b1, b2=b2, eps=eps)
@@ -103,7 +111,11 @@ def reinforce(
         return ReinforceState(params, optimizer.init(params), jnp.float32(jnp.nan))
 
     def sample(state, key, count):
-        return roll(state.params, count, draw, jax.random.split(key, grammar.length)).tokens
+        free, key = math.floor(explore * count), jax.random.fold_in(key, 0) if explore else key
+        keys = jax.random.split(key, grammar.length)
+        own = roll(state.params, count - free, draw, keys).tokens
+        # What explores comes first, for the first of a generation are the first to be trained.
+        return jnp.concatenate([anything.sample((), key, free), own]) if free else own
 
     def update(state, tokens, reward, weight):
         share = weight / jnp.maximum(weight.sum(), 1e-30)
@@ -114,10 +126,19 @@ def reinforce(
             below = reward < baseline - 1e-5
             reward = jnp.where(below, below_baseline, reward)
             counts = weight * ~below
+        # The baseline moves by 1 - decay at each reward that counts, all with their mean.
+        kept = baseline_decay ** counts.sum()
+        accepted = jnp.sum(counts * reward) / jnp.maximum(counts.sum(), 1e-30)
+        moved = kept * baseline + (1 - kept) * accepted
+        moved = jnp.where(counts.sum() > 0, moved, state.baseline)
         level = baseline
         if quantile is not None:
             level = jnp.nanquantile(jnp.where(weight > 0, reward, jnp.nan), quantile)
             weight = weight * (reward >= level)
+            # Only the best teach, so only they are rolled out again.
+            best = math.ceil((1 - quantile) * len(reward)) + 1
+            _, best = jax.lax.top_k(jnp.where(weight > 0, reward, -jnp.inf), min(best, len(reward)))
+            tokens, reward, weight = tokens[best], reward[best], weight[best]
             share = weight / jnp.maximum(weight.sum(), 1e-30)
         advantage = jnp.where(weight > 0, reward - level, 0.0)  # no reward, no level: 0, not NaN
         if normalize:
@@ -134,11 +155,6 @@ def reinforce(
         gradient, entropy = jax.grad(loss, has_aux=True)(state.params)
         updates, optimizer_state = optimizer.update(gradient, state.optimizer, state.params)
         params = optax.apply_updates(state.params, updates)
-        # The baseline moves by 1 - decay at each reward that counts, all with their mean.
-        kept = baseline_decay ** counts.sum()
-        accepted = jnp.sum(counts * reward) / jnp.maximum(counts.sum(), 1e-30)
-        moved = kept * baseline + (1 - kept) * accepted
-        moved = jnp.where(counts.sum() > 0, moved, state.baseline)
         return ReinforceState(params, optimizer_state, moved), {
             "baseline": moved,
             "entropy": entropy,

@@ -32,6 +32,7 @@ PLAIN = {  # REINFORCE without any of its additions
     "normalize": False,
     "below_baseline": None,
     "quantile": None,
+    "explore": 0.0,
 }
 SMALL = {"reinforce": {"width": 6}}
 # Adam with an eps so large that it steps along the gradient itself, at this rate.
@@ -312,6 +313,18 @@ def test_a_rewarded_token_is_learned(quantile):
     assert np.mean(wanted[-5:]) > 0.9
 
 
+def test_the_first_share_of_a_generation_explores():
+    """However sure the policy is: with one weight this large it writes nearly the same always."""
+    made = policy(**PLAIN | {"explore": 0.25})
+    sure = made.init(jax.random.key(0))
+    sure = sure._replace(params=jax.tree.map(lambda x: 100 * x, sure.params))
+    distinct = [
+        len(np.unique(part, axis=0))
+        for part in np.split(np.asarray(made.sample(sure, jax.random.key(1), 400)), [100])
+    ]
+    assert distinct[1] < 0.5 * distinct[0]  # of three times as many
+
+
 @pytest.mark.parametrize(
     "wrong",
     [
@@ -324,8 +337,10 @@ def test_a_rewarded_token_is_learned(quantile):
         {"init_range": 0.0},
         {"quantile": 1.0},
         {"quantile": 0.0},
+        {"explore": 1.0},
+        {"explore": -0.1},
     ],
 )
 def test_options_out_of_range_are_refused(wrong):
-    with pytest.raises(ValueError, match=r"baseline_decay|positive|quantile"):
+    with pytest.raises(ValueError, match=r"baseline_decay|positive|quantile|explore"):
         policy(**wrong)
