@@ -129,7 +129,7 @@ def _show_epochs(console: Console, stage: str, done: int, total: int) -> None:
     """Show the epoch that a training in lanes has reached, in place on a terminal."""
     text = f"{stage}: epoch {done} of at most {total}"
     if console.is_terminal:
-        console.print(text, end="\r")
+        console.print(text.ljust(console.width - 1), end="\r")
     elif done in (1, total) or done % 10 == 0:
         console.print(text)
 
@@ -139,6 +139,7 @@ def search_phase(run: Run) -> tuple[SearchState, list[dict[str, Any]]]:
 
     Raises:
       Stopped: after Ctrl-C, with everything written.
+      BadInput: for a checkpoint that cannot be read.
     """
     settings, search = run.config.search, run.search
     key = jax.random.fold_in(jax.random.key(run.config.seed), 0)
@@ -146,7 +147,13 @@ def search_phase(run: Run) -> tuple[SearchState, list[dict[str, Any]]]:
     state = search.init(key, reward)
     saved = checkpoints(run.workdir / "checkpoints")
     if saved.latest() is not None:
-        state = saved.restore(state)
+        try:
+            state = saved.restore(state)
+        except Exception as error:  # Orbax fails in many ways
+            raise BadInput(
+                f"{run.workdir / 'checkpoints'} cannot be read: {type(error).__name__}. Remove "
+                f"that folder to search anew"
+            ) from error
     begun = int(state.generation)
     journal = report.Journal(run.workdir, keep=begun)
     if begun:
@@ -312,6 +319,7 @@ def write_results(run: Run, losses: list[dict], entries: list[dict]) -> dict[str
 
 def show_results(console: Console, workdir: Path, results: dict[str, Any]) -> None:
     """Print the table of losses and where the files are."""
+    console.print()
     console.print(report.results_table(results))
     files = "report.html, results.json, results.csv, hall_of_fame.csv"
     console.print(f"\nFiles in {workdir}: {files}", soft_wrap=True)
@@ -320,7 +328,7 @@ def show_results(console: Console, workdir: Path, results: dict[str, Any]) -> No
 def main(argv: list[str]) -> int:
     """Run the command line; give the exit status: 0, 1 for bad input, 2 for bad usage."""
     console, errors = Console(highlight=False), Console(stderr=True, highlight=False)
-    logging.getLogger("absl").setLevel(logging.ERROR)
+    logging.getLogger("absl").setLevel(logging.CRITICAL)  # Orbax: what fails raises, too
     logging.basicConfig(format="%(message)s", force=True)
     logging.getLogger("data").setLevel(logging.INFO)
     if {"-h", "--help"} & {*argv[1:]}:
@@ -347,7 +355,7 @@ def _run(config: ConfigDict, workdir: Path, console: Console) -> int:
         report.check(workdir, config.to_dict())
         if (workdir / "results.json").exists():
             console.print(f"{workdir} holds this run, finished; its results:\n")
-            show_results(console, workdir, json.loads((workdir / "results.json").read_text()))
+            show_results(console, workdir, _finished(workdir / "results.json"))
             return 0
         _set_up_jax()
         run = join(config, workdir, console)
@@ -360,6 +368,13 @@ def _run(config: ConfigDict, workdir: Path, console: Console) -> int:
     losses = test_phase(run, check_phase(run, state))
     show_results(console, workdir, write_results(run, losses, entries))
     return 0
+
+
+def _finished(path: Path) -> dict[str, Any]:
+    try:
+        return json.loads(path.read_text())
+    except ValueError as error:
+        raise ValueError(f"{path} cannot be read: {error}. Remove it to test anew") from error
 
 
 def _set_up_jax() -> None:

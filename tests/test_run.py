@@ -4,6 +4,7 @@ import csv
 import hashlib
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -370,6 +371,27 @@ def test_a_broken_config_json_is_named(server, tmp_path):
     (tmp_path / "config.json").write_text("{")
     done = server.run(SMOKE, f"--workdir={tmp_path}")
     assert_one_line(done, 1, "config.json cannot be read")
+
+
+def copied(whole, folder):
+    return Path(shutil.copytree(whole[0], folder / "copy"))
+
+
+def test_a_broken_results_json_is_named(server, whole, tmp_path):
+    folder = copied(whole, tmp_path)
+    (folder / "results.json").write_text("{")
+    done = server.run(*TINY, f"--workdir={folder}")
+    assert_one_line(done, 1, "results.json cannot be read", "Remove it to test anew")
+
+
+def test_a_broken_checkpoint_is_named(server, whole, tmp_path):
+    folder = copied(whole, tmp_path)
+    (folder / "results.json").unlink()
+    for path in folder.glob("checkpoints/**/*"):
+        if path.is_file():
+            path.write_bytes(b"broken")
+    done = server.run(*TINY, f"--workdir={folder}")
+    assert_one_line(done, 1, "checkpoints cannot be read", "Remove that folder to search anew")
 
 
 def test_help_is_no_error(environment):
