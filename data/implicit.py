@@ -51,8 +51,10 @@ def implicit(dataset: Dataset, *, negatives: int, candidates: int, seed: int) ->
       dataset: its dislikes only tell which items there are.
       negatives: sampled for each positive of the training groups, evenly and with replacement, from
         the items that the user has no positive for in the same training rows.
-      candidates: 0 to rank a held-out positive among all items; or how many are sampled, once. In
-        either case the user's other positives of that split and of what came before are masked.
+      candidates: sampled once for each positive of the reward split, to rank it among; 0 for all
+        items, as always on validation and test: a sample is a hundred times faster to score, but
+        its top is not that of all. Never among them are the user's other positives of that split
+        and of what came before.
       seed: of everything that is drawn.
 
     A user who likes everything has no negatives and is left out. DataError for numbers out of
@@ -79,8 +81,8 @@ def implicit(dataset: Dataset, *, negatives: int, candidates: int, seed: int) ->
         "train": _sampled(dataset.train, items, negatives, rng),
         "full_train": _sampled(whole, items, negatives, rng),
         "reward": _ranked(dataset.reward, items, before[:1], candidates, rng),
-        "valid": _ranked(dataset.valid, items, before[1:2], candidates, rng),
-        "test": _ranked(dataset.test, items, before[1:], candidates, rng),
+        "valid": _ranked(dataset.valid, items, before[1:2], 0, rng),
+        "test": _ranked(dataset.test, items, before[1:], 0, rng),
     }
     for name, groups in made.items():
         if not groups.label.size:
