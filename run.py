@@ -31,12 +31,13 @@ from alg.devices import lane_mesh
 from alg.fair_test import FairTest, make_fair_test
 from alg.filters import FILTERS, Verdict
 from alg.lanes import Lanes, make_lanes
-from alg.losses import PAIRWISE_LOSSES, as_program, named_program
-from alg.objectives import Objective, Slopes, objective, traced_slopes
+from alg.losses import PAIRWISE_LOSSES, POINTWISE_LOSSES, as_program, named_program
+from alg.objectives import Objective, Slopes, objective
 from alg.programs import Program
 from alg.promotion import Promote, make_promotion
 from alg.results import Contender, Splits, rows
 from alg.search import Report, Search, SearchState, Space, make_search, space
+from alg.tasks import Task, task_of
 from alg.types import Batch
 from alg.validity import check
 from configs.command_line import HELP, UsageError, read_command_line
@@ -50,6 +51,7 @@ class Run(NamedTuple):
     console: Console
     dataset: data.Dataset
     splits: dict[str, Batch]  # train, reward, full_train, valid, test
+    task: Task
     space: Space
     slopes: Slopes  # of losses of the space
     search: Search
@@ -76,6 +78,7 @@ def join(config: ConfigDict, workdir: Path, console: Console) -> Run:
       ValueError: for bad data, unknown names or values out of range.
     """
     _check_numbers(config)
+    task = task_of(config.space.family, config.implicit.negatives)
     widths = {f"{name}.width": config[name].width for name in ("generation", "promote")}
     mesh = lane_mesh(config.devices, widths)
     everywhere = NamedSharding(mesh, PartitionSpec())
@@ -87,38 +90,43 @@ def join(config: ConfigDict, workdir: Path, console: Console) -> Run:
     policy = controller.POLICIES[config.policy](
         grammar(where.vocabulary, where.length), **config.get(config.policy, {})
     )
-    usual = [_usual(name, config.contenders.smoothing) for name in config.contenders.baselines]
-    if not usual:
-        raise ValueError("contenders.baselines names at least one loss, the others are seen beside")
+    usual = _usual(task, **config.contenders)
     dataset = data.build(**config.data)
     recommender = models.build(**config.model, sizes=dataset.sizes)
     shared = {"batch_size": config.train.batch_size, "l2": config.train.l2}
-    watched = {"seed": config.seed, "progress": partial(_show_epochs, console)}
-    slopes = traced_slopes(where.vocabulary.operators)
+    watched = {"seed": config.seed, "progress": partial(_show_epochs, console), "task": task}
+    slopes = task.traced_slopes(where.vocabulary.operators)
 
     def lanes(slopes: Slopes) -> Lanes:
         return make_lanes(recommender, slopes, clip=config.train.clip, mesh=mesh)
-
-    def batch(interactions: data.Interactions) -> Batch:
-        ones = np.ones_like(interactions.label)
-        return jax.device_put(Batch(interactions.ids, interactions.label, ones), everywhere)
 
     search = make_search(
         policy,
         lanes,
         where,
-        FILTERS[config.filter](**config[config.filter]),
+        FILTERS[config.filter](**config[config.filter], group=task.group),
         **config.generation,
         **shared,
         sharding=everywhere,
+        task=task,
     )
-    splits = {name: batch(getattr(dataset, name)) for name in ("train", "reward", "valid", "test")}
-    splits["full_train"] = batch(data.full_train(dataset))
+    splits = jax.device_put(_splits(dataset, task, **config.implicit), everywhere)
     promote = make_promotion(lanes, slopes, **config.promote, **shared, **watched)
     test = make_fair_test(lanes, **config.test, **shared, **watched, devices=mesh.size)
     return Run(
-        config, workdir, console, dataset, splits, where, slopes, search, promote, usual, test
+        *(config, workdir, console, dataset, splits),
+        *(task, where, slopes, search, promote, usual, test),
     )
+
+
+def _splits(dataset: data.Dataset, task: Task, **options: int) -> dict[str, Batch]:
+    """Give what the task trains on and is judged on: interactions, or groups of items."""
+    if task.group > 1:
+        groups = data.implicit(dataset, **options)
+        return {name: Batch(*part) for name, part in groups._asdict().items()}
+    parts = {name: getattr(dataset, name) for name in ("train", "reward", "valid", "test")}
+    parts["full_train"] = data.full_train(dataset)
+    return {name: Batch(*part, np.ones_like(part.label)) for name, part in parts.items()}
 
 
 def _unknown(what: str, name: str, known: Mapping[str, Any]) -> str:
@@ -224,11 +232,11 @@ def _names(run: Run, tokens: jax.Array) -> tuple[str, ...]:
 
 
 def _program(run: Run, tokens: jax.Array) -> Program:
-    return as_program(_names(run, tokens))
+    return as_program(_names(run, tokens), family=run.task.family)
 
 
 def _formula(run: Run, tokens: jax.Array) -> str:
-    return to_text(_program(run, tokens))
+    return to_text(_program(run, tokens), family=run.task.family)
 
 
 def _objective(run: Run, programs: Sequence[Program]) -> Objective:
@@ -247,14 +255,15 @@ def check_phase(run: Run, state: SearchState) -> list[Found]:
     """Check the hall of fame and write ``hall_of_fame.csv``; give the sound losses, best first."""
     hall = jax.tree.map(lambda part: part[np.isfinite(state.hall.gain)], state.hall)
     programs = [_program(run, tokens) for tokens in hall.tokens]
-    validity = check(run.slopes, _objective(run, programs)) if programs else None
+    family, group = run.task.family, run.task.group
+    validity = check(run.slopes, _objective(run, programs), group=group) if programs else None
     found, table = [], []
     for j, program in enumerate(programs):
         names = _names(run, hall.tokens[j])
         row = {
             "rank": j + 1,
-            "formula": to_text(program),
-            "complexity": complexity(program),
+            "formula": to_text(program, family=family),
+            "complexity": complexity(program, family=family),
             "reward": f"{float(hall.reward[j]):.6f}",
             "gain": f"{float(hall.gain[j]):.6f}",
             "generation": int(hall.generation[j]),
@@ -279,20 +288,32 @@ def test_phase(run: Run, found: list[Found]) -> list[dict[str, Any]]:
     contenders = [*run.usual, *(_contender(run, each) for each in found[:wanted])]
     splits = Splits(parts["full_train"], parts["valid"], parts["test"])
     outcomes = run.test.run(contenders, run.test.tune(contenders, splits), splits)
-    return rows(outcomes, model=run.config.model.name, dataset=run.dataset.name)
+    names = {"model": run.config.model.name, "dataset": run.dataset.name}
+    return rows(outcomes, **names, metric=run.task.metric)
 
 
 def _contender(run: Run, found: Found) -> Contender:
-    loss = build_loss(found.program, bounds=run.space.bounds)
-    name, formula = f"found-{found.rank}", to_text(found.program)
+    family = run.task.family
+    loss = build_loss(found.program, bounds=run.space.bounds, family=family)
+    name, formula = f"found-{found.rank}", to_text(found.program, family=family)
     return Contender(name, formula, loss, True, found.tokens)
 
 
-def _usual(name: str, smoothing: float) -> Contender:
-    if name in PAIRWISE_LOSSES:
-        raise ValueError(f"contenders.baselines are losses of single predictions, got {name!r}")
-    formula = to_text(named_program(name, smoothing=smoothing))
-    return Contender(name, formula, named_loss(name, smoothing=smoothing), False)
+def _usual(
+    task: Task, *, found: int, baselines: Sequence[str] | None, smoothing: float
+) -> list[Contender]:
+    """Give the usual losses: the named ones, or the task's."""
+    del found
+    others = {"pointwise": PAIRWISE_LOSSES, "pairwise": POINTWISE_LOSSES}[task.family.name]
+    usual = []
+    for name in task.baselines if baselines is None else baselines:
+        if name in others:
+            raise ValueError(f"contenders.baselines are {task.family.name} losses, got {name!r}")
+        formula = to_text(named_program(name, smoothing=smoothing), family=task.family)
+        usual.append(Contender(name, formula, named_loss(name, smoothing=smoothing), False))
+    if not usual:
+        raise ValueError("contenders.baselines names at least one loss, the others are seen beside")
+    return usual
 
 
 def write_results(run: Run, losses: list[dict], entries: list[dict]) -> dict[str, Any]:

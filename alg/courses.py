@@ -1,19 +1,16 @@
 """Courses: recommenders trained from scratch in lanes, epoch by epoch, each at its own setting."""
 
+import math
 from collections.abc import Callable
-from functools import partial
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 
 from .lanes import Hyper, Lanes, LaneState, batches
-from .metrics import auc
 from .objectives import Slopes, gradient_size
+from .tasks import RATING, Task
 from .types import Array, Batch
-
-COMMON_SIZE = 0.5
-"""The size that learning rates are given for: BCE's d loss / d logit on untrained predictions."""
 
 
 class Courses(NamedTuple):
@@ -21,23 +18,55 @@ class Courses(NamedTuple):
 
     begin: Callable[[Array], LaneState]  # keys [K]
     factors: Callable[[Any, LaneState, Batch], Array]  # objective, untrained lanes, data -> [K]
-    # state, objective, hyper, key of the shuffle, data, judged split -> state, AUC [K]
+    # state, objective, hyper, key of the shuffle, data, judged split -> state, metric [K]
     epoch: Callable[[LaneState, Any, Hyper, Array, Batch, Batch], tuple[LaneState, Array]]
-    score: Callable[[LaneState, Batch], Array]  # interactions [n] -> logits [K, n]
+    score: Callable[[LaneState, Batch], Array]  # interactions -> what metrics need of them [K, n]
 
 
-def judge(lanes: Lanes, state: LaneState, data: Batch) -> Array:
-    """Give the AUC [K] of lanes on interactions [n]; 0 for a lane that diverged."""
-    cut = batches(data, min(1024, data.label.shape[0]))
-    label, weight = cut.label.reshape(-1), cut.weight.reshape(-1)
-    logits = lanes.predict(state, cut)
-    finite = jnp.isfinite(logits).all(1)
-    logits = jnp.where(finite[:, None], logits, 0.0)
-    return jnp.where(finite, jax.vmap(partial(auc, labels=label, weights=weight))(logits), 0.0)
+def _kept(lanes: Lanes, state: LaneState, data: Batch, size: int, task: Task) -> Array:
+    """Give what metrics need of interactions [n] or groups [n, G]: [K, N * B], padding included."""
+    cut = batches(data, size)
+    if data.label.ndim == 1:
+        return task.keep(lanes.predict(state, cut)[..., None], cut.weight)
+
+    def ranked(block: Batch) -> Array:
+        flat = batches(block, min(512, block.label.size))
+        grouped = (-1, *data.label.shape[1:])
+        logits = lanes.predict(state, flat)[:, : block.label.size]
+        return task.keep(logits.reshape(-1, size, grouped[1]), block.weight.reshape(grouped))
+
+    found = jax.lax.map(ranked, cut)
+    return jnp.moveaxis(found, 0, 1).reshape(found.shape[1], -1)
+
+
+def _block(data: Batch) -> int:
+    """Give how many interactions or groups are scored together."""
+    examples = 1024 if data.label.ndim == 1 else 65536
+    return max(1, min(examples // math.prod(data.label.shape[1:]), data.label.shape[0]))
+
+
+def judge(lanes: Lanes, state: LaneState, data: Batch, task: Task = RATING) -> Array:
+    """Give the task's metric [K] of lanes on interactions [n] or groups [n, G].
+
+    It is 0 for a lane that diverged.
+    """
+    cut = batches(data, _block(data))
+    label, weight = (x.reshape(-1, *data.label.shape[1:]) for x in (cut.label, cut.weight))
+    if data.label.ndim > 1:
+        label, weight = label[:, 0], weight[:, 0]
+    kept = _kept(lanes, state, data, _block(data), task)
+    finite = jnp.isfinite(kept).all(1)
+    kept = jnp.where(finite[:, None], kept, 0.0)
+    found = jax.vmap(lambda lane: task.judge(lane, label, weight))(kept)
+    return jnp.where(finite, found, 0.0)
 
 
 def make_courses(
-    make_lanes: Callable[[Slopes], Lanes], slopes: Slopes, *, batch_size: int
+    make_lanes: Callable[[Slopes], Lanes],
+    slopes: Slopes,
+    *,
+    batch_size: int,
+    task: Task = RATING,
 ) -> Courses:
     """Make courses.
 
@@ -45,6 +74,7 @@ def make_courses(
       make_lanes: gives lanes of the recommender for the losses' slopes.
       slopes: gradients of the losses; what it takes for an objective, the functions take.
       batch_size: interactions of a step, B.
+      task: says which metric judges.
     """
     lanes = make_lanes(slopes)
 
@@ -53,14 +83,13 @@ def make_courses(
         few = jax.tree.map(lambda x: x[:8], batches(data, 256, jax.random.key(0)))
         logits = lanes.predict(state, few)
         size = gradient_size(slopes(objective, logits, few.label.reshape(-1)))
-        return COMMON_SIZE / jnp.maximum(size, 1e-30)
+        return task.common_size / jnp.maximum(size, 1e-30)
 
     def epoch(state, objective, hyper, key, data, judged):
         state = lanes.train(state, objective, hyper, batches(data, batch_size, key))
-        return state, judge(lanes, state, judged)
+        return state, judge(lanes, state, judged, task)
 
     def score(state: LaneState, data: Batch) -> Array:
-        cut = batches(data, min(1024, data.label.shape[0]))
-        return lanes.predict(state, cut)[:, : data.label.shape[0]]
+        return _kept(lanes, state, data, _block(data), task)[:, : data.label.shape[0]]
 
     return Courses(*map(jax.jit, (lanes.init, factors, epoch, score)))

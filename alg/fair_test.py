@@ -17,8 +17,9 @@ import numpy as np
 
 from .courses import Courses, make_courses
 from .lanes import Hyper, Lanes
-from .objectives import Slopes, static_slopes
+from .objectives import Slopes
 from .results import Contender, Outcome, Splits, measure, resample_users
+from .tasks import RATING, Task
 from .types import Array, Batch
 
 
@@ -27,7 +28,7 @@ class Tuned(NamedTuple):
 
     learning_rate: np.ndarray  # for the loss as it is written
     weight_decay: np.ndarray
-    valid: np.ndarray  # best AUC
+    valid: np.ndarray  # best metric
 
 
 class FairTest(NamedTuple):
@@ -50,12 +51,13 @@ class _Settings(NamedTuple):
     weight_key: Array
     shuffle_key: Array
     progress: Callable[[str, int, int], None]
+    task: Task
 
 
 class _Epoch(NamedTuple):
     number: int
-    valid: np.ndarray  # AUC [V, J]
-    predict: Callable[[Batch], np.ndarray]  # interactions [n] -> logits [V, J, n]
+    valid: np.ndarray  # metric [V, J]
+    predict: Callable[[Batch], np.ndarray]  # interactions -> kept of them [V, J, n]
 
 
 def make_fair_test(
@@ -72,12 +74,13 @@ def make_fair_test(
     devices: int = 1,
     seed: int = 0,
     progress: Callable[[str, int, int], None] = lambda stage, done, total: None,
+    task: Task = RATING,
 ) -> FairTest:
     """Make a fair test.
 
     Args:
       make_lanes: gives lanes of the recommender for the losses' slopes.
-      learning_rates: tried for every loss; for a gradient as large as BCE's.
+      learning_rates: tried for every loss; for a gradient as large as BCE's, or BPR's.
       weight_decays: tried with each of them; likewise.
       l2: penalty in the loss.
       seeds: trainings of each loss in the end.
@@ -88,6 +91,7 @@ def make_fair_test(
       devices: that lanes are divided over.
       seed: of initial weights and shuffles.
       progress: told of the stage, epochs done and epochs to come.
+      task: what losses train on, and the metric that chooses and compares.
 
     Raises:
       ValueError: for values out of range.
@@ -114,13 +118,15 @@ def make_fair_test(
         devices,
         *jax.random.split(jax.random.key(seed)),
         progress,
+        task,
     )
     return FairTest(partial(_tune, settings), partial(_run, settings))
 
 
 def _courses(settings: _Settings, contenders: Sequence[Contender]) -> Courses:
-    slopes = static_slopes([contender.loss for contender in contenders])
-    return make_courses(settings.make_lanes, slopes, batch_size=settings.batch_size)
+    task = settings.task
+    slopes = task.static_slopes([contender.loss for contender in contenders])
+    return make_courses(settings.make_lanes, slopes, batch_size=settings.batch_size, task=task)
 
 
 def _course(
@@ -212,8 +218,8 @@ def _run(
             float(tuned.learning_rate[j]),
             float(tuned.weight_decay[j]),
             int(chosen[j]),
-            *measure(valid[:, j], test[:, j], splits),
-            resample_users(test[:, j], splits.test),
+            *measure(valid[:, j], test[:, j], splits, settings.task),
+            resample_users(test[:, j], splits.test, settings.task),
         )
         for j, contender in enumerate(contenders)
     ]

@@ -1,7 +1,8 @@
 """Filters: what can be told about a candidate from its gradient, before any training.
 
-A candidate's fingerprint is its slope, d loss / d logit, at probe points: a grid of logits, once
-with label 0 and once with label 1. Filters come in order of cost; a candidate's verdict names the
+A candidate's fingerprint is its slope, d loss / d logit, at probe points: for a pointwise loss a
+grid of logits, once with label 0 and once with label 1; for a pairwise one, groups of a positive
+and its negatives. Filters come in order of cost; a candidate's verdict names the
 first that stops it.
 """
 
@@ -29,7 +30,7 @@ class Verdict(IntEnum):
 
 
 class Probe(NamedTuple):
-    """Probe points; the first half has label 0, the second the same logits with label 1."""
+    """Probe points: of ``grid`` for pointwise losses, of ``pairs`` for pairwise ones."""
 
     logit: np.ndarray  # [P]
     label: np.ndarray  # [P]
@@ -63,33 +64,82 @@ def grid(points: int, limit: float = 5.0) -> Probe:
     return Probe(np.tile(logit, 2), label)
 
 
-def direction(slopes: Array, tolerance: float = 1e-6) -> Array:
+def pairs(points: int, group: int) -> Probe:
+    """Give ``points // 2`` groups of a positive and ``group - 1`` negatives, one after the other.
+
+    Negatives are from 3 below the positive to 5 above it, or two more where they are several: what
+    is far below is in good order, and a sound loss may leave it alone. The middle of a positive and
+    its negatives is from -3 to 3; a step of the golden ratio covers differences and middles evenly.
+
+    >>> pairs(4, group=2).label.tolist()
+    [1.0, 0.0, 1.0, 0.0]
+    """
+    count = points // 2
+    if points < 4 or points % 2:
+        raise ValueError(f"probe points come in pairs and at least 4, got {points}")
+    ahead = np.linspace(-5, 3, count)[:, None]
+    middle = 6 * (np.arange(count)[:, None] * 0.618034 % 1) - 3
+    apart = np.linspace(-1, 1, group - 1) if group > 2 else np.zeros(1)
+    logit = np.hstack([middle + ahead / 2, middle - ahead / 2 + apart]).astype(np.float32)
+    label = np.zeros_like(logit)
+    label[:, 0] = 1
+    return Probe(logit.ravel(), label.ravel())
+
+
+def sides(slopes: Array, group: int = 1) -> tuple[Array, Array]:
+    """Cut slopes [..., P] into those that should be positive and those that should be negative.
+
+    The first are of label 0 or negatives, the second of label 1 or positives.
+    """
+    if group == 1:
+        return tuple(jnp.split(slopes, 2, axis=-1))
+    grouped = slopes.reshape(*slopes.shape[:-1], -1, group)
+    return grouped[..., 1:].reshape(*slopes.shape[:-1], -1), grouped[..., 0]
+
+
+def is_blind(slopes: Array, group: int = 1, *, tolerance: float = 1e-4) -> Array:
+    """Say if slopes [..., P] move the two sides alike, within ``tolerance`` of the largest: bool.
+
+    For a group, if its positive moves as each negative does, or as all of them together.
+    """
+    low, high = sides(slopes, group)
+    limit = tolerance * jnp.abs(slopes).max(-1)
+    if group == 1:
+        return jnp.abs(low - high).max(-1) <= limit
+    low = low.reshape(*high.shape, group - 1)
+    as_each = jnp.abs(low - high[..., None]).max((-1, -2)) <= limit
+    return as_each | (jnp.abs(low.sum(-1) - high).max(-1) <= limit)
+
+
+def direction(slopes: Array, tolerance: float = 1e-6, group: int = 1) -> Array:
     """Give the share of probes [..., P] that point the right way less the share pointing wrong.
 
     Right is down for label 0 and up for label 1: a positive slope moves the logit down. A slope
-    within ``tolerance`` of the largest one's size counts neither way.
+    within ``tolerance`` of the largest one's size counts neither way. Both sides count alike.
     """
-    low, high = jnp.split(slopes, 2, axis=-1)
+    low, high = sides(slopes, group)
     limit = tolerance * jnp.max(jnp.abs(slopes), axis=-1, keepdims=True)
     right = (low > limit).mean(-1) + (high < -limit).mean(-1)
     wrong = (low < -limit).mean(-1) + (high > limit).mean(-1)
     return 0.5 * (right - wrong)
 
 
-def screen(slopes: Array, *, min_gradient: float, min_direction: float) -> Screening:
+def screen(
+    slopes: Array, *, min_gradient: float, min_direction: float, group: int = 1
+) -> Screening:
     """Judge candidates by their slopes [M, P], before training.
 
     Args:
-      slopes: slopes at the probes of ``grid``.
+      slopes: slopes at the probes of ``grid``, or of ``pairs``.
       min_gradient: a largest slope below it is no gradient.
       min_direction: a lower ``direction`` is wrong.
+      group: examples of a group, 1 for pointwise losses.
     """
     finite = jnp.isfinite(slopes).all(-1)
     slopes = jnp.where(finite[:, None], slopes, 0.0)
     size = jnp.abs(slopes).max(-1)
-    low, high = jnp.split(slopes, 2, axis=-1)
-    blind = jnp.abs(low - high).max(-1) <= 1e-4 * size
-    score = direction(slopes)
+    blind = is_blind(slopes, group)
+    score = direction(slopes, group=group)
     verdict = jnp.select(
         [~finite, size < min_gradient, blind, score < min_direction],
         [Verdict.NOT_FINITE, Verdict.NO_GRADIENT, Verdict.LABEL_BLIND, Verdict.WRONG_DIRECTION],
@@ -132,7 +182,14 @@ def _unit(slopes: Array) -> Array:
     return slopes / jnp.maximum(length, 1e-30)
 
 
-def graded(*, probes: int, min_gradient: float, min_direction: float, tolerance: float) -> Filter:
+def graded(
+    *,
+    probes: int,
+    min_gradient: float,
+    min_direction: float,
+    tolerance: float,
+    group: int = 1,
+) -> Filter:
     """Make the default filter: graded rewards, and twins by the shape of the gradient alone.
 
     Fingerprints are of unit length, so that a loss and its multiple are twins; two losses are
@@ -140,17 +197,23 @@ def graded(*, probes: int, min_gradient: float, min_direction: float, tolerance:
     """
     if not -1 <= min_direction <= 1:
         raise ValueError(f"min_direction is in [-1, 1], got {min_direction}")
-    screening = partial(screen, min_gradient=min_gradient, min_direction=min_direction)
+    limits = {"min_gradient": min_gradient, "min_direction": min_direction}
+    screening = partial(screen, **limits, group=group)
     # A policy that is paid for twins writes one loss over and over, and lanes stay empty.
-    return Filter(grid(probes), screening, _unit, tolerance, forgets=False, rewards_twins=False)
+    probe = grid(probes) if group == 1 else pairs(probes, group)
+    return Filter(probe, screening, _unit, tolerance, forgets=False, rewards_twins=False)
 
 
-def paper(*, probes: int, min_gradient: float, tolerance: float, seed: int) -> Filter:
+def paper(
+    *, probes: int, min_gradient: float, tolerance: float, seed: int, group: int = 1
+) -> Filter:
     """Make the original's filter: random probes, gradients with respect to the prediction.
 
     Predictions are uniform in (0.1, 0.9) and labels in (0, 1). A largest gradient below
     ``min_gradient`` gives -1; a twin within the round takes the reward of its match.
     """
+    if group != 1:
+        raise ValueError("filter 'paper' judges pointwise losses; for pairwise ones take 'graded'")
     rng = np.random.default_rng(seed)
     pred = rng.uniform(0.1, 0.9, probes).astype(np.float32)
     label = rng.uniform(0.0, 1.0, probes).astype(np.float32)

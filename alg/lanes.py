@@ -52,15 +52,17 @@ class Lanes(NamedTuple):
 def batches(data: Batch, size: int, key: Array | None = None) -> Batch:
     """Cut interactions [n] into batches [N, B], in order or shuffled by ``key``.
 
-    The last batch is filled up with interactions of weight 0.
+    The last batch is filled up with interactions of weight 0. Groups [n, G] stay together: ``size``
+    counts them, and their examples follow one another in batches [N, size * G].
     """
     n = data.label.shape[0]
     steps = -(-n // size)
     index = jnp.arange(n) if key is None else jax.random.permutation(key, n)
     index = jnp.concatenate([index, jnp.zeros(steps * size - n, index.dtype)])
     real = (jnp.arange(steps * size) < n).astype(jnp.float32)
-    cut = jax.tree.map(lambda x: x[index].reshape(steps, size), data)
-    return cut._replace(weight=cut.weight * real.reshape(steps, size))
+    cut = jax.tree.map(lambda x: x[index].reshape(steps, -1), data)
+    weight = cut.weight.reshape(steps * size, -1) * real[:, None]
+    return cut._replace(weight=weight.reshape(steps, -1))
 
 
 def _unique(ids: Array) -> tuple[Array, Array]:

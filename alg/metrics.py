@@ -1,6 +1,7 @@
-"""Metrics of binary labels, on device and for one lane; ``vmap`` for several.
+"""Metrics on device and for one lane; ``vmap`` for several.
 
-All take scores [n] (logits), labels [n] in {0, 1} and optionally weights [n], 0 for padding.
+Those of binary labels take scores [n] (logits), labels [n] in {0, 1} and optionally weights [n], 0
+for padding. Those of rankings take the ranks [n] that ``first_rank`` gives of groups, and weights.
 """
 
 from collections.abc import Callable
@@ -62,3 +63,46 @@ def best_threshold(
     s = jnp.sort(scores)
     cuts = jnp.concatenate([s[:1] - 1.0, (s[1:] + s[:-1]) / 2, s[-1:] + 1.0])
     return cuts[jnp.argmax(jax.lax.map(lambda cut: metric(scores, labels, cut), cuts))]
+
+
+def first_rank(scores: Array, weights: Array | None = None) -> Array:
+    """Give the rank [...] of the first of each group of scores [..., G], from 1.
+
+    A tie counts half: the rank is the middle one of all that share the score, so that a constant
+    score is no better than chance. NaN where a score is not finite. Weights [..., G] are 0 for what
+    is not to be ranked.
+
+    >>> float(first_rank(jnp.array([0.3, 0.9, 0.3, 0.1])))
+    2.5
+    """
+    first, others = scores[..., :1], scores[..., 1:]
+    above = (others > first) + 0.5 * (others == first)
+    above = above if weights is None else above * weights[..., 1:]
+    return jnp.where(jnp.isfinite(scores).all(-1), 1.0 + above.sum(-1), jnp.nan)
+
+
+def _mean(values: Array, weights: Array | None) -> Array:
+    """Give the mean of values [n] by weights [..., n]."""
+    weights = jnp.ones_like(values) if weights is None else weights
+    return jnp.sum(weights * values, axis=-1) / jnp.sum(weights, axis=-1)
+
+
+def ndcg(ranks: Array, weights: Array | None = None, *, k: int = 10) -> Array:
+    """Give the mean normalised discounted gain at ``k`` of ranks [n], one relevant item each.
+
+    A relevant item on rank r up to k gains 1 / log2(1 + r), the best possible being 1.
+
+    >>> float(ndcg(jnp.array([1.0, 3.0, 11.0])))
+    0.5
+    """
+    return _mean(jnp.where(ranks <= k, 1 / jnp.log2(1 + ranks), 0.0), weights)
+
+
+def recall(ranks: Array, weights: Array | None = None, *, k: int = 10) -> Array:
+    """Give the share of ranks [n] up to ``k``: with one relevant item each, also the hit rate."""
+    return _mean((ranks <= k).astype(jnp.float32), weights)
+
+
+def mrr(ranks: Array, weights: Array | None = None, *, k: int = 10) -> Array:
+    """Give the mean reciprocal of ranks [n], 0 for those beyond ``k``."""
+    return _mean(jnp.where(ranks <= k, 1 / ranks, 0.0), weights)

@@ -7,14 +7,18 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from .interpreter import slope
+from .interpreter import pair_slopes, slope
 from .losses import LossFn
 from .operators import NUMBER_OF
 from .programs import REGISTERS, Program
 from .types import Array
 
 Slopes = Callable[[Any, Array, Array], Array]
-"""(objective of K lanes, logits [K, B], label [B]) -> d loss / d logit [K, B]."""
+"""(objective of K lanes, logits [K, B], label [B]) -> d loss / d logit [K, B].
+
+Of pairwise losses, B examples are groups of a positive and its negatives, one after the other, and
+slopes are times the size of a group: their mean over examples is then that over positives.
+"""
 
 
 class Objective(NamedTuple):
@@ -53,34 +57,67 @@ def objective(
     return Objective(stacked, jnp.asarray(low), jnp.asarray(high), jnp.ones(len(programs)))
 
 
-def traced_slopes(operators: Sequence[int]) -> Slopes:
-    """Make the slopes of lanes whose losses are traced data: an ``Objective`` of K programs."""
+def traced_slopes(operators: Sequence[int], *, group: int = 1) -> Slopes:
+    """Make the slopes of lanes whose losses are traced data: an ``Objective`` of K programs.
+
+    Args:
+      operators: numbers of those that programs may use.
+      group: examples of a group: 1 for pointwise losses; for pairwise ones, a positive and its
+        negatives.
+    """
+
+    def pointwise(program: Program, bounds: tuple, logit: Array, label: Array) -> Array:
+        return slope(program, logit, label, bounds=bounds, operators=operators)
+
+    def pairwise(program: Program, bounds: tuple, logit: Array, label: Array) -> Array:
+        del label
+        grouped = logit.reshape(-1, group)
+        found = pair_slopes(
+            program, grouped[:, 0], grouped[:, 1:], bounds=bounds, operators=operators
+        )
+        return group * jnp.concatenate([found[0][:, None], found[1]], axis=1).reshape(logit.shape)
+
+    of_family = pointwise if group == 1 else pairwise
 
     def slopes(objective: Objective, logits: Array, label: Array) -> Array:
         def one(program: Program, low: Array, high: Array, scale: Array, logit: Array) -> Array:
-            bounds = (low, high)
-            return scale * slope(program, logit, label, bounds=bounds, operators=operators)
+            return scale * of_family(program, (low, high), logit, label)
 
         return jax.vmap(one)(*objective, logits)
 
     return slopes
 
 
-def static_slopes(losses: Sequence[LossFn]) -> Slopes:
+def static_slopes(losses: Sequence[LossFn], *, group: int = 1) -> Slopes:
     """Make the slopes of lanes that take turns at static losses: lane k has loss k modulo J.
 
     The objective is the scale [K] of each lane's loss. K must be a multiple of J on every device.
+    ``group`` is that of ``traced_slopes``.
     """
 
-    def slopes(scale: Array, logits: Array, label: Array) -> Array:
-        turns = logits.reshape(-1, len(losses), logits.shape[-1])
-
+    def pointwise(turns: Array, label: Array) -> Array:
         def value(turns: Array) -> Array:
             parts = [loss(turns[:, j], label, reduce_fn=None) for j, loss in enumerate(losses)]
             return jnp.stack(parts, axis=1)
 
-        found = jax.jvp(value, (turns,), (jnp.ones_like(turns),))[1]
-        return scale[:, None] * found.reshape(logits.shape)
+        return jax.jvp(value, (turns,), (jnp.ones_like(turns),))[1]
+
+    def pairwise(turns: Array, label: Array) -> Array:
+        del label
+
+        def total(turns: Array) -> Array:
+            grouped = turns.reshape(*turns.shape[:2], -1, group)
+            pos, neg = grouped[..., 0], grouped[..., 1:]
+            return sum(loss(pos[:, j], neg[:, j], reduce_fn=jnp.sum) for j, loss in each)
+
+        each = list(enumerate(losses))
+        return group * jax.grad(total)(turns)
+
+    of_family = pointwise if group == 1 else pairwise
+
+    def slopes(scale: Array, logits: Array, label: Array) -> Array:
+        turns = logits.reshape(-1, len(losses), logits.shape[-1])
+        return scale[:, None] * of_family(turns, label).reshape(logits.shape)
 
     return slopes
 

@@ -15,10 +15,11 @@ import numpy as np
 from .courses import make_courses
 from .lanes import Hyper, Lanes
 from .objectives import Objective, Slopes
+from .tasks import RATING, Task
 from .types import Batch
 
 Promote = Callable[[Objective, Batch, Batch], tuple[np.ndarray, np.ndarray]]
-"""(J losses, data, judged split) -> those that came to the last rung, best first, and their AUC."""
+"""(J losses, data, judged split) -> those of the last rung, best first, and their metric."""
 
 
 def make_promotion(
@@ -35,13 +36,14 @@ def make_promotion(
     batch_size: int,
     seed: int = 0,
     progress: Callable[[str, int, int], None] = lambda stage, done, total: None,
+    task: Task = RATING,
 ) -> Promote:
     """Make a promotion.
 
     Args:
       make_lanes: gives lanes of the recommender for the losses' slopes.
       slopes: of objectives of as many losses as there are lanes.
-      learning_rates: tried for every loss; for a gradient as large as BCE's.
+      learning_rates: tried for every loss; for a gradient as large as BCE's, or BPR's.
       weight_decays: tried with each of them; likewise.
       l2: penalty in the loss.
       epochs: of each rung.
@@ -51,6 +53,7 @@ def make_promotion(
       batch_size: interactions of a step, B.
       seed: of initial weights and shuffles.
       progress: told of the stage, epochs done and epochs to come.
+      task: that the slopes are of.
 
     Raises:
       ValueError: for values out of range.
@@ -67,14 +70,14 @@ def make_promotion(
     if grid[:, 0].min() <= 0 or grid[:, 1].min() < 0:
         raise ValueError("learning rates are positive and weight decays not negative")
     together = width // len(grid)  # losses trained side by side
-    courses = make_courses(make_lanes, slopes, batch_size=batch_size)
+    courses = make_courses(make_lanes, slopes, batch_size=batch_size, task=task)
     # Lanes that the settings leave over repeat the first ones.
     setting = np.arange(width) % len(grid)
     member = np.arange(width) // len(grid) % together
     key = jax.random.key(seed)
 
     def rung(losses: Objective, count: int, data: Batch, judged: Batch, tick) -> np.ndarray:
-        """Give the best AUC [J'] of the losses over settings and ``count`` epochs."""
+        """Give the best metric [J'] of the losses over settings and ``count`` epochs."""
         number = losses.scale.shape[0]
         best = np.zeros((number, len(grid)))
         for first in range(0, number, together):

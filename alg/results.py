@@ -1,6 +1,7 @@
 """Results of a fair test: metrics, intervals, and the rows of ``results.json``."""
 
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from typing import NamedTuple
 
 import jax
@@ -8,7 +9,7 @@ import numpy as np
 from scipy import stats
 
 from .losses import LossFn
-from .metrics import accuracy, auc, best_threshold, f1, log_loss
+from .tasks import RATING, Task
 from .types import Array, Batch
 
 
@@ -17,7 +18,7 @@ class Contender(NamedTuple):
 
     name: str
     formula: str
-    loss: LossFn  # over logits
+    loss: LossFn  # of logits
     found: bool
     tokens: tuple[str, ...] | None = None
 
@@ -39,55 +40,50 @@ class Outcome(NamedTuple):
     epochs: int
     valid: Mapping[str, np.ndarray]  # metric -> one value a seed
     test: Mapping[str, np.ndarray]
-    resampled: np.ndarray  # test AUC [R], mean over seeds, with the users drawn anew
+    resampled: np.ndarray  # test metric [R], mean over seeds, with the users drawn anew
 
 
 RESAMPLES = 500
 
-_AT_THRESHOLD = {"accuracy": accuracy, "f1": f1}
-
-
-@jax.jit
-def _measure(valid: Array, test: Array, valid_label: Array, test_label: Array):
-    cuts = {name: best_threshold(m, valid, valid_label) for name, m in _AT_THRESHOLD.items()}
-
-    def metrics(scores: Array, label: Array) -> dict[str, Array]:
-        plain = {"auc": auc(scores, label), "logloss": log_loss(scores, label)}
-        return plain | {name: m(scores, label, cuts[name]) for name, m in _AT_THRESHOLD.items()}
-
-    return metrics(valid, valid_label), metrics(test, test_label)
-
 
 def measure(
-    valid: np.ndarray, test: np.ndarray, splits: Splits
+    valid: np.ndarray, test: np.ndarray, splits: Splits, task: Task = RATING
 ) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
-    """Give the metrics of logits ``valid`` [S, n] and ``test`` [S, m] of S seeds, one value each.
+    """Give the metrics of what was kept, ``valid`` [S, n] and ``test`` [S, m], of S seeds.
 
-    The thresholds of accuracy and F1 are those that are best on validation, seed by seed.
+    Each has one value a seed. The thresholds of accuracy and F1 are those that are best on
+    validation, seed by seed.
     """
-    labels = splits.valid.label, splits.test.label
-    pairs = [_measure(v, t, *labels) for v, t in zip(valid, test, strict=True)]
+    of_valid, of_test = (_first(part.label) for part in (splits.valid, splits.test))
+    pairs = [task.measure(v, of_valid, t, of_test) for v, t in zip(valid, test, strict=True)]
     return tuple(
         {name: np.asarray([float(pair[side][name]) for pair in pairs]) for name in pairs[0][side]}
         for side in (0, 1)
     )
 
 
-def resample_users(test: np.ndarray, data: Batch) -> np.ndarray:
-    """Give the test AUC [R] of logits ``test`` [S, m], mean over seeds, with users drawn anew.
+def _first(values: Array) -> Array:
+    """Give the value of each interaction [n], or that of the first of each group [n, G]."""
+    return values if values.ndim == 1 else values[:, 0]
 
-    Users are drawn with replacement, all interactions of a user together: the cluster bootstrap.
-    The draws are the same for every loss, so that differences between losses are paired.
+
+def resample_users(test: np.ndarray, data: Batch, task: Task = RATING) -> np.ndarray:
+    """Give the test metric [R] of what was kept, ``test`` [S, m], with users drawn anew.
+
+    It is the mean over seeds. Users are drawn with replacement, all interactions of a user
+    together: the cluster bootstrap. The draws are the same for every loss, so that differences
+    between losses are paired.
     """
-    _, user = np.unique(np.asarray(data.ids["user"]), return_inverse=True)
+    _, user = np.unique(np.asarray(_first(data.ids["user"])), return_inverse=True)
     users = user.max() + 1
     rng = np.random.default_rng(0)
     drawn = rng.multinomial(users, np.full(users, 1 / users), size=RESAMPLES)
-    weights = drawn[:, user].astype(np.float32)
-    return np.mean([np.asarray(_auc(scores, data.label, weights)) for scores in test], axis=0)
+    weights, label = drawn[:, user].astype(np.float32), _first(data.label)
+    judge = _compiled(task.judge)
+    return np.mean([np.asarray(judge(kept, label, weights)) for kept in test], axis=0)
 
 
-_auc = jax.jit(auc)
+_compiled = lru_cache(jax.jit)
 
 
 def interval(values: np.ndarray) -> list[float] | None:
@@ -102,22 +98,25 @@ def interval(values: np.ndarray) -> list[float] | None:
     return [float(values.mean() - half), float(values.mean() + half)]
 
 
-def rows(outcomes: Sequence[Outcome], *, model: str, dataset: str) -> list[dict]:
+def rows(
+    outcomes: Sequence[Outcome], *, model: str, dataset: str, metric: str = "auc"
+) -> list[dict]:
     """Give outcomes as the ``losses`` of ``results.json``.
 
-    Differences are in test AUC, seed by seed, to the usual loss that is best on validation. Their
-    interval ``ci95`` is over seeds, for these users; ``ci95_users`` is over users.
+    Differences are in the test ``metric``, seed by seed, to the usual loss that is best on
+    validation. Their interval ``ci95`` is over seeds, for these users; ``ci95_users`` is over
+    users.
     """
     usual = [outcome for outcome in outcomes if not outcome.contender.found]
-    best = max(usual, key=lambda outcome: outcome.valid["auc"].mean())
+    best = max(usual, key=lambda outcome: outcome.valid[metric].mean())
 
     def against_best(outcome: Outcome) -> dict | None:
         if outcome is best:
             return None
-        by_seed = outcome.test["auc"] - best.test["auc"]
+        by_seed = outcome.test[metric] - best.test[metric]
         by_users = np.nanquantile(outcome.resampled - best.resampled, (0.025, 0.975))
         return {
-            "metric": "auc",
+            "metric": metric,
             "difference": float(by_seed.mean()),
             "ci95": interval(by_seed),
             "ci95_users": by_users.tolist(),
@@ -137,7 +136,7 @@ def rows(outcomes: Sequence[Outcome], *, model: str, dataset: str) -> list[dict]
             "dataset": dataset,
             "learning_rate": outcome.learning_rate,
             "weight_decay": outcome.weight_decay,
-            "seeds": list(range(len(outcome.test["auc"]))),
+            "seeds": list(range(len(outcome.test[metric]))),
             "epochs": outcome.epochs,
             "valid": {name: float(v.mean()) for name, v in outcome.valid.items()},
             "test": {name: summary(v) for name, v in outcome.test.items()},

@@ -12,12 +12,14 @@ import jax
 import jax.numpy as jnp
 from jax.sharding import Sharding
 
+from .families import as_family
 from .filters import Filter, Verdict
 from .hall_of_fame import HallOfFame, Memory, admit, empty_hall, empty_memory, remember
 from .lanes import Lanes, LaneState
 from .objectives import Objective, Slopes, extend
 from .programs import Program, Vocabulary, assemble, vocabulary
 from .selection import choose
+from .tasks import RATING, Task
 from .trials import Trials, make_trials
 from .types import Array, Batch
 
@@ -89,18 +91,30 @@ class _Parts(NamedTuple):
 
 
 def space(
-    *, operators: Sequence[str], operands: Sequence[str], length: int, bounds: tuple[float, float]
+    *,
+    operators: Sequence[str] | None = None,
+    operands: Sequence[str] | None = None,
+    length: int,
+    bounds: tuple[float, float],
+    family: str = "pointwise",
 ) -> Space:
     """Give a search space of named operators and operands.
 
+    Those that are None are the family's, less ``id``, which only makes losses longer.
+
     Raises:
       ValueError: for unknown names, no tokens, or bounds that are out of order.
+
+    >>> space(length=9, bounds=(-1e5, 1e5), family="pairwise").vocabulary.names[:5]
+    ('PAD', 'pos', 'neg', 'diff', '1')
     """
     if len(bounds) != 2 or not bounds[0] < bounds[1]:
         raise ValueError(f"bounds are (low, high) with low < high, got {bounds}")
     if length < 1:
         raise ValueError(f"a loss needs at least one token, got length {length}")
-    return Space(vocabulary(operators=operators, operands=operands), length, tuple(bounds))
+    if operators is None:
+        operators = [name for name in as_family(family).operators if name != "id"]
+    return Space(vocabulary(operators, operands, family=family), length, tuple(bounds))
 
 
 def make_search(
@@ -109,7 +123,7 @@ def make_search(
     where: Space,
     filter_: Filter,
     *,
-    reference: str,
+    reference: str | None,
     samples: int,
     width: int,
     batch_size: int,
@@ -121,6 +135,7 @@ def make_search(
     memory: int,
     restart: bool,
     sharding: Sharding | None = None,
+    task: Task = RATING,
 ) -> Search:
     """Make a search.
 
@@ -137,6 +152,7 @@ def make_search(
       restart: a round starts from fresh weights where the reference would make the recommender
         worse; there, losses that change nothing would earn the highest rewards.
       sharding: of the state and the reports; None for the default device.
+      task: of the family of ``where``.
       reference, batch_size, learning_rate, weight_decay, reward_scale: see ``make_trials``.
 
     Raises:
@@ -152,6 +168,7 @@ def make_search(
     trials = make_trials(
         make_lanes,
         set(where.vocabulary.operators),
+        task=task,
         reference=reference,
         length=where.length,
         bounds=where.bounds,

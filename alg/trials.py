@@ -10,9 +10,10 @@ import jax.numpy as jnp
 from .courses import judge
 from .lanes import Hyper, Lanes, LaneState, batches
 from .losses import as_program
-from .objectives import Objective, Slopes, extend, gradient_size, objective, traced_slopes
+from .objectives import Objective, Slopes, extend, gradient_size, objective
 from .operators import SIGNED
 from .programs import Program
+from .tasks import Task
 from .types import Array, Batch
 
 
@@ -31,7 +32,8 @@ def make_trials(
     make_lanes: Callable[[Slopes], Lanes],
     operators: set[int],
     *,
-    reference: str,
+    task: Task,
+    reference: str | None,
     length: int,
     bounds: tuple[float, float],
     width: int,
@@ -45,7 +47,9 @@ def make_trials(
     Args:
       make_lanes: gives lanes of the recommender for the losses' slopes.
       operators: numbers of the operators that candidates use.
-      reference: formula of the loss of lane 0, beside which all others are seen.
+      task: what losses are trained on, and the metric that rewards them.
+      reference: formula of the loss of lane 0, beside which all others are seen; None for the
+        task's.
       length: instructions of a candidate at most.
       bounds: intermediate results of candidates are clipped to them.
       width: lanes, K.
@@ -60,8 +64,9 @@ def make_trials(
     """
     if reward_scale not in ("gradient", "raw"):
         raise ValueError(f"reward_scale is 'gradient' or 'raw', got {reward_scale!r}")
-    beside = objective([as_program(reference)], [SIGNED])
-    slopes = traced_slopes(sorted({*operators, *beside.program.op[0].tolist()}))
+    formula = task.reference if reference is None else reference
+    beside = objective([as_program(formula, family=task.family)], [SIGNED])
+    slopes = task.traced_slopes(sorted({*operators, *beside.program.op[0].tolist()}))
     lanes = make_lanes(slopes)
     slots = max(beside.program.op.shape[-1], length)
     beside = beside._replace(program=extend(beside.program, slots))
@@ -85,6 +90,6 @@ def make_trials(
         hyper = Hyper(learning_rate * ones, weight_decay * ones, penalty * ones)
         losses = rescale(objectives(programs), start, few)
         trained = lanes.train(lanes.spread(start, width), losses, hyper, cut)
-        return trained, judge(lanes, trained, rewarded)
+        return trained, judge(lanes, trained, rewarded, task)
 
-    return Trials(lanes, slopes, slots, run, partial(judge, lanes))
+    return Trials(lanes, slopes, slots, run, partial(judge, lanes, task=task))

@@ -42,7 +42,10 @@ class Recommender(Protocol):
 
 
 class Batch(NamedTuple):
-    """Interactions as arrays with the same leading axes, [B] or [N, B]."""
+    """Interactions as arrays with the same axes: [n], in batches [N, B], or in groups [n, G].
+
+    A group is a user's positive, first, and other items for the same user.
+    """
 
     ids: Mapping[str, Array]  # field -> int32 row of the field's table
     label: Array  # float32, 0 or 1

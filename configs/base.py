@@ -22,6 +22,13 @@ def get_config() -> ConfigDict:
     # leave_one_out: cut from train, never seen by validation or test; valid: the validation split.
     config.data.reward_split = "leave_one_out"
 
+    config.implicit = ConfigDict()  # what pairwise losses are trained on: positives with negatives
+    config.implicit.negatives = 4  # sampled for each positive, from what its user did not like
+    config.implicit.candidates = (
+        200  # sampled to rank the reward's positives among; 0 for all items
+    )
+    config.implicit.seed = 0
+
     config.model = ConfigDict()
     config.model.name = "biased_mf"
     config.model.width = 64  # of the embedding vectors
@@ -33,8 +40,12 @@ def get_config() -> ConfigDict:
     config.train.l2 = 0.0  # times the sum of squares of all parameters, added to the loss
 
     config.space = ConfigDict()
-    config.space.operators = ("add", "mul", "max", "min", "neg", "log", "square", "reciprocal")
-    config.space.operands = ("pred", "label", "1")
+    # pointwise: of a prediction and its label, for AUC; or pairwise: of a positive and its sampled
+    # negatives, for NDCG at 10. Operators, operands, reference and baselines left at None are the
+    # family's.
+    config.space.family = "pointwise"
+    config.space.operators = placeholder(tuple)
+    config.space.operands = placeholder(tuple)
     config.space.length = 15  # tokens of a loss, at most
     config.space.bounds = (-1e5, 1e5)  # intermediate results are clipped to them
 
@@ -72,8 +83,9 @@ def get_config() -> ConfigDict:
     config.generation = ConfigDict()
     config.generation.samples = 8192  # losses that the policy writes
     config.generation.width = 32  # lanes trained side by side, one of them with the reference
-    # The loss that lane 0 trains, beside which all others are seen: BCE in paper operators.
-    config.generation.reference = "-(label * log(pred) + add(1, -label) * log(add(1, -pred)))"
+    # Formula of the loss that lane 0 trains, beside which all others are seen; None for BCE, or for
+    # BPR in the pairwise family.
+    config.generation.reference = placeholder(str)
     config.generation.learning_rate = 3.0
     config.generation.weight_decay = 1e-4
     config.generation.reward_scale = "gradient"  # or raw: a large gradient is an advantage
@@ -97,14 +109,14 @@ def get_config() -> ConfigDict:
 
     config.contenders = ConfigDict()
     config.contenders.found = 4
-    config.contenders.baselines = ("bce", "mse", "hinge", "focal", "maxr", "sumr", "logmin")
+    config.contenders.baselines = placeholder(tuple)  # named losses; None for the family's usual
     config.contenders.smoothing = 0.1  # of maxr, sumr and logmin
 
     config.test = ConfigDict()
-    config.test.learning_rates = (3.0, 10.0)  # for a gradient as large as BCE's
+    config.test.learning_rates = (3.0, 10.0)  # for a gradient as large as BCE's, or BPR's
     config.test.weight_decays = (3e-5, 1e-4, 2e-4)
     config.test.scale = "gradient"  # or raw: learning rates as they stand
     config.test.seeds = 5
     config.test.epochs = 30
-    config.test.patience = 5  # epochs without a better validation AUC of any loss
+    config.test.patience = 5  # epochs without a better validation metric of any loss
     return config

@@ -4,6 +4,8 @@ from collections.abc import Callable
 
 from ml_collections import ConfigDict
 
+OPERATORS = ("add", "mul", "max", "min", "neg", "id", "log", "square", "reciprocal")
+
 
 def _smoke(config: ConfigDict) -> None:
     """Every phase once, in under a minute."""
@@ -23,7 +25,7 @@ def _paper(config: ConfigDict) -> None:
     config.data.reward_split = "valid"
     config.model.init_scale = 1.0
     config.train.update(clip=50.0, l2=1e-4)
-    config.space.operators = (*config.space.operators, "id")
+    config.space.operators = OPERATORS
     config.space.bounds = (1e-5, 1e5)
     config.reinforce.update(
         squash=1.5, learning_rate=1e-3, eps=1e-3, entropy_weight=1e-4, normalize=False, explore=0.0
@@ -54,6 +56,8 @@ def apply(config: ConfigDict, preset: str) -> ConfigDict:
       ValueError: for an unknown preset.
     """
     if preset:
+        if preset == "paper" and config.space.family != "pointwise":
+            raise ValueError("preset 'paper' is the protocol of pointwise losses")
         if preset not in PRESETS:
             raise ValueError(f"preset {preset!r} is not known (known: {', '.join(PRESETS)})")
         PRESETS[preset](config)

@@ -1,6 +1,7 @@
-"""Interactions for the search: reading, splitting by time, and a synthetic set with known truth."""
+"""Interactions for the search: reading, splitting by time, groups, and a set with known truth."""
 
 from .generator import Preferences, preference_logits, synthetic, synthetic_preferences
+from .implicit import Groups, Implicit, implicit
 from .loading import build, load
 from .sources import cache_folder
 from .types import DataError, Dataset, Interactions, full_train
@@ -8,11 +9,14 @@ from .types import DataError, Dataset, Interactions, full_train
 __all__ = [
     "DataError",
     "Dataset",
+    "Groups",
+    "Implicit",
     "Interactions",
     "Preferences",
     "build",
     "cache_folder",
     "full_train",
+    "implicit",
     "load",
     "preference_logits",
     "synthetic",

@@ -8,10 +8,10 @@ from typing import Any
 
 from .formats import count, duration, number, score
 from .markup import Html, element, formula, join, page, raw, table
-from .plots import auc_plot, reward_plot
-from .results import LossResult, Setting, finite
+from .plots import reward_plot, score_plot
+from .results import LossResult, Setting, finite, metric_name
 from .run_folder import RunFolder, read_run_folder
-from .table import auc_text
+from .table import score_text
 from .verdict import difference_text, headline, users_text, verdict_text
 
 
@@ -75,11 +75,12 @@ def _header(run: RunFolder) -> Html:
 
 
 def _test_section(setting: Setting, index: int) -> Html:
-    header = ("loss", "formula", "lr", "wd", "epochs", "valid AUC", "test AUC")
+    metric = metric_name(setting.metric)
+    header = ("loss", "formula", "lr", "wd", "epochs", f"valid {metric}", f"test {metric}")
     header += ("to the best usual [95 %]", "verdict")
     rows = [_test_row(setting, loss) for loss in setting.losses]
     classes = ["found" if loss.found else "" for loss in setting.losses]
-    plot = auc_plot(setting, f"auc{index}")
+    plot = score_plot(setting, f"score{index}")
     return _section(
         f"Test: {setting.title}",
         table(header, rows, right=(2, 3, 4, 5, 6), row_classes=classes),
@@ -89,9 +90,9 @@ def _test_section(setting: Setting, index: int) -> Html:
             "Differences are paired; a loss is better or worse only if 0 is outside their interval "
             "over seeds and, where it is given, outside that over users."
         ),
-        _figure(plot, "Test AUC by loss; ◆ found, ● usual, dashed: the best usual loss.")
+        _figure(plot, f"Test {metric} by loss; ◆ found, ● usual, dashed: the best usual loss.")
         if plot
-        else _note("No test AUC is known, so there is no plot."),
+        else _note(f"No test {metric} is known, so there is no plot."),
     )
 
 
@@ -103,8 +104,8 @@ def _test_row(setting: Setting, loss: LossResult) -> list[Html | str]:
         number(loss.learning_rate),
         number(loss.weight_decay),
         number(loss.epochs),
-        score(loss.valid_auc),
-        auc_text(loss),
+        score(loss.valid_score),
+        score_text(loss),
         _difference_cell(loss),
         element("span", word, cls=f"verdict {word.replace(' ', '-')}"),
     ]
@@ -196,8 +197,8 @@ def _hall_of_fame_section(rows: Sequence[Mapping[str, str]] | None) -> Html:
         title,
         table(header, body, right=(0, 2, 3, 4, 5)),
         _note(
-            "Check: share of a fine grid of predictions and labels on which the gradient pushes "
-            "the prediction towards the label. Sound: it passed that check."
+            "Check: share of a fine grid of predictions and labels, or of positives and negatives, "
+            "on which the gradient pushes the right way. Sound: it passed that check."
         ),
     )
 

@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from .formats import one_line, score, shorten
-from .results import LossResult, Setting, finite
+from .results import LossResult, Setting, finite, metric_name
 from .verdict import best_usual
 
 # Matplotlib draws with these stand-ins; the SVG then names the page's variables instead, so that
@@ -65,8 +65,8 @@ _CURVES = {
 _INCHES = 7.6
 
 
-def auc_plot(setting: Setting, key: str) -> str | None:
-    """SVG of the test AUC of each loss with its 95 % interval; None where no AUC is known.
+def score_plot(setting: Setting, key: str) -> str | None:
+    """SVG of the test metric of each loss with its 95 % interval; None where it is not known.
 
     Losses far below the others stand at the left edge with their value, because the axis shows
     the differences among the good ones.
@@ -75,7 +75,7 @@ def auc_plot(setting: Setting, key: str) -> str | None:
         setting: losses of one recommender and data set.
         key: letters that make the identifiers in this SVG differ from those of other plots.
     """
-    losses = [loss for loss in setting.losses if loss.test_auc.mean is not None]
+    losses = [loss for loss in setting.losses if loss.test_score.mean is not None]
     if not losses:
         return None
     with matplotlib.rc_context(_STYLE):
@@ -84,8 +84,8 @@ def auc_plot(setting: Setting, key: str) -> str | None:
         low, high = _shown_range(losses)
         axes.set_xlim(low, high)
         usual = best_usual(setting)
-        if usual is not None and usual.test_auc.mean is not None:
-            axes.axvline(usual.test_auc.mean, color=_MUTED, linewidth=0.9, linestyle=(0, (4, 3)))
+        if usual is not None and usual.test_score.mean is not None:
+            axes.axvline(usual.test_score.mean, color=_MUTED, linewidth=0.9, linestyle=(0, (4, 3)))
         for row, loss in enumerate(losses):
             _draw_interval(axes, row, loss, low)
         labels = [shorten(one_line(loss.name), 28) for loss in losses]
@@ -94,7 +94,7 @@ def auc_plot(setting: Setting, key: str) -> str | None:
         axes.tick_params(axis="y", length=0)
         axes.spines["left"].set_visible(False)
         axes.grid(axis="x")
-        axes.set_xlabel("test AUC, mean over seeds and 95 % interval")
+        axes.set_xlabel(f"test {metric_name(setting.metric)}, mean over seeds and 95 % interval")
         return _svg(figure, key)
 
 
@@ -126,26 +126,26 @@ def reward_plot(generations: Sequence[Mapping[str, Any]], key: str) -> str | Non
 
 def _draw_interval(axes: Axes, row: int, loss: LossResult, low: float) -> None:
     color = _FOUND if loss.found else _USUAL
-    auc = loss.test_auc
-    if auc.mean < low:
+    test = loss.test_score
+    if test.mean < low:
         axes.annotate(
-            f"◂ {score(auc.mean)}", (low, row), (4, 0), textcoords="offset points", va="center"
+            f"◂ {score(test.mean)}", (low, row), (4, 0), textcoords="offset points", va="center"
         )
         return
-    if auc.low is not None and auc.high is not None:
-        axes.plot([auc.low, auc.high], [row, row], color=color, linewidth=2)
+    if test.low is not None and test.high is not None:
+        axes.plot([test.low, test.high], [row, row], color=color, linewidth=2)
     # Two shapes, because colour alone does not tell everyone which losses were found.
-    axes.plot([auc.mean], [row], color=color, marker="D" if loss.found else "o", markersize=6)
+    axes.plot([test.mean], [row], color=color, marker="D" if loss.found else "o", markersize=6)
 
 
 def _shown_range(losses: Sequence[LossResult]) -> tuple[float, float]:
     """Limits of the axis: all losses, but those farthest below must not flatten the others."""
-    means = [loss.test_auc.mean for loss in losses]
+    means = [loss.test_score.mean for loss in losses]
     top = max(means)
     reach = max(4 * (top - median(means)), 0.02)
-    shown = [loss.test_auc for loss in losses if loss.test_auc.mean >= top - reach]
-    low = min(min(auc.mean, auc.mean if auc.low is None else auc.low) for auc in shown)
-    high = max(max(auc.mean, auc.mean if auc.high is None else auc.high) for auc in shown)
+    shown = [loss.test_score for loss in losses if loss.test_score.mean >= top - reach]
+    low = min(min(one.mean, one.mean if one.low is None else one.low) for one in shown)
+    high = max(max(one.mean, one.mean if one.high is None else one.high) for one in shown)
     margin = 0.06 * (high - low) or 0.005
     return low - margin, high + margin
 

@@ -1,8 +1,10 @@
 """The losses of a `results.json`, checked once, so that what shows them need not."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
+
+LOWER_IS_BETTER = frozenset({"logloss", "loss", "rmse", "mae", "mse"})
 
 
 class ReportError(ValueError):
@@ -49,16 +51,17 @@ class LossResult(NamedTuple):
     valid: dict[str, float | None]
     test: dict[str, Estimate]
     comparison: Comparison | None
+    metric: str = "auc"  # by which the setting chose and compares
 
     @property
-    def valid_auc(self) -> float | None:
-        """Mean validation AUC over the seeds."""
-        return self.valid.get("auc")
+    def valid_score(self) -> float | None:
+        """Mean validation metric over the seeds."""
+        return self.valid.get(self.metric)
 
     @property
-    def test_auc(self) -> Estimate:
-        """Test AUC over the seeds."""
-        return self.test.get("auc", Estimate())
+    def test_score(self) -> Estimate:
+        """Test metric over the seeds."""
+        return self.test.get(self.metric, Estimate())
 
 
 class Setting(NamedTuple):
@@ -73,11 +76,16 @@ class Setting(NamedTuple):
         """What was trained on what."""
         return f"{self.model or 'recommender'} on {self.dataset or 'the data'}"
 
+    @property
+    def metric(self) -> str:
+        """Key of the metric by which its losses were chosen and are compared."""
+        return self.losses[0].metric
+
 
 def settings(results: Mapping[str, Any]) -> tuple[Setting, ...]:
     """Checked losses of a `results.json`, a `Setting` for each recommender and data set.
 
-    Within a setting the losses go from the highest test AUC to the lowest, those without one last.
+    Within a setting the losses go from the best test metric to the worst, those without one last.
 
     Raises:
         ReportError: when an entry is not of the documented form; names the entry.
@@ -94,9 +102,18 @@ def settings(results: Mapping[str, Any]) -> tuple[Setting, ...]:
     for index, entry in enumerate(entries):
         loss = _loss_result(entry, f"losses[{index}]")
         groups.setdefault((loss.model, loss.dataset), []).append(loss)
-    return tuple(
-        Setting(*key, tuple(sorted(losses, key=_descending_auc))) for key, losses in groups.items()
-    )
+    return tuple(Setting(*key, _in_order(losses)) for key, losses in groups.items())
+
+
+def metric_name(metric: str) -> str:
+    """How the key of a metric is written for people.
+
+    Example:
+        >>> metric_name("auc"), metric_name("ndcg@10"), metric_name("logloss")
+        ('AUC', 'NDCG@10', 'logloss')
+    """
+    name, at, rank = metric.partition("@")
+    return (name.upper() if name in ("auc", "ndcg", "mrr") else name) + at + rank
 
 
 def finite(value: Any) -> float | None:
@@ -111,9 +128,24 @@ def finite(value: Any) -> float | None:
     return value if math.isfinite(value) else None
 
 
-def _descending_auc(loss: LossResult) -> float:
-    mean = loss.test_auc.mean
-    return math.inf if mean is None else -mean
+def _in_order(losses: Sequence[LossResult]) -> tuple[LossResult, ...]:
+    """Losses with the metric that they are compared by, the best first."""
+    compared = [loss.comparison.metric for loss in losses if loss.comparison]
+    metric = compared[0] if compared else _first_known(losses)
+    return tuple(sorted((loss._replace(metric=metric) for loss in losses), key=_descending))
+
+
+def _first_known(losses: Sequence[LossResult]) -> str:
+    """The metric of losses of which none was compared: AUC where there is one."""
+    known = dict.fromkeys(name for loss in losses for name in (*loss.test, *loss.valid))
+    return "auc" if "auc" in known or not known else next(iter(known))
+
+
+def _descending(loss: LossResult) -> float:
+    mean = loss.test_score.mean
+    if mean is None:
+        return math.inf
+    return mean if loss.metric in LOWER_IS_BETTER else -mean
 
 
 def _loss_result(entry: Any, where: str) -> LossResult:

@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from .formats import number, one_line, score, shorten
-from .results import LossResult, Setting, settings
+from .results import LossResult, Setting, metric_name, settings
 from .verdict import BETTER, OVER_USERS, WORSE, difference_text, headline, verdict_text
 
 _STYLES = {BETTER: "green", WORSE: "red"}
@@ -22,7 +22,7 @@ _ENOUGH = {_NAME: 14, _FORMULA: 30}
 
 
 class _Column(NamedTuple):
-    header: str
+    header: str  # with {} for the metric
     cell: Callable[[Setting, LossResult], str]
     right: bool = False
 
@@ -33,8 +33,8 @@ _COLUMNS = {
     "rate": _Column("lr", lambda _, loss: number(loss.learning_rate), right=True),
     "decay": _Column("wd", lambda _, loss: number(loss.weight_decay), right=True),
     "epochs": _Column("epochs", lambda _, loss: number(loss.epochs), right=True),
-    "valid": _Column("valid AUC", lambda _, loss: score(loss.valid_auc), right=True),
-    "test": _Column("test AUC", lambda _, loss: auc_text(loss)),
+    "valid": _Column("valid {}", lambda _, loss: score(loss.valid_score), right=True),
+    "test": _Column("test {}", lambda _, loss: score_text(loss)),
     "difference": _Column("to the best usual", lambda _, loss: difference_text(loss)),
     "verdict": _Column("verdict", verdict_text),
 }
@@ -66,7 +66,7 @@ class ResultsTable(NamedTuple):
 
 
 def results_table(results: Mapping[str, Any]) -> ResultsTable:
-    """A rich renderable: losses from the highest test AUC to the lowest, and the verdict.
+    """A rich renderable: losses from the best test metric to the worst, and the verdict.
 
     Found losses carry a `*`. On a wide terminal the formulas stand in the table; those of found
     losses that are cut there, or all of them, stand below it, in full. Down to 60 columns no
@@ -83,9 +83,9 @@ def results_table(results: Mapping[str, Any]) -> ResultsTable:
     return ResultsTable(settings(results))
 
 
-def auc_text(loss: LossResult) -> str:
-    """Mean test AUC and half the width of its 95 % interval."""
-    mean, half_width = loss.test_auc.mean, loss.test_auc.half_width
+def score_text(loss: LossResult) -> str:
+    """Mean test metric and half the width of its 95 % interval."""
+    mean, half_width = loss.test_score.mean, loss.test_score.half_width
     if mean is None or half_width is None:
         return score(mean)
     return f"{score(mean)} ± {score(half_width)}"
@@ -98,13 +98,15 @@ def _render(setting: Setting, width: int, ascii_only: bool) -> tuple[RenderableT
         ]
         for key, column in _COLUMNS.items()
     }
-    layout, room = _fitting(cells, width)
+    metric = one_line(metric_name(setting.metric), ascii_only=ascii_only)
+    headers = {key: column.header.format(metric) for key, column in _COLUMNS.items()}
+    layout, room = _fitting(cells, headers, width)
     for key, characters in room.items():
         cells[key] = [shorten(text, characters, ascii_only=ascii_only) for text in cells[key]]
     table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 1, 0, 0))
     for key in layout:
         justify = "right" if _COLUMNS[key].right else "left"
-        table.add_column(_COLUMNS[key].header, justify=justify, no_wrap=True)
+        table.add_column(headers[key], justify=justify, no_wrap=True)
     for row, loss in enumerate(setting.losses):
         style = "bold" if loss.found else ""
         texts = [cells[key][row] for key in layout]
@@ -135,10 +137,12 @@ def _marked_name(loss: LossResult) -> str:
     return f"* {name}" if loss.found else f"  {name}"
 
 
-def _fitting(cells: dict[str, list[str]], width: int) -> tuple[tuple[str, ...], dict[str, int]]:
+def _fitting(
+    cells: dict[str, list[str]], headers: dict[str, str], width: int
+) -> tuple[tuple[str, ...], dict[str, int]]:
     """The first layout that fits `width`, and the characters it leaves for name and formula."""
     widths = {
-        key: max(cell_len(text) for text in (_COLUMNS[key].header, *column))
+        key: max(cell_len(text) for text in (headers[key], *column))
         for key, column in cells.items()
     }
     least = {key: min(size, _ENOUGH.get(key, size)) for key, size in widths.items()}

@@ -3,14 +3,13 @@
 import math
 
 from .formats import one_line, score
-from .results import Comparison, LossResult, Setting
+from .results import LOWER_IS_BETTER, Comparison, LossResult, Setting, metric_name
 
 BETTER, NO_BETTER, WORSE = "better", "no better", "worse"
 NO_INTERVAL = "no interval"
 OVER_USERS = (
     "Intervals are over seeds; a loss is better or worse only if the one over users excludes 0 too."
 )
-_LOWER_IS_BETTER = frozenset({"logloss", "loss", "rmse", "mae", "mse"})
 
 
 def verdict(comparison: Comparison | None) -> str:
@@ -35,7 +34,7 @@ def verdict(comparison: Comparison | None) -> str:
         return NO_INTERVAL
     if comparison.users is not None:
         low, high = min(low, comparison.users[0]), max(high, comparison.users[1])
-    if comparison.metric in _LOWER_IS_BETTER:
+    if comparison.metric in LOWER_IS_BETTER:
         low, high = -high, -low
     if low > 0:
         return BETTER
@@ -45,10 +44,10 @@ def verdict(comparison: Comparison | None) -> str:
 def best_found(setting: Setting) -> LossResult | None:
     """The found loss to judge: the best on validation, because picking it on test would flatter it.
 
-    Falls back on the order of test AUC where no found loss has a validation AUC.
+    Falls back on the order of the test metric where no found loss has one on validation.
     """
     found = [loss for loss in setting.losses if loss.found]
-    return max(found, key=_valid_auc_or_lowest, default=None)
+    return max(found, key=_valid_or_lowest, default=None)
 
 
 def best_usual(setting: Setting) -> LossResult | None:
@@ -70,12 +69,12 @@ def headline(setting: Setting) -> str:
     if all(loss.found for loss in setting.losses):
         return "No usual loss took part in the test, so the found losses cannot be judged."
     word = verdict(found.comparison)
-    chosen = "" if found.valid_auc is None else " on validation"
+    chosen = "" if found.valid_score is None else " on validation"
     subject = f"The best found loss{chosen} ({one_line(found.name)})"
     reference = "the best usual one" + (f" ({one_line(usual.name)})" if usual else "")
     if not word:
         return f"{subject} was not compared with {reference}."
-    metric = _metric_name(found.comparison.metric)
+    metric = metric_name(found.comparison.metric)
     mean = score(found.comparison.difference.mean, signed=True)
     if word == NO_INTERVAL:
         return (
@@ -95,8 +94,8 @@ def difference_text(loss: LossResult) -> str:
     text = score(loss.comparison.difference.mean, signed=True)
     if verdict(loss.comparison) != NO_INTERVAL:
         text += " " + _interval_text(loss.comparison)
-    if loss.comparison.metric != "auc":
-        text += f" {_metric_name(loss.comparison.metric)}"
+    if loss.comparison.metric != loss.metric:
+        text += f" {metric_name(loss.comparison.metric)}"
     return text
 
 
@@ -117,8 +116,11 @@ def _is_reference(loss: LossResult) -> bool:
     return loss.comparison is None or loss.comparison.difference[:1] == (0.0,)
 
 
-def _valid_auc_or_lowest(loss: LossResult) -> float:
-    return -math.inf if loss.valid_auc is None else loss.valid_auc
+def _valid_or_lowest(loss: LossResult) -> float:
+    score = loss.valid_score
+    if score is None:
+        return -math.inf
+    return -score if loss.metric in LOWER_IS_BETTER else score
 
 
 def _interval_text(comparison: Comparison) -> str:
@@ -127,7 +129,3 @@ def _interval_text(comparison: Comparison) -> str:
 
 def _pair_text(low: float | None, high: float | None) -> str:
     return f"[{score(low, signed=True)}, {score(high, signed=True)}]"
-
-
-def _metric_name(metric: str) -> str:
-    return "AUC" if metric == "auc" else one_line(metric)

@@ -1,0 +1,176 @@
+"""Implicit feedback: positives with sampled negatives, and positives to be ranked among items.
+
+Letters: `n` groups, `G` items of a group, one positive first. All is drawn and masked by array
+operations over all users at once.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from .types import DataError, Dataset, Interactions, full_train
+
+
+class Groups(NamedTuple):
+    """Positives of users, each beside other items for the same user; column 0 is the positive."""
+
+    ids: dict[str, np.ndarray]  # field -> int32[n, G]
+    label: np.ndarray  # float32[n, G]: 1, 0, 0, ...
+    weight: np.ndarray  # float32[n, G]: 0 for an item that is not to be ranked
+
+
+class Implicit(NamedTuple):
+    """A data set as groups: two to train on, three to rank in."""
+
+    train: Groups  # G = 1 + negatives
+    full_train: Groups  # with the reward split's positives
+    reward: Groups
+    valid: Groups
+    test: Groups
+
+
+class _Pairs(NamedTuple):
+    """A set of pairs of user and catalogue index, sorted by user, then by index; each once."""
+
+    user: np.ndarray  # int64[p]
+    item: np.ndarray  # int64[p]
+
+    def start(self, user: np.ndarray) -> np.ndarray:
+        """Where each user's pairs begin."""
+        return np.searchsorted(self.user, user, side="left")
+
+    def count(self, user: np.ndarray) -> np.ndarray:
+        """How many pairs each user has."""
+        return np.searchsorted(self.user, user, side="right") - self.start(user)
+
+
+def implicit(dataset: Dataset, *, negatives: int, candidates: int, seed: int) -> Implicit:
+    """The positives of a data set as groups.
+
+    Args:
+      dataset: its dislikes only tell which items there are.
+      negatives: sampled for each positive of the training groups, evenly and with replacement, from
+        the items that the user has no positive for in the same training rows.
+      candidates: sampled once for each positive of the reward split, to rank it among; 0 for all
+        items, as always on validation and test: a sample is a hundred times faster to score, but
+        its top is not that of all. Never among them are the user's other positives of that split
+        and of what came before.
+      seed: of everything that is drawn.
+
+    A user who likes everything has no negatives and is left out. DataError for numbers out of
+    range, or if a split is left without groups.
+
+    >>> from .generator import synthetic
+    >>> tiny = synthetic(num_users=50, num_items=40, num_interactions=1000, seed=1)
+    >>> groups = implicit(tiny, negatives=3, candidates=0, seed=0)
+    >>> groups.train.label.shape[1], groups.test.label.shape[1]
+    (4, 41)
+    """
+    if negatives < 1:
+        raise DataError(f"implicit.negatives is at least 1, got {negatives}")
+    if candidates < 0 or seed < 0:
+        raise DataError(
+            f"implicit.candidates and implicit.seed are at least 0, got {candidates} and {seed}"
+        )
+    splits = (dataset.train, dataset.reward, dataset.valid, dataset.test)
+    items = np.unique(np.concatenate([rows.ids["item"] for rows in splits]))
+    whole = full_train(dataset)
+    rng = np.random.default_rng(seed)
+    before = [_positives(rows, items) for rows in (dataset.train, whole, dataset.valid)]
+    made = {
+        "train": _sampled(dataset.train, items, negatives, rng),
+        "full_train": _sampled(whole, items, negatives, rng),
+        "reward": _ranked(dataset.reward, items, before[:1], candidates, rng),
+        "valid": _ranked(dataset.valid, items, before[1:2], 0, rng),
+        "test": _ranked(dataset.test, items, before[1:], 0, rng),
+    }
+    for name, groups in made.items():
+        if not groups.label.size:
+            raise DataError(f"the {name} split has no positive with other items beside it")
+    return Implicit(**made)
+
+
+def _positives(rows: Interactions, items: np.ndarray) -> _Pairs:
+    """Pairs of the positives; an item is its index in the catalogue."""
+    liked = rows.label > 0
+    user = rows.ids["user"][liked].astype(np.int64)
+    index = np.searchsorted(items, rows.ids["item"][liked])
+    return _pairs(user, index, items.size)
+
+
+def _pairs(user: np.ndarray, index: np.ndarray, items: int) -> _Pairs:
+    return _Pairs(*np.divmod(np.unique(user * items + index), items))
+
+
+def _liked(rows: Interactions) -> tuple[np.ndarray, np.ndarray]:
+    """User and item of each positive."""
+    liked = rows.label > 0
+    return rows.ids["user"][liked], rows.ids["item"][liked]
+
+
+def _sampled(
+    rows: Interactions, items: np.ndarray, negatives: int, rng: np.random.Generator
+) -> Groups:
+    """Each positive of `rows` with sampled negatives."""
+    user, item = _liked(rows)
+    known = _positives(rows, items)
+    free = items.size - known.count(user)
+    user, item, free = user[free > 0], item[free > 0], free[free > 0]
+    rank = (rng.random((user.size, negatives)) * free[:, None]).astype(np.int64)
+    drawn = _unknown(known, user, rank, items.size)
+    return _groups(user, np.column_stack([item, items[drawn]]))
+
+
+def _unknown(known: _Pairs, user: np.ndarray, rank: np.ndarray, items: int) -> np.ndarray:
+    """The `rank`-th item [n, S] of those that each user [n] has no pair with.
+
+    Below the j-th known item (from 0) lie `item - j` unknown ones, so the answer is the rank plus
+    the number of known items with at most that many below. One search serves all users, for their
+    pairs follow one another.
+    """
+    below = known.item - (np.arange(known.user.size) - known.start(known.user))
+    width = items + 1
+    sought = user[:, None].astype(np.int64) * width + rank
+    before = np.searchsorted(known.user * width + below, sought, side="right")
+    return rank + before - known.start(user)[:, None]
+
+
+def _ranked(
+    rows: Interactions,
+    items: np.ndarray,
+    before: list[_Pairs],
+    candidates: int,
+    rng: np.random.Generator,
+) -> Groups:
+    """Each positive of `rows` beside all items or `candidates` sampled ones; known ones masked."""
+    user, item = _liked(rows)
+    every = [_positives(rows, items), *before]
+    known = _pairs(
+        np.concatenate([pairs.user for pairs in every]),
+        np.concatenate([pairs.item for pairs in every]),
+        items.size,
+    )
+    kept = known.count(user) < items.size
+    user, item = user[kept], item[kept]
+    if candidates:
+        free = (items.size - known.count(user))[:, None]
+        rank = (rng.random((user.size, candidates)) * free).astype(np.int64)
+        return _groups(
+            user, np.column_stack([item, items[_unknown(known, user, rank, items.size)]])
+        )
+    people, row = np.unique(user, return_inverse=True)
+    masked = np.zeros((people.size, items.size), bool)
+    theirs = np.isin(known.user, people)
+    masked[np.searchsorted(people, known.user[theirs]), known.item[theirs]] = True
+    groups = _groups(user, np.column_stack([item, np.tile(items, (user.size, 1))]))
+    groups.weight[:, 1:] = ~masked[row]
+    return groups
+
+
+def _groups(user: np.ndarray, item: np.ndarray) -> Groups:
+    """Groups of users [n] and items [n, G]."""
+    label = np.zeros(item.shape, np.float32)
+    label[:, :1] = 1
+    users = np.repeat(user[:, None], item.shape[1], axis=1).astype(np.int32)
+    ids = {"user": users, "item": item.astype(np.int32)}
+    return Groups(ids, label, np.ones_like(label))
