@@ -26,7 +26,7 @@ import data
 import models
 import report
 from alg import build_loss, complexity, grammar, named_loss, to_text
-from alg.checkpoints import checkpoints
+from alg.checkpoints import CheckpointError, checkpoints
 from alg.devices import lane_mesh
 from alg.fair_test import FairTest, make_fair_test
 from alg.filters import FILTERS, Verdict
@@ -94,7 +94,7 @@ def join(config: ConfigDict, workdir: Path, console: Console) -> Run:
     dataset = data.build(**config.data)
     recommender = models.build(**config.model, sizes=dataset.sizes)
     shared = {"batch_size": config.train.batch_size, "l2": config.train.l2}
-    watched = {"seed": config.seed, "progress": partial(_show_epochs, console), "task": task}
+    watched = {"seed": config.seed, "progress": partial(report.show_epochs, console), "task": task}
     slopes = task.traced_slopes(where.vocabulary.operators)
 
     def lanes(slopes: Slopes) -> Lanes:
@@ -133,21 +133,12 @@ def _unknown(what: str, name: str, known: Mapping[str, Any]) -> str:
     return f"{what} {name!r} is not known (known: {', '.join(known)})"
 
 
-def _show_epochs(console: Console, stage: str, done: int, total: int) -> None:
-    """Show the epoch that a training in lanes has reached, in place on a terminal."""
-    text = f"{stage}: epoch {done} of at most {total}"
-    if console.is_terminal:
-        console.print(text.ljust(console.width - 1), end="\r")
-    elif done in (1, total) or done % 10 == 0:
-        console.print(text)
-
-
 def search_phase(run: Run) -> tuple[SearchState, list[dict[str, Any]]]:
     """Search, from the last checkpoint on; give the state and the journal's entries.
 
     Raises:
       Stopped: after Ctrl-C, with everything written.
-      BadInput: for a checkpoint that cannot be read.
+      CheckpointError: for a checkpoint that cannot be read.
     """
     settings, search = run.config.search, run.search
     key = jax.random.fold_in(jax.random.key(run.config.seed), 0)
@@ -155,13 +146,7 @@ def search_phase(run: Run) -> tuple[SearchState, list[dict[str, Any]]]:
     state = search.init(key, reward)
     saved = checkpoints(run.workdir / "checkpoints")
     if saved.latest() is not None:
-        try:
-            state = saved.restore(state)
-        except Exception as error:  # Orbax fails in many ways
-            raise BadInput(
-                f"{run.workdir / 'checkpoints'} cannot be read: {type(error).__name__}. Remove "
-                f"that folder to search anew"
-            ) from error
+        state = saved.restore(state)
     begun = int(state.generation)
     journal = report.Journal(run.workdir, keep=begun)
     if begun:
@@ -358,7 +343,7 @@ def main(argv: list[str]) -> int:
     try:
         config, folder = read_command_line(argv)
         return _run(config, Path(folder), console)
-    except (UsageError, BadInput) as error:
+    except (UsageError, BadInput, CheckpointError) as error:
         errors.print(f"run.py: {error}", markup=False, soft_wrap=True)
         return 2 if isinstance(error, UsageError) else 1
     except (Stopped, KeyboardInterrupt) as stopped:
@@ -376,7 +361,7 @@ def _run(config: ConfigDict, workdir: Path, console: Console) -> int:
         report.check(workdir, config.to_dict())
         if (workdir / "results.json").exists():
             console.print(f"{workdir} holds this run, finished; its results:\n")
-            show_results(console, workdir, _finished(workdir / "results.json"))
+            show_results(console, workdir, report.finished(workdir))
             return 0
         _set_up_jax()
         run = join(config, workdir, console)
@@ -389,13 +374,6 @@ def _run(config: ConfigDict, workdir: Path, console: Console) -> int:
     losses = test_phase(run, check_phase(run, state))
     show_results(console, workdir, write_results(run, losses, entries))
     return 0
-
-
-def _finished(path: Path) -> dict[str, Any]:
-    try:
-        return json.loads(path.read_text())
-    except ValueError as error:
-        raise ValueError(f"{path} cannot be read: {error}. Remove it to test anew") from error
 
 
 def _set_up_jax() -> None:

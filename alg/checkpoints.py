@@ -9,6 +9,10 @@ import orbax.checkpoint as ocp
 from .search import SearchState
 
 
+class CheckpointError(ValueError):
+    """A checkpoint cannot be read: says where it is and how to go on."""
+
+
 class Checkpoints(NamedTuple):
     """The checkpoints of one folder."""
 
@@ -23,7 +27,13 @@ def checkpoints(folder: Path, *, keep: int = 2) -> Checkpoints:
     manager = ocp.CheckpointManager(folder.absolute(), options=options)
 
     def restore(fresh: SearchState) -> SearchState:
-        return manager.restore(manager.latest_step(), args=ocp.args.StandardRestore(fresh))
+        try:
+            return manager.restore(manager.latest_step(), args=ocp.args.StandardRestore(fresh))
+        except Exception as error:  # Orbax fails in many ways
+            raise CheckpointError(
+                f"{folder} cannot be read: {type(error).__name__}. Remove "
+                "that folder to search anew"
+            ) from error
 
     def save(state: SearchState) -> None:
         generation = int(state.generation)

@@ -24,9 +24,8 @@ def get_config() -> ConfigDict:
 
     config.implicit = ConfigDict()  # what pairwise losses are trained on: positives with negatives
     config.implicit.negatives = 4  # sampled for each positive, from what its user did not like
-    config.implicit.candidates = (
-        200  # sampled to rank the reward's positives among; 0 for all items
-    )
+    # Sampled to rank each reward positive among; 0 for all items, as validation and test have.
+    config.implicit.candidates = 200
     config.implicit.seed = 0
 
     config.model = ConfigDict()

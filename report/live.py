@@ -234,3 +234,12 @@ def _time_to(goal: float, now: Any, speed: float | None) -> float | None:
     if now >= goal:
         return 0.0
     return (goal - now) / speed if speed else None
+
+
+def show_epochs(console: Console, stage: str, done: int, total: int) -> None:
+    """Show the epoch that a training in lanes has reached, in place on a terminal."""
+    text = f"{stage}: epoch {done} of at most {total}"
+    if console.is_terminal:
+        console.print(text.ljust(console.width - 1), end="\r")
+    elif done in (1, total) or done % 10 == 0:
+        console.print(text)

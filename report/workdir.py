@@ -72,3 +72,12 @@ def write(path: Path, text: str) -> None:
 
 def _draft(path: Path) -> Path:
     return path.with_name(path.name + ".new")
+
+
+def finished(workdir: Path) -> dict[str, Any]:
+    """The results of a finished run; ValueError, with what to do, where they are damaged."""
+    path = workdir / "results.json"
+    try:
+        return json.loads(path.read_text())
+    except ValueError as error:
+        raise ValueError(f"{path} cannot be read: {error}. Remove it to test anew") from error

@@ -23,6 +23,7 @@ FOLDER = Path(base.__file__).parent
 NO_CONFIG = {"__init__", "base", "presets", "command_line"}
 NAMES = sorted(path.stem for path in FOLDER.glob("*.py") if path.stem not in NO_CONFIG)
 ALL = [f"{FOLDER.name}/{name}.py{preset}" for name in NAMES for preset in ("", ":smoke", ":paper")]
+ALL.remove("configs/ml100k_ranking.py:paper")  # the paper has no such losses
 TINY = {"num_users": 30, "num_items": 40, "num_interactions": 900}
 
 
@@ -89,7 +90,7 @@ def options(builder):
 
 
 TRAINING = {"batch_size", "l2"}  # of section train
-BY_RUN = {"devices", "seed", "progress"}
+BY_RUN = {"devices", "seed", "progress", "task"}
 
 
 @pytest.mark.parametrize(
@@ -97,10 +98,11 @@ BY_RUN = {"devices", "seed", "progress"}
     [
         ("model", options(models.build) - {"sizes"}),
         ("space", options(space)),
-        ("generation", options(make_search) - TRAINING - {"sharding"}),
+        ("generation", options(make_search) - TRAINING - {"sharding", "task"}),
         ("promote", options(make_promotion) - TRAINING - BY_RUN),
         ("test", options(make_fair_test) - TRAINING - BY_RUN),
-        *((name, options(FILTERS[name])) for name in FILTERS),
+        *((name, options(FILTERS[name]) - {"group"}) for name in FILTERS),
+        ("implicit", options(data.implicit)),
         ("reinforce", options(controller.POLICIES["reinforce"])),
     ],
 )
@@ -155,6 +157,7 @@ def test_flags_change_the_config_and_the_workdir():
         ("--config.data.items=3", "no key 'items'"),
         ("--confg=x", "Unknown command line flag 'confg'. Did you mean: config"),
         ("--config=configs/ml100k.py:smok", "preset 'smok' is not known (known: smoke, paper)"),
+        ("--config=configs/ml100k_ranking.py:paper", "protocol of pointwise losses"),
         ("--config=configs/none.py", "No such file or directory: 'configs/none.py'"),
         ("--config=configs/ml10k.py", "'configs/ml10k.py' (did you mean 'configs/ml100k.py'?)"),
         ("--config=ml1m", "No such file or directory: 'ml1m' (did you mean 'configs/ml1m.py'?)"),

@@ -312,7 +312,7 @@ def test_bad_usage_is_one_line_and_status_2(server, argument, fragments, tmp_pat
         ("--config.generation.reward_scale=loud", ["'gradient' or 'raw'", "'loud'"]),
         ("--config.generation.width=1", ["at least 2 lanes"]),
         ("--config.contenders.baselines=('bcee',)", ["'bcee'", "did you mean 'bce'?"]),
-        ("--config.contenders.baselines=('bpr',)", ["single predictions", "'bpr'"]),
+        ("--config.contenders.baselines=('bpr',)", ["pointwise losses", "'bpr'"]),
         ("--config.contenders.baselines=()", ["at least one loss"]),
         ("--config.search.checkpoint_every=0", ["checkpoint_every is at least 1, got 0"]),
         ("--config.test.seeds=0", ["at least one seed"]),
@@ -373,23 +373,14 @@ def test_a_broken_config_json_is_named(server, tmp_path):
     assert_one_line(done, 1, "config.json cannot be read")
 
 
-def copied(whole, folder):
-    return Path(shutil.copytree(whole[0], folder / "copy"))
-
-
-def test_a_broken_results_json_is_named(server, whole, tmp_path):
-    folder = copied(whole, tmp_path)
+def test_broken_results_and_then_a_broken_checkpoint_are_named(server, whole, tmp_path):
+    folder = Path(shutil.copytree(whole[0], tmp_path / "copy"))
     (folder / "results.json").write_text("{")
     done = server.run(*TINY, f"--workdir={folder}")
     assert_one_line(done, 1, "results.json cannot be read", "Remove it to test anew")
-
-
-def test_a_broken_checkpoint_is_named(server, whole, tmp_path):
-    folder = copied(whole, tmp_path)
     (folder / "results.json").unlink()
-    for path in folder.glob("checkpoints/**/*"):
-        if path.is_file():
-            path.write_bytes(b"broken")
+    for path in filter(Path.is_file, folder.glob("checkpoints/**/*")):
+        path.write_bytes(b"broken")
     done = server.run(*TINY, f"--workdir={folder}")
     assert_one_line(done, 1, "checkpoints cannot be read", "Remove that folder to search anew")
 

@@ -23,8 +23,8 @@ class Recommender(NamedTuple):
 
 
 def forward(dense, rows):
-    product = jnp.sum(rows["user"] * rows["item"][:, :-1], axis=-1)
-    return product + rows["item"][:, -1] + dense["bias"]
+    product = jnp.sum(rows["user"] * rows["item"][..., :-1], axis=-1)
+    return product + rows["item"][..., -1] + dense["bias"]
 
 
 def recommender(users: int, items: int, scale: float = 0.3) -> Recommender:
