@@ -7,9 +7,21 @@ import pytest
 import sklearn.metrics
 from hypothesis import given
 from hypothesis import strategies as st
+from hypothesis.extra import numpy as arrays
 
-from alg.metrics import accuracy, auc, best_threshold, f1, log_loss
+from alg.metrics import (
+    accuracy,
+    auc,
+    best_threshold,
+    f1,
+    first_rank,
+    log_loss,
+    mrr,
+    ndcg,
+    recall,
+)
 
+SCORES = np.float32([-2, -0.5, 0, 1, 3])
 MOST = 32  # every drawn split is padded to this, so that all share one compilation
 compiled_auc = jax.jit(auc)
 best_of = {
@@ -111,3 +123,61 @@ def test_of_equally_good_thresholds_the_lowest_is_given():
     scores = jnp.array([0.0, 1.0, 2.0, 3.0])
     # Cuts at -1 and at 2.5 get 3 of 4 right.
     assert float(best_threshold(accuracy, scores, jnp.array([1.0, 1.0, 0.0, 1.0]))) == -1.0
+
+
+@st.composite
+def rankings(draw):
+    """Groups of scores with many ties, the first one relevant, and which of them are ranked."""
+    columns = draw(st.integers(2, 12))
+    scores = draw(arrays.arrays(np.float32, (5, columns), elements=st.sampled_from(SCORES)))
+    ranked = draw(arrays.arrays(np.float32, (5, columns), elements=st.sampled_from([0.0, 1.0])))
+    ranked[:, 0] = 1
+    return scores, ranked
+
+
+def naive_rank(scores, ranked):
+    """Count one by one: what is above, half of what is level."""
+    rank = 1.0
+    for score, counts in list(zip(scores, ranked, strict=True))[1:]:
+        rank += counts * (1.0 if score > scores[0] else 0.5 if score == scores[0] else 0.0)
+    return rank
+
+
+@given(rankings())
+def test_ranks_and_their_metrics_are_those_of_a_count_one_by_one(drawn):
+    scores, ranked = drawn
+    ranks = [naive_rank(*row) for row in zip(*drawn, strict=True)]
+    np.testing.assert_allclose(first_rank(scores, ranked), ranks, rtol=1e-6)
+    for k in (1, 3, 10):
+        hits = [rank <= k for rank in ranks]
+        gains = [1 / np.log2(1 + rank) if rank <= k else 0 for rank in ranks]
+        reciprocals = [1 / rank if rank <= k else 0 for rank in ranks]
+        found = jnp.asarray(ranks)
+        np.testing.assert_allclose(ndcg(found, k=k), np.mean(gains), rtol=1e-5)
+        np.testing.assert_allclose(recall(found, k=k), np.mean(hits), rtol=1e-5)
+        np.testing.assert_allclose(mrr(found, k=k), np.mean(reciprocals), rtol=1e-5)
+
+
+@pytest.mark.parametrize("k", [1, 5, 10])
+def test_ndcg_is_scikit_learns_without_ties(k):
+    rng = np.random.default_rng(k)
+    scores = np.float32(rng.permuted(np.tile(np.arange(25), (40, 1)), axis=1))
+    relevance = np.zeros_like(scores)
+    relevance[:, 0] = 1
+    expected = sklearn.metrics.ndcg_score(relevance, scores, k=k)
+    np.testing.assert_allclose(ndcg(first_rank(scores), k=k), expected, rtol=1e-5)
+
+
+def test_weights_of_ranks_may_have_leading_axes():
+    ranks, weights = jnp.array([1.0, 3.0]), jnp.array([[1.0, 0], [1, 1], [0, 2]])
+    np.testing.assert_allclose(ndcg(ranks, weights), [1, 0.75, 0.5], rtol=1e-6)
+
+
+def test_a_constant_score_is_no_better_than_chance():
+    assert float(first_rank(jnp.zeros(101))) == 51
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+def test_a_score_that_is_not_finite_gives_no_rank(bad):
+    scores = np.float32([[0, 1, 2], [0, bad, 2]])
+    np.testing.assert_array_equal(np.isnan(first_rank(scores)), [False, True])
