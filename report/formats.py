@@ -77,8 +77,8 @@ def shorten(formula: str, width: int, *, ascii_only: bool = False) -> str:
     Example:
         >>> shorten("max(label, 1 / pred) - log(pred)", 16)
         'max(label, 1 / …'
-        >>> shorten("mean(logit)", 20)
-        'mean(logit)'
+        >>> shorten("mean(logit)", 20), shorten("  sampled_softmax", 14)
+        ('mean(logit)', '  sampled_sof…')
     """
     if len(formula) <= width:
         return formula
@@ -90,7 +90,7 @@ def shorten(formula: str, width: int, *, ascii_only: bool = False) -> str:
     while cut > 0 and _inside_word(formula, cut):
         cut -= 1
     # A first word longer than the room has no better place to be cut.
-    return formula[: cut or room] + ellipsis
+    return formula[: cut if formula[:cut].strip() else room] + ellipsis
 
 
 def _inside_word(text: str, position: int) -> bool:
