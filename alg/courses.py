@@ -1,11 +1,13 @@
 """Courses: recommenders trained from scratch in lanes, epoch by epoch, each at its own setting."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from itertools import product
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from .lanes import Hyper, Lanes, LaneState, batches
 from .objectives import Slopes, gradient_size
@@ -23,8 +25,31 @@ class Courses(NamedTuple):
     score: Callable[[LaneState, Batch], Array]  # interactions -> what metrics need of them [K, n]
 
 
-def _kept(lanes: Lanes, state: LaneState, data: Batch, size: int, task: Task) -> Array:
+def settings_grid(
+    learning_rates: Sequence[float], weight_decays: Sequence[float], *, l2: float, scale: str
+) -> np.ndarray:
+    """Give every learning rate with every weight decay: [V, 2].
+
+    Raises:
+      ValueError: for values out of range.
+
+    >>> settings_grid((1.0, 3.0), (1e-4,), l2=0.0, scale="gradient").shape
+    (2, 2)
+    """
+    if scale not in ("gradient", "raw"):
+        raise ValueError(f"scale is 'gradient' or 'raw', got {scale!r}")
+    if not learning_rates or not weight_decays:
+        raise ValueError("at least one learning rate and one weight decay are needed")
+    if min(learning_rates) <= 0 or min(weight_decays) < 0:
+        raise ValueError("learning rates are positive and weight decays not negative")
+    if max(learning_rates) * (max(weight_decays) + 2 * l2) >= 1:
+        raise ValueError("the largest learning rate times weight decay must stay below 1")
+    return np.asarray(list(product(learning_rates, weight_decays)))
+
+
+def _kept(lanes: Lanes, state: LaneState, data: Batch, task: Task) -> Array:
     """Give what metrics need of interactions [n] or groups [n, G]: [K, N * B], padding included."""
+    size = _block(data)
     cut = batches(data, size)
     if data.label.ndim == 1:
         return task.keep(lanes.predict(state, cut)[..., None], cut.weight)
@@ -54,7 +79,7 @@ def judge(lanes: Lanes, state: LaneState, data: Batch, task: Task = RATING) -> A
     label, weight = (x.reshape(-1, *data.label.shape[1:]) for x in (cut.label, cut.weight))
     if data.label.ndim > 1:
         label, weight = label[:, 0], weight[:, 0]
-    kept = _kept(lanes, state, data, _block(data), task)
+    kept = _kept(lanes, state, data, task)
     finite = jnp.isfinite(kept).all(1)
     kept = jnp.where(finite[:, None], kept, 0.0)
     found = jax.vmap(lambda lane: task.judge(lane, label, weight))(kept)
@@ -90,6 +115,6 @@ def make_courses(
         return state, judge(lanes, state, judged, task)
 
     def score(state: LaneState, data: Batch) -> Array:
-        return _kept(lanes, state, data, _block(data), task)[:, : data.label.shape[0]]
+        return _kept(lanes, state, data, task)[:, : data.label.shape[0]]
 
     return Courses(*map(jax.jit, (lanes.init, factors, epoch, score)))

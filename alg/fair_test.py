@@ -8,14 +8,13 @@ are then trained from scratch, and their differences are paired. All of it runs 
 
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
-from itertools import product
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from .courses import Courses, make_courses
+from .courses import Courses, make_courses, settings_grid
 from .lanes import Hyper, Lanes
 from .objectives import Slopes
 from .results import Contender, Outcome, Splits, measure, resample_users
@@ -96,19 +95,13 @@ def make_fair_test(
     Raises:
       ValueError: for values out of range.
     """
-    if scale not in ("gradient", "raw"):
-        raise ValueError(f"scale is 'gradient' or 'raw', got {scale!r}")
     if min(seeds, epochs, patience, batch_size) < 1 or not learning_rates or not weight_decays:
         raise ValueError(
             "a fair test needs at least one seed, epoch, learning rate and weight decay"
         )
-    if min(learning_rates) <= 0 or min(weight_decays) < 0:
-        raise ValueError("learning rates are positive and weight decays not negative")
-    if max(learning_rates) * (max(weight_decays) + 2 * l2) >= 1:
-        raise ValueError("the largest learning rate times weight decay must stay below 1")
     settings = _Settings(
         make_lanes,
-        np.asarray(list(product(learning_rates, weight_decays))),
+        settings_grid(learning_rates, weight_decays, l2=l2, scale=scale),
         l2,
         seeds,
         epochs,

@@ -6,13 +6,12 @@ for a few epochs, each at several settings; a share of them goes on to a longer 
 
 import math
 from collections.abc import Callable, Sequence
-from itertools import product
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from .courses import make_courses
+from .courses import make_courses, settings_grid
 from .lanes import Hyper, Lanes
 from .objectives import Objective, Slopes
 from .tasks import RATING, Task
@@ -58,17 +57,13 @@ def make_promotion(
     Raises:
       ValueError: for values out of range.
     """
-    grid = np.asarray(list(product(learning_rates, weight_decays)))
+    grid = settings_grid(learning_rates, weight_decays, l2=l2, scale=scale)
     if not epochs or min(epochs) < 1 or not 0 < keep <= 1:
         raise ValueError(
             f"promotion needs rungs of at least 1 epoch and keep in (0, 1], got {epochs} and {keep}"
         )
-    if not 1 <= len(grid) <= width:
+    if len(grid) > width:
         raise ValueError(f"promotion tries 1 to {width} settings (its width), got {len(grid)}")
-    if scale not in ("gradient", "raw"):
-        raise ValueError(f"scale is 'gradient' or 'raw', got {scale!r}")
-    if grid[:, 0].min() <= 0 or grid[:, 1].min() < 0:
-        raise ValueError("learning rates are positive and weight decays not negative")
     together = width // len(grid)  # losses trained side by side
     courses = make_courses(make_lanes, slopes, batch_size=batch_size, task=task)
     # Lanes that the settings leave over repeat the first ones.
@@ -87,8 +82,8 @@ def make_promotion(
             factor = courses.factors(mine, state, data) if scale == "gradient" else 1.0
             rate, decay = grid[setting, 0] * factor, grid[setting, 1] / factor
             hyper = Hyper(*jnp.broadcast_arrays(rate, decay, jnp.full(width, l2)))
-            for number_of_epoch in range(count):
-                shuffle = jax.random.fold_in(key, number_of_epoch)
+            for epoch in range(count):
+                shuffle = jax.random.fold_in(key, epoch)
                 state, found = courses.epoch(state, mine, hyper, shuffle, data, judged)
                 np.maximum.at(best, (rows, setting), np.asarray(found))
                 tick()

@@ -17,6 +17,7 @@ from .filters import Filter, Verdict
 from .hall_of_fame import HallOfFame, Memory, admit, empty_hall, empty_memory, remember
 from .lanes import Lanes, LaneState
 from .objectives import Objective, Slopes, extend
+from .operators import as_bounds
 from .programs import Program, Vocabulary, assemble, vocabulary
 from .selection import choose
 from .tasks import RATING, Task
@@ -108,13 +109,11 @@ def space(
     >>> space(length=9, bounds=(-1e5, 1e5), family="pairwise").vocabulary.names[:5]
     ('PAD', 'pos', 'neg', 'diff', '1')
     """
-    if len(bounds) != 2 or not bounds[0] < bounds[1]:
-        raise ValueError(f"bounds are (low, high) with low < high, got {bounds}")
     if length < 1:
         raise ValueError(f"a loss needs at least one token, got length {length}")
     if operators is None:
         operators = [name for name in as_family(family).operators if name != "id"]
-    return Space(vocabulary(operators, operands, family=family), length, tuple(bounds))
+    return Space(vocabulary(operators, operands, family=family), length, as_bounds(bounds))
 
 
 def make_search(
@@ -186,13 +185,20 @@ def make_search(
     )
 
 
+def _untrained(parts: _Parts, key: Array, rewarded: Batch) -> tuple[LaneState, Array]:
+    """Give a recommender with fresh weights, one lane, and its reward."""
+    # As many lanes as are divided over the devices, all alike.
+    lanes = parts.trials.lanes.init(jnp.repeat(key[None], parts.width))
+    first = parts.trials.lanes.take(lanes, jnp.zeros(1, jnp.int32))
+    return first, parts.trials.reward(lanes, rewarded)[0]
+
+
 def _init(parts: _Parts, key: Array, rewarded: Batch) -> SearchState:
     policy_key, lane_key = jax.random.split(key)
-    lanes = parts.trials.lanes.init(jnp.repeat(lane_key[None], parts.width))
-    standing = parts.trials.reward(lanes, rewarded)[0]
+    recommender, standing = _untrained(parts, lane_key, rewarded)
     return SearchState(
         policy=parts.policy.begin_round(parts.policy.init(policy_key), standing),
-        recommender=parts.trials.lanes.take(lanes, jnp.zeros(1, jnp.int32)),
+        recommender=recommender,
         standing=standing,
         memory=empty_memory(parts.memory, parts.probes),
         hall=empty_hall(parts.hall, parts.space.length, parts.probes),
@@ -281,10 +287,8 @@ def _afresh(
     nothing = parts.programs(jnp.zeros((parts.width, parts.space.length), jnp.int32))
     _, ahead = parts.trials.run(trial_key, recommender, nothing, 0.0, data, rewarded)
     finished = ahead[0] < standing
-    fresh = parts.trials.lanes.init(jnp.repeat(weight_key[None], parts.width))
-    again = parts.trials.lanes.take(fresh, jnp.zeros(1, jnp.int32))
-    recommender = _where(finished, again, recommender)
-    return recommender, jnp.where(finished, parts.trials.reward(fresh, rewarded)[0], standing)
+    again, beginning = _untrained(parts, weight_key, rewarded)
+    return _where(finished, again, recommender), jnp.where(finished, beginning, standing)
 
 
 def _where(condition: Array, yes: LaneState, no: LaneState) -> LaneState:

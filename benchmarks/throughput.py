@@ -28,10 +28,10 @@ from jax.sharding import AxisType
 import controller
 import models
 from alg import grammar, vocabulary
+from alg.courses import judge
 from alg.filters import graded
 from alg.lanes import Hyper, batches, make_lanes
 from alg.losses import named_loss
-from alg.metrics import auc
 from alg.objectives import Objective, traced_slopes
 from alg.programs import assemble
 from alg.types import Batch
@@ -68,9 +68,7 @@ def lanes_way(width: int, data: Batch, rewarded: Batch, config) -> Callable[[], 
     @jax.jit
     def train(start, key):
         state = lanes.train(start, losses, hyper, batches(data, config.train.batch_size, key))
-        cut = batches(rewarded, 1024)
-        label, weight = cut.label.reshape(-1), cut.weight.reshape(-1)
-        return jax.vmap(auc, in_axes=(0, None, None))(lanes.predict(state, cut), label, weight)
+        return judge(lanes, state, rewarded)
 
     return lambda: train(start, jax.random.key(2))
 

@@ -124,6 +124,8 @@ def test_progress_counts_to_the_end():
         ({"width": 1}, "1 to 1 settings"),
         ({"learning_rates": (-1.0,)}, "positive"),
         ({"weight_decays": (-1.0,)}, "not negative"),
+        ({"learning_rates": (1e4,)}, "must stay below 1"),
+        ({"weight_decays": ()}, "one weight decay"),
         ({"scale": "none"}, "'gradient' or 'raw'"),
     ],
 )
