@@ -19,6 +19,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.custom_derivatives import SymbolicZero
 
 from .types import Array
 
@@ -76,7 +77,8 @@ class Op(NamedTuple):
 
 @jax.custom_jvp
 def _log(x: Array) -> Array:
-    return jnp.sign(x) * jnp.log(jnp.abs(x) + EPS)
+    size = jnp.log(jnp.abs(x) + EPS)
+    return jnp.where(x > 0, size, jnp.where(x < 0, -size, 0.0))
 
 
 @_log.defjvp
@@ -98,9 +100,30 @@ def _reciprocal_jvp(primals: tuple[Array], tangents: tuple[Array]) -> tuple[Arra
     return y, -(y * y) * t
 
 
+@jax.custom_jvp
 def _div(x: Array, y: Array) -> Array:
     """Divide, exactly where ``|y| >= EPS``; a smaller ``y`` counts as ``EPS`` on its side."""
-    return x / jnp.where(jnp.abs(y) < EPS, jnp.where(y < 0, -EPS, EPS), y)
+    return x / _divisor(y)
+
+
+def _divisor(y: Array) -> Array:
+    return jnp.where(jnp.abs(y) < EPS, jnp.where(y < 0, -EPS, EPS), y)
+
+
+def _div_jvp(primals: tuple[Array, Array], tangents: tuple) -> tuple[Array, Array]:
+    # Written out to divide once; the derived rule squares the divisor and divides by that too.
+    (x, y), (tx, ty) = primals, tangents
+    divisor = _divisor(y)
+    value, inverse = x / divisor, 1 / divisor
+    tangent = jnp.zeros_like(value)
+    if not isinstance(tx, SymbolicZero):
+        tangent += inverse * tx
+    if not isinstance(ty, SymbolicZero):
+        tangent -= jnp.where(jnp.abs(y) < EPS, 0.0, value * inverse) * ty
+    return value, tangent
+
+
+_div.defjvp(_div_jvp, symbolic_zeros=True)
 
 
 def _sqrt(x: Array) -> Array:

@@ -1,7 +1,7 @@
 """What a built loss costs beside the same loss written by hand in jax.numpy.
 
-Value and gradient, jitted, on a million elements; both in one process and by turns, so that the
-ratio holds on a machine whose speed drifts::
+Value and gradient, compiled, on a million elements; all in one process and in an order drawn afresh
+each round, so that neither a drift of the machine nor the neighbour in turn decides the ratio::
 
     python benchmarks/loss_call.py [--elements N] [--rounds N] [--json FILE]
 """
@@ -12,6 +12,7 @@ import platform
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
@@ -61,31 +62,41 @@ def seconds(function: Callable, *arguments) -> float:
     return time.perf_counter() - start
 
 
-def compare(built: Callable, by_hand: Callable, arguments: tuple, rounds: int) -> dict[str, float]:
-    """Give median milliseconds of both, and median and quartiles of the ratio of each round."""
-    functions = [jax.jit(jax.value_and_grad(loss)) for loss in (built, by_hand)]
-    ours, theirs = (jax.block_until_ready(function(*arguments)) for function in functions)
-    jax.tree.map(lambda x, y: np.testing.assert_allclose(x, y, rtol=1e-3, atol=1e-6), ours, theirs)
-    times = np.zeros((rounds, 2))
+def compare(arguments: tuple, rounds: int) -> dict[str, dict]:
+    """Give every pair's milliseconds, and the ratio of medians with its interval over rounds."""
+    compiled = [
+        jax.jit(jax.value_and_grad(loss)).lower(*arguments).compile()
+        for pair in PAIRS.values()
+        for loss in pair
+    ]
+    answers = [jax.block_until_ready(function(*arguments)) for function in compiled]
+    for ours, theirs in zip(answers[::2], answers[1::2], strict=True):
+        jax.tree.map(partial(np.testing.assert_allclose, rtol=1e-3, atol=1e-6), ours, theirs)
+    rng = np.random.default_rng(0)
+    times = np.zeros((rounds, len(compiled)))
     for i in range(rounds):
-        for j in (0, 1) if i % 2 else (1, 0):
-            times[i, j] = seconds(functions[j], *arguments)
-    low, ratio, high = np.quantile(times[:, 0] / times[:, 1], [0.25, 0.5, 0.75])
-    built_ms, by_hand_ms = 1e3 * np.median(times, axis=0)
-    return {
-        "built_ms": built_ms,
-        "by_hand_ms": by_hand_ms,
-        "ratio": ratio,
-        "ratio_quartiles": [low, high],
-        "ratio_of_fastest": times[:, 0].min() / times[:, 1].min(),
-    }
+        for j in rng.permutation(len(compiled)):
+            times[i, j] = 1e3 * seconds(compiled[j], *arguments)
+    draws = np.median(times[rng.integers(0, rounds, (1000, rounds))], axis=1)
+    rows = {}
+    for j, name in enumerate(PAIRS):
+        built, by_hand = np.median(times[:, 2 * j]), np.median(times[:, 2 * j + 1])
+        ratios = draws[:, 2 * j] / draws[:, 2 * j + 1]
+        rows[name] = {
+            "built_ms": built,
+            "by_hand_ms": by_hand,
+            "ratio": built / by_hand,
+            "ratio_ci95": np.quantile(ratios, [0.025, 0.975]).tolist(),
+            "ratio_of_fastest": times[:, 2 * j].min() / times[:, 2 * j + 1].min(),
+        }
+    return rows
 
 
 def main() -> None:
     """Compare every pair, print a table and write it where asked."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--elements", type=int, default=1_000_000)
-    parser.add_argument("--rounds", type=int, default=101)
+    parser.add_argument("--rounds", type=int, default=301)
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
     rng = np.random.default_rng(0)
@@ -93,14 +104,13 @@ def main() -> None:
     label = jnp.asarray(rng.integers(0, 2, options.elements), jnp.float32)
     device = jax.devices()[0].device_kind
     print(f"value and gradient of {options.elements:,} elements, {options.rounds} rounds, {device}")
-    print(f"{'loss':<16} {'built':>10} {'by hand':>10} {'ratio':>6}  quartiles    of fastest")
-    results = {}
-    for name, (built, by_hand) in PAIRS.items():
-        row = results[name] = compare(built, by_hand, (logit, label), options.rounds)
-        low, high = row["ratio_quartiles"]
+    print(f"{'loss':<16} {'built':>10} {'by hand':>10} {'ratio':>6}  95 % interval  of fastest")
+    results = compare((logit, label), options.rounds)
+    for name, row in results.items():
+        low, high = row["ratio_ci95"]
         print(
             f"{name:<16} {row['built_ms']:>7.3f} ms {row['by_hand_ms']:>7.3f} ms "
-            f"{row['ratio']:>6.3f}  {low:.3f}-{high:.3f}  {row['ratio_of_fastest']:>10.3f}"
+            f"{row['ratio']:>6.3f}  {low:.3f}-{high:.3f}  {row['ratio_of_fastest']:>12.3f}"
         )
     if options.json:
         environment = {
