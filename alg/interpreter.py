@@ -1,6 +1,8 @@
 """The interpreter: programs as traced data, so that all candidates share one compilation."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -47,34 +49,71 @@ def interpret(
     >>> print(interpret(program, jnp.array([0.25, 0.5]), jnp.array([0.0, 1.0])))
     [0.0625 0.25  ]
     """
-    _check_operators(program, operators, table)
-    low, high = bounds
-    label = jnp.broadcast_to(jnp.asarray(label, pred.dtype), pred.shape)
     logit = logit_of(pred) if logit is None else logit
+    code = _code(program, bounds, operators, table, pred.dtype)
+    return _registers(code, pred, label, logit)[-1]
+
+
+class _Code(NamedTuple):
+    """A program as the loop over its instructions reads it."""
+
+    lhs: Array  # int32 [I]
+    rhs: Array
+    constant: Array  # float [I]
+    load: Array  # int32 [I]: 0 for a result, 1 for a constant, 2 for the logit
+    branch: Array  # int32 [I], of ``functions``
+    functions: tuple[Callable[[Array, Array], Array], ...]
+    bounds: tuple[Array | float, Array | float]
+
+
+def _code(program: Program, bounds, operators: Sequence[int], table: Sequence[Op], dtype) -> _Code:
+    _check_operators(program, operators, table)
     op, lhs, rhs = (jnp.asarray(part, jnp.int32) for part in program[:3])
-    slots, base = op.shape[0], len(REGISTERS)
-    constant = jnp.asarray(program.constant, pred.dtype)
-    constant = constant if constant.size else jnp.zeros(slots, pred.dtype)
-    registers = jnp.zeros((base + slots, *pred.shape), pred.dtype)
-    registers = registers.at[:base].set(jnp.stack([pred, label, jnp.ones_like(pred)]))
+    constant = jnp.asarray(program.constant, dtype)
+    constant = constant if constant.size else jnp.zeros(op.shape, dtype)
+    loads, branches = (np.zeros(len(table), np.int32) for _ in range(2))
+    functions = [_first]
+    for number in operators:
+        row = table[number]
+        if row.arity == 0:
+            loads[number] = 2 if row.name == "logit" else 1
+        elif row.name != "id":
+            branches[number] = len(functions)
+            functions.append(partial(_of_arity, row))
+    by_number = (jnp.asarray(numbers)[op] for numbers in (loads, branches))
+    return _Code(lhs, rhs, constant, *by_number, tuple(functions), bounds)
+
+
+def _first(x: Array, y: Array) -> Array:
+    del y
+    return x
+
+
+def _of_arity(row: Op, x: Array, y: Array) -> Array:
+    return row.function(*(x, y)[: row.arity])
+
+
+def _result(code: _Code, i: Array, x: Array, y: Array, logit: Array) -> Array:
+    """Give the result of instruction ``i`` for the arguments x and y."""
+    value = clip(jax.lax.switch(code.branch[i], code.functions, x, y), *code.bounds)
+    loaded = jnp.where(code.load[i] == 1, code.constant[i], logit)
+    return jnp.where(code.load[i] == 0, value, loaded)
+
+
+def _registers(code: _Code, first: Array, second: Array, logit: Array) -> Array:
+    """Give all registers [3 + I, ...] after the last instruction."""
+    second = jnp.broadcast_to(jnp.asarray(second, first.dtype), first.shape)
+    slots, base = code.lhs.shape[0], len(REGISTERS)
+    registers = jnp.zeros((base + slots, *first.shape), first.dtype)
+    registers = registers.at[:base].set(jnp.stack([first, second, jnp.ones_like(first)]))
 
     def instruction(i: Array, registers: Array) -> Array:
-        x, y = registers[lhs[i]], registers[rhs[i]]
-        value = x
-        for number in operators:
-            row = table[number]
-            if row.arity > 0 and row.name != "id":
-                value = jnp.where(op[i] == number, row.function(*(x, y)[: row.arity]), value)
-        value = clip(value, low, high)
-        for number in operators:
-            if table[number].arity == 0:
-                loaded = logit if table[number].name == "logit" else constant[i]
-                value = jnp.where(op[i] == number, loaded, value)
-        return registers.at[base + i].set(value)
+        arguments = registers[code.lhs[i]], registers[code.rhs[i]]
+        return registers.at[base + i].set(_result(code, i, *arguments, logit))
 
     # The loop is also a wall: XLA's CPU backend would fuse unrolled instructions into the
     # embedding update and compute them again for every column.
-    return jax.lax.fori_loop(0, slots, instruction, registers)[-1]
+    return jax.lax.fori_loop(0, slots, instruction, registers)
 
 
 def _check_operators(program: Program, operators: Sequence[int], table: Sequence[Op]) -> None:
@@ -125,14 +164,24 @@ def pair_slopes(
 ) -> tuple[Array, Array]:
     """Give d loss / d pos [B] and d loss / d neg [B, S] of a traced pairwise program.
 
-    The loss of an example is the mean over its negatives. Aggregates couple them, so this is one
-    reverse-mode derivative.
+    The loss of an example is the mean over its negatives. Aggregates couple them, so this goes
+    backwards: from the last register, each instruction hands its adjoint on to its arguments.
+    JAX would save all registers before each instruction; the last state of them is enough.
     """
+    wide = jnp.broadcast_to(pos[..., None], neg.shape)
+    code = _code(program, bounds, operators, table, neg.dtype)
+    unused = jnp.zeros_like(neg)  # pairwise programs load no logit
+    registers = _registers(code, wide, neg, unused)
+    slots, base = code.lhs.shape[0], len(REGISTERS)
+    adjoints = jnp.zeros_like(registers).at[-1].set(1 / neg.shape[-1])
 
-    def total(pos: Array, neg: Array) -> Array:
-        wide = jnp.broadcast_to(pos[..., None], neg.shape)
-        settings = {"bounds": bounds, "operators": operators, "table": table}
-        values = interpret(program, wide, neg, logit=wide - neg, **settings)
-        return jnp.sum(jnp.mean(values, -1))
+    def instruction(j: Array, adjoints: Array) -> Array:
+        i = slots - 1 - j
+        lhs, rhs = code.lhs[i], code.rhs[i]
+        result = partial(_result, code, i, logit=unused)
+        _, pullback = jax.vjp(result, registers[lhs], registers[rhs])
+        by_lhs, by_rhs = pullback(adjoints[base + i])
+        return adjoints.at[lhs].add(by_lhs).at[rhs].add(by_rhs)
 
-    return jax.grad(total, argnums=(0, 1))(pos, neg)
+    adjoints = jax.lax.fori_loop(0, slots, instruction, adjoints)
+    return jnp.sum(adjoints[0], -1), adjoints[1]
