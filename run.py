@@ -38,7 +38,7 @@ from alg.promotion import Promote, make_promotion
 from alg.results import Contender, Splits, rows
 from alg.search import Report, Search, SearchState, Space, make_search, space
 from alg.tasks import Task, task_of
-from alg.types import Batch
+from alg.types import Batch, Data, Positives
 from alg.validity import check
 from configs.command_line import HELP, UsageError, read_command_line
 
@@ -50,7 +50,7 @@ class Run(NamedTuple):
     workdir: Path
     console: Console
     dataset: data.Dataset
-    splits: dict[str, Batch]  # train, reward, full_train, valid, test
+    splits: dict[str, Data]  # train, reward, full_train, valid, test
     task: Task
     space: Space
     slopes: Slopes  # of losses of the space
@@ -78,7 +78,7 @@ def join(config: ConfigDict, workdir: Path, console: Console) -> Run:
       ValueError: for bad data, unknown names or values out of range.
     """
     _check_numbers(config)
-    task = task_of(config.space.family, config.implicit.negatives)
+    task = task_of(config.space.family, config.train.negatives)
     widths = {f"{name}.width": config[name].width for name in ("generation", "promote")}
     mesh = lane_mesh(config.devices, widths)
     everywhere = NamedSharding(mesh, PartitionSpec())
@@ -119,11 +119,12 @@ def join(config: ConfigDict, workdir: Path, console: Console) -> Run:
     )
 
 
-def _splits(dataset: data.Dataset, task: Task, **options: int) -> dict[str, Batch]:
-    """Give what the task trains on and is judged on: interactions, or groups of items."""
+def _splits(dataset: data.Dataset, task: Task, **options: int) -> dict[str, Data]:
+    """Give what the task trains on and is judged on: interactions, or positives and groups."""
     if task.group > 1:
-        groups = data.implicit(dataset, **options)
-        return {name: Batch(*part) for name, part in groups._asdict().items()}
+        parts = data.implicit(dataset, **options)._asdict()
+        to_train_on = {name: Positives(*parts.pop(name)) for name in ("train", "full_train")}
+        return to_train_on | {name: Batch(*groups) for name, groups in parts.items()}
     parts = {name: getattr(dataset, name) for name in ("train", "reward", "valid", "test")}
     parts["full_train"] = data.full_train(dataset)
     return {name: Batch(*part, np.ones_like(part.label)) for name, part in parts.items()}

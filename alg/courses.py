@@ -12,16 +12,16 @@ import numpy as np
 from .lanes import Hyper, Lanes, LaneState, batches
 from .objectives import Slopes, gradient_size
 from .tasks import RATING, Task
-from .types import Array, Batch
+from .types import Array, Batch, Data
 
 
 class Courses(NamedTuple):
     """Training in K lanes as jitted functions, compiled once for all losses of one objective."""
 
     begin: Callable[[Array], LaneState]  # keys [K]
-    factors: Callable[[Any, LaneState, Batch], Array]  # objective, untrained lanes, data -> [K]
-    # state, objective, hyper, key of the shuffle, data, judged split -> state, metric [K]
-    epoch: Callable[[LaneState, Any, Hyper, Array, Batch, Batch], tuple[LaneState, Array]]
+    factors: Callable[[Any, LaneState, Data], Array]  # objective, untrained lanes, data -> [K]
+    # state, objective, hyper, key of shuffle and negatives, data, judged split -> state, metric [K]
+    epoch: Callable[[LaneState, Any, Hyper, Array, Data, Batch], tuple[LaneState, Array]]
     score: Callable[[LaneState, Batch], Array]  # interactions -> what metrics need of them [K, n]
 
 
@@ -103,15 +103,18 @@ def make_courses(
     """
     lanes = make_lanes(slopes)
 
-    def factors(objective: Any, state: LaneState, data: Batch) -> Array:
+    def factors(objective: Any, state: LaneState, data: Data) -> Array:
         """Give what turns learning rates for gradients of the common size into a loss's own."""
-        few = jax.tree.map(lambda x: x[:8], batches(data, 256, jax.random.key(0)))
+        key = jax.random.key(0)
+        cut = batches(task.examples(data, jax.random.fold_in(key, 1)), 256, key)
+        few = jax.tree.map(lambda x: x[:8], cut)
         logits = lanes.predict(state, few)
         size = gradient_size(slopes(objective, logits, few.label.reshape(-1)))
         return task.common_size / jnp.maximum(size, 1e-30)
 
     def epoch(state, objective, hyper, key, data, judged):
-        state = lanes.train(state, objective, hyper, batches(data, batch_size, key))
+        cut = batches(task.examples(data, jax.random.fold_in(key, 1)), batch_size, key)
+        state = lanes.train(state, objective, hyper, cut)
         return state, judge(lanes, state, judged, task)
 
     def score(state: LaneState, data: Batch) -> Array:

@@ -15,9 +15,9 @@ from .courses import make_courses, settings_grid
 from .lanes import Hyper, Lanes
 from .objectives import Objective, Slopes
 from .tasks import RATING, Task
-from .types import Batch
+from .types import Batch, Data
 
-Promote = Callable[[Objective, Batch, Batch], tuple[np.ndarray, np.ndarray]]
+Promote = Callable[[Objective, Data, Batch], tuple[np.ndarray, np.ndarray]]
 """(J losses, data, judged split) -> those of the last rung, best first, and their metric."""
 
 
@@ -71,7 +71,7 @@ def make_promotion(
     member = np.arange(width) // len(grid) % together
     key = jax.random.key(seed)
 
-    def rung(losses: Objective, count: int, data: Batch, judged: Batch, tick) -> np.ndarray:
+    def rung(losses: Objective, count: int, data: Data, judged: Batch, tick) -> np.ndarray:
         """Give the best metric [J'] of the losses over settings and ``count`` epochs."""
         number = losses.scale.shape[0]
         best = np.zeros((number, len(grid)))
@@ -89,7 +89,7 @@ def make_promotion(
                 tick()
         return best.max(1)
 
-    def promote(losses: Objective, data: Batch, judged: Batch) -> tuple[np.ndarray, np.ndarray]:
+    def promote(losses: Objective, data: Data, judged: Batch) -> tuple[np.ndarray, np.ndarray]:
         left = np.arange(losses.scale.shape[0])
         sizes = [len(left)]
         for _ in epochs[1:]:

@@ -10,7 +10,7 @@ from scipy import stats
 
 from .losses import LossFn
 from .tasks import RATING, Task
-from .types import Array, Batch
+from .types import Array, Batch, Data
 
 
 class Contender(NamedTuple):
@@ -26,7 +26,7 @@ class Contender(NamedTuple):
 class Splits(NamedTuple):
     """The data of a test; ``valid`` chooses, ``test`` is looked at last."""
 
-    train: Batch
+    train: Data
     valid: Batch
     test: Batch
 

@@ -22,7 +22,7 @@ from .programs import Program, Vocabulary, assemble, vocabulary
 from .selection import choose
 from .tasks import RATING, Task
 from .trials import Trials, make_trials
-from .types import Array, Batch
+from .types import Array, Batch, Data
 
 
 class Space(NamedTuple):
@@ -217,7 +217,7 @@ def _probe(parts: _Parts, programs: Program) -> Array:
 
 
 def _generation(
-    parts: _Parts, state: SearchState, key: Array, data: Batch, rewarded: Batch
+    parts: _Parts, state: SearchState, key: Array, data: Data, rewarded: Batch
 ) -> tuple[SearchState, Report]:
     sample_key, batch_key = jax.random.split(key)
     tokens = parts.policy.sample(state.policy, sample_key, parts.samples)
@@ -253,7 +253,7 @@ def _generation(
 
 
 def _advance(
-    parts: _Parts, state: SearchState, key: Array, data: Batch, rewarded: Batch
+    parts: _Parts, state: SearchState, key: Array, data: Data, rewarded: Batch
 ) -> tuple[SearchState, Array]:
     """Move the recommender on with the best loss of the round, if that does not hurt it."""
     best = state.round_best
@@ -280,7 +280,7 @@ def _advance(
 
 
 def _afresh(
-    parts: _Parts, recommender: LaneState, standing: Array, key: Array, data: Batch, rewarded: Batch
+    parts: _Parts, recommender: LaneState, standing: Array, key: Array, data: Data, rewarded: Batch
 ) -> tuple[LaneState, Array]:
     """Give fresh weights in place of a recommender that the reference would make worse."""
     trial_key, weight_key = jax.random.split(jax.random.fold_in(key, 1))

@@ -9,8 +9,9 @@ import jax
 from .families import PAIRWISE, POINTWISE, Family, as_family
 from .losses import LossFn
 from .metrics import accuracy, auc, best_threshold, f1, first_rank, log_loss, mrr, ndcg, recall
+from .negatives import draw
 from .objectives import Slopes, static_slopes, traced_slopes
-from .types import Array
+from .types import Array, Batch, Data
 
 CUTOFF = 10
 """Ranks that count in the metrics of rankings."""
@@ -26,6 +27,7 @@ class Task(NamedTuple):
     family: Family
     group: int  # examples that a loss takes together in training, G: 1, or a positive's and its own
     metric: str  # that rewards, chooses and compares
+    examples: Callable[[Data, Array], Batch]  # data, key -> interactions [n] or groups [n, G]
     keep: Callable[[Array, Array], Array]  # logits and weights [..., n, G] -> kept [..., n]
     judge: Callable[[Array, Array, Array | None], Array]  # kept, labels [n], weights -> metric
     # kept and labels of validation, then of test -> two dicts, metric -> value
@@ -65,6 +67,11 @@ def _of_ranks(valid: Array, valid_label: Array, test: Array, test_label: Array):
     return tuple({name: m(ranks) for name, m in of.items()} for ranks in (valid, test))
 
 
+def _as_they_are(data: Batch, key: Array) -> Batch:
+    del key  # nothing is drawn
+    return data
+
+
 def _first_logit(logits: Array, weights: Array) -> Array:
     del weights
     return logits[..., 0]
@@ -79,6 +86,7 @@ RATING = Task(
     family=POINTWISE,
     group=1,
     metric="auc",
+    examples=_as_they_are,
     keep=_first_logit,
     judge=auc,
     measure=_of_labels,
@@ -94,7 +102,7 @@ def ranking(negatives: int) -> Task:
     """Give the task of ranking positives above other items, judged by NDCG at 10.
 
     Args:
-      negatives: sampled beside each positive in training, S.
+      negatives: drawn beside each positive, afresh for every epoch, S.
 
     Raises:
       ValueError: for less than one negative.
@@ -106,6 +114,7 @@ def ranking(negatives: int) -> Task:
         family=PAIRWISE,
         group=group,
         metric=f"ndcg@{CUTOFF}",
+        examples=partial(draw, count=negatives),
         keep=first_rank,
         judge=_ndcg,
         measure=_of_ranks,

@@ -85,7 +85,7 @@ def make_trials(
         return losses._replace(scale=jnp.clip(size[0] / jnp.maximum(size, 1e-30), 1e-6, 1e6))
 
     def run(key, start, programs, penalty, data, rewarded):
-        cut = batches(data, batch_size, key)
+        cut = batches(task.examples(data, jax.random.fold_in(key, 1)), batch_size, key)
         few = jax.tree.map(lambda x: x[: max(1, 1024 // batch_size)], cut)
         hyper = Hyper(learning_rate * ones, weight_decay * ones, penalty * ones)
         losses = rescale(objectives(programs), start, few)

@@ -50,3 +50,20 @@ class Batch(NamedTuple):
     ids: Mapping[str, Array]  # field -> int32 row of the field's table
     label: Array  # float32, 0 or 1
     weight: Array  # float32, 0 for padding
+
+
+class Positives(NamedTuple):
+    """What n users liked, and what else there is to draw negatives from.
+
+    ``unknown_below`` has, user after user, one entry for each item that the user is known to like,
+    in the catalogue's order: how many of the catalogue's other items come before it.
+    """
+
+    ids: Mapping[str, Array]  # field -> int32 [n]; "user" and "item" are among them
+    catalogue: Array  # int32 [items], ids of all items, ascending
+    unknown_below: Array  # int32
+    start: Array  # int32 [users + 1], where each user's entries begin
+
+
+Data = Batch | Positives
+"""What an epoch is made of: interactions or groups as they are, or positives to draw for."""

@@ -22,8 +22,7 @@ def get_config() -> ConfigDict:
     # leave_one_out: cut from train, never seen by validation or test; valid: the validation split.
     config.data.reward_split = "leave_one_out"
 
-    config.implicit = ConfigDict()  # what pairwise losses are trained on: positives with negatives
-    config.implicit.negatives = 4  # sampled for each positive, from what its user did not like
+    config.implicit = ConfigDict()  # positives to be ranked, for pairwise losses
     # Sampled to rank each reward positive among; 0 for all items, as validation and test have.
     config.implicit.candidates = 200
     config.implicit.seed = 0
@@ -37,6 +36,9 @@ def get_config() -> ConfigDict:
     config.train.batch_size = 128
     config.train.clip = placeholder(float)  # gradients of single parameters; None for no clipping
     config.train.l2 = 0.0  # times the sum of squares of all parameters, added to the loss
+    # Drawn beside each positive for pairwise losses, afresh for every epoch, from the items that
+    # its user is not known to like.
+    config.train.negatives = 4
 
     config.space = ConfigDict()
     # pointwise: of a prediction and its label, for AUC; or pairwise: of a positive and its sampled

@@ -12,7 +12,7 @@ def get_config(preset: str = "") -> ConfigDict:
     config.space.family = "pairwise"
     # Chosen by the usual losses' NDCG on validation. Four negatives leave them 0.003 to 0.009
     # lower; larger learning rates undo the losses of several negatives, more decay undoes all.
-    config.implicit.negatives = 8
+    config.train.negatives = 8
     config.generation.update(learning_rate=10.0, weight_decay=3e-5)
     config.promote.update(learning_rates=(10.0, 30.0), weight_decays=(1e-5, 3e-5), epochs=(1, 3, 8))
     config.test.update(learning_rates=(3.0, 10.0, 30.0), weight_decays=(1e-5, 3e-5), epochs=20)

@@ -19,11 +19,24 @@ class Groups(NamedTuple):
     weight: np.ndarray  # float32[n, G]: 0 for an item that is not to be ranked
 
 
-class Implicit(NamedTuple):
-    """A data set as groups: two to train on, three to rank in."""
+class Positives(NamedTuple):
+    """What users liked, and what is needed to draw negatives for them.
 
-    train: Groups  # G = 1 + negatives
-    full_train: Groups  # with the reward split's positives
+    ``unknown_below`` has, user after user, one entry for each item that the user is known to like,
+    in the catalogue's order: how many of the catalogue's other items come before it.
+    """
+
+    ids: dict[str, np.ndarray]  # field -> int32[n]
+    catalogue: np.ndarray  # int32[items], ids of all items, ascending
+    unknown_below: np.ndarray  # int32
+    start: np.ndarray  # int32[users + 1], where each user's entries begin
+
+
+class Implicit(NamedTuple):
+    """A data set as positives to train on, and groups to rank in."""
+
+    train: Positives
+    full_train: Positives  # with the reward split's positives
     reward: Groups
     valid: Groups
     test: Groups
@@ -43,14 +56,16 @@ class _Pairs(NamedTuple):
         """How many pairs each user has."""
         return np.searchsorted(self.user, user, side="right") - self.start(user)
 
+    def unknown_below(self) -> np.ndarray:
+        """How many items that its user has no pair with come before each pair's."""
+        return self.item - (np.arange(self.user.size) - self.start(self.user))
 
-def implicit(dataset: Dataset, *, negatives: int, candidates: int, seed: int) -> Implicit:
-    """The positives of a data set as groups.
+
+def implicit(dataset: Dataset, *, candidates: int, seed: int) -> Implicit:
+    """The positives of a data set, to train on and to rank.
 
     Args:
       dataset: its dislikes only tell which items there are.
-      negatives: sampled for each positive of the training groups, evenly and with replacement, from
-        the items that the user has no positive for in the same training rows.
       candidates: sampled once for each positive of the reward split, to rank it among; 0 for all
         items, as always on validation and test: a sample is a hundred times faster to score, but
         its top is not that of all. Never among them are the user's other positives of that split
@@ -58,16 +73,14 @@ def implicit(dataset: Dataset, *, negatives: int, candidates: int, seed: int) ->
       seed: of everything that is drawn.
 
     A user who likes everything has no negatives and is left out. DataError for numbers out of
-    range, or if a split is left without groups.
+    range, or if a split is left without positives.
 
     >>> from .generator import synthetic
     >>> tiny = synthetic(num_users=50, num_items=40, num_interactions=1000, seed=1)
-    >>> groups = implicit(tiny, negatives=3, candidates=0, seed=0)
-    >>> groups.train.label.shape[1], groups.test.label.shape[1]
-    (4, 41)
+    >>> parts = implicit(tiny, candidates=0, seed=0)
+    >>> parts.train.catalogue.size, parts.test.label.shape[1]
+    (40, 41)
     """
-    if negatives < 1:
-        raise DataError(f"implicit.negatives is at least 1, got {negatives}")
     if candidates < 0 or seed < 0:
         raise DataError(
             f"implicit.candidates and implicit.seed are at least 0, got {candidates} and {seed}"
@@ -78,14 +91,14 @@ def implicit(dataset: Dataset, *, negatives: int, candidates: int, seed: int) ->
     rng = np.random.default_rng(seed)
     before = [_positives(rows, items) for rows in (dataset.train, whole, dataset.valid)]
     made = {
-        "train": _sampled(dataset.train, items, negatives, rng),
-        "full_train": _sampled(whole, items, negatives, rng),
+        "train": _to_train_on(dataset.train, before[0], items),
+        "full_train": _to_train_on(whole, before[1], items),
         "reward": _ranked(dataset.reward, items, before[:1], candidates, rng),
         "valid": _ranked(dataset.valid, items, before[1:2], 0, rng),
         "test": _ranked(dataset.test, items, before[1:], 0, rng),
     }
-    for name, groups in made.items():
-        if not groups.label.size:
+    for name, part in made.items():
+        if not part.ids["user"].size:
             raise DataError(f"the {name} split has no positive with other items beside it")
     return Implicit(**made)
 
@@ -108,17 +121,14 @@ def _liked(rows: Interactions) -> tuple[np.ndarray, np.ndarray]:
     return rows.ids["user"][liked], rows.ids["item"][liked]
 
 
-def _sampled(
-    rows: Interactions, items: np.ndarray, negatives: int, rng: np.random.Generator
-) -> Groups:
-    """Each positive of `rows` with sampled negatives."""
-    user, item = _liked(rows)
-    known = _positives(rows, items)
-    free = items.size - known.count(user)
-    user, item, free = user[free > 0], item[free > 0], free[free > 0]
-    rank = (rng.random((user.size, negatives)) * free[:, None]).astype(np.int64)
-    drawn = _unknown(known, user, rank, items.size)
-    return _groups(user, np.column_stack([item, items[drawn]]))
+def _to_train_on(rows: Interactions, known: _Pairs, items: np.ndarray) -> Positives:
+    """Positives of `rows`, less those of users who like everything."""
+    liked = rows.label > 0
+    liked[liked] = known.count(rows.ids["user"][liked]) < items.size
+    ids = {field: values[liked].astype(np.int32) for field, values in rows.ids.items()}
+    people = np.arange(rows.ids["user"].max(initial=-1) + 2)
+    parts = (items, known.unknown_below(), known.start(people))
+    return Positives(ids, *(part.astype(np.int32) for part in parts))
 
 
 def _unknown(known: _Pairs, user: np.ndarray, rank: np.ndarray, items: int) -> np.ndarray:
@@ -128,10 +138,9 @@ def _unknown(known: _Pairs, user: np.ndarray, rank: np.ndarray, items: int) -> n
     the number of known items with at most that many below. One search serves all users, for their
     pairs follow one another.
     """
-    below = known.item - (np.arange(known.user.size) - known.start(known.user))
     width = items + 1
     sought = user[:, None].astype(np.int64) * width + rank
-    before = np.searchsorted(known.user * width + below, sought, side="right")
+    before = np.searchsorted(known.user * width + known.unknown_below(), sought, side="right")
     return rank + before - known.start(user)[:, None]
 
 

@@ -17,7 +17,7 @@ from alg.losses import PAIRWISE_LOSSES, as_program
 from alg.objectives import objective
 from alg.results import Contender, Splits, measure, resample_users, rows
 from alg.tasks import ranking, task_of
-from alg.types import Batch
+from alg.types import Batch, Positives
 
 USERS, ITEMS, SIZE, LANES = 20, 15, 8, 4
 TASK = ranking(3)
@@ -44,6 +44,17 @@ def groups(rng, count, size, masked=0.0):
     ids = {field: jnp.asarray(x, jnp.int32) for field, x in ids.items()}
     label = jnp.zeros(item.shape).at[:, 0].set(1)
     return Batch(ids, label, jnp.asarray(weight))
+
+
+def liked(rng, count):
+    """Draw positives of users, each of whom is known to like those alone."""
+    first = groups(rng, count, 1)
+    user, item = (np.asarray(first.ids[field][:, 0]) for field in ("user", "item"))
+    pairs = np.unique(np.stack([user, item], 1), axis=0)
+    start = np.searchsorted(pairs[:, 0], np.arange(USERS + 1))
+    below = pairs[:, 1] - (np.arange(len(pairs)) - start[pairs[:, 0]])
+    arrays = ({"user": user, "item": item}, np.arange(ITEMS), below, start)
+    return Positives(*jax.tree.map(lambda x: jnp.asarray(x, jnp.int32), arrays))
 
 
 def lanes_of(slopes, devices=1):
@@ -147,7 +158,7 @@ def test_a_lane_that_diverged_is_worth_nothing():
 
 
 def test_learning_rates_are_for_a_gradient_as_large_as_bprs():
-    data = groups(np.random.default_rng(4), 100, TASK.group)
+    data = liked(np.random.default_rng(4), 100)
     losses = [
         named_loss("bpr"),
         build_loss("3 * softplus(-diff)", bounds=UNBOUNDED, family=PAIRWISE),
@@ -166,8 +177,7 @@ SOFTMAX = Contender("softmax", "", named_loss("sampled_softmax"), True, ("diff",
 @cache
 def compared():
     rng = np.random.default_rng(7)
-    splits = Splits(*(groups(rng, n, size, 0.1) for n, size in ((400, 4), (60, 12), (70, 12))))
-    splits = splits._replace(train=splits.train._replace(weight=jnp.ones((400, 4))))
+    splits = Splits(liked(rng, 400), *(groups(rng, n, 12, 0.1) for n in (60, 70)))
     test = make_fair_test(
         partial(make_lanes, toys.recommender(USERS, ITEMS, 0.5)),
         learning_rates=(0.5, 3.0),

@@ -38,41 +38,41 @@ def positives(interactions):
     return [(int(user), int(item)) for user, item, label in triples if label]
 
 
+def pairs_of(user, item):
+    return list(zip(user.tolist(), item.tolist(), strict=True))
+
+
 def heads(groups):
-    user, item = (groups.ids[field][:, 0].tolist() for field in ("user", "item"))
-    return list(zip(user, item, strict=True))
+    return pairs_of(groups.ids["user"][:, 0], groups.ids["item"][:, 0])
 
 
 @pytest.mark.parametrize("name", ["train", "full_train"])
-def test_training_groups_are_positives_with_items_that_the_user_did_not_like(dataset, name):
-    groups = getattr(data.implicit(dataset, negatives=200, candidates=0, seed=0), name)
+def test_what_is_trained_on_tells_each_users_unknown_items(dataset, name):
+    part = getattr(data.implicit(dataset, candidates=0, seed=0), name)
     trained = data.full_train(dataset) if name == "full_train" else dataset.train
-    known, items = liked(trained), catalogue(dataset)
-    assert heads(groups) == positives(trained)
-    assert groups.label.shape == groups.weight.shape == (len(positives(trained)), 201)
-    assert np.all(groups.label[:, 0] == 1)
-    assert np.all(groups.label[:, 1:] == 0)
-    assert np.all(groups.weight == 1)
-    for user, item in zip(groups.ids["user"], groups.ids["item"], strict=True):
-        assert set(user.tolist()) == {user[0]}
-        # With so many drawn, each item that may come has come.
-        assert set(item[1:].tolist()) == items - known[int(user[0])]
+    known, items = liked(trained), sorted(catalogue(dataset))
+    assert pairs_of(part.ids["user"], part.ids["item"]) == positives(trained)
+    assert part.catalogue.tolist() == items
+    for user in range(part.start.size - 1):
+        unknown = [item for item in items if item not in known.get(user, set())]
+        before = [sum(u < item for u in unknown) for item in sorted(known.get(user, set()))]
+        begin, end = part.start[user : user + 2]
+        assert part.unknown_below[begin:end].tolist() == before
+    assert part.start[-1] == part.unknown_below.size
+    assert {array.dtype.name for array in (*part.ids.values(), *part[1:])} == {"int32"}
 
 
-def test_negatives_are_drawn_evenly():
-    train = rows(*((1, item, item in (2, 3, 7)) for item in range(1, 9)))
-    empty = rows((1, 9, 1), (1, 10, 0))
-    dataset = data.Dataset("d", train, empty, empty, empty, np.zeros(0, int), {}, ())
-    groups = data.implicit(dataset, negatives=20_000, candidates=0, seed=1).train
-    item, count = np.unique(groups.ids["item"][:, 1:], return_counts=True)
-    assert item.tolist() == [1, 4, 5, 6, 8, 9, 10]
-    np.testing.assert_allclose(count / count.sum(), 1 / 7, atol=0.005)
+def test_fields_of_an_interaction_go_with_the_positive():
+    train = rows((0, 1, 1), (0, 2, 0), (1, 2, 1), (1, 3, 1))
+    train.ids["hour"] = np.int32([5, 6, 7, 8])
+    dataset = data.Dataset("d", train, train, train, train, np.zeros(0, int), {}, ())
+    assert data.implicit(dataset, candidates=0, seed=0).train.ids["hour"].tolist() == [5, 7, 8]
 
 
 @pytest.mark.parametrize("name", ["reward", "valid", "test"])
 @pytest.mark.parametrize("candidates", [0, 300])
 def test_a_held_out_positive_is_ranked_among_items_not_known_to_be_liked(dataset, name, candidates):
-    groups = getattr(data.implicit(dataset, negatives=1, candidates=candidates, seed=0), name)
+    groups = getattr(data.implicit(dataset, candidates=candidates, seed=0), name)
     before = {
         "reward": [dataset.train],
         "valid": [data.full_train(dataset)],
@@ -91,29 +91,25 @@ def test_a_held_out_positive_is_ranked_among_items_not_known_to_be_liked(dataset
 
 
 def test_the_seed_decides_what_is_drawn(dataset):
-    one, again, other = (
-        data.implicit(dataset, negatives=4, candidates=10, seed=seed) for seed in (0, 0, 1)
-    )
-    for name in data.Implicit._fields:
+    one, again, other = (data.implicit(dataset, candidates=10, seed=seed) for seed in (0, 0, 1))
+    for name in ("reward", "valid", "test"):
         first, second, third = (getattr(part, name).ids["item"] for part in (one, again, other))
         np.testing.assert_array_equal(first, second)
-        assert np.array_equal(first, third) == (name in ("valid", "test"))  # nothing is drawn
+        assert np.array_equal(first, third) == (name != "reward")  # the others draw nothing
 
 
 def test_a_user_who_likes_everything_is_left_out():
     train = rows(*((1, item, 1) for item in range(5)), (2, 0, 1), (2, 3, 0))
     held_out = rows((1, 4, 1), (2, 1, 1), (2, 2, 0))
     dataset = data.Dataset("d", train, held_out, held_out, held_out, np.zeros(0, int), {}, ())
-    groups = data.implicit(dataset, negatives=2, candidates=0, seed=0)
-    assert heads(groups.train) == [(2, 0)]
-    assert heads(groups.valid) == [(2, 1)]
+    parts = data.implicit(dataset, candidates=0, seed=0)
+    assert pairs_of(parts.train.ids["user"], parts.train.ids["item"]) == [(2, 0)]
+    assert heads(parts.valid) == [(2, 1)]
 
 
-@pytest.mark.parametrize(
-    "wrong", [{"negatives": 0}, {"candidates": -1}, {"seed": -1}], ids=lambda wrong: str(wrong)
-)
+@pytest.mark.parametrize("wrong", [{"candidates": -1}, {"seed": -1}], ids=lambda wrong: str(wrong))
 def test_numbers_out_of_range_are_refused(dataset, wrong):
-    options = {"negatives": 1, "candidates": 0, "seed": 0} | wrong
+    options = {"candidates": 0, "seed": 0} | wrong
     with pytest.raises(data.DataError, match=f"implicit.{next(iter(wrong))}"):
         data.implicit(dataset, **options)
 
@@ -122,4 +118,4 @@ def test_a_split_without_positives_is_refused():
     train, none = rows((1, 1, 1), (1, 2, 0)), rows((1, 2, 0))
     dataset = data.Dataset("d", train, none, none, none, np.zeros(0, int), {}, ())
     with pytest.raises(data.DataError, match="the reward split has no positive"):
-        data.implicit(dataset, negatives=1, candidates=0, seed=0)
+        data.implicit(dataset, candidates=0, seed=0)
