@@ -15,12 +15,21 @@ def get_config() -> ConfigDict:
     config.devices = 0  # that lanes are divided over; 0 for all (on CPU: all cores)
 
     config.data = ConfigDict()
-    config.data.name = "ml100k"  # ml100k, ml1m or synthetic
+    # ml100k, ml1m, ml_latest_small, movietweetings or electronics; csv and synthetic have keys of
+    # their own, see configs/csv.py and configs/synthetic.py.
+    config.data.name = "ml100k"
     config.data.path = ""  # file or folder; empty for the cache, then a download
     config.data.threshold = 3.0  # a rating above it is a positive
+    # Each user's last positives, for validation and test; or ratio_per_user, ratio_by_time, random,
+    # by_user.
+    config.data.split = "leave_one_out"
+    config.data.shares = (0.1, 0.1)  # of validation and test in the other splits
+    config.data.seed = 0  # of random and by_user
     config.data.min_interactions = 5  # users with fewer stay in train
-    # leave_one_out: cut from train, never seen by validation or test; valid: the validation split.
+    # leave_one_out, or same as data.split: cut from train, never seen by validation or test;
+    # valid: the validation split.
     config.data.reward_split = "leave_one_out"
+    config.data.features = ()  # names of those that the model reads, or all; see docs/data.md
 
     config.implicit = ConfigDict()  # positives to be ranked, for pairwise losses
     # Sampled to rank each reward positive among; 0 for all items, as validation and test have.

@@ -15,6 +15,8 @@ def get_config(preset: str = "") -> ConfigDict:
     config.data.num_items = 1682
     config.data.num_interactions = 100_000
     config.data.seed = 0
+    config.data.split = "leave_one_out"
+    config.data.shares = (0.1, 0.1)
     config.data.min_interactions = 5
     config.data.reward_split = "leave_one_out"
     return presets.apply(config, preset)

@@ -1,21 +1,25 @@
-"""Interactions for the search: reading, splitting by time, groups, and a set with known truth."""
+"""Interactions for the search: reading, splitting, features, groups, a set with known truth."""
 
 from .generator import Preferences, preference_logits, synthetic, synthetic_preferences
 from .implicit import Groups, Implicit, Positives, implicit
 from .loading import build, load
+from .own_files import csv
 from .sources import cache_folder
-from .types import DataError, Dataset, Interactions, full_train
+from .types import Categories, DataError, Dataset, Interactions, Numbers, full_train
 
 __all__ = [
+    "Categories",
     "DataError",
     "Dataset",
     "Groups",
     "Implicit",
     "Interactions",
     "Positives",
+    "Numbers",
     "Preferences",
     "build",
     "cache_folder",
+    "csv",
     "full_train",
     "implicit",
     "load",

@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from .splitting import check_split_options, finish, split_by_time
+from .splitting import Cut, checked, finish, split_rows
 from .types import DataError, Dataset, Interactions
 
 WIDTH = 4  # latent factors of the true preferences
@@ -52,20 +52,22 @@ def synthetic(
     num_items: int = 1682,
     num_interactions: int = 100_000,
     seed: int = 0,
+    split: str = "leave_one_out",
+    shares: tuple[float, float] = (0.1, 0.1),
     min_interactions: int = 5,
     reward_split: str = "leave_one_out",
 ) -> Dataset:
     """A seeded data set of exactly `num_interactions` distinct pairs, split like a real one.
 
     Users differ in activity, items in popularity; a label is a coin with the true preference as
-    its odds, so the best possible AUC is that of `preference_logits`. DataError if the counts
-    cannot be met.
+    its odds, so the best possible AUC is that of `preference_logits`. See `splitting` for the
+    splits. DataError if the counts cannot be met.
 
     >>> tiny = synthetic(num_users=50, num_items=40, num_interactions=1000, seed=1)
     >>> sum(s.label.size for s in (tiny.train, tiny.reward, tiny.valid, tiny.test))
     1000
     """
-    check_split_options(min_interactions=min_interactions, reward_split=reward_split)
+    cut = checked(Cut(split, shares, max(seed, 0), min_interactions, reward_split))
     pairs = num_users * num_items
     if min(num_users, num_items) < 1 or seed < 0 or not num_users <= num_interactions <= pairs:
         raise DataError(
@@ -78,16 +80,17 @@ def synthetic(
     ids = _meetings(rng, truth.popularity[1:], users=num_users, interactions=num_interactions)
     liked = rng.random(num_interactions) < 1 / (1 + np.exp(-preference_logits(truth, ids)))
     rows = Interactions(ids, liked.astype(np.float32))
-    train, valid, test = split_by_time(rows, min_interactions=min_interactions)
+    train, valid, test = split_rows(rows, cut)
     return finish(
         name="synthetic",
         source=f"generated, {seed=}",
         train=train,
         valid=valid,
         test=test,
-        min_interactions=min_interactions,
-        reward_split=reward_split,
+        cut=cut,
         notes=(),
+        sizes={"user": num_users + 1, "item": int(ids["item"].max()) + 1},
+        sides={},
     )
 
 

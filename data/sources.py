@@ -1,8 +1,7 @@
-"""Where MovieLens comes from: the cache folder, then the network; checked by pinned checksums.
+"""Where data sets come from: the cache folder, then the network; checked by pinned checksums.
 
-MovieLens may be used for research and may not be redistributed, nor used commercially without
-permission (https://grouplens.org/datasets/movielens/, the README inside each archive): every user
-fetches it from a source of their own, and nothing of it is part of this project.
+Each set has terms of its own (see `origins`): every user fetches it from a source of their own, and
+nothing of any is part of this project.
 """
 
 import hashlib
@@ -15,18 +14,24 @@ import sys
 import tempfile
 import urllib.request
 import zipfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 import platformdirs
 
+from .tables import unzipped
 from .types import DataError
 
 CONNECT_SECONDS = 10
 PIP_SECONDS = 120
+FIRST_DAY = (1980, 1, 1, 0, 0, 0)  # the earliest that a zip archive can state
 RECBOLE = "recbole==1.2.1"
-RECBOLE_MEMBER = "recbole/dataset_example/ml-100k/ml-100k.inter"
+RECBOLE_FILES = ("ml-100k.inter", "ml-100k.user", "ml-100k.item")
+MOVIETWEETINGS = (
+    "https://raw.githubusercontent.com/sidooms/MovieTweetings/"
+    "4d8280a3f1ea83e3e23f13d1710d19f43564274f/snapshots/100K/"
+)
 
 logger = logging.getLogger(__name__)
 
@@ -36,7 +41,7 @@ class Source(NamedTuple):
 
     title: str  # for people
     file: str  # the file's name in the cache folder
-    checksum: str  # "md5:..." or "sha256:..." of the file
+    checksum: str  # "md5:..." or "sha256:..." of the file; empty where the place replaces it
     fetch: Callable[[], bytes]  # OSError and its like where the place is out of reach
 
 
@@ -47,11 +52,13 @@ def cache_folder() -> Path:
 
 
 def has_checksum(raw: bytes, checksum: str) -> bool:
-    """Whether `raw` has the checksum "algorithm:hex".
+    """Whether `raw` has the checksum "algorithm:hex"; an empty one is anything's.
 
     >>> has_checksum(b"", "md5:d41d8cd98f00b204e9800998ecf8427e")
     True
     """
+    if not checksum:
+        return True
     algorithm, digest = checksum.split(":")
     return hashlib.new(algorithm, raw, usedforsecurity=False).hexdigest() == digest
 
@@ -128,22 +135,33 @@ def _reason(error: Exception) -> str:
     return str(wrapped if isinstance(wrapped, OSError) else error) or type(error).__name__
 
 
-def grouplens(file: str, md5: str) -> Source:
-    """An archive of GroupLens, for research only (see the terms above)."""
+def _get(url: str) -> bytes:
+    with urllib.request.urlopen(url, timeout=CONNECT_SECONDS) as response:
+        return response.read()
+
+
+def grouplens(file: str, checksum: str) -> Source:
+    """An archive of GroupLens, for research only (see `origins`)."""
     url = f"https://files.grouplens.org/datasets/movielens/{file}"
+    return Source(url, file, checksum, lambda: _get(url))
 
-    def fetch() -> bytes:
-        with urllib.request.urlopen(url, timeout=CONNECT_SECONDS) as response:
-            return response.read()
 
-    return Source(url, file, f"md5:{md5}", fetch)
+def movietweetings() -> Source:
+    """The 100K snapshot of MovieTweetings: ratings and films."""
+    names = ("ratings.dat", "movies.dat")
+    return Source(
+        MOVIETWEETINGS,
+        "movietweetings-100k.zip",
+        "sha256:dab168ea39e7815fb0845fdf4b61268d485517063d4e9f05c1a03d642170498a",
+        lambda: stored({name: _get(MOVIETWEETINGS + name) for name in names}),
+    )
 
 
 def recbole() -> Source:
     """ML-100K out of RecBole's wheel: reaches machines that have a package index and nothing else.
 
     RecBole is MIT; the ratings in it stay under MovieLens's terms. The same 100,000 lines as
-    u.data, below a typed header.
+    u.data, below a typed header, and what is known of users and films.
     """
 
     def fetch() -> bytes:
@@ -154,28 +172,46 @@ def recbole() -> Source:
             subprocess.run(command, check=True, capture_output=True, timeout=PIP_SECONDS)
             (wheel,) = Path(folder).glob("*.whl")
             with zipfile.ZipFile(wheel) as archive:
-                return archive.read(RECBOLE_MEMBER)
+                inside = "recbole/dataset_example/ml-100k/"
+                return stored({name: archive.read(inside + name) for name in RECBOLE_FILES})
 
     return Source(
         f"pip download {RECBOLE}",
-        "ml-100k.inter",
-        "sha256:4edb74e2a81178c2ba9ff381495f754f996c4aea351b1272ca36b43da0935eff",
+        "ml-100k-recbole.zip",
+        "sha256:9b9e118852b5193b12ef3df357c20522c4e1d052413a83780b4ae888b1d840cc",
         fetch,
     )
 
 
-def unpack(file: str, raw: bytes, members: Sequence[str]) -> tuple[str, bytes]:
-    """Name and bytes of the member called one of `members` if `file` is a zip archive, else as is.
+def stored(files: Mapping[str, bytes]) -> bytes:
+    """An archive of files that has the same bytes whenever and wherever it is made.
 
-    DataError if the archive is broken or holds no such member.
+    >>> stored({"a": b"1"}) == stored({"a": b"1"})
+    True
+    """
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_STORED) as archive:
+        for name, raw in files.items():
+            member = zipfile.ZipInfo(name, FIRST_DAY)
+            member.create_system = 3  # else it depends on the platform
+            archive.writestr(member, raw)
+    return buffer.getvalue()
+
+
+def unpack(file: str, raw: bytes, members: Sequence[str]) -> tuple[str, bytes]:
+    """Name and bytes of the member called one of `members` if `raw` is a zip archive, else as is.
+
+    What is compressed by gzip is expanded. DataError if the archive is broken or holds no such
+    member.
     """
     if not file.endswith(".zip"):
-        return file, raw
+        return file, unzipped(raw, file)
     try:
         with zipfile.ZipFile(io.BytesIO(raw)) as archive:
-            for name in archive.namelist():
-                if name.rsplit("/", 1)[-1] in members:
-                    return f"{file}/{name}", archive.read(name)
+            for wanted in members:
+                for name in archive.namelist():
+                    if name.rsplit("/", 1)[-1] == wanted:
+                        return f"{file}/{name}", archive.read(name)
     except zipfile.BadZipFile as error:
         raise DataError(f"{file} is not a zip archive ({error}); download it again.") from error
     raise DataError(f"{file} holds none of {', '.join(members)}; give the original archive.")

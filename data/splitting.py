@@ -1,13 +1,45 @@
-"""Leave-one-out by time. Letters: `n` interactions, all in time order."""
+"""Train, validation, test and reward splits. Letters: `n` interactions, all in time order.
+
+Interactions at one second keep the order of the file they come from, here as everywhere.
+"""
+
+from collections.abc import Mapping
+from typing import NamedTuple
 
 import numpy as np
 
-from .types import DataError, Dataset, Interactions, did_you_mean, take
+from .types import Categories, DataError, Dataset, Interactions, Numbers, did_you_mean, take
 
-# A table may have this many rows, and this many more for each id that occurs: MovieLens numbers
-# 10,000 movies up to 193,609. Hashes as ids would fill any memory.
-SPARE_ROWS, ROWS_PER_ID = 100_000, 20
-REWARD_SPLITS = ("leave_one_out", "valid")
+REWARD_SPLITS = ("leave_one_out", "same", "valid")
+SPLITS = ("leave_one_out", "ratio_per_user", "ratio_by_time", "random", "by_user")
+
+
+class Cut(NamedTuple):
+    """How a data set is split, of the config's data section."""
+
+    split: str = "leave_one_out"
+    shares: tuple[float, ...] = (0.1, 0.1)  # of validation and test, but for leave_one_out
+    seed: int = 0  # of random and by_user
+    min_interactions: int = 5  # users with fewer stay in train
+    reward_split: str = "leave_one_out"
+
+
+def checked(cut: Cut) -> Cut:
+    """The cut; DataError naming the key if it cannot be made. Called before anything is read."""
+    for key, known in (("split", SPLITS), ("reward_split", REWARD_SPLITS)):
+        if (value := getattr(cut, key)) not in known:
+            raise DataError(f"data.{key}={value!r} is not known; {did_you_mean(value, known)}")
+    if cut.min_interactions < 1:
+        raise DataError(f"data.min_interactions must be at least 1, got {cut.min_interactions}")
+    if cut.seed < 0:
+        raise DataError(f"data.seed must be at least 0, got {cut.seed}")
+    shares = cut.shares
+    if len(shares) != 2 or not (min(shares) > 0 and sum(shares) < 1):
+        raise DataError(
+            f"data.shares are those of validation and test, over 0 and below 1 together, such as "
+            f"(0.1, 0.1); got {tuple(shares)}"
+        )
+    return cut
 
 
 def positives_after(user: np.ndarray, label: np.ndarray) -> np.ndarray:
@@ -51,26 +83,63 @@ def leave_out(
     return np.where(splits & (after < positives), after + 1, 0).astype(np.int8)
 
 
-def check_split_options(*, min_interactions: int, reward_split: str) -> None:
-    """DataError unless the options of a split can be used; called before anything is read."""
-    if reward_split not in REWARD_SPLITS:
-        raise DataError(
-            f"data.reward_split={reward_split!r} is not known; "
-            + did_you_mean(reward_split, REWARD_SPLITS)
-        )
-    if min_interactions < 1:
-        raise DataError(f"data.min_interactions must be at least 1, got {min_interactions}")
+def parts(rows: Interactions, cut: Cut, shares: tuple[float, ...], draw: int) -> np.ndarray:
+    """Part of each row, int8[n]: p in 1..len(shares), the last in time first; 0 for train.
+
+    Rows of users with fewer than `min_interactions` stay in train. Of the others go to a part
+
+    - leave_one_out: what `leave_out` says, whatever the shares;
+    - ratio_per_user: a share of each user's rows, the last ones, rounded up;
+    - ratio_by_time: a share of all rows, the last ones: later than all of train;
+    - random: a share of the rows, drawn by `seed` and `draw`;
+    - by_user: all rows of a share of the users, so drawn: none of theirs is in train.
+
+    >>> rows = Interactions({"user": np.ones(10, int)}, np.ones(10))
+    >>> parts(rows, Cut("ratio_per_user"), (0.1, 0.2), 0).tolist()
+    [0, 0, 0, 0, 0, 0, 0, 2, 2, 1]
+    """
+    user = rows.ids["user"]
+    if cut.split == "leave_one_out":
+        least = cut.min_interactions
+        return leave_out(user, rows.label, positives=len(shares), min_interactions=least)
+    _, row_user = np.unique(user, return_inverse=True)
+    count = np.bincount(row_user)
+    fits = count >= cut.min_interactions
+    rng = np.random.default_rng([cut.seed, draw])
+    if cut.split == "ratio_per_user":
+        after = positives_after(user, np.ones(user.size))  # rows of the user that come later
+        ends = np.cumsum(np.ceil(np.multiply.outer(shares, count) - 1e-9), axis=0)[:, row_user]
+        part = _part_before(after, ends)
+        return np.where(fits[row_user], part, 0).astype(np.int8)
+    if cut.split == "by_user":
+        part = np.zeros(count.size, np.int8)
+        part[rng.permutation(np.flatnonzero(fits))] = _by_share(int(fits.sum()), shares)
+        return part[row_user]
+    part, movable = np.zeros(user.size, np.int8), np.flatnonzero(fits[row_user])
+    order = movable[::-1] if cut.split == "ratio_by_time" else rng.permutation(movable)
+    part[order] = _by_share(movable.size, shares)
+    return part
 
 
-def split_by_time(
-    rows: Interactions, *, min_interactions: int
-) -> tuple[Interactions, Interactions, Interactions]:
+def _by_share(n: int, shares: tuple[float, ...]) -> np.ndarray:
+    """Parts int8[n] of things in order: the first share of them 1, the next 2, the rest 0."""
+    return _part_before(np.arange(n), np.round(np.cumsum(shares) * n)[:, None])
+
+
+def _part_before(place: np.ndarray, ends: np.ndarray) -> np.ndarray:
+    """Part of each place [n], given where the parts end [parts, n or 1]."""
+    passed = np.sum(place >= ends, axis=0)
+    return np.where(passed < len(ends), passed + 1, 0).astype(np.int8)
+
+
+def split_rows(rows: Interactions, cut: Cut) -> tuple[Interactions, Interactions, Interactions]:
     """Train, valid and test of `rows` [n], which are in time order.
 
-    A user's last positive and all that follows is test; the second-last positive and the negatives
-    up to the last is valid; the rest is train, as in the original AutoLossGen's files.
+    For leave_one_out a user's last positive and all that follows is test; the second-last positive
+    and the negatives up to the last is valid; the rest is train, as in the original AutoLossGen's
+    files.
     """
-    part = leave_out(rows.ids["user"], rows.label, positives=2, min_interactions=min_interactions)
+    part = parts(rows, cut, cut.shares[::-1], 0)
     return take(rows, part == 0), take(rows, part == 2), take(rows, part == 1)
 
 
@@ -81,46 +150,32 @@ def finish(
     train: Interactions,
     valid: Interactions,
     test: Interactions,
-    min_interactions: int,
-    reward_split: str,
+    cut: Cut,
     notes: tuple[str, ...],
+    sizes: Mapping[str, int],
+    sides: Mapping[str, Categories | Numbers],
 ) -> Dataset:
     """Dataset of three splits: cuts the reward split, checks every split, counts for the notes.
 
-    "leave_one_out" applies the rule of the test split once more to `train`; "valid" rewards on
-    validation and keeps `train` whole, as the original does. DataError if a split is empty or has
-    one class only: no AUC could be computed on it; or if ids are far larger than they are many.
+    The reward split "leave_one_out" is each user's last positive and the negatives after it, out of
+    `train`; "same" applies the rule of `cut.split` once more, with validation's share; "valid"
+    rewards on validation and keeps `train` whole, as the original does. DataError if a split is
+    empty or has one class only: no AUC could be computed on it.
     """
-    splits = (train, valid, test)
     reward, reward_rows = valid, np.zeros(0, np.int64)
-    if reward_split == "leave_one_out":
-        held_out = leave_out(
-            train.ids["user"], train.label, positives=1, min_interactions=min_interactions
-        )
+    if cut.reward_split != "valid":
+        rule = cut if cut.reward_split == "same" else cut._replace(split="leave_one_out")
+        held_out = parts(train, rule, cut.shares[:1], 1)
         reward_rows = np.flatnonzero(held_out)
         train, reward = take(train, held_out == 0), take(train, reward_rows)
     named = {"train": train, "valid": valid, "test": test, "reward": reward}
     for split, rows in named.items():
         _check_classes(split, rows, source)
-    sizes = {field: _table_rows(field, splits, source) for field in train.ids}
     counts = tuple(f"{split}: {_count(rows)}" for split, rows in named.items())
-    if reward_split == "valid":
+    if cut.reward_split == "valid":
         counts += ("reward split: the validation split itself",)
-    return Dataset(
-        name, train, reward, valid, test, reward_rows, sizes, (f"source: {source}", *notes, *counts)
-    )
-
-
-def _table_rows(field: str, splits: tuple[Interactions, ...], source: str) -> int:
-    """Rows of the table of a field, one for each id up to the largest."""
-    ids = np.concatenate([split.ids[field] for split in splits])
-    rows, distinct = int(ids.max(initial=0)) + 1, np.unique(ids).size
-    if rows > SPARE_ROWS + ROWS_PER_ID * distinct:
-        raise DataError(
-            f"{source}: {field} ids go up to {rows - 1:,} but only {distinct:,} occur. Every id up "
-            f"to the largest takes memory: number them from 0 or 1."
-        )
-    return rows
+    notes = (f"source: {source}", *notes, *counts)
+    return Dataset(name, train, reward, valid, test, reward_rows, dict(sizes), notes, sides)
 
 
 def _check_classes(split: str, rows: Interactions, source: str) -> None:
@@ -133,7 +188,7 @@ def _check_classes(split: str, rows: Interactions, source: str) -> None:
         return
     raise DataError(
         f"{source}: the {split} split must hold labels 0 and 1, got {came}. Use data with likes "
-        f"and dislikes of users who have several likes each, or change data.threshold, "
+        f"and dislikes of users who have several likes each, or change data.threshold, data.split, "
         f"data.min_interactions or data.reward_split."
     )
 

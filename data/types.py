@@ -1,7 +1,8 @@
 """What this package hands out. Letters: `n` interactions, `r` of them in the reward split."""
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from types import MappingProxyType
 from typing import NamedTuple
 
 import numpy as np
@@ -14,12 +15,26 @@ class DataError(ValueError):
 class Interactions(NamedTuple):
     """Who met what, and whether they liked it; rows are in time (or file) order."""
 
-    ids: dict[str, np.ndarray]  # field -> int32[n]; the fields are "user" and "item"
+    ids: dict[str, np.ndarray]  # field -> int32[n]; "user", "item" and what else an interaction has
     label: np.ndarray  # float32[n], 0 or 1
 
 
+class Categories(NamedTuple):
+    """Which categories each user or each item is of: a constant of the data set."""
+
+    of: str  # "user" or "item", whose id is the row
+    ids: np.ndarray  # int32[sizes[of], m], -1 where there are fewer than m
+
+
+class Numbers(NamedTuple):
+    """One number of each user or each item: a constant of the data set."""
+
+    of: str  # "user" or "item", whose id is the row
+    values: np.ndarray  # float32[sizes[of]], of mean 0 and deviation 1; 0 where it is not known
+
+
 class Dataset(NamedTuple):
-    """One data set, split by time per user.
+    """One data set in splits.
 
     The reward split is either cut out of the training rows, so that neither model selection nor
     test ever sees what the search is rewarded on, or it is the validation split itself.
@@ -31,8 +46,9 @@ class Dataset(NamedTuple):
     valid: Interactions  # model selection
     test: Interactions
     reward_rows: np.ndarray  # int64[r], where `reward` goes in full_train; empty if it is `valid`
-    sizes: dict[str, int]  # field -> rows that its table needs (largest id + 1)
+    sizes: dict[str, int]  # categorical field or side -> rows of its table (largest id + 1)
     notes: tuple[str, ...]  # what was read, dropped and put where, for people
+    sides: Mapping[str, Categories | Numbers] = MappingProxyType({})  # features of users and items
 
 
 def take(interactions: Interactions, rows: np.ndarray) -> Interactions:

@@ -24,6 +24,7 @@ NO_CONFIG = {"__init__", "base", "presets", "command_line"}
 NAMES = sorted(path.stem for path in FOLDER.glob("*.py") if path.stem not in NO_CONFIG)
 ALL = [f"{FOLDER.name}/{name}.py{preset}" for name in NAMES for preset in ("", ":smoke", ":paper")]
 ALL.remove("configs/ml100k_ranking.py:paper")  # the paper has no such losses
+OWN_KEYS = {"csv": data.csv, "synthetic": data.synthetic}  # data sets with keys of their own
 TINY = {"num_users": 30, "num_items": 40, "num_interactions": 900}
 
 
@@ -46,7 +47,7 @@ def leaves(config, prefix=""):
 
 
 def test_there_are_configs_and_presets():
-    assert {"ml100k", "ml1m", "synthetic"} <= set(NAMES)
+    assert {"ml100k", "ml1m", "csv", "synthetic"} <= set(NAMES)
     assert {"smoke", "paper"} == set(PRESETS)
 
 
@@ -71,7 +72,7 @@ def test_every_key_is_declared_once_in_base(source):
     declared = dict(leaves(base.get_config()))
     own = {key for key, _ in leaves(config) if not key.startswith("data.")}
     assert own == {key for key in declared if not key.startswith("data.")}
-    if config.data.name != "synthetic":  # the generator has its own keys
+    if config.data.name not in OWN_KEYS:
         assert set(config.data) == set(base.get_config().data)
 
 
@@ -113,7 +114,7 @@ def test_a_section_holds_what_its_builder_takes(section, accepted):
 @pytest.mark.parametrize("source", ALL)
 def test_the_data_section_holds_what_its_loader_takes(source):
     section = read(f"--config={source}")[0].data
-    loader = data.synthetic if section.name == "synthetic" else data.load
+    loader = OWN_KEYS.get(section.name, data.load)
     assert set(section) | {"name"} == options(loader) | {"name"}
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 import data
-from data import loading, sources
+from data import origins, sources
 from data.sources import Source, obtain, unpack, write_atomically
 
 RAW = b"the file"
@@ -150,21 +150,24 @@ def test_unpack_finds_the_member_wherever_it_lies():
 def test_the_wheel_on_the_index_is_asked_for_by_pip_of_this_python(monkeypatch):
     def download(command, **_):
         folder = Path(command[command.index("--dest") + 1])
-        wheel = zipped({"recbole/dataset_example/ml-100k/ml-100k.inter": RAW})
+        inside = "recbole/dataset_example/ml-100k/"
+        wheel = zipped({inside + name: name.encode() for name in sources.RECBOLE_FILES})
         (folder / "recbole-1.2.1-py3-none-any.whl").write_bytes(wheel)
         assert command[:4] == [sources.sys.executable, "-m", "pip", "download"]
         assert "--no-deps" in command
 
     monkeypatch.setattr(sources.subprocess, "run", download)
-    assert sources.recbole().fetch() == RAW
+    archive = sources.recbole().fetch()
+    for name in ("ml-100k.inter", "ml-100k.user", "ml-100k.item"):
+        assert unpack("x.zip", archive, [name])[1] == name.encode()
 
 
 def test_load_without_a_path_goes_through_the_sources(tmp_path, monkeypatch):
     monkeypatch.setenv("AUTOLOSSGEN_CACHE", str(tmp_path))
     calls = []
     down = fetched(calls, "https://web/ml-100k.zip", OSError("no network"), file="ml-100k.zip")
-    origin = loading.ORIGINS["ml100k"]._replace(sources=(down,))
-    monkeypatch.setitem(loading.ORIGINS, "ml100k", origin)
+    origin = origins.ORIGINS["ml100k"]._replace(sources=(down,))
+    monkeypatch.setitem(origins.ORIGINS, "ml100k", origin)
     with pytest.raises(data.DataError) as error:
         data.load(name="ml100k")
     for fragment in ["no network", "--config.data.path=.../ml-100k.zip", "configs/synthetic.py"]:
@@ -174,7 +177,7 @@ def test_load_without_a_path_goes_through_the_sources(tmp_path, monkeypatch):
     raw = zipped({"ml-100k/u.data": rows.encode()})
     checksum = f"md5:{hashlib.md5(raw).hexdigest()}"
     up = fetched(calls, "web", raw, file="ml-100k.zip", checksum=checksum)
-    monkeypatch.setitem(loading.ORIGINS, "ml100k", origin._replace(sources=(up,)))
+    monkeypatch.setitem(origins.ORIGINS, "ml100k", origin._replace(sources=(up,)))
     dataset = data.load(name="ml100k")
     assert dataset.sizes == {"user": 10, "item": 301}
     assert dataset.notes[0] == f"source: web (cached as {tmp_path}/ml-100k.zip)"

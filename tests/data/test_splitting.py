@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import data
-from data.splitting import finish, leave_out, positives_after, split_by_time
+from data.splitting import Cut, finish, leave_out, positives_after, split_rows
 from data.types import take
 
 histories = st.lists(st.tuples(st.integers(0, 4), st.booleans()), max_size=60)
@@ -40,7 +40,7 @@ def walk(history, *, min_interactions):
 def test_splits_are_those_of_the_walk_through_each_user(history, min_interactions):
     rows = interactions([u for u, _ in history], [y for _, y in history])
     expected = walk(history, min_interactions=min_interactions)
-    train, valid, test = split_by_time(rows, min_interactions=min_interactions)
+    train, valid, test = split_rows(rows, Cut(min_interactions=min_interactions))
     reward = leave_out(
         train.ids["user"], train.label, positives=1, min_interactions=min_interactions
     )
@@ -71,10 +71,14 @@ def test_positives_after_does_not_need_memory_for_the_largest_id():
 def a_dataset(reward_split="leave_one_out"):
     history = [(k % 7, k * k % 5 < 2) for k in range(200)]
     rows = interactions([u for u, _ in history], [y for _, y in history])
-    train, valid, test = split_by_time(rows, min_interactions=5)
-    return train, finish(
-        name="d", source="s", train=train, valid=valid, test=test, min_interactions=5,
-        reward_split=reward_split, notes=(),
+    train, valid, test = split_rows(rows, Cut())
+    return train, finished(train, valid, test, Cut(reward_split=reward_split))
+
+
+def finished(train, valid, test, cut):
+    return finish(
+        name="d", source="here", train=train, valid=valid, test=test, cut=cut, notes=(), sizes={},
+        sides={},
     )  # fmt: skip
 
 
@@ -104,27 +108,10 @@ def test_a_split_without_both_classes_is_refused(split, labels, came):
     splits = {"train": good, "valid": good, "test": good}
     splits[split] = interactions([1] * len(labels), labels)
     with pytest.raises(data.DataError, match=f"^here: the {split} split .* got {came}. Use "):
-        finish(
-            name="d", source="here", **splits, min_interactions=1, reward_split="valid", notes=()
-        )
+        finished(**splits, cut=Cut(min_interactions=1, reward_split="valid"))
 
 
 def test_a_reward_split_that_cannot_be_cut_is_refused():
     good = interactions([1, 1, 2, 2], [0, 1, 0, 1])
     with pytest.raises(data.DataError, match=r"the reward split must .* got no rows"):
-        finish(
-            name="d", source="here", train=good, valid=good, test=good, min_interactions=5,
-            reward_split="leave_one_out", notes=(),
-        )  # fmt: skip
-
-
-@pytest.mark.parametrize(("largest", "fits"), [(100_039, True), (2**31 - 2, False)])
-def test_ids_far_larger_than_they_are_many_are_refused(largest, fits):
-    rows = interactions([1, largest], [0, 1])
-    splits = {"train": rows, "valid": rows, "test": rows}
-    options = {"min_interactions": 1, "reward_split": "valid", "notes": ()}
-    if fits:
-        assert finish(name="d", source="s", **splits, **options).sizes["user"] == largest + 1
-        return
-    with pytest.raises(data.DataError, match=r"user ids go up to 2,147,483,646 but only 2 occur"):
-        finish(name="d", source="s", **splits, **options)
+        finished(good, good, good, Cut())

@@ -1,0 +1,34 @@
+"""Interactions of your own, CSV, TSV or Parquet, with BiasedMF. Presets: ``:smoke``, ``:paper``.
+
+``python run.py --config=configs/csv.py --config.data.path=FILE --config.data.user=COLUMN ...``
+"""
+
+from ml_collections import ConfigDict
+from ml_collections.config_dict import placeholder
+
+from configs import base, presets
+
+
+def get_config(preset: str = "") -> ConfigDict:
+    """Give the config, or that of a preset."""
+    config = base.get_config()
+    config.name = "csv"
+    config.data = ConfigDict()  # keys of its own
+    config.data.name = "csv"
+    config.data.path = ""  # of the interactions; to be given
+    config.data.separator = ""  # of columns; empty for the likeliest of tab , ; |
+    config.data.user = "user"  # the column of user ids: whole numbers or words
+    config.data.item = "item"  # the column of item ids
+    config.data.label = "rating"  # the column of labels
+    config.data.time = ""  # the column of times; empty where the file is in time order
+    config.data.threshold = placeholder(float)  # a label above it is 1; None where they are 0 and 1
+    config.data.user_path = ""  # a file about users, if not all stands in one
+    config.data.item_path = ""  # a file about items, likewise
+    # user.COLUMN, item.COLUMN, row.COLUMN, with :list or :number behind it; hour, weekday
+    config.data.features = ()
+    config.data.split = "leave_one_out"
+    config.data.shares = (0.1, 0.1)
+    config.data.seed = 0
+    config.data.min_interactions = 5
+    config.data.reward_split = "leave_one_out"
+    return presets.apply(config, preset)

@@ -1,0 +1,14 @@
+"""Amazon Electronics with BiasedMF. Presets: ``configs/electronics.py:smoke`` and ``:paper``."""
+
+from ml_collections import ConfigDict
+
+from configs import base, presets
+
+
+def get_config(preset: str = "") -> ConfigDict:
+    """Give the config, or that of a preset."""
+    config = base.get_config()
+    config.name = "electronics"
+    config.data.name = "electronics"
+    config.train.batch_size = 1024
+    return presets.apply(config, preset)

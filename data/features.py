@@ -1,0 +1,172 @@
+"""Features of users, items and interactions. Letters: `n` interactions, `m` categories of one.
+
+All are off until a config names them: a recommender must not carry fields that it does not read.
+"""
+
+from collections.abc import Iterable, Mapping
+from typing import NamedTuple
+
+import numpy as np
+import polars as pl
+
+from .columns import Index, need
+from .tables import Table
+from .types import Categories, DataError, Interactions, Numbers, did_you_mean
+
+KINDS = ("category", "list", "number")
+HOUR, DAY = 3_600, 86_400  # seconds
+# Of the time of an interaction, UTC: how many there are, and which one.
+CLOCK = {
+    "hour": (24, lambda seconds: seconds // HOUR % 24),
+    "weekday": (7, lambda seconds: (seconds // DAY + 3) % 7),  # 0 is Monday; 1970 began a Thursday
+}
+
+
+class Feature(NamedTuple):
+    """One thing that is known about users, items or interactions."""
+
+    name: str
+    of: str  # "user", "item", or "row" for an interaction
+    kind: str  # "category"; "list" for several of them between "|"; "number"
+    text: pl.Expr  # of the columns of a table; null where it is not known
+
+
+def chosen(wanted: Iterable[str], known: Iterable[str]) -> tuple[str, ...]:
+    """The names `wanted` out of `known`; "all" stands for every one. DataError for any other.
+
+    >>> chosen(("all",), ["age", "genres"])
+    ('age', 'genres')
+    """
+    known = tuple(known)
+    for name in wanted:
+        if name != "all" and name not in known:
+            raise DataError(
+                f"data.features: {name!r} is not a feature of this data; "
+                + (did_you_mean(name, ["all", *known]) if known else "it has none")
+            )
+    return known if "all" in wanted else tuple(dict.fromkeys(wanted))
+
+
+def side(
+    feature: Feature, table: Table, key: str, index: Index
+) -> tuple[Categories | Numbers, int | None]:
+    """A feature of users or items, and the number of its categories (None for numbers).
+
+    `key` is the column of `table` with their ids; of one id the last row with a value counts.
+    DataError if a column is missing, a number is none, or no user or item has a value.
+
+    >>> table = Table("f", pl.DataFrame({"id": ["1", "2"], "genres": ["War|Drama", "War"]}))
+    >>> genres = Feature("genres", "item", "list", pl.col("genres"))
+    >>> side(genres, table, "id", Index(None, 3))[0].ids
+    array([[-1, -1],
+           [ 0,  1],
+           [ 1, -1]], dtype=int32)
+    """
+    text = _text(feature, table, key)
+    row = index.read(table, key)
+    frame = pl.DataFrame({"row": row, "text": text, "place": np.arange(len(row))})
+    frame = frame.filter((pl.col("row") >= 0) & pl.col("text").is_not_null())
+    frame = frame.unique("row", keep="last", maintain_order=True)
+    if frame.is_empty():
+        raise DataError(
+            f"{table.where}: no {feature.of} of the interactions has the feature {feature.name!r}. "
+            f"Leave it out of data.features."
+        )
+    if feature.kind == "number":
+        return Numbers(feature.of, _numbers(feature, table, frame, index.size)), None
+    words = pl.col("text").str.split("|") if feature.kind == "list" else pl.col("text")
+    long = frame.select("row", word=words)
+    if feature.kind == "list":
+        long = long.explode("word").filter(pl.col("word") != "").unique(["row", "word"])
+    code, size = _codes(long["word"])
+    long = long.with_columns(code=code).sort("row", "code")
+    place = long.select(pl.int_range(pl.len()).over("row")).to_series().to_numpy()
+    ids = np.full((index.size, int(place.max(initial=0)) + 1), -1, np.int32)
+    ids[long["row"].to_numpy(), place] = long["code"].to_numpy()
+    return Categories(feature.of, ids), size
+
+
+def _text(feature: Feature, table: Table, *others: str) -> pl.Series:
+    need(table, (*others, *feature.text.meta.root_names()))
+    text = table.frame.select(feature.text.str.strip_chars()).to_series()
+    return text.set(text == "", None)
+
+
+def _codes(words: pl.Series) -> tuple[np.ndarray, int]:
+    """The number of each word in ascending order, and how many words there are."""
+    known = words.unique().sort()
+    table = pl.DataFrame({"word": known, "code": np.arange(len(known), dtype=np.int32)})
+    found = pl.DataFrame({"word": words}).join(table, on="word", how="left", maintain_order="left")
+    return found["code"].to_numpy(), len(known)
+
+
+def _numbers(feature: Feature, table: Table, frame: pl.DataFrame, size: int) -> np.ndarray:
+    """The numbers float32[size], standardised over those that are known."""
+    number = frame["text"].cast(pl.Float64, strict=False)
+    good = number.is_finite().fill_null(False)
+    if not good.all():
+        row = int(good.arg_min())
+        raise DataError(
+            f"{table.where}, {table.place(frame['place'][row])}, {feature.name}: expected a finite "
+            f"number, got {frame['text'][row][:40]!r}. Correct it, or name it in data.features as "
+            f"a category."
+        )
+    values, known = np.zeros(size, np.float32), number.to_numpy()
+    values[frame["row"].to_numpy()] = (known - known.mean()) / (known.std() or 1.0)
+    return values
+
+
+def row_field(feature: Feature, table: Table, at: np.ndarray) -> tuple[np.ndarray, int]:
+    """A category int32[n] of each interaction, and how many there are.
+
+    `at` is the row [n] of each in `table`. Where none is known the last category stands for that.
+    DataError for a kind that an interaction cannot have.
+    """
+    if feature.kind != "category":
+        raise DataError(
+            f"data.features: an interaction has one category, and no {feature.kind} as "
+            f"{feature.name!r} would be. Give a number in bands, as words."
+        )
+    text = _text(feature, table).gather(at)
+    code, size = _codes(text.drop_nulls())
+    ids = np.full(at.size, size, np.int32)
+    ids[text.is_not_null().to_numpy()] = code
+    return ids, size + int(text.null_count() > 0)
+
+
+def clock(name: str, time: np.ndarray) -> tuple[np.ndarray, int]:
+    """Hour or weekday int32[n] of times [n] in seconds since 1970, and how many there are.
+
+    >>> clock("weekday", np.array([0.0, 4 * DAY]))[0].tolist()
+    [3, 0]
+    """
+    size, of = CLOCK[name]
+    return of(time.astype(np.int64)).astype(np.int32), size
+
+
+class Features(NamedTuple):
+    """What is known beside who met what."""
+
+    fields: dict[str, np.ndarray]  # of interactions: name -> int32[n]
+    sides: Mapping[str, Categories | Numbers]  # of users and items
+    sizes: dict[str, int]  # categories of each field and side
+    notes: tuple[str, ...] = ()
+
+
+def with_fields(rows: Interactions, fields: dict[str, np.ndarray]) -> Interactions:
+    """Interactions [n] with further fields of their own."""
+    return Interactions(rows.ids | fields, rows.label)
+
+
+def described(features: Features) -> tuple[str, ...]:
+    """Notes for people: each feature with what it is of."""
+    found = [
+        f"{name}: {features.sizes[name]} categories, of an interaction" for name in features.fields
+    ]
+    for name, one in features.sides.items():
+        if isinstance(one, Numbers):
+            found.append(f"{name}: a number of {one.of}s, standardised")
+            continue
+        some = int(np.any(one.ids >= 0, axis=1).sum())
+        found.append(f"{name}: {features.sizes[name]} categories, known of {some:,} {one.of}s")
+    return tuple(f"feature {line}" for line in found)

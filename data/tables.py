@@ -1,0 +1,212 @@
+"""Files of any format as one kind of table: named columns of text. Letters: `n` rows of a file.
+
+Text still has every mistake of the file in it, at its row; `columns` says what it means.
+"""
+
+import csv
+import gzip
+import io
+import json
+import zlib
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import polars as pl
+
+from .types import DataError
+
+DOUBLE_COLON, UNIT = "::", "\x1f"  # polars separates at one byte; no file holds this one
+SHOWN = 60  # characters of a bad line
+
+
+class Layout(NamedTuple):
+    """How a text file lays out its columns."""
+
+    separator: str  # one character, or "::"
+    columns: tuple[str, ...] = ()  # their names; empty to take them from the first line
+    header: bool = True  # whether the first line has names
+    quoted: bool = False  # whether a field in double quotes may hold separators and line ends
+    encoding: str = "utf-8"
+
+
+class Table(NamedTuple):
+    """The columns of a file, and what it takes to name a place in it."""
+
+    where: str  # the file, for messages
+    frame: pl.DataFrame  # [n], String columns; null where a field is empty or missing
+    raw: bytes = b""  # of text and of JSON lines
+    layout: Layout | None = None  # of text
+
+    def place(self, row: int) -> str:
+        """Where row `row` (from 0) is: its line, or its number where lines cannot be told."""
+        if self.layout:
+            exact = not (self.layout.quoted and b'"' in self.raw)
+            return f"line {row + 1 + self.layout.header}" if exact else f"row {row + 1}"
+        if self.raw:
+            filled = (k for k, line in enumerate(self.raw.split(b"\n"), 1) if line.strip())
+            return f"line {next(k for seen, k in enumerate(filled) if seen == row)}"
+        return f"row {row + 1}"
+
+    def missing(self, names: tuple[str, ...]) -> list[str]:
+        """Those of `names` that no column has."""
+        return [name for name in names if name not in self.frame.columns]
+
+    def short(self, row: int) -> DataError | None:
+        """What is wrong with the number of fields in row `row`, if anything can be told."""
+        if not self.layout or self.layout.quoted:
+            return None
+        line = self.raw.split(b"\n")[row + self.layout.header].decode(errors="replace")
+        fields = line.rstrip("\r").split(self.layout.separator)
+        return _count_error(self, row, fields)
+
+
+def read_text(raw: bytes, where: str, layout: Layout) -> Table:
+    """The table in a text file's bytes.
+
+    A line with too few fields has nulls for the others. DataError if there are no rows, a line has
+    more fields than there are columns, or two columns have one name.
+
+    >>> layout = Layout("::", ("user", "item"), header=False)
+    >>> read_text(b"1::5\\n2::7\\n", "f", layout).frame["item"].to_list()
+    ['5', '7']
+    """
+    if layout.encoding != "utf-8":
+        raw = raw.decode(layout.encoding).encode()
+    raw = raw.removeprefix(b"\xef\xbb\xbf").rstrip(b"\r\n ")
+    if not raw or (layout.header and b"\n" not in raw):
+        what = "has a header and no rows" if raw else "is empty"
+        names = ", ".join(layout.columns) or "a header and rows"
+        raise DataError(f"{where} {what}: expected lines of {names}.")
+    if not layout.columns:
+        layout = layout._replace(columns=_header(raw, where, layout))
+    table = Table(where, pl.DataFrame(), raw, layout)
+    separator = layout.separator
+    if separator == DOUBLE_COLON:
+        raw, separator = raw.replace(DOUBLE_COLON.encode(), UNIT.encode()), UNIT
+    try:
+        frame = pl.read_csv(
+            raw,
+            has_header=False,
+            skip_rows=int(layout.header),
+            separator=separator,
+            schema=dict.fromkeys(layout.columns, pl.String),
+            quote_char='"' if layout.quoted else None,
+            encoding="utf8-lossy",
+        )
+    except pl.exceptions.PolarsError as error:
+        raise _malformed(table, error) from error
+    return table._replace(frame=frame)
+
+
+def _header(raw: bytes, where: str, layout: Layout) -> tuple[str, ...]:
+    first = raw.split(b"\n", 1)[0].decode(errors="replace").rstrip("\r")
+    quoting = csv.QUOTE_MINIMAL if layout.quoted else csv.QUOTE_NONE
+    names = next(csv.reader([first], delimiter=layout.separator, quoting=quoting))
+    if twice := sorted({name for name in names if names.count(name) > 1}):
+        raise DataError(f"{where}, line 1: the name {twice[0]!r} stands twice. Rename a column.")
+    return tuple(names)
+
+
+def _rows(table: Table) -> Iterator[list[str]]:
+    """The fields of each row, slowly."""
+    text, layout = table.raw.decode(errors="replace"), table.layout
+    if layout.quoted:
+        rows = csv.reader(io.StringIO(text, newline=""), delimiter=layout.separator)
+    else:
+        rows = (line.rstrip("\r").split(layout.separator) for line in text.split("\n"))
+    if layout.header:
+        next(rows)
+    return rows
+
+
+def _malformed(table: Table, error: Exception) -> DataError:
+    """What is wrong with the first bad row of a file that polars does not take."""
+    wrong = [(row, fields) for row, fields in enumerate(_rows(table)) if fields]
+    # Lines that are too short are read, but for a first one.
+    for row, fields in [one for one in wrong if len(one[1]) > len(table.layout.columns)] or wrong:
+        if error_here := _count_error(table, row, fields):
+            return error_here
+    return DataError(f"{table.where} could not be read: {_first_line(error)}.")
+
+
+def _count_error(table: Table, row: int, fields: list[str]) -> DataError | None:
+    separator, columns = table.layout.separator, table.layout.columns
+    if len(fields) == len(columns):
+        return None
+    return DataError(
+        f"{table.where}, {table.place(row)}: expected {len(columns)} fields separated by "
+        f"{separator!r} ({', '.join(columns)}), got {len(fields)} in "
+        f"{separator.join(fields)[:SHOWN]!r}. Correct or delete the line."
+    )
+
+
+def read_json_lines(raw: bytes, where: str, names: tuple[str, ...]) -> Table:
+    """The columns `names` of a file with one JSON object a line; blank lines are passed over.
+
+    DataError if there are no objects, or naming the first line that is none.
+
+    >>> read_json_lines(b'{"asin": "B1", "overall": 5.0}', "f", ("asin",)).frame.rows()
+    [('B1',)]
+    """
+    if not raw.strip():
+        raise DataError(f"{where} is empty: expected lines of JSON with {', '.join(names)}.")
+    try:
+        frame = pl.read_ndjson(raw, schema=dict.fromkeys(names, pl.String))
+    except pl.exceptions.PolarsError as error:
+        raise _not_json(raw, where, error) from error
+    return Table(where, frame, raw)
+
+
+def _not_json(raw: bytes, where: str, error: Exception) -> DataError:
+    for number, line in enumerate(raw.split(b"\n"), 1):
+        try:
+            good = not line.strip() or isinstance(json.loads(line), dict)
+        except ValueError:
+            good = False
+        if not good:
+            shown = line[:SHOWN].decode(errors="replace")
+            return DataError(
+                f"{where}, line {number}: expected one JSON object, got {shown!r}. Correct or "
+                f"delete the line."
+            )
+    return DataError(f"{where} could not be read: {_first_line(error)}.")
+
+
+def read_parquet(raw: bytes, where: str) -> Table:
+    """The table in a Parquet file's bytes; its types become text as a CSV file would hold them.
+
+    DataError if it is not a Parquet file, or has no rows.
+    """
+    try:
+        frame = pl.read_parquet(io.BytesIO(raw))
+        frame = frame.select(_as_text(name, kind) for name, kind in frame.schema.items())
+    except pl.exceptions.PolarsError as error:
+        raise DataError(f"{where} cannot be read as Parquet: {_first_line(error)}.") from error
+    if frame.is_empty():
+        raise DataError(f"{where} has no rows.")
+    return Table(where, frame)
+
+
+def _as_text(name: str, kind: pl.DataType) -> pl.Expr:
+    column = pl.col(name)
+    if kind == pl.Boolean:
+        column = column.cast(pl.Int8)
+    elif kind.is_temporal():
+        column = column.cast(pl.Datetime("us")).dt.epoch("us") / 1e6
+    elif kind == pl.List:
+        return column.cast(pl.List(pl.String)).list.join("|")
+    return column.cast(pl.String)
+
+
+def unzipped(raw: bytes, where: str) -> bytes:
+    """The bytes, or what they are compressed of if they are gzip's. DataError if cut off."""
+    if not raw.startswith(b"\x1f\x8b"):
+        return raw
+    try:
+        return gzip.decompress(raw)
+    except (OSError, EOFError, zlib.error) as error:
+        raise DataError(f"{where} is not whole gzip ({error}); download it again.") from error
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).splitlines()[0].rstrip(".")
