@@ -1,4 +1,4 @@
-"""MovieLens latest small, BiasedMF. Presets: ``configs/ml_latest_small.py:smoke`` and ``:paper``."""
+"""MovieLens latest small. Presets: ``configs/ml_latest_small.py:smoke`` and ``:paper``."""
 
 from ml_collections import ConfigDict
 

@@ -5,18 +5,17 @@ from .implicit import Groups, Implicit, Positives, implicit
 from .loading import build, load
 from .own_files import csv
 from .sources import cache_folder
-from .types import Categories, DataError, Dataset, Interactions, Numbers, full_train
+from .types import DataError, Dataset, Interactions, Side, full_train
 
 __all__ = [
-    "Categories",
     "DataError",
     "Dataset",
     "Groups",
     "Implicit",
     "Interactions",
     "Positives",
-    "Numbers",
     "Preferences",
+    "Side",
     "build",
     "cache_folder",
     "csv",

@@ -11,7 +11,7 @@ import polars as pl
 
 from .columns import Index, need
 from .tables import Table
-from .types import Categories, DataError, Interactions, Numbers, did_you_mean
+from .types import DataError, Interactions, Side, did_you_mean
 
 KINDS = ("category", "list", "number")
 HOUR, DAY = 3_600, 86_400  # seconds
@@ -47,9 +47,7 @@ def chosen(wanted: Iterable[str], known: Iterable[str]) -> tuple[str, ...]:
     return known if "all" in wanted else tuple(dict.fromkeys(wanted))
 
 
-def side(
-    feature: Feature, table: Table, key: str, index: Index
-) -> tuple[Categories | Numbers, int | None]:
+def side(feature: Feature, table: Table, key: str, index: Index) -> tuple[Side, int | None]:
     """A feature of users or items, and the number of its categories (None for numbers).
 
     `key` is the column of `table` with their ids; of one id the last row with a value counts.
@@ -57,7 +55,7 @@ def side(
 
     >>> table = Table("f", pl.DataFrame({"id": ["1", "2"], "genres": ["War|Drama", "War"]}))
     >>> genres = Feature("genres", "item", "list", pl.col("genres"))
-    >>> side(genres, table, "id", Index(None, 3))[0].ids
+    >>> side(genres, table, "id", Index(None, 3))[0].values
     array([[-1, -1],
            [ 0,  1],
            [ 1, -1]], dtype=int32)
@@ -73,7 +71,7 @@ def side(
             f"Leave it out of data.features."
         )
     if feature.kind == "number":
-        return Numbers(feature.of, _numbers(feature, table, frame, index.size)), None
+        return Side(feature.of, _numbers(feature, table, frame, index.size)), None
     words = pl.col("text").str.split("|") if feature.kind == "list" else pl.col("text")
     long = frame.select("row", word=words)
     if feature.kind == "list":
@@ -83,7 +81,7 @@ def side(
     place = long.select(pl.int_range(pl.len()).over("row")).to_series().to_numpy()
     ids = np.full((index.size, int(place.max(initial=0)) + 1), -1, np.int32)
     ids[long["row"].to_numpy(), place] = long["code"].to_numpy()
-    return Categories(feature.of, ids), size
+    return Side(feature.of, ids), size
 
 
 def _text(feature: Feature, table: Table, *others: str) -> pl.Series:
@@ -148,7 +146,7 @@ class Features(NamedTuple):
     """What is known beside who met what."""
 
     fields: dict[str, np.ndarray]  # of interactions: name -> int32[n]
-    sides: Mapping[str, Categories | Numbers]  # of users and items
+    sides: Mapping[str, Side]  # of users and items
     sizes: dict[str, int]  # categories of each field and side
     notes: tuple[str, ...] = ()
 
@@ -164,9 +162,9 @@ def described(features: Features) -> tuple[str, ...]:
         f"{name}: {features.sizes[name]} categories, of an interaction" for name in features.fields
     ]
     for name, one in features.sides.items():
-        if isinstance(one, Numbers):
+        if name not in features.sizes:
             found.append(f"{name}: a number of {one.of}s, standardised")
             continue
-        some = int(np.any(one.ids >= 0, axis=1).sum())
+        some = int(np.any(one.values >= 0, axis=1).sum())
         found.append(f"{name}: {features.sizes[name]} categories, known of {some:,} {one.of}s")
     return tuple(f"feature {line}" for line in found)

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from .types import Categories, DataError, Dataset, Interactions, Numbers, did_you_mean, take
+from .types import DataError, Dataset, Interactions, Side, did_you_mean, take
 
 REWARD_SPLITS = ("leave_one_out", "same", "valid")
 SPLITS = ("leave_one_out", "ratio_per_user", "ratio_by_time", "random", "by_user")
@@ -153,7 +153,7 @@ def finish(
     cut: Cut,
     notes: tuple[str, ...],
     sizes: Mapping[str, int],
-    sides: Mapping[str, Categories | Numbers],
+    sides: Mapping[str, Side],
 ) -> Dataset:
     """Dataset of three splits: cuts the reward split, checks every split, counts for the notes.
 

@@ -19,18 +19,16 @@ class Interactions(NamedTuple):
     label: np.ndarray  # float32[n], 0 or 1
 
 
-class Categories(NamedTuple):
-    """Which categories each user or each item is of: a constant of the data set."""
+class Side(NamedTuple):
+    """A feature of all users or of all items: a constant of the data set.
+
+    One that `sizes` of the data set counts is categorical, one that it does not is a number.
+    """
 
     of: str  # "user" or "item", whose id is the row
-    ids: np.ndarray  # int32[sizes[of], m], -1 where there are fewer than m
-
-
-class Numbers(NamedTuple):
-    """One number of each user or each item: a constant of the data set."""
-
-    of: str  # "user" or "item", whose id is the row
-    values: np.ndarray  # float32[sizes[of]], of mean 0 and deviation 1; 0 where it is not known
+    # int32[sizes[of], m] of m categories or fewer, -1 for none; or float32[sizes[of]] of mean 0 and
+    # standard deviation 1 over those that are known, 0 for the others.
+    values: np.ndarray
 
 
 class Dataset(NamedTuple):
@@ -48,7 +46,7 @@ class Dataset(NamedTuple):
     reward_rows: np.ndarray  # int64[r], where `reward` goes in full_train; empty if it is `valid`
     sizes: dict[str, int]  # categorical field or side -> rows of its table (largest id + 1)
     notes: tuple[str, ...]  # what was read, dropped and put where, for people
-    sides: Mapping[str, Categories | Numbers] = MappingProxyType({})  # features of users and items
+    sides: Mapping[str, Side] = MappingProxyType({})  # features of users and items
 
 
 def take(interactions: Interactions, rows: np.ndarray) -> Interactions:

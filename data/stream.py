@@ -1,0 +1,233 @@
+"""More interactions than fit in memory: Arrow files, memory-mapped. Letters: `n` interactions.
+
+An epoch meets the rows in a pseudo-random order that is computed, not stored: a Feistel network on
+row numbers (Black and Rogaway 2002, doi:10.1007/3-540-45760-7_9, section 4), walked on while it
+leads beyond the last row. So the batches of any step can be drawn at once, every row comes exactly
+once an epoch, and no memory grows with the number of rows.
+
+A draw touches pages all over the file. That is fast where the system's page cache holds the file,
+and one read of the disk for every row where it does not.
+"""
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from .columns import MAX_ID
+from .types import DataError, Interactions
+
+ROUNDS = 6
+LABEL = "label"
+FIELDS = ("user", "item")
+
+
+class Stream(NamedTuple):
+    """Interactions in files; only what is drawn comes into memory."""
+
+    # field or "label" -> the memory-mapped pieces of its column, one after the other
+    columns: dict[str, tuple[np.ndarray, ...]]
+    starts: np.ndarray  # int64[pieces + 1], the first row of each piece; n at last
+    sizes: dict[str, int]  # field -> rows that its table needs (largest id + 1)
+    held_out: int  # rows that no batch has
+    seed: int  # of which rows these are
+
+    @property
+    def rows(self) -> int:
+        """How many rows an epoch has: all that are not held out."""
+        return int(self.starts[-1]) - self.held_out
+
+
+def _arrow():
+    """PyArrow, whose memory maps numpy can look into without a copy."""
+    try:
+        import pyarrow
+    except ModuleNotFoundError as error:
+        raise DataError(
+            "streams need PyArrow: pip install pyarrow, or autolossgen[stream]"
+        ) from error
+    return pyarrow
+
+
+def write_stream(path: str | Path, chunks: Iterable[Interactions]) -> Path:
+    """Write interactions, chunk by chunk, as an Arrow file that `open_stream` opens; give its path.
+
+    Ids become int32 and labels uint8. DataError naming the chunk with an id or label out of range,
+    or with other fields than the first.
+
+    >>> import tempfile
+    >>> chunk = Interactions({"user": np.array([1, 2]), "item": np.array([3, 0])}, np.array([1, 0]))
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     open_stream(write_stream(Path(folder) / "x.arrow", [chunk, chunk])).rows
+    4
+    """
+    arrow, writer, schema = _arrow(), None, None
+    path = Path(path)
+    try:
+        for number, chunk in enumerate(chunks):
+            arrays = {field: np.asarray(values) for field, values in chunk.ids.items()}
+            arrays[LABEL] = np.asarray(chunk.label)
+            _ranges({name: (values,) for name, values in arrays.items()}, f"chunk {number}")
+            table = arrow.table(
+                {
+                    name: values.astype(np.uint8 if name == LABEL else np.int32)
+                    for name, values in arrays.items()
+                }
+            )
+            if writer is None:
+                path.parent.mkdir(parents=True, exist_ok=True)
+                schema = table.schema
+                writer = arrow.ipc.new_file(str(path), schema)
+            if table.schema != schema:
+                raise DataError(
+                    f"chunk {number} has {', '.join(table.column_names)}, expected the columns of "
+                    f"the first, {', '.join(schema.names)}"
+                )
+            writer.write_table(table, max_chunksize=max(len(table), 1))
+    finally:
+        if writer is not None:
+            writer.close()
+    if writer is None:
+        raise DataError(f"{path} was not written: there were no chunks")
+    return path
+
+
+def open_stream(path: str | Path, *, held_out: int = 0, seed: int = 0) -> Stream:
+    """Open an Arrow IPC file, or a folder of X.arrow files in the order of their names.
+
+    Columns "user", "item" and "label", and further fields: integers without nulls, labels 0 and 1.
+    `held_out` rows, drawn by `seed`, are in no batch: `held_rows` gives them, to be validated on.
+    Every column is read through once, for its range. DataError saying what was expected where.
+    """
+    path = Path(path).expanduser()
+    files = sorted(path.glob("*.arrow")) if path.is_dir() else [path]
+    if not files:
+        raise DataError(f"{path} holds no X.arrow files. Write them with write_stream.")
+    pieces: dict[str, list[np.ndarray]] = {}
+    for file in files:
+        found = _mapped(file)
+        if pieces and found.keys() != pieces.keys():
+            raise DataError(f"{file}: expected columns {', '.join(pieces)}, got {', '.join(found)}")
+        for name, chunks in found.items():
+            pieces.setdefault(name, []).extend(chunks)
+    columns = {name: tuple(chunks) for name, chunks in pieces.items()}
+    largest = _ranges(columns, str(path))
+    starts = np.cumsum([0, *(chunk.size for chunk in columns[LABEL])])
+    if not 0 <= held_out < starts[-1]:
+        raise DataError(
+            f"{path}: held_out is at least 0 and below its {starts[-1]:,} rows, got {held_out:,}"
+        )
+    sizes = {field: largest[field] + 1 for field in columns if field != LABEL}
+    return Stream(columns, starts, sizes, held_out, seed)
+
+
+def _mapped(file: Path) -> dict[str, list[np.ndarray]]:
+    """The pieces of each column of a file, where they lie in it."""
+    arrow = _arrow()
+    try:
+        table = arrow.ipc.open_file(arrow.memory_map(str(file))).read_all()
+    except (OSError, arrow.ArrowInvalid) as error:
+        raise DataError(f"{file} cannot be opened as an Arrow IPC file: {error}") from error
+    if missing := [name for name in (*FIELDS, LABEL) if name not in table.column_names]:
+        raise DataError(
+            f"{file} has no column {missing[0]!r}: expected {', '.join(FIELDS)} and {LABEL}, got "
+            f"{', '.join(table.column_names)}"
+        )
+    for name, column in zip(table.column_names, table.columns, strict=True):
+        if not arrow.types.is_integer(column.type) or column.null_count:
+            nulls = f" with {column.null_count:,} nulls" if column.null_count else ""
+            raise DataError(
+                f"{file}, column {name!r}: expected integers, got {column.type}{nulls}. Number ids "
+                f"from 0, and write them with write_stream."
+            )
+    batches = [batch for batch in table.to_batches() if batch.num_rows]
+    return {
+        name: [batch.column(name).to_numpy(zero_copy_only=True) for batch in batches]
+        for name in table.column_names
+    }
+
+
+def _ranges(columns: dict[str, tuple[np.ndarray, ...]], where: str) -> dict[str, int]:
+    """The largest number of each column; DataError for one that is no id, or no label."""
+    largest = {}
+    for name, chunks in columns.items():
+        low = min((int(chunk.min()) for chunk in chunks if chunk.size), default=0)
+        largest[name] = max((int(chunk.max()) for chunk in chunks if chunk.size), default=0)
+        most = 1 if name == LABEL else MAX_ID
+        if low < 0 or largest[name] > most:
+            raise DataError(
+                f"{where}, column {name!r}: expected whole numbers from 0 to {most}, got "
+                f"{low if low < 0 else largest[name]}"
+            )
+    return largest
+
+
+def draw(stream: Stream, *, seed: int, start: int, steps: int, batch_size: int) -> Interactions:
+    """The batches of steps `start` to `start + steps`: ids int32 and label float32 [steps, batch].
+
+    Batches follow one another through epochs, each in an order of its own, so that one may end an
+    epoch and begin the next. The same seed and step always give the same batch.
+    """
+    place = np.arange(start * batch_size, (start + steps) * batch_size, dtype=np.int64)
+    epoch, within = np.divmod(place, stream.rows)
+    row = np.empty_like(place)
+    for one in np.unique(epoch):
+        of_one = epoch == one
+        row[of_one] = permuted(within[of_one], stream.rows, (seed, 1, int(one)))
+    return _gathered(stream, _trained(stream, row), (steps, batch_size))
+
+
+def held_rows(stream: Stream) -> Interactions:
+    """The interactions [held_out] that no batch has, in the order of the files."""
+    row = permuted(np.arange(stream.held_out), int(stream.starts[-1]), (stream.seed, 0))
+    return _gathered(stream, np.sort(row), (stream.held_out,))
+
+
+def _trained(stream: Stream, row: np.ndarray) -> np.ndarray:
+    """Rows of the files for numbers below `stream.rows`: those behind the held-out ones."""
+    if not stream.held_out:
+        return row
+    return permuted(row + stream.held_out, int(stream.starts[-1]), (stream.seed, 0))
+
+
+def _gathered(stream: Stream, row: np.ndarray, shape: tuple[int, ...]) -> Interactions:
+    # In ascending order, so that rows of one page are read together.
+    order = np.argsort(row)
+    ascending = row[order]
+    bounds = np.searchsorted(ascending, stream.starts)
+
+    def column(name: str, dtype: type) -> np.ndarray:
+        values = np.empty(row.size, dtype)
+        for piece, start, low, high in zip(
+            stream.columns[name], stream.starts, bounds, bounds[1:], strict=False
+        ):
+            values[order[low:high]] = piece[ascending[low:high] - start]
+        return values.reshape(shape)
+
+    ids = {field: column(field, np.int32) for field in stream.sizes}
+    return Interactions(ids, column(LABEL, np.float32))
+
+
+def permuted(place: np.ndarray, n: int, key: tuple[int, ...]) -> np.ndarray:
+    """Where a pseudo-random permutation of 0..n-1 puts each `place`: int64 of int64.
+
+    >>> sorted(permuted(np.arange(10), 10, (3,)).tolist())
+    [0, 1, 2, 3, 4, 5, 6, 7, 8, 9]
+    """
+    keys = np.random.SeedSequence(key).generate_state(ROUNDS, np.uint64)
+    side = np.uint64(max(int(np.ceil(np.sqrt(n))), 1))  # the network permutes side * side numbers
+    found = _network(place.astype(np.uint64), side, keys)
+    while (beyond := np.flatnonzero(found >= n)).size:
+        found[beyond] = _network(found[beyond], side, keys)
+    return found.astype(np.int64)
+
+
+def _network(number: np.ndarray, side: np.uint64, keys: np.ndarray) -> np.ndarray:
+    left, right = np.divmod(number, side)
+    for key in keys:
+        mixed = (right + key) * np.uint64(0x9E3779B97F4A7C15)
+        mixed ^= mixed >> np.uint64(29)
+        mixed *= np.uint64(0xBF58476D1CE4E5B9)
+        left, right = right, (left + (mixed >> np.uint64(32))) % side
+    return left * side + right
