@@ -5,7 +5,6 @@ python benchmarks/data_loading.py [--quick]
 
 import argparse
 import gzip
-import resource
 import sys
 import tempfile
 import time
@@ -18,14 +17,13 @@ from data import file_generator as files
 
 
 def measure(title: str, **section) -> None:
-    """Print how long a data section takes, and the memory that the process has had at most."""
+    """Print how long a data section takes to build."""
     start = time.perf_counter()
     dataset = data.build(**section)
     seconds = time.perf_counter() - start
     splits = (dataset.train, dataset.reward, dataset.valid, dataset.test)
     rows = sum(split.label.size for split in splits)
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
-    print(f"{title:34} {rows:>10,} rows  {seconds:6.2f} s  peak {peak:5.2f} GiB", flush=True)
+    print(f"{title:34} {rows:>10,} rows  {seconds:6.2f} s", flush=True)
 
 
 def main() -> None:

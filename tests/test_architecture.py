@@ -101,13 +101,13 @@ def test_no_file_is_longer_than_400_lines(path):
 @pytest.mark.parametrize("path", [*SHIPPED, ROOT / "run.py"], ids=name)
 def test_what_is_imported_is_declared(path):
     # alg/rows.py compares with PyTorch where it is installed.
-    assert undeclared(path, requirements("search", "symbolic", "bench")) == []
+    assert undeclared(path, requirements("search", "stream", "symbolic", "bench")) == []
 
 
 @pytest.mark.parametrize("path", OTHERS, ids=name)
 def test_what_development_imports_is_declared(path):
     beside = {other.stem for other in path.parent.glob("*.py")}
-    declared = requirements("search", "symbolic", "bench", "dev") | {*map(normal, beside)}
+    declared = requirements("search", "stream", "symbolic", "bench", "dev") | {*map(normal, beside)}
     assert undeclared(path, declared) == []
 
 
