@@ -1,0 +1,89 @@
+"""What a column may hold, times in every form, and the rows that ids get."""
+
+import numpy as np
+import polars as pl
+import pytest
+
+import data
+from data.columns import NUMBER, SPARE_ROWS, Index, column, index, names, times
+from data.tables import Table
+
+
+def table(**columns):
+    return Table("f", pl.DataFrame({k: v for k, v in columns.items()}, schema_overrides=None))
+
+
+def test_blanks_around_a_number_do_not_matter():
+    assert column(table(x=[" 4", "5 ", "-1e2"]), "x", NUMBER).to_list() == [4, 5, -100]
+
+
+@pytest.mark.parametrize("bad", ["", "nan", "inf", "4,5", "1_0", "four", None])
+def test_what_is_no_finite_number_is_named_with_its_row(bad):
+    with pytest.raises(data.DataError, match=r"^f, row 2, column 1 \(x\): expected a finite numb"):
+        column(table(x=["1", bad, "also bad"]), "x", NUMBER)
+
+
+def test_a_missing_column_is_guessed():
+    with pytest.raises(data.DataError, match=r"a column 'user' \(did you mean 'users'\?\), got it"):
+        column(table(item=["1"], users=["2"]), "user", NUMBER)
+
+
+@pytest.mark.parametrize(
+    ("given", "read"),
+    [
+        (["7", "0"], [7, 0]),
+        (["9223372036854775807"], [2**63 - 1]),
+        (["9223372036854775808", "1"], ["9223372036854775808", "1"]),
+        (["a", "1"], ["a", "1"]),
+        (["-1", "x"], ["-1", "x"]),
+    ],
+)
+def test_ids_are_whole_numbers_where_all_are_else_words(given, read):
+    assert names(table(u=given), "u").to_list() == read
+
+
+@pytest.mark.parametrize(("bad", "got"), [("-1", "'-1'"), ("", "''"), (None, "''")])
+def test_an_id_that_stands_for_none_is_named(bad, got):
+    with pytest.raises(data.DataError, match=rf"row 2, column 1 \(u\): expected .*, got {got}"):
+        names(table(u=["5", bad]), "u")
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        ["86400", "90061.5"],
+        ["86400000", "90061500"],
+        ["1970-01-02", "1970-01-02 01:01:01.5"],
+        ["1970-01-02T00:00:00Z", "1970-01-02T01:01:01.500+00:00"],
+    ],
+)
+def test_times_are_seconds_in_every_form(given):
+    late = {"86400000": 1_700_000_000_000}.get(given[0])  # tells that these are milliseconds
+    found = times(table(t=given + ([str(late)] if late else [])), "t")
+    assert found[:2].tolist() == [86_400, 90_061.5]
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [(["1", "soon"], "a finite number, got 'soon'"), (["2020-01-01", "2020-13-01"], "a date such")],
+)
+def test_a_time_that_is_none_is_named(given, expected):
+    with pytest.raises(data.DataError, match=rf"row 2, column 1 \(t\): expected {expected}"):
+        times(table(t=given), "t")
+
+
+def test_ids_keep_their_numbers_unless_the_table_would_be_mostly_empty():
+    assert index(pl.Series([3, 1, 3])) == Index(None, 4)
+    assert index(pl.Series([SPARE_ROWS + 4, 1])).known is None
+    sparse = index(pl.Series([SPARE_ROWS + 5, 7, 7]))
+    assert sparse.size == 2
+    assert sparse.rows(pl.Series([7, SPARE_ROWS + 5, 8])).tolist() == [0, 1, -1]
+
+
+def test_another_file_is_joined_by_the_same_ids():
+    other = table(id=["2", " 1", "5", "x", None])
+    assert Index(None, 3).read(other, "id").tolist() == [2, 1, -1, -1, -1]
+    assert index(pl.Series(["x", "5"])).read(other, "id").tolist() == [-1, -1, 0, 1, -1]
+    rows = index(pl.Series([10**12, 5])).read(other, "id")
+    assert rows.tolist() == [-1, -1, 0, -1, -1]
+    assert rows.dtype == np.int32

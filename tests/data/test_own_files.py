@@ -1,0 +1,194 @@
+"""Files that people bring, in every form, and what is said of those that cannot be used."""
+
+import gzip
+from datetime import UTC, datetime
+
+import numpy as np
+import polars as pl
+import pytest
+
+import data
+from data import file_generator as files
+
+MADE = files.ratings(num_users=40, num_items=30, num_ratings=900, seed=2)
+NAMES = {"user": "customer", "item": "product", "label": "stars", "time": "at", "threshold": 3.0}
+SPLITS = ("train", "reward", "valid", "test")
+
+
+def parts(dataset):
+    return [
+        (*(getattr(dataset, s).ids[f].tolist() for f in dataset.train.ids),
+         getattr(dataset, s).label.tolist())
+        for s in SPLITS
+    ]  # fmt: skip
+
+
+@pytest.fixture
+def own(tmp_path):
+    files.write_table(tmp_path / "own.csv", MADE)
+    return tmp_path / "own.csv"
+
+
+def read(path, **options):
+    return data.build(name="csv", path=str(path), **(NAMES | options))
+
+
+@pytest.mark.parametrize("form", ["own.tsv", "own.parquet", "own.csv.gz", "semicolons.csv"])
+def test_every_form_gives_the_same(own, form):
+    path = own.parent / form
+    if form.endswith(".gz"):
+        path.write_bytes(gzip.compress(own.read_bytes()))
+    elif form.startswith("semi"):
+        path.write_text(own.read_text().replace(",", ";"))
+    else:
+        files.write_table(path, MADE)
+    one, other = read(own), read(path)
+    assert parts(other) == parts(one)
+    assert other.sizes == one.sizes == {"user": 40, "item": np.unique(MADE.item).size}
+    assert other.name == form.split(".")[0]
+
+
+def test_rows_are_those_of_the_file_in_time_order(own):
+    d = read(own, split="ratio_by_time", reward_split="valid")
+    in_time = np.argsort(MADE.time)
+    pair = [(int(MADE.user[k]), int(MADE.item[k])) for k in in_time]
+    kept = [
+        k for k, one in zip(in_time, pair, strict=True) if one not in pair[pair.index(one) + 1 :]
+    ]
+    kept = [k for j, k in enumerate(in_time) if pair[j] not in pair[j + 1 :]]
+    users = sorted({f"u-{u}" for u in MADE.user})
+    found = np.concatenate([getattr(d, s).ids["user"] for s in ("train", "valid", "test")])
+    assert [users[u] for u in found] == [f"u-{MADE.user[k]}" for k in kept]
+    label = np.concatenate([getattr(d, s).label for s in ("train", "valid", "test")])
+    assert label.tolist() == [float(MADE.rating[k] > 3) for k in kept]
+    assert (
+        f"{len(pair) - len(kept)} repeated pairs of user and item dropped, the last kept" in d.notes
+    )
+
+
+def test_binary_labels_need_no_threshold_and_files_no_times(tmp_path):
+    rng = np.random.default_rng(0)
+    rows = [(u, i, int(rng.random() < 0.5)) for u in range(30) for i in rng.permutation(20)[:12]]
+    text = "user,item,rating\n" + "".join(f"{10**12 + u},{i},{y}\n" for u, i, y in rows)
+    (tmp_path / "x.csv").write_text(text)
+    d = data.build(name="csv", path=str(tmp_path / "x.csv"))
+    assert data.full_train(d).label.size + d.valid.label.size + d.test.label.size == len(rows)
+    assert "no times: the order of the file is taken for that of time" in d.notes
+    assert d.sizes["user"] == 30
+    (tmp_path / "x.csv").write_text(text.replace(",1\n", ",2\n", 1))
+    with pytest.raises(data.DataError, match=r"column 3 \(rating\): expected 0 or 1, got '2'"):
+        data.build(name="csv", path=str(tmp_path / "x.csv"))
+
+
+def test_parquet_of_typed_columns(tmp_path):
+    moment = datetime(2024, 5, 31, 18, tzinfo=UTC)
+    n = 200
+    frame = pl.DataFrame(
+        {
+            "user": np.arange(n) % 10,
+            "item": np.arange(n) // 10,
+            "rating": [k * k % 7 < 3 for k in range(n)],
+            "when": [moment] * n,
+            "tags": [["a", "b"]] * (n - 1) + [[]],
+        }
+    )
+    frame.write_parquet(tmp_path / "x.parquet")
+    d = data.build(
+        name="csv", path=str(tmp_path / "x.parquet"), time="when",
+        features=("hour", "item.tags:list"),
+    )  # fmt: skip
+    assert set(d.train.ids["hour"]) == {18}
+    assert d.sides["tags"].values.tolist() == [[0, 1]] * 20
+    assert d.train.label.sum() < d.train.label.size
+
+
+def test_features_of_one_file_and_of_files_beside(own):
+    frame = pl.read_csv(own)
+    frame = frame.with_columns(
+        region=pl.col("customer").str.slice(-1),
+        price=pl.col("product").str.slice(2).cast(pl.Int64) * 2.5,
+        tags=pl.when(pl.col("product") == "p-9").then(pl.lit("new|red")).otherwise(pl.lit("red")),
+        device=pl.when(pl.col("stars") > 2).then(pl.lit("phone")).otherwise(pl.lit("desk")),
+    )
+    wide = own.parent / "wide.csv"
+    frame.write_csv(wide)
+    words = ("user.region", "item.price:number", "item.tags:list", "row.device", "hour")
+    d = read(wide, features=words)
+    assert d.sizes == {
+        "user": 40, "item": d.sizes["item"], "region": 10, "tags": 2, "device": 2, "hour": 24,
+    }  # fmt: skip
+    assert list(d.train.ids) == ["user", "item", "device", "hour"]
+    users = sorted({f"u-{u}" for u in MADE.user})
+    assert d.sides["region"].values[:, 0].tolist() == [int(name[-1]) for name in users]
+    items = sorted({f"p-{i}" for i in MADE.item})
+    price = np.array([int(name[2:]) for name in items])
+    np.testing.assert_allclose(
+        d.sides["price"].values, (price - price.mean()) / price.std(), atol=1e-6
+    )
+    assert d.sides["tags"].values[items.index("p-9")].tolist() == [0, 1]
+    people = frame.select("customer", "region").unique("customer")
+    people.write_csv(own.parent / "people.tsv", separator="\t")
+    beside = read(own, features=("user.region",), user_path=str(own.parent / "people.tsv"))
+    np.testing.assert_array_equal(beside.sides["region"].values, d.sides["region"].values)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"user": "custmer"}, r"expected a column 'custmer' \(did you mean 'customer'\?\)"),
+        ({"label": "customer"}, r"line 2, column 1 \(customer\): expected a finite number"),
+        ({"time": "product"}, r"line 2, column 2 \(product\): expected a date"),
+        ({"threshold": None}, r"column 3 \(stars\): expected 0 or 1"),
+        ({"threshold": float("inf")}, "data.threshold must be a finite number or None"),
+        ({"threshold": 9.0}, "must hold labels 0 and 1, got only label 0|got no rows"),
+        ({"path": ""}, "data.path is empty"),
+        ({"path": "nowhere.csv"}, "nowhere.csv cannot be read"),
+        ({"user_path": "nowhere.csv", "features": ("user.x",)}, "existing file as data.user_path"),
+        ({"features": ("color",)}, "expected user.COLUMN, item.COLUMN or row.COLUMN.*'color'"),
+        ({"features": ("user.",)}, "expected user.COLUMN"),
+        ({"features": ("user.x:words",)}, "expected user.COLUMN"),
+        ({"features": ("user.x", "item.x")}, "two fields are called 'x'"),
+        ({"features": ("user.item",)}, "two fields are called 'item'"),
+        ({"features": ("hour",), "time": ""}, "'hour' needs times: name their column, data.time"),
+        ({"features": ("user.staars",)}, r"a column 'staars' \(did you mean 'stars'\?\)"),
+        ({"features": ("row.stars:number",)}, "an interaction has one category"),
+        ({"split": "by_time"}, r"data.split='by_time' is not known.* mean 'ratio_by_time'\?"),
+        ({"seperator": ";"}, r"data.seperator .*did you mean 'separator'\?"),
+    ],
+)
+def test_what_cannot_be_meant_is_said(own, options, message):
+    with pytest.raises(data.DataError, match=message):
+        read(options.pop("path", own), **options)
+
+
+def test_a_file_of_users_that_no_feature_reads_is_said(own):
+    with pytest.raises(data.DataError, match=r"data\.user_path is given, and no user\.COLUMN"):
+        read(own, user_path=str(own))
+
+
+def test_quoted_fields_hold_separators_and_bad_rows_below_are_named(tmp_path):
+    path = tmp_path / "x.csv"
+    path.write_text('user,title,item,rating\n1,"a, b",2,1\n1,"c\nd",3,0\n2,e,4,good\n')
+    with pytest.raises(data.DataError, match=r"x\.csv, row 3, column 4 \(rating\): .* 'good'"):
+        data.build(name="csv", path=str(path))
+    path.write_text('user,title,item,rating\n1,"a, b",2,1\n1,c,d,3,0\n')
+    with pytest.raises(data.DataError, match=r"row 2: expected 4 fields .* got 5"):
+        data.build(name="csv", path=str(path))
+
+
+@pytest.mark.parametrize(
+    ("raw", "message"),
+    [
+        (b"", "x.csv is empty"),
+        (b"user,item,rating\n", "x.csv has a header and no rows"),
+        (b"user,user,rating\n1,2,3\n", "the name 'user' stands twice"),
+        (b"PAR1 but no Parquet", "cannot be read as Parquet"),
+        (b"user,item,rating\n1,,1\n", r"line 2, column 2 \(item\): .* got ''"),
+        (b"user,item,rating\n1,2,1\n-7,3,0\n", r"line 3, column 1 \(user\): .* got '-7'"),
+        (b"user,item,rating\n1,2,1\n7,3,nan\n", r"line 3, column 3 \(rating\): .* got 'nan'"),
+    ],
+)
+def test_a_bad_file_is_named(tmp_path, raw, message):
+    (tmp_path / "x.csv").write_bytes(raw)
+    with pytest.raises(data.DataError, match=message):
+        data.build(name="csv", path=str(tmp_path / "x.csv"))
