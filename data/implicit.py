@@ -10,6 +10,8 @@ import numpy as np
 
 from .types import DataError, Dataset, Interactions, full_train
 
+MOST_CELLS = 1_000_000_000  # pairs of a positive and an item to rank, at 16 bytes or more each
+
 
 class Groups(NamedTuple):
     """Positives of users, each beside other items for the same user; column 0 is the positive."""
@@ -72,8 +74,9 @@ def implicit(dataset: Dataset, *, candidates: int, seed: int) -> Implicit:
         and of what came before.
       seed: of everything that is drawn.
 
+    What else an interaction has, such as its hour, goes with its positive and holds for its group.
     A user who likes everything has no negatives and is left out. DataError for numbers out of
-    range, or if a split is left without positives.
+    range, if a split is left without positives, or if there is more to rank than memory holds.
 
     >>> from .generator import synthetic
     >>> tiny = synthetic(num_users=50, num_items=40, num_interactions=1000, seed=1)
@@ -115,17 +118,16 @@ def _pairs(user: np.ndarray, index: np.ndarray, items: int) -> _Pairs:
     return _Pairs(*np.divmod(np.unique(user * items + index), items))
 
 
-def _liked(rows: Interactions) -> tuple[np.ndarray, np.ndarray]:
-    """User and item of each positive."""
+def _liked(rows: Interactions, known: _Pairs, items: np.ndarray) -> dict[str, np.ndarray]:
+    """Ids of the positives, less those of users who like everything: field -> int32[n]."""
     liked = rows.label > 0
-    return rows.ids["user"][liked], rows.ids["item"][liked]
+    liked[liked] = known.count(rows.ids["user"][liked]) < items.size
+    return {field: values[liked].astype(np.int32) for field, values in rows.ids.items()}
 
 
 def _to_train_on(rows: Interactions, known: _Pairs, items: np.ndarray) -> Positives:
     """Positives of `rows`, less those of users who like everything."""
-    liked = rows.label > 0
-    liked[liked] = known.count(rows.ids["user"][liked]) < items.size
-    ids = {field: values[liked].astype(np.int32) for field, values in rows.ids.items()}
+    ids = _liked(rows, known, items)
     people = np.arange(rows.ids["user"].max(initial=-1) + 2)
     parts = (items, known.unknown_below(), known.start(people))
     return Positives(ids, *(part.astype(np.int32) for part in parts))
@@ -152,34 +154,41 @@ def _ranked(
     rng: np.random.Generator,
 ) -> Groups:
     """Each positive of `rows` beside all items or `candidates` sampled ones; known ones masked."""
-    user, item = _liked(rows)
     every = [_positives(rows, items), *before]
     known = _pairs(
         np.concatenate([pairs.user for pairs in every]),
         np.concatenate([pairs.item for pairs in every]),
         items.size,
     )
-    kept = known.count(user) < items.size
-    user, item = user[kept], item[kept]
+    liked = _liked(rows, known, items)
+    user = liked["user"]
     if candidates:
         free = (items.size - known.count(user))[:, None]
         rank = (rng.random((user.size, candidates)) * free).astype(np.int64)
-        return _groups(
-            user, np.column_stack([item, items[_unknown(known, user, rank, items.size)]])
+        return _groups(liked, items[_unknown(known, user, rank, items.size)])
+    if (cells := user.size * (items.size + 1)) > MOST_CELLS:
+        raise DataError(
+            f"{user.size:,} positives among {items.size:,} items are {cells:,} pairs to rank, over "
+            f"{MOST_CELLS:,}: more than memory holds. Search pointwise losses, "
+            f"--config.space.family=pointwise, or hold out fewer, as by data.split=by_user with "
+            f"small data.shares."
         )
     people, row = np.unique(user, return_inverse=True)
     masked = np.zeros((people.size, items.size), bool)
     theirs = np.isin(known.user, people)
     masked[np.searchsorted(people, known.user[theirs]), known.item[theirs]] = True
-    groups = _groups(user, np.column_stack([item, np.tile(items, (user.size, 1))]))
+    groups = _groups(liked, np.tile(items, (user.size, 1)))
     groups.weight[:, 1:] = ~masked[row]
     return groups
 
 
-def _groups(user: np.ndarray, item: np.ndarray) -> Groups:
-    """Groups of users [n] and items [n, G]."""
+def _groups(liked: dict[str, np.ndarray], others: np.ndarray) -> Groups:
+    """Groups of positives [n] and other items [n, G - 1], which share the positive's other ids."""
+    item = np.column_stack([liked["item"], others]).astype(np.int32)
     label = np.zeros(item.shape, np.float32)
     label[:, :1] = 1
-    users = np.repeat(user[:, None], item.shape[1], axis=1).astype(np.int32)
-    ids = {"user": users, "item": item.astype(np.int32)}
+    ids = {
+        field: item if field == "item" else np.repeat(values[:, None], item.shape[1], axis=1)
+        for field, values in liked.items()
+    }
     return Groups(ids, label, np.ones_like(label))

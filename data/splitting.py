@@ -34,7 +34,8 @@ def checked(cut: Cut) -> Cut:
     if cut.seed < 0:
         raise DataError(f"data.seed must be at least 0, got {cut.seed}")
     shares = cut.shares
-    if len(shares) != 2 or not (min(shares) > 0 and sum(shares) < 1):
+    numbers = all(isinstance(share, int | float) for share in shares)
+    if len(shares) != 2 or not (numbers and min(shares) > 0 and sum(shares) < 1):
         raise DataError(
             f"data.shares are those of validation and test, over 0 and below 1 together, such as "
             f"(0.1, 0.1); got {tuple(shares)}"

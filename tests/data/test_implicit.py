@@ -12,17 +12,28 @@ def rows(*triples):
     return data.Interactions(ids, label.astype(np.float32))
 
 
-@pytest.fixture(scope="module", params=["leave_one_out", "valid"])
+CUTS = [
+    ("leave_one_out", "leave_one_out"),
+    ("leave_one_out", "valid"),
+    ("by_user", "same"),
+    ("random", "same"),
+    ("ratio_by_time", "leave_one_out"),
+    ("ratio_per_user", "valid"),
+]
+
+
+@pytest.fixture(scope="module", params=CUTS, ids=lambda cut: "-".join(cut))
 def dataset(request):
-    return data.synthetic(
-        num_users=30, num_items=25, num_interactions=400, seed=2, reward_split=request.param
-    )
+    split, reward_split = request.param
+    cut = {"split": split, "reward_split": reward_split}
+    return data.synthetic(num_users=30, num_items=25, num_interactions=400, seed=2, **cut)
 
 
 def liked(interactions):
     """Give each user's positives."""
     found = {}
-    triples = zip(*interactions.ids.values(), interactions.label, strict=True)
+    ids = interactions.ids
+    triples = zip(ids["user"], ids["item"], interactions.label, strict=True)
     for user, item, label in triples:
         found.setdefault(int(user), set()).update([int(item)] if label else [])
     return found
@@ -34,7 +45,8 @@ def catalogue(dataset):
 
 
 def positives(interactions):
-    triples = zip(*interactions.ids.values(), interactions.label, strict=True)
+    ids = interactions.ids
+    triples = zip(ids["user"], ids["item"], interactions.label, strict=True)
     return [(int(user), int(item)) for user, item, label in triples if label]
 
 
@@ -62,11 +74,34 @@ def test_what_is_trained_on_tells_each_users_unknown_items(dataset, name):
     assert {array.dtype.name for array in (*part.ids.values(), *part[1:])} == {"int32"}
 
 
-def test_fields_of_an_interaction_go_with_the_positive():
-    train = rows((0, 1, 1), (0, 2, 0), (1, 2, 1), (1, 3, 1))
-    train.ids["hour"] = np.int32([5, 6, 7, 8])
-    dataset = data.Dataset("d", train, train, train, train, np.zeros(0, int), {}, ())
-    assert data.implicit(dataset, candidates=0, seed=0).train.ids["hour"].tolist() == [5, 7, 8]
+def test_what_else_an_interaction_has_goes_with_its_positive(dataset):
+    def hour(ids):
+        return (5 * ids["user"] + ids["item"]) % 24
+
+    timed = dataset._replace(
+        **{
+            name: data.Interactions({**rows.ids, "hour": hour(rows.ids)}, rows.label)
+            for name, rows in dataset._asdict().items()
+            if isinstance(rows, data.Interactions)
+        }
+    )
+    for candidates in (0, 9):
+        plain, parts = (data.implicit(d, candidates=candidates, seed=0) for d in (dataset, timed))
+        for name in ("train", "full_train"):
+            ids = getattr(parts, name).ids
+            np.testing.assert_array_equal(ids["hour"], hour(ids))
+        for name in ("reward", "valid", "test"):
+            ids = getattr(parts, name).ids
+            head = hour({field: ids[field][:, :1] for field in ("user", "item")})
+            assert ids["hour"].dtype == np.int32
+            np.testing.assert_array_equal(ids["hour"], np.repeat(head, ids["item"].shape[1], 1))
+            np.testing.assert_array_equal(ids["item"], getattr(plain, name).ids["item"])
+
+
+def test_more_to_rank_than_memory_holds_is_refused(dataset, monkeypatch):
+    monkeypatch.setitem(data.implicit.__globals__, "MOST_CELLS", 100)
+    with pytest.raises(data.DataError, match=r"pairs to rank, over 100: more than memory holds"):
+        data.implicit(dataset, candidates=5, seed=0)
 
 
 @pytest.mark.parametrize("name", ["reward", "valid", "test"])

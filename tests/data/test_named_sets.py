@@ -117,7 +117,7 @@ def test_a_feature_without_its_file_says_how_to_go_on(ml1m):
         (ml1m / f"x.{ending}.csv").write_text("uid\tiid\tlabel\n1\t1\t1\n1\t2\t0\n")
     with pytest.raises(data.DataError, match="'hour' is not a feature"):
         data.build(name="ml1m", path=str(ml1m), features=("hour",))
-    with pytest.raises(data.DataError, match="is split already: leave data.split at 'leave_one"):
+    with pytest.raises(data.DataError, match=r"is split already: leave data\.split at 'leave_one"):
         data.build(name="ml1m", path=str(ml1m), split="random")
 
 

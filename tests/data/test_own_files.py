@@ -52,18 +52,14 @@ def test_rows_are_those_of_the_file_in_time_order(own):
     d = read(own, split="ratio_by_time", reward_split="valid")
     in_time = np.argsort(MADE.time)
     pair = [(int(MADE.user[k]), int(MADE.item[k])) for k in in_time]
-    kept = [
-        k for k, one in zip(in_time, pair, strict=True) if one not in pair[pair.index(one) + 1 :]
-    ]
     kept = [k for j, k in enumerate(in_time) if pair[j] not in pair[j + 1 :]]
     users = sorted({f"u-{u}" for u in MADE.user})
     found = np.concatenate([getattr(d, s).ids["user"] for s in ("train", "valid", "test")])
     assert [users[u] for u in found] == [f"u-{MADE.user[k]}" for k in kept]
     label = np.concatenate([getattr(d, s).label for s in ("train", "valid", "test")])
     assert label.tolist() == [float(MADE.rating[k] > 3) for k in kept]
-    assert (
-        f"{len(pair) - len(kept)} repeated pairs of user and item dropped, the last kept" in d.notes
-    )
+    dropped = len(pair) - len(kept)
+    assert f"{dropped} repeated pairs of user and item dropped, the last kept" in d.notes
 
 
 def test_binary_labels_need_no_threshold_and_files_no_times(tmp_path):

@@ -6,7 +6,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import data
-from data.splitting import Cut, finish, leave_out, positives_after, split_rows
+from data.splitting import (
+    REWARD_SPLITS,
+    SPLITS,
+    Cut,
+    checked,
+    finish,
+    leave_out,
+    positives_after,
+    split_rows,
+)
 from data.types import take
 
 histories = st.lists(st.tuples(st.integers(0, 4), st.booleans()), max_size=60)
@@ -115,3 +124,87 @@ def test_a_reward_split_that_cannot_be_cut_is_refused():
     good = interactions([1, 1, 2, 2], [0, 1, 0, 1])
     with pytest.raises(data.DataError, match=r"the reward split must .* got no rows"):
         finished(good, good, good, Cut())
+
+
+def ratio_walk(history, rule, shares, least):
+    """Rows of test and valid, by counting; for the rules without chance."""
+    counts = {u: [v for v, _ in history].count(u) for u, _ in history}
+    movable = [k for k, (u, _) in enumerate(history) if counts[u] >= least]
+    if rule == "ratio_by_time":
+        ends = np.round(np.cumsum(shares) * len(movable)).astype(int)
+        late = movable[::-1]
+        return sorted(late[: ends[0]]), sorted(late[ends[0] : ends[1]])
+    test, valid = [], []
+    for user in {history[k][0] for k in movable}:
+        late = [k for k in movable if history[k][0] == user][::-1]
+        sizes = [-(-len(late) * round(100 * share) // 100) for share in shares]
+        test += late[: sizes[0]]
+        valid += late[sizes[0] : sum(sizes)]
+    return sorted(test), sorted(valid)
+
+
+@given(
+    histories,
+    st.sampled_from(["ratio_by_time", "ratio_per_user"]),
+    st.sampled_from([(0.1, 0.1), (0.25, 0.3), (0.07, 0.5)]),
+    st.integers(1, 6),
+)
+def test_shares_are_the_latest_rows(history, rule, shares, least):
+    rows = interactions([u for u, _ in history], [y for _, y in history])
+    cut = Cut(rule, shares, min_interactions=least)
+    train, valid, test = split_rows(rows, cut)
+    expected = ratio_walk(history, rule, shares[::-1], least)
+    assert (test.ids["item"].tolist(), valid.ids["item"].tolist()) == expected
+    assert train.label.size + valid.label.size + test.label.size == len(history)
+
+
+@pytest.mark.parametrize("rule", ["random", "by_user"])
+def test_chance_splits_by_share_and_seed_and_leaves_short_histories_in_train(rule):
+    user = [k % 100 for k in range(2_000)] + [200, 200, 201]
+    rows = interactions(user, [0] * len(user))
+    one, again, other = (split_rows(rows, Cut(rule, (0.2, 0.1), seed=seed)) for seed in (0, 0, 1))
+    for part, same, different in zip(one, again, other, strict=True):
+        assert part.ids["item"].tolist() == same.ids["item"].tolist()
+        assert part.ids["item"].tolist() != different.ids["item"].tolist()
+        assert part.ids["item"].tolist() == sorted(part.ids["item"].tolist())
+    train, valid, test = one
+    assert (valid.label.size, test.label.size) == (400, 200)
+    assert {200, 201} <= set(train.ids["user"].tolist())
+    seen = [set(part.ids["user"].tolist()) for part in one]
+    apart = not (seen[0] & seen[1] or seen[0] & seen[2] or seen[1] & seen[2])
+    assert apart == (rule == "by_user")
+
+
+@pytest.mark.parametrize("rule", SPLITS)
+@pytest.mark.parametrize("reward", REWARD_SPLITS)
+def test_every_split_with_every_reward_split(rule, reward):
+    options = {"num_users": 60, "num_items": 50, "num_interactions": 1_500}
+    d = data.synthetic(**options, split=rule, reward_split=reward, shares=(0.2, 0.1))
+    pairs = [
+        set(zip(part.ids["user"].tolist(), part.ids["item"].tolist(), strict=True))
+        for part in (data.full_train(d), d.valid, d.test)
+    ]
+    assert sum(map(len, pairs)) == len(set.union(*pairs)) == 1_500
+    assert (d.reward is d.valid) == (reward == "valid")
+    held = set(zip(*(d.reward.ids[f].tolist() for f in ("user", "item")), strict=True))
+    assert held <= pairs[reward == "valid"]
+    if reward == "same" and rule == "by_user":
+        assert not set(d.train.ids["user"].tolist()) & set(d.reward.ids["user"].tolist())
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"split": "by_users"}, r"data\.split='by_users' is not known.* mean 'by_user'"),
+        ({"reward_split": "sane"}, r"data\.reward_split='sane' .* mean 'same'"),
+        ({"min_interactions": 0}, r"data\.min_interactions must be at least 1, got 0"),
+        ({"seed": -1}, r"data\.seed must be at least 0"),
+        ({"shares": (0.5, 0.5)}, r"data\.shares .* got \(0\.5, 0\.5\)"),
+        ({"shares": (0.1,)}, r"data\.shares .* got \(0\.1,\)"),
+        ({"shares": (0.0, 0.1)}, r"data\.shares .* over 0"),
+        ({"shares": ("a", 0.1)}, r"data\.shares .* got \('a', 0\.1\)"),
+    ],
+)
+def test_a_cut_that_cannot_be_made_names_its_key(change, message):
+    with pytest.raises(data.DataError, match=message):
+        checked(Cut()._replace(**change))
