@@ -62,8 +62,8 @@ def need(table: Table, names: tuple[str, ...]) -> None:
 
 
 def _bad(table: Table, name: str, row: int, expected: str) -> DataError:
-    if short := table.short(row):
-        return short
+    if whole := table.malformed(row):
+        return whole
     position, text = table.frame.columns.index(name) + 1, table.frame[name][row] or ""
     unit = "line" if table.raw else "row"
     return DataError(

@@ -42,17 +42,22 @@ class Table(NamedTuple):
         if self.layout:
             exact = not (self.layout.quoted and b'"' in self.raw)
             return f"line {row + 1 + self.layout.header}" if exact else f"row {row + 1}"
-        if self.raw:
-            filled = (k for k, line in enumerate(self.raw.split(b"\n"), 1) if line.strip())
-            return f"line {next(k for seen, k in enumerate(filled) if seen == row)}"
-        return f"row {row + 1}"
+        return f"line {self._json_line(row)[0]}" if self.raw else f"row {row + 1}"
 
     def missing(self, names: tuple[str, ...]) -> list[str]:
         """Those of `names` that no column has."""
         return [name for name in names if name not in self.frame.columns]
 
-    def short(self, row: int) -> DataError | None:
-        """What is wrong with the number of fields in row `row`, if anything can be told."""
+    def _json_line(self, row: int) -> tuple[int, bytes]:
+        """Number and bytes of the line that row `row` of JSON lines is."""
+        lines = enumerate(self.raw.split(b"\n"), 1)
+        filled = ((number, line) for number, line in lines if line.strip())
+        return next(one for seen, one in enumerate(filled) if seen == row)
+
+    def malformed(self, row: int) -> DataError | None:
+        """What is wrong with row `row` as a whole, if that can be told."""
+        if self.raw and not self.layout:
+            return _json_error(self.where, *self._json_line(row))
         if not self.layout or self.layout.quoted:
             return None
         line = self.raw.split(b"\n")[row + self.layout.header].decode(errors="replace")
@@ -159,17 +164,23 @@ def read_json_lines(raw: bytes, where: str, names: tuple[str, ...]) -> Table:
 
 def _not_json(raw: bytes, where: str, error: Exception) -> DataError:
     for number, line in enumerate(raw.split(b"\n"), 1):
-        try:
-            good = not line.strip() or isinstance(json.loads(line), dict)
-        except ValueError:
-            good = False
-        if not good:
-            shown = line[:SHOWN].decode(errors="replace")
-            return DataError(
-                f"{where}, line {number}: expected one JSON object, got {shown!r}. Correct or "
-                f"delete the line."
-            )
+        if line.strip() and (wrong := _json_error(where, number, line)):
+            return wrong
     return DataError(f"{where} could not be read: {_first_line(error)}.")
+
+
+def _json_error(where: str, number: int, line: bytes) -> DataError | None:
+    try:
+        is_object = isinstance(json.loads(line), dict)
+    except ValueError:
+        is_object = False
+    if is_object:
+        return None
+    shown = line[:SHOWN].decode(errors="replace")
+    return DataError(
+        f"{where}, line {number}: expected one JSON object, got {shown!r}. Correct or delete the "
+        f"line."
+    )
 
 
 def read_parquet(raw: bytes, where: str) -> Table:
