@@ -1,6 +1,7 @@
 """Every recommender against its formulas, as NumPy has them in float64."""
 
 import itertools
+from functools import cache
 
 import jax
 import jax.numpy as jnp
@@ -122,19 +123,33 @@ MOVING = {
 }
 
 
+def test_every_model_has_a_case():
+    assert {name for name, _, _ in CASES.values()} == {*models.MODELS}
+
+
 def build(name, options=None, **changes):
     features = {} if name in READ_PAIRS else {"sides": SIDES}
     sizes = PAIR if name in READ_PAIRS else ALL
     defaults = {"name": name, "width": WIDTH, "init_scale": 0.7, "sizes": sizes}
-    return models.build(**defaults | features | {"options": options} | changes)
+    model = models.build(**defaults | features | {"options": options} | changes)
+    return model._replace(
+        init=jax.jit(model.init), apply=jax.jit(model.apply, static_argnames="train")
+    )
+
+
+@cache
+def of_case(case):
+    """Give the model of a case, its compiled functions shared by all tests."""
+    name, _, options = CASES[case]
+    return build(name, options)
 
 
 def given(model, count=BATCH, seed=1):
     """Give parameters, statistics, and drawn rows and numbers of a model."""
-    params, statistics, _ = model.init(jax.random.key(seed))
+    params, statistics, _ = jax.tree.map(np.asarray, model.init(jax.random.key(seed)))
     rng = np.random.default_rng(seed)
     # Biases start at zero; anywhere else says more.
-    params = jax.tree.map(lambda x: x + jnp.float32(0.3 * rng.normal(size=x.shape)), params)
+    params = jax.tree.map(lambda x: x + np.float32(0.3 * rng.normal(size=x.shape)), params)
     rows = {n: jnp.float32(rng.normal(size=(count, t.width))) for n, t in model.tables.items()}
     numbers = [name for name in model.sides if name not in model.tables]
     return params, statistics, rows, {n: jnp.float32(rng.normal(size=count)) for n in numbers}
@@ -157,8 +172,7 @@ def wide(tree):
 
 @pytest.mark.parametrize("case", CASES)
 def test_scores_are_those_of_the_formula(case):
-    name, formula, options = CASES[case]
-    model = build(name, options)
+    model, formula = of_case(case), CASES[case][1]
     params, statistics, rows, numbers = given(model)
     statistics = with_moving(statistics)
     logits, same = model.apply(params, statistics, rows, numbers, train=False)
@@ -173,8 +187,7 @@ def test_scores_are_those_of_the_formula(case):
 @pytest.mark.parametrize("case", CASES)
 def test_gradients_are_those_of_the_formula(case):
     """Along a few random directions, against differences in float64."""
-    name, formula, options = CASES[case]
-    model = build(name, options)
+    model, formula = of_case(case), CASES[case][1]
     params, statistics, rows, numbers = given(model)
     statistics = with_moving(statistics)
 
@@ -241,20 +254,20 @@ def test_dropout_leaves_out_its_share_in_training_alone():
     np.testing.assert_allclose(scored, 1, rtol=1e-5)
 
 
-@pytest.mark.parametrize("name", models.MODELS)
-def test_examples_are_scored_one_by_one(name):
-    model = build(name)
+@pytest.mark.parametrize("case", CASES)
+def test_examples_are_scored_one_by_one(case):
+    model = of_case(case)
     params, statistics, rows, numbers = given(model)
-    order = np.random.default_rng(3).permutation(BATCH)[:5]
+    order = np.random.default_rng(3).permutation(BATCH)
     shuffled = jax.tree.map(lambda x: x[order], (rows, numbers))
     logits = model.apply(params, statistics, rows, numbers, train=False)[0]
-    fewer = model.apply(params, statistics, *shuffled, train=False)[0]
-    np.testing.assert_allclose(fewer, logits[order], rtol=1e-4, atol=1e-5)
+    found = model.apply(params, statistics, *shuffled, train=False)[0]
+    np.testing.assert_allclose(found, logits[order], rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize("name", models.MODELS)
 def test_every_model_starts_by_its_key_and_in_the_shapes_it_says(name):
-    model = build(name)
+    model = of_case(name)
     starts = [model.init(jax.random.key(seed)) for seed in (0, 0, 1)]
     jax.tree.map(np.testing.assert_array_equal, *starts[:2])
     assert not np.array_equal(starts[0][2]["user"], starts[2][2]["user"])
