@@ -1,4 +1,4 @@
-"""The deep recommender of the AutoLossGen paper (Li et al., SIGIR 2022, arXiv:2204.13160)."""
+"""The deep recommender of the AutoLossGen paper (SIGIR 2022, doi:10.1145/3477495.3531941)."""
 
 import flax.linen as nn
 import jax
