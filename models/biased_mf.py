@@ -9,6 +9,11 @@ class BiasedMF(nn.Module):
     """The product of a user's and an item's vector, plus their biases and a global one.
 
     A row holds a vector and, in its last place, a bias: one look-up brings both.
+
+    >>> rows = {"user": jnp.ones((2, 5)), "item": jnp.ones((2, 5))}
+    >>> logits, _ = BiasedMF().init_with_output(jax.random.key(0), rows, {}, train=False)
+    >>> logits.shape
+    (2,)
     """
 
     reads = ("user", "item")

@@ -11,6 +11,12 @@ class Deep(nn.Module):
 
     Layers are linear, batch norm, ReLU and dropout; the last is linear. Where the paper has user
     and item alone, features come beside them.
+
+    >>> import jax.numpy as jnp
+    >>> rows = {"user": jnp.ones((2, 4)), "item": jnp.ones((2, 4))}
+    >>> logits, _ = Deep().init_with_output(jax.random.key(0), rows, {}, train=False)
+    >>> logits.shape
+    (2,)
     """
 
     hidden: tuple[int, ...] = (64, 16)

@@ -12,6 +12,12 @@ class DeepFM(nn.Module):
 
     A row holds a vector and, in its last place, a weight. A number has a vector and a weight of its
     own, which it scales.
+
+    >>> rows = {"user": jnp.ones((2, 5)), "item": jnp.ones((2, 5))}
+    >>> numbers = {"age": jnp.ones(2)}
+    >>> logits, _ = DeepFM().init_with_output(jax.random.key(0), rows, numbers, train=False)
+    >>> logits.shape
+    (2,)
     """
 
     hidden: tuple[int, ...] = (64, 64)

@@ -11,6 +11,11 @@ class NeuMF(nn.Module):
     """A linear function of a product of vectors and of a perceptron over other vectors.
 
     A row holds two vectors: one for the product, one for the perceptron.
+
+    >>> rows = {"user": jnp.ones((2, 8)), "item": jnp.ones((2, 8))}
+    >>> logits, _ = NeuMF().init_with_output(jax.random.key(0), rows, {}, train=False)
+    >>> logits.shape
+    (2,)
     """
 
     hidden: tuple[int, ...] = (64, 32, 16)
