@@ -7,6 +7,9 @@ Embedding tables are ``[rows, D, K]``, lanes innermost: the gather or scatter of
 contiguous block of all lanes. Only the rows of the batch are touched, so a step costs ``O(BKD)``
 however large the catalogue is. Weight decay stays exact without touching the other rows: a row is
 ``scale * stored``, and decay acts on the scale.
+
+Features of users and items are joined by their ids at look-up. Of several categories a recommender
+sees the mean row, so a gradient goes to each of them by its share.
 """
 
 from collections.abc import Callable, Mapping
@@ -112,7 +115,8 @@ def _join(recommender: Recommender, ids: Mapping[str, Array]) -> tuple[dict, dic
         name: jnp.asarray(side.values)[ids[side.of]] for name, side in recommender.sides.items()
     }
     numbers = {name: sides.pop(name) for name in sides.keys() - recommender.tables.keys()}
-    return {name: sides.get(name, ids.get(name)) for name in recommender.tables}, numbers
+    of_tables = {**ids, **sides}
+    return {name: of_tables[name] for name in recommender.tables}, numbers
 
 
 def _shares(ids: Array) -> Array:
