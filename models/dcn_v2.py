@@ -20,7 +20,7 @@ class DCNv2(nn.Module):
     """
 
     crosses: int = 2  # cross layers
-    rank: int = 0  # W is U V of this rank, 0 for a full matrix
+    rank: int = 32  # W is U V of this rank; 0 for a full matrix
     hidden: tuple[int, ...] = (64, 64)
     dropout: float = 0.0
     parallel: bool = False  # the perceptron beside the cross layers, not after them

@@ -113,8 +113,8 @@ CASES = {
     "deep": ("deep", deep_scoring, HIDDEN),
     "neumf": ("neumf", neumf, HIDDEN),
     "deepfm": ("deepfm", deepfm, HIDDEN),
-    "dcn_v2": ("dcn_v2", dcn_v2, HIDDEN),
-    "dcn_v2 parallel": ("dcn_v2", dcn_v2_parallel, {**HIDDEN, "parallel": True}),
+    "dcn_v2": ("dcn_v2", dcn_v2, {**HIDDEN, "rank": 0}),
+    "dcn_v2 parallel": ("dcn_v2", dcn_v2_parallel, {**HIDDEN, "rank": 0, "parallel": True}),
     "dcn_v2 of rank 2": ("dcn_v2", dcn_v2_of_rank, {**HIDDEN, "rank": 2}),
     "two_tower": ("two_tower", two_tower, {**HIDDEN, "out": 3}),
 }
