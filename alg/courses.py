@@ -20,7 +20,7 @@ class Courses(NamedTuple):
 
     begin: Callable[[Array], LaneState]  # keys [K]
     factors: Callable[[Any, LaneState, Data], Array]  # objective, untrained lanes, data -> [K]
-    # state, objective, hyper, key of shuffle and negatives, data, judged split -> state, metric [K]
+    # state, objective, hyper, key of the epoch, data, judged split -> state, metric [K]
     epoch: Callable[[LaneState, Any, Hyper, Array, Data, Batch], tuple[LaneState, Array]]
     score: Callable[[LaneState, Batch], Array]  # interactions -> what metrics need of them [K, n]
 
@@ -114,7 +114,7 @@ def make_courses(
 
     def epoch(state, objective, hyper, key, data, judged):
         cut = batches(task.examples(data, jax.random.fold_in(key, 1)), batch_size, key)
-        state = lanes.train(state, objective, hyper, cut)
+        state = lanes.train(state, objective, hyper, cut, key)
         return state, judge(lanes, state, judged, task)
 
     def score(state: LaneState, data: Batch) -> Array:

@@ -7,6 +7,9 @@ Embedding tables are ``[rows, D, K]``, lanes innermost: the gather or scatter of
 contiguous block of all lanes. Only the rows of the batch are touched, so a step costs ``O(BKD)``
 however large the catalogue is. Weight decay stays exact without touching the other rows: a row is
 ``scale * stored``, and decay acts on the scale.
+
+Features of users and items are joined by their ids at look-up. Of several categories a recommender
+sees the mean row, so a gradient goes to each of them by its share.
 """
 
 from collections.abc import Callable, Mapping
@@ -20,7 +23,7 @@ from jax.sharding import Mesh
 from jax.sharding import PartitionSpec as Spec
 
 from .objectives import Slopes
-from .types import Array, Batch, Recommender
+from .types import Array, Batch, Params, Recommender, Statistics
 
 
 class Hyper(NamedTuple):
@@ -36,7 +39,8 @@ class LaneState(NamedTuple):
 
     tables: Mapping[str, Array]  # field -> stored rows [rows, D, K]
     scale: Array  # [K]; a row is scale * stored
-    dense: Any  # the other parameters, K leading
+    dense: Params  # the other parameters, K leading
+    statistics: Statistics  # K leading
 
 
 class Lanes(NamedTuple):
@@ -45,7 +49,8 @@ class Lanes(NamedTuple):
     init: Callable[[Array], LaneState]  # keys [K]
     spread: Callable[[LaneState, int], LaneState]  # one lane -> K copies
     take: Callable[[LaneState, Array], LaneState]  # lanes by index [K'] -> K' lanes
-    train: Callable[[LaneState, Any, Hyper, Batch], LaneState]  # batches [N, B]
+    # batches [N, B], and a key, from which every step draws one for all lanes
+    train: Callable[[LaneState, Any, Hyper, Batch, Array], LaneState]
     predict: Callable[[LaneState, Batch], Array]  # batches [N, B] -> logits [K, N * B]
 
 
@@ -72,8 +77,12 @@ def _unique(ids: Array) -> tuple[Array, Array]:
     new = jnp.append(False, ordered[1:] != ordered[:-1])
     rank = jnp.cumsum(new)
     slot = jnp.zeros_like(ids).at[order].set(rank.astype(ids.dtype))
-    unused = jnp.iinfo(ids.dtype).max  # out of range: dropped by the scatter
-    return slot, jnp.full_like(ids, unused).at[rank].set(ordered)
+    return slot, jnp.full_like(ids, _nowhere(ids)).at[rank].set(ordered)
+
+
+def _nowhere(ids: Array) -> int:
+    """Give an id that is out of range: dropped by a scatter."""
+    return jnp.iinfo(ids.dtype).max
 
 
 def _update_table(stored, ids, gradient, old, new, hyper, clip):
@@ -100,30 +109,73 @@ def _optimizer(rate, decay, l2, clip) -> optax.GradientTransformation:
     )
 
 
+def _join(recommender: Recommender, ids: Mapping[str, Array]) -> tuple[dict, dict]:
+    """Give the ids [B] or [B, m] of each table, and the numbers [B], of a batch's ids [B]."""
+    sides = {
+        name: jnp.asarray(side.values)[ids[side.of]] for name, side in recommender.sides.items()
+    }
+    numbers = {name: sides.pop(name) for name in sides.keys() - recommender.tables.keys()}
+    of_tables = {**ids, **sides}
+    return {name: of_tables[name] for name in recommender.tables}, numbers
+
+
+def _shares(ids: Array) -> Array:
+    """Give the share [B, m, 1, 1] of each category in the mean of those that are there."""
+    there = (ids >= 0).astype(jnp.float32)
+    return (there / jnp.maximum(there.sum(1, keepdims=True), 1))[..., None, None]
+
+
+def _look_up(table: Array, ids: Array) -> Array:
+    """Give the rows [B, D, K] of ids [B], or the mean rows of ids [B, m]."""
+    if ids.ndim == 1:
+        return table[ids]
+    return jnp.sum(_shares(ids) * table[jnp.maximum(ids, 0)], axis=1)
+
+
+def _occurrences(ids: Array, gradient: Array) -> tuple[Array, Array]:
+    """Give each single id with its part of the gradient [B, D, K] of the rows looked up."""
+    if ids.ndim == 1:
+        return ids, gradient
+    parts = _shares(ids) * gradient[:, None]
+    flat = jnp.where(ids < 0, _nowhere(ids), ids).ravel()
+    return flat, parts.reshape(-1, *gradient.shape[1:])
+
+
 def _rows(state: LaneState, ids: Mapping[str, Array]) -> dict[str, Array]:
-    """Look up the rows [B, D, K] of ids [B]."""
-    return {name: state.scale * table[ids[name]] for name, table in state.tables.items()}
+    return {name: state.scale * _look_up(table, ids[name]) for name, table in state.tables.items()}
 
 
-def _step(recommender: Recommender, slopes: Slopes, clip, objective, hyper: Hyper, state, batch):
-    rows = _rows(state, batch.ids)
+def _forward(recommender: Recommender, *, train: bool, weight=None, key=None) -> Callable:
+    """Give a function of all lanes: dense, statistics, rows, numbers -> logits [B, K], statistics.
+
+    They see the same batch, and draw the same: what dropout leaves out is the same in all.
+    """
+    apply = partial(recommender.apply, train=train, weight=weight, key=key)
+    return jax.vmap(apply, in_axes=(0, 0, -1, None), out_axes=(-1, 0))
+
+
+def _step(
+    recommender: Recommender, slopes: Slopes, clip, objective, hyper: Hyper, state, batch, key
+):
+    ids, numbers = _join(recommender, batch.ids)
+    rows = _rows(state, ids)
     share = batch.weight / jnp.maximum(batch.weight.sum(), 1e-30)
+    forward_all = _forward(recommender, train=True, weight=batch.weight, key=key)
 
     def forward(dense, rows):
-        apply = partial(recommender.apply, train=True)
-        return jax.vmap(apply, in_axes=(0, -1), out_axes=-1)(dense, rows)
+        return forward_all(dense, state.statistics, rows, numbers)
 
     def gradient_of(logits):
         found = jnp.nan_to_num(slopes(objective, logits.T, batch.label))
         return (share * found).T
 
-    logits, pullback = jax.vjp(forward, state.dense, rows)
+    logits, pullback, statistics = jax.vjp(forward, state.dense, rows, has_aux=True)
     dense_gradient, row_gradient = pullback(_apart(gradient_of, logits, batch.label))
     decay = 1 - hyper.learning_rate * (hyper.weight_decay + 2 * hyper.l2)
     scale = state.scale * decay
     tables = {
         name: _update_table(
-            table, batch.ids[name], row_gradient[name], state.scale, scale, hyper, clip
+            table, *_occurrences(ids[name], row_gradient[name]), state.scale, scale, hyper, clip
         )
         for name, table in state.tables.items()
     }
@@ -134,7 +186,7 @@ def _step(recommender: Recommender, slopes: Slopes, clip, objective, hyper: Hype
         return optax.apply_updates(parameters, updates)
 
     dense = jax.vmap(dense_step)(state.dense, dense_gradient, hyper)
-    return LaneState(tables, scale, dense)
+    return LaneState(tables, scale, dense, statistics)
 
 
 def _apart(function: Callable[[Array], Array], x: Array, label: Array) -> Array:
@@ -150,7 +202,7 @@ def _spread(state: LaneState, count: int) -> LaneState:
     return LaneState(
         {name: jnp.repeat(table, count, axis=-1) for name, table in state.tables.items()},
         jnp.repeat(state.scale, count),
-        jax.tree.map(lambda x: jnp.repeat(x, count, axis=0), state.dense),
+        *jax.tree.map(lambda x: jnp.repeat(x, count, axis=0), (state.dense, state.statistics)),
     )
 
 
@@ -158,7 +210,7 @@ def _take(state: LaneState, lanes: Array) -> LaneState:
     return LaneState(
         {name: table[..., lanes] for name, table in state.tables.items()},
         state.scale[lanes],
-        jax.tree.map(lambda x: x[lanes], state.dense),
+        *jax.tree.map(lambda x: x[lanes], (state.dense, state.statistics)),
     )
 
 
@@ -188,25 +240,34 @@ def make_lanes(
 
     def init(keys: Array) -> LaneState:
         # One lane at a time: drawing all at once takes twice as long to compile, and to run.
-        dense, rows = jax.lax.map(recommender.init, keys)
+        dense, statistics, rows = jax.lax.map(recommender.init, keys)
         tables = {name: jnp.moveaxis(table, 0, -1) for name, table in rows.items()}
-        return LaneState(tables, jnp.ones(keys.shape[0]), dense)
+        return LaneState(tables, jnp.ones(keys.shape[0]), dense, statistics)
 
-    def train(state: LaneState, objective: Any, hyper: Hyper, batches: Batch) -> LaneState:
+    def train(
+        state: LaneState, objective: Any, hyper: Hyper, batches: Batch, key: Array
+    ) -> LaneState:
         step = partial(_step, recommender, slopes, clip, objective, hyper)
-        state, _ = jax.lax.scan(lambda s, b: (step(s, b), None), state, batches)
+        # The key may have shuffled the batches; what steps draw is apart from what that drew.
+        keys = jax.random.split(jax.random.fold_in(key, 2**31), batches.label.shape[0])
+        state, _ = jax.lax.scan(lambda s, each: (step(s, *each), None), state, (batches, keys))
         return _fold_scale(state)
 
     def predict(state: LaneState, batches: Batch) -> Array:
-        forward = jax.vmap(partial(recommender.apply, train=False), in_axes=(0, -1), out_axes=1)
-        scores = jax.lax.map(lambda ids: forward(state.dense, _rows(state, ids)), batches.ids)
+        forward = _forward(recommender, train=False)
+
+        def logits(ids: Mapping[str, Array]) -> Array:
+            ids, numbers = _join(recommender, ids)
+            return forward(state.dense, state.statistics, _rows(state, ids), numbers)[0]
+
+        scores = jax.lax.map(logits, batches.ids)
         return scores.reshape(-1, scores.shape[-1]).T
 
     if mesh is not None:
-        lane = LaneState(Spec(None, None, "lanes"), Spec("lanes"), Spec("lanes"))
-        wrap = partial(jax.shard_map, mesh=mesh)
         last = Spec("lanes")
+        lane = LaneState(Spec(None, None, "lanes"), last, last, last)
+        wrap = partial(jax.shard_map, mesh=mesh)
         init = wrap(init, in_specs=last, out_specs=lane)
-        train = wrap(train, in_specs=(lane, last, last, Spec()), out_specs=lane)
+        train = wrap(train, in_specs=(lane, last, last, Spec(), Spec()), out_specs=lane)
         predict = wrap(predict, in_specs=(lane, Spec()), out_specs=last)
     return Lanes(init, _spread, _take, train, predict)

@@ -89,7 +89,7 @@ def make_trials(
         few = jax.tree.map(lambda x: x[: max(1, 1024 // batch_size)], cut)
         hyper = Hyper(learning_rate * ones, weight_decay * ones, penalty * ones)
         losses = rescale(objectives(programs), start, few)
-        trained = lanes.train(lanes.spread(start, width), losses, hyper, cut)
+        trained = lanes.train(lanes.spread(start, width), losses, hyper, cut, key)
         return trained, judge(lanes, trained, rewarded, task)
 
     return Trials(lanes, slopes, slots, run, partial(judge, lanes, task=task))

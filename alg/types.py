@@ -23,6 +23,7 @@ import jax
 
 Array = jax.Array
 Params = Any  # a pytree of arrays: dense (non-embedding) parameters of a recommender
+Statistics = Any  # a pytree of arrays that training moves without a gradient, as batch norm's
 Rows = Mapping[str, Array]  # field -> looked-up embedding rows [B, D]
 
 
@@ -33,12 +34,29 @@ class Table(NamedTuple):
     width: int
 
 
+class Side(NamedTuple):
+    """A feature of all users or of all items: a constant, joined to a batch at look-up.
+
+    One that has a table is categorical: its row is the mean of the rows of its categories, zero
+    for none. One that has no table is a number.
+    """
+
+    of: str  # field whose id says which of the values
+    values: Array  # int32 [rows, m], categories, -1 where there are fewer; or float32 [rows]
+
+
 class Recommender(Protocol):
-    """A recommender over looked-up rows, written for one lane; see the ``models`` folder."""
+    """A recommender over looked-up rows, written for one lane; see the ``models`` folder.
+
+    ``apply(dense, statistics, rows, features, *, train, weight, key)`` gives logits [B] and new
+    statistics. Of a batch it takes rows (field -> [B, D]), features (number -> [B]), weights [B],
+    0 for padding, and a key, for dropout and the like; both are None in scoring.
+    """
 
     tables: Mapping[str, Table]
-    init: Callable[[Array], tuple[Params, Mapping[str, Array]]]
-    apply: Callable[..., Array]
+    sides: Mapping[str, Side]
+    init: Callable[[Array], tuple[Params, Statistics, Mapping[str, Array]]]
+    apply: Callable[..., tuple[Array, Statistics]]
 
 
 class Batch(NamedTuple):

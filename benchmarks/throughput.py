@@ -67,7 +67,8 @@ def lanes_way(width: int, data: Batch, rewarded: Batch, config) -> Callable[[], 
 
     @jax.jit
     def train(start, key):
-        state = lanes.train(start, losses, hyper, batches(data, config.train.batch_size, key))
+        cut = batches(data, config.train.batch_size, key)
+        state = lanes.train(start, losses, hyper, cut, key)
         return judge(lanes, state, rewarded)
 
     return lambda: train(start, jax.random.key(2))
@@ -82,7 +83,8 @@ def one_by_one_way(data: Batch, config) -> Callable[[], object]:
     def value(parameters, batch):
         dense, tables = parameters
         rows = {name: table[batch.ids[name]] for name, table in tables.items()}
-        return loss(model.apply(dense, rows, train=True), batch.label, weights=batch.weight)
+        logits, _ = model.apply(dense, {}, rows, {}, train=True)
+        return loss(logits, batch.label, weights=batch.weight)
 
     @jax.jit
     def train(parameters, key):
@@ -94,7 +96,8 @@ def one_by_one_way(data: Batch, config) -> Callable[[], object]:
         cut = batches(data, config.train.batch_size, key)
         return jax.lax.scan(step, (parameters, optimizer.init(parameters)), cut)[0]
 
-    start = model.init(jax.random.key(0))
+    dense, _, tables = model.init(jax.random.key(0))
+    start = dense, tables
     return lambda: train(start, jax.random.key(2))
 
 

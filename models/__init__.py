@@ -1,5 +1,7 @@
 """Recommenders: Flax modules over looked-up embedding rows."""
 
-from .recommender import MODELS, Recommender, Table, build
+from .modules import MODELS
+from .recommender import build
+from .types import Recommender, Side, Table
 
-__all__ = ["MODELS", "Recommender", "Table", "build"]
+__all__ = ["MODELS", "Recommender", "Side", "Table", "build"]

@@ -9,12 +9,26 @@ class BiasedMF(nn.Module):
     """The product of a user's and an item's vector, plus their biases and a global one.
 
     A row holds a vector and, in its last place, a bias: one look-up brings both.
+
+    >>> rows = {"user": jnp.ones((2, 5)), "item": jnp.ones((2, 5))}
+    >>> logits, _ = BiasedMF().init_with_output(jax.random.key(0), rows, {}, train=False)
+    >>> logits.shape
+    (2,)
     """
 
+    reads = ("user", "item")
+
+    @staticmethod
+    def row_width(width: int) -> int:
+        """Give the numbers of a row whose vector has ``width``."""
+        return width + 1
+
     @nn.compact
-    def __call__(self, rows: dict[str, jax.Array], *, train: bool) -> jax.Array:
+    def __call__(
+        self, rows: dict[str, jax.Array], features: dict[str, jax.Array], *, train: bool
+    ) -> jax.Array:
         """Give logits [B] of rows ``user`` [B, D + 1] and ``item`` [B, D + 1]."""
-        del train  # the same in training and scoring
+        del features, train  # there are none; the same in training and scoring
         bias = self.param("global_bias", nn.initializers.constant(0.1), ())
         user, item = rows["user"], rows["item"]
         # A select keeps the gradients elementwise; slices would be padded back, row by row.

@@ -97,7 +97,7 @@ BY_RUN = {"devices", "seed", "progress", "task"}
 @pytest.mark.parametrize(
     ("section", "accepted"),
     [
-        ("model", options(models.build) - {"sizes"}),
+        ("model", options(models.build) - {"sizes", "sides"}),
         ("space", options(space)),
         ("generation", options(make_search) - TRAINING - {"sharding", "task"}),
         ("promote", options(make_promotion) - TRAINING - BY_RUN),

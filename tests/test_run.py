@@ -305,6 +305,8 @@ def test_bad_usage_is_one_line_and_status_2(server, argument, fragments, tmp_pat
         ("--config.policy=reinforced", ["policy 'reinforced'", "reinforce, random"]),
         ("--config.filter=strict", ["filter 'strict'", "graded, paper"]),
         ("--config.model.name=biased", ["model 'biased'", "biased_mf"]),
+        ("--config.model.name=models.deep:Dep", ["has no 'Dep'", "did you mean 'Deep'?"]),
+        ("--config.model.options={'depth': 3}", ["BiasedMF has no options", "'depth'"]),
         ("--config.space.operators=('add','sqare')", ["'sqare'", "did you mean 'square'?"]),
         ("--config.space.operands=()", ["at least one operand"]),
         ("--config.space.bounds=(1,)", ["low < high"]),

@@ -64,15 +64,15 @@ def train(weights, scales, losses, penalties, splits):
         for field, rows in zip(FIELDS, weights[:2], strict=True)
     }
     ones = jnp.ones(lanes_of)
-    dense = {"params": {"global_bias": weights.bias * ones}}
-    start = LaneState(tables, ones, dense)
+    dense = {"global_bias": weights.bias * ones}
+    start = LaneState(tables, ones, dense, {})
     programs, bounds = zip(*losses, strict=True)
     slopes = traced_slopes(sorted({int(op) for program in programs for op in program.op}))
     lanes = make_lanes(recommender, slopes, clip=CLIP)
     hyper = Hyper(RATE * ones, DECAY * ones, jnp.asarray(penalties, jnp.float32))
     cut = batches(splits["train"], SIZE)
     jax.config.update("jax_disable_most_optimizations", False)  # as users train
-    end = jax.jit(lanes.train)(start, objective(programs, bounds), hyper, cut)
+    end = jax.jit(lanes.train)(start, objective(programs, bounds), hyper, cut, jax.random.key(0))
     jax.config.update("jax_disable_most_optimizations", True)
     scores = [
         lanes.predict(end, batches(splits[name], SIZE))[:, : splits[name].label.size]
@@ -130,7 +130,7 @@ def measured(golden, k):
         row[f"norm_{field}_bias"] = np.linalg.norm(tables[field][:, -1])
     for name, logits in zip(("valid", "test"), scores, strict=True):
         row[f"{name}_auc"] = float(jitted_auc(jnp.asarray(logits[k]), splits[name].label))
-    row["global_bias"] = float(state.dense["params"]["global_bias"][k])
+    row["global_bias"] = float(state.dense["global_bias"][k])
     row["pred_first8"] = 1 / (1 + np.exp(-np.float64(scores[0][k, :8])))
     return row
 
@@ -230,7 +230,7 @@ def test_an_epoch_is_numpys(k, twins):
     tolerance = {"rtol": 1e-3, "atol": 1e-4} if slope is loud else {"rtol": 1e-4, "atol": 1e-5}
     for field, ours in tables_of(state, k).items():
         np.testing.assert_allclose(ours, getattr(expected, field), **tolerance)
-    np.testing.assert_allclose(state.dense["params"]["global_bias"][k], expected.bias, **tolerance)
+    np.testing.assert_allclose(state.dense["global_bias"][k], expected.bias, **tolerance)
     user, item = (np.asarray(splits["valid"].ids[field]) for field in FIELDS)
     logits = (expected.user[user, :-1] * expected.item[item, :-1]).sum(1) + expected.bias
     logits += expected.user[user, -1] + expected.item[item, -1]

@@ -18,6 +18,7 @@ from alg.objectives import objective, static_slopes, traced_slopes
 USERS, ITEMS, BATCH = 20, 15, 16  # a batch holds many ids twice
 MET = 15  # the other users are in no batch
 LANES = 8
+KEY = jax.random.key(7)
 
 
 def mse(z, y):
@@ -97,7 +98,7 @@ def assert_close(ours, theirs, **tolerance):
 @pytest.mark.parametrize("clip", [None, 50.0, 0.02])
 def test_a_lane_is_a_single_training_by_dense_sgd(clip, data):
     lanes, start = prepare(clip)
-    trained = lanes.train(start, OBJECTIVE, hyper(SETTINGS), data)
+    trained = lanes.train(start, OBJECTIVE, hyper(SETTINGS), data, KEY)
     for k, setting in enumerate(SETTINGS):
         expected = toys.dense_sgd(*lane(start, k), data, setting._replace(clip=clip or np.inf))
         assert_close(lane(trained, k), expected, rtol=1e-4, atol=1e-5)
@@ -109,7 +110,7 @@ def test_a_lane_is_a_single_training_by_dense_sgd(clip, data):
 
 def test_rows_outside_the_batches_decay_and_nothing_else(data):
     lanes, start = prepare()
-    trained = lanes.train(start, OBJECTIVE, hyper(SETTINGS), data)
+    trained = lanes.train(start, OBJECTIVE, hyper(SETTINGS), data, KEY)
     for k, setting in enumerate(SETTINGS):
         decay = np.float64(1 - setting.learning_rate * (setting.weight_decay + 2 * setting.l2))
         before, after = (lane(state, k)[1]["user"] for state in (start, trained))
@@ -124,18 +125,18 @@ def test_padding_teaches_nothing(data):
     wrong = jax.tree.map(lambda x: x.at[-1, -5:].set(3), data._replace(weight=data.label))
     wrong = wrong._replace(weight=data.weight)
     assert_close(
-        lanes.train(start, OBJECTIVE, hyper(SETTINGS), wrong),
-        lanes.train(start, OBJECTIVE, hyper(SETTINGS), data),
+        lanes.train(start, OBJECTIVE, hyper(SETTINGS), wrong, KEY),
+        lanes.train(start, OBJECTIVE, hyper(SETTINGS), data, KEY),
         rtol=1e-6,
     )
 
 
 def test_a_lane_ignores_what_its_neighbours_do(data):
     lanes, start = prepare()
-    alone = lanes.train(start, OBJECTIVE, hyper(SETTINGS), data)
+    alone = lanes.train(start, OBJECTIVE, hyper(SETTINGS), data, KEY)
     others = hyper([SETTINGS[0], *([SETTINGS[3]] * 7)])
     programs = [PROGRAMS[0], *([PROGRAMS[3]] * 7)]
-    beside = lanes.train(start, objective(programs, [SIGNED] * LANES), others, data)
+    beside = lanes.train(start, objective(programs, [SIGNED] * LANES), others, data, KEY)
     jax.tree.map(np.testing.assert_array_equal, lane(alone, 0), lane(beside, 0))
     assert not np.array_equal(lane(alone, 1)[1]["user"], lane(beside, 1)[1]["user"])
 
@@ -144,7 +145,7 @@ def test_a_lane_that_diverges_leaves_the_others_alone(data):
     lanes, start = prepare()
     good = hyper(SETTINGS)
     wild = good._replace(learning_rate=good.learning_rate.at[3].set(1e30))
-    expected, trained = (lanes.train(start, OBJECTIVE, h, data) for h in (good, wild))
+    expected, trained = (lanes.train(start, OBJECTIVE, h, data, KEY) for h in (good, wild))
     assert not np.isfinite(lane(trained, 3)[1]["user"]).all()
     for k in {*range(LANES)} - {3}:
         jax.tree.map(np.testing.assert_array_equal, lane(trained, k), lane(expected, k))
@@ -155,7 +156,7 @@ def test_devices_make_no_difference(devices, clip, data):
     results = []
     for count in (1, devices):
         lanes, start = prepare(clip, count)
-        trained = lanes.train(start, OBJECTIVE, hyper(SETTINGS), data)
+        trained = lanes.train(start, OBJECTIVE, hyper(SETTINGS), data, KEY)
         scores = lanes.predict(trained, data)
         assert len(trained.tables["user"].sharding.device_set) == count
         results.append(jax.tree.map(np.asarray, (start, trained, scores)))
@@ -164,7 +165,7 @@ def test_devices_make_no_difference(devices, clip, data):
 
 def test_devices_do_not_talk(data):
     lanes, start = prepare(50.0, 2)
-    program = lanes.train.lower(start, OBJECTIVE, hyper(SETTINGS), data).compile().as_text()
+    program = lanes.train.lower(start, OBJECTIVE, hyper(SETTINGS), data, KEY).compile().as_text()
     talk = r"(all-reduce|all-gather|all-to-all|collective-permute|reduce-scatter)\S*\("
     assert "while" in program
     assert not re.search(talk, program)
@@ -175,7 +176,7 @@ def test_new_candidates_do_not_compile_again(data):
     sizes = []
     for programs in (PROGRAMS, PROGRAMS[::-1], [PROGRAMS[1]] * LANES):
         slots = max(len(program.op) for program in PROGRAMS)
-        lanes.train(start, objective(programs, [SIGNED] * LANES, slots), hyper(SETTINGS), data)
+        lanes.train(start, objective(programs, [SIGNED] * LANES, slots), hyper(SETTINGS), data, KEY)
         sizes.append(lanes.train._cache_size())
     assert sizes[0] == sizes[-1] > 0
 
@@ -185,7 +186,7 @@ def test_losses_known_before_and_losses_as_data_train_alike(data):
     static, _ = prepare(slopes=KNOWN)
     scale = jnp.linspace(0.5, 1.5, LANES)
     results = [
-        lanes.train(start, of_lanes, hyper(SETTINGS), data)
+        lanes.train(start, of_lanes, hyper(SETTINGS), data, KEY)
         for lanes, of_lanes in ((traced, OBJECTIVE._replace(scale=scale)), (static, scale))
     ]
     assert_close(*results, rtol=1e-4, atol=1e-5)

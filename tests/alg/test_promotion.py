@@ -100,7 +100,8 @@ def test_a_score_is_an_auc_of_the_judged_split():
     promote = promotion(learning_rates=(rate,), epochs=(1,), scale="raw")
     setting = toys.Setting(lambda z, y: jnp.square(y - jax.nn.sigmoid(z)), rate, 1e-4)
     cut = batches(data, OPTIONS["batch_size"], jax.random.fold_in(key, 0))
-    dense, tables = toys.dense_sgd(*model.init(key), cut, setting)
+    start, _, weights = model.init(key)
+    dense, tables = toys.dense_sgd(start, weights, cut, setting)
     rows = {field: tables[field][np.asarray(judged.ids[field])] for field in tables}
     expected = sklearn.metrics.roc_auc_score(judged.label, toys.forward(dense, rows))
     found = promote(losses(GOOD[0]), data, judged)[1][0]

@@ -109,7 +109,7 @@ def test_a_lane_is_a_single_training_on_groups(kind, devices):
     lanes = lanes_of(slopes, devices)
     start = jax.jit(lanes.init)(jax.random.split(jax.random.key(3), LANES))
     hyper = Hyper(jnp.asarray(RATES), jnp.asarray(DECAYS), jnp.zeros(LANES))
-    trained = jax.jit(lanes.train)(start, of_lanes, hyper, batches(data, SIZE))
+    trained = jax.jit(lanes.train)(start, of_lanes, hyper, batches(data, SIZE), jax.random.key(0))
     for k, formula in enumerate(FORMULAS):
         bias, tables = lane(start, k)
         expected = dense(tables, bias, data, formula, RATES[k], DECAYS[k])

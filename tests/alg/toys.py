@@ -18,8 +18,9 @@ class Recommender(NamedTuple):
     """Matrix factorisation with an item bias and a global one, cheap to compile."""
 
     tables: Mapping[str, tuple[int, int]]
-    init: Callable[[Any], tuple[Any, dict]]
-    apply: Callable[..., Any]
+    sides: Mapping[str, Any]
+    init: Callable[[Any], tuple[Any, dict, dict]]
+    apply: Callable[..., tuple[Any, dict]]
 
 
 def forward(dense, rows):
@@ -33,12 +34,12 @@ def recommender(users: int, items: int, scale: float = 0.3) -> Recommender:
         start = 1e4 * jax.random.uniform(key)
         numbers = jnp.sin(start + jnp.arange((users + items) * (WIDTH + 1)) ** 2.0)
         drawn = scale * numbers.reshape(users + items, WIDTH + 1)
-        return {"bias": jnp.float32(0.1)}, {"user": drawn[:users, :-1], "item": drawn[users:]}
+        return {"bias": jnp.float32(0.1)}, {}, {"user": drawn[:users, :-1], "item": drawn[users:]}
 
-    def apply(dense, rows, *, train):
-        return forward(dense, rows)
+    def apply(dense, statistics, rows, features, *, train, weight, key):
+        return forward(dense, rows), statistics
 
-    return Recommender({"user": (users, WIDTH), "item": (items, WIDTH + 1)}, init, apply)
+    return Recommender({"user": (users, WIDTH), "item": (items, WIDTH + 1)}, {}, init, apply)
 
 
 def interactions(rng: np.random.Generator, users: int, items: int, count: int) -> Batch:

@@ -1,0 +1,36 @@
+"""The deep recommender of the AutoLossGen paper (SIGIR 2022, doi:10.1145/3477495.3531941)."""
+
+import flax.linen as nn
+import jax
+
+from .layers import Perceptron, joined, logit
+
+
+class Deep(nn.Module):
+    """A perceptron over the vectors of user and item, and over all features that are given.
+
+    Layers are linear, batch norm, ReLU and dropout; the last is linear. Where the paper has user
+    and item alone, features come beside them.
+
+    >>> import jax.numpy as jnp
+    >>> rows = {"user": jnp.ones((2, 4)), "item": jnp.ones((2, 4))}
+    >>> logits, _ = Deep().init_with_output(jax.random.key(0), rows, {}, train=False)
+    >>> logits.shape
+    (2,)
+    """
+
+    hidden: tuple[int, ...] = (64, 16)
+    dropout: float = 0.2
+
+    @nn.compact
+    def __call__(
+        self,
+        rows: dict[str, jax.Array],
+        features: dict[str, jax.Array],
+        *,
+        train: bool,
+        mask: jax.Array | None = None,
+    ) -> jax.Array:
+        """Give logits [B] of rows [B, D] and features [B], of which ``mask`` [B] are real."""
+        layers = Perceptron(self.hidden, self.dropout, batch_norm=True)
+        return logit(layers(joined(rows, features), train=train, mask=mask))

@@ -1,0 +1,38 @@
+"""Neural matrix factorisation (He et al., WWW 2017, arXiv:1708.05031)."""
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from .layers import Perceptron, logit
+
+
+class NeuMF(nn.Module):
+    """A linear function of a product of vectors and of a perceptron over other vectors.
+
+    A row holds two vectors: one for the product, one for the perceptron.
+
+    >>> rows = {"user": jnp.ones((2, 8)), "item": jnp.ones((2, 8))}
+    >>> logits, _ = NeuMF().init_with_output(jax.random.key(0), rows, {}, train=False)
+    >>> logits.shape
+    (2,)
+    """
+
+    hidden: tuple[int, ...] = (64, 32, 16)
+
+    reads = ("user", "item")
+
+    @staticmethod
+    def row_width(width: int) -> int:
+        """Give the numbers of a row whose vectors have ``width``."""
+        return 2 * width
+
+    @nn.compact
+    def __call__(
+        self, rows: dict[str, jax.Array], features: dict[str, jax.Array], *, train: bool
+    ) -> jax.Array:
+        """Give logits [B] of rows ``user`` [B, 2 D] and ``item`` [B, 2 D]."""
+        del features  # there are none
+        user, item = (jnp.split(rows[name], 2, axis=-1) for name in self.reads)
+        deep = Perceptron(self.hidden)(jnp.concatenate([user[1], item[1]], -1), train=train)
+        return logit(jnp.concatenate([user[0] * item[0], deep], axis=-1))

@@ -1,0 +1,76 @@
+"""Every recommender learns in lanes, from generated interactions."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import models
+from alg import named_loss
+from alg.lanes import Hyper, batches, make_lanes
+from alg.metrics import auc
+from alg.objectives import static_slopes
+from alg.types import Batch
+
+USERS, ITEMS, GENRES, HOURS, NEW, LANES = 60, 50, 6, 4, 10, 2
+RNG = np.random.default_rng(0)
+AGE = RNG.normal(size=USERS).astype(np.float32)
+GENRE = np.stack([RNG.permutation(GENRES)[:2] for _ in range(ITEMS)]).astype(np.int32)
+GENRE[RNG.random(ITEMS) < 0.5, 1] = -1
+SIDES = {"age": models.Side("user", AGE), "genre": models.Side("item", GENRE)}
+PAIR = {"user": USERS, "item": ITEMS}
+ALL = {**PAIR, "genre": GENRES, "hour": HOURS}
+# Learning rate, and epochs.
+SETTINGS = {
+    "biased_mf": (5.0, 10),
+    "deep": (0.3, 10),
+    "neumf": (0.5, 20),
+    "deepfm": (0.3, 10),
+    "dcn_v2": (0.3, 10),
+    "two_tower": (0.3, 10),
+}
+
+
+def interactions(count, items):
+    """Draw interactions that are liked by how age and the first genre agree, and by the hour."""
+    drawn = {"user": RNG.integers(0, USERS, count), "item": RNG.choice(items, count)}
+    drawn["hour"] = RNG.integers(0, HOURS, count)
+    agree = AGE[drawn["user"]] * np.where(GENRE[drawn["item"], 0] % 2, 1, -1)
+    liked = RNG.random(count) < 1 / (1 + np.exp(-6 * agree - (drawn["hour"] - 1.5)))
+    ids = {field: jnp.int32(values) for field, values in drawn.items()}
+    return Batch(ids, jnp.float32(liked), jnp.ones(count))
+
+
+OLD_ITEMS, NEW_ITEMS = np.arange(ITEMS - NEW), np.arange(ITEMS - NEW, ITEMS)
+TRAIN, SEEN, UNSEEN = (
+    interactions(*a) for a in ((3000, OLD_ITEMS), (1000, OLD_ITEMS), (1000, NEW_ITEMS))
+)
+
+
+@pytest.mark.parametrize("name", models.MODELS)
+def test_a_model_learns_in_lanes(name):
+    """From features what users and items that never met, and items never seen, are worth."""
+    alone = name in ("biased_mf", "neumf")
+    features = {"sizes": PAIR} if alone else {"sizes": ALL, "sides": SIDES}
+    model = models.build(name=name, width=8, init_scale=0.1, **features)
+    lanes = make_lanes(model, static_slopes([named_loss("bce")]))
+    rate, epochs = SETTINGS[name]
+    # A lane that does not learn stays behind one that does.
+    hyper = Hyper(jnp.float32([rate, 1e-6]), *jnp.zeros((2, LANES)))
+
+    @jax.jit
+    def run(key):
+        def epoch(state, key):
+            return lanes.train(state, jnp.ones(LANES), hyper, batches(TRAIN, 64, key), key), None
+
+        start = lanes.init(jnp.repeat(key[None], LANES))
+        end, _ = jax.lax.scan(epoch, start, jax.random.split(key, epochs))
+        return end, [
+            jax.vmap(auc, in_axes=(0, None))(lanes.predict(end, batches(split, 1000)), split.label)
+            for split in (SEEN, UNSEEN)
+        ]
+
+    end, (seen, unseen) = jax.tree.map(np.asarray, run(jax.random.key(1)))
+    assert seen[0] > 0.8 > 0.65 > seen[1]
+    assert alone or unseen[0] > 0.8 > 0.7 > unseen[1]
+    assert all(np.isfinite(x).all() for x in jax.tree.leaves(end))
