@@ -92,7 +92,7 @@ def join(config: ConfigDict, workdir: Path, console: Console) -> Run:
     )
     usual = _usual(task, **config.contenders)
     dataset = data.build(**config.data)
-    recommender = models.build(**config.model, sizes=dataset.sizes)
+    recommender = models.build(**config.model, sizes=dataset.sizes, sides=dataset.sides)
     shared = {"batch_size": config.train.batch_size, "l2": config.train.l2}
     watched = {"seed": config.seed, "progress": partial(report.show_epochs, console), "task": task}
     slopes = task.traced_slopes(where.vocabulary.operators)
