@@ -23,6 +23,7 @@ from jax.sharding import Mesh
 from jax.sharding import PartitionSpec as Spec
 
 from .objectives import Slopes
+from .shuffles import shuffled
 from .types import Array, Batch, Params, Recommender, Statistics
 
 
@@ -62,7 +63,7 @@ def batches(data: Batch, size: int, key: Array | None = None) -> Batch:
     """
     n = data.label.shape[0]
     steps = -(-n // size)
-    index = jnp.arange(n) if key is None else jax.random.permutation(key, n)
+    index = jnp.arange(n) if key is None else shuffled(key, n)
     index = jnp.concatenate([index, jnp.zeros(steps * size - n, index.dtype)])
     real = (jnp.arange(steps * size) < n).astype(jnp.float32)
     cut = jax.tree.map(lambda x: x[index].reshape(steps, -1), data)
