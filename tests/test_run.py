@@ -10,91 +10,13 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 import pytest
 
-ROOT = Path(__file__).resolve().parents[1]
-TINY = (
-    "--config=configs/synthetic.py:smoke",
-    "--config.data.num_users=40",
-    "--config.data.num_items=50",
-    "--config.data.num_interactions=1500",
-    "--config.model.width=4",
-    "--config.train.batch_size=256",
-    "--config.space.length=7",
-    "--config.generation.samples=128",
-    "--config.generation.width=4",
-    "--config.generation.memory=64",
-    "--config.generation.hall=3",
-    "--config.reinforce.width=8",
-    "--config.search.generations=24",
-    "--config.search.round_generations=4",
-    "--config.search.checkpoint_every=8",
-    "--config.contenders.baselines=('bce','mse')",
-)
-SMOKE = TINY[0]
+from tests.run_server import ROOT, SMOKE, TINY, assert_one_line, results
+
 FILES = {"config.json", "metrics.jsonl", "hall_of_fame.csv", "results.json", "results.csv"}
-
-
-class Finished(NamedTuple):
-    code: int
-    out: str
-    err: str
-
-
-class Started(NamedTuple):
-    server: "Server"
-    pid: int
-    files: tuple[Path, Path]
-
-    def wait(self) -> Finished:
-        code = self.server.ask({"wait": self.pid})
-        return Finished(code, *(path.read_text() for path in self.files))
-
-
-class Server:
-    """Starts runs; see forking_server.py."""
-
-    def __init__(self, folder: Path, environment: dict):
-        self.folder, self.count = folder, 0
-        command = [sys.executable, str(ROOT / "tests" / "forking_server.py")]
-        pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
-        self.process = subprocess.Popen(command, cwd=ROOT, env=environment, **pipes)
-
-    def ask(self, request: dict) -> int:
-        self.process.stdin.write(json.dumps(request) + "\n")
-        self.process.stdin.flush()
-        return json.loads(self.process.stdout.readline())
-
-    def start(self, *arguments: str) -> Started:
-        self.count += 1
-        out, err = (self.folder / f"{self.count}.{end}" for end in ("out", "err"))
-        out.touch()
-        err.touch()
-        request = {"arguments": arguments, "stdout": str(out), "stderr": str(err)}
-        return Started(self, self.ask(request), (out, err))
-
-    def run(self, *arguments: str) -> Finished:
-        return self.start(*arguments).wait()
-
-
-@pytest.fixture(scope="module")
-def environment(request):
-    """Compiled programs are kept between runs, and between test runs."""
-    cache = request.config.cache.mkdir("autolossgen")
-    quick = {"JAX_DISABLE_MOST_OPTIMIZATIONS": "1"}  # to compile
-    return {**os.environ, **quick, "AUTOLOSSGEN_CACHE": str(cache), "PYTHONPATH": str(ROOT)}
-
-
-@pytest.fixture(scope="module")
-def server(environment, tmp_path_factory):
-    served = Server(tmp_path_factory.mktemp("outputs"), environment)
-    yield served
-    served.process.stdin.close()
-    served.process.wait(timeout=20)
-    served.process.stdout.close()
 
 
 @pytest.fixture(scope="module")
@@ -138,12 +60,6 @@ def generations(folder):
 def entries(folder):
     """Give the journal without what time decides."""
     return [{**json.loads(line), "seconds": None} for line in journal(folder)]
-
-
-def results(folder):
-    read = json.loads((folder / "results.json").read_text())
-    read["search"]["seconds"] = None
-    return read
 
 
 def contents(folder):
@@ -272,15 +188,6 @@ def test_a_folder_with_something_else_is_refused_and_left_alone(server, tmp_path
     assert [path.name for path in tmp_path.iterdir()] == ["thesis.tex"]
 
 
-def assert_one_line(done, code, *fragments):
-    assert done.code == code, done.err
-    assert len(done.err.strip().splitlines()) == 1, done.err
-    assert done.err.startswith("run.py: ")
-    assert "Traceback" not in done.out + done.err
-    for fragment in fragments:
-        assert fragment in done.err
-
-
 @pytest.mark.parametrize(
     ("argument", "fragments"),
     [
@@ -313,6 +220,7 @@ def test_bad_usage_is_one_line_and_status_2(server, argument, fragments, tmp_pat
         ("--config.generation.reference=square(label -", ["expected"]),
         ("--config.generation.reward_scale=loud", ["'gradient' or 'raw'", "'loud'"]),
         ("--config.generation.width=1", ["at least 2 lanes"]),
+        ("--config.space.family=pairwize", ["'pairwize'", "did you mean 'pairwise'?"]),
         ("--config.contenders.baselines=('bcee',)", ["'bcee'", "did you mean 'bce'?"]),
         ("--config.contenders.baselines=('bpr',)", ["pointwise losses", "'bpr'"]),
         ("--config.contenders.baselines=()", ["at least one loss"]),

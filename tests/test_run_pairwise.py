@@ -1,0 +1,42 @@
+"""The command line with pairwise losses."""
+
+import pytest
+
+from tests.run_server import SMOKE, TINY, assert_one_line, results
+
+
+def test_pairwise_losses_are_searched_and_tested_by_the_family_alone(server, tmp_path):
+    family = "--config.space.family=pairwise"
+    short = (
+        "--config.search.generations=2",
+        "--config.train.negatives=2",
+        "--config.test.epochs=1",
+        "--config.contenders.baselines=('bpr','sampled_softmax')",
+    )
+    done = server.run(*TINY[:-1], family, *short, f"--workdir={tmp_path / 'run'}")
+    assert (done.code, done.err) == (0, "")
+    losses = results(tmp_path / "run")["losses"]
+    assert [loss["name"] for loss in losses][:2] == ["bpr", "sampled_softmax"]
+    assert any(loss["found"] for loss in losses)
+    for loss in losses:
+        assert set(loss["valid"]) == set(loss["test"]) == {"ndcg@10", "recall@10", "mrr@10"}
+        assert (loss["vs_best_baseline"] or {"metric": "ndcg@10"})["metric"] == "ndcg@10"
+    assert "test NDCG@10" in done.out
+    assert "AUC" not in done.out + (tmp_path / "run" / "report.html").read_text()
+
+
+@pytest.mark.parametrize(
+    ("argument", "fragments"),
+    [
+        ("--config.train.negatives=0", ["at least 1", "got 0"]),
+        ("--config.implicit.candidates=-1", ["implicit.candidates", "-1"]),
+        ("--config.space.operands=('pred','label')", ["operand 'pred'"]),
+        ("--config.contenders.baselines=('bce',)", ["pairwise losses, got 'bce'"]),
+        ("--config.generation.reference=square(label - pred)", ["label"]),
+        ("--config.filter=paper", ["filter 'paper' judges pointwise losses"]),
+    ],
+)
+def test_what_is_not_pairwise_is_refused_in_that_family(server, argument, fragments, tmp_path):
+    family = "--config.space.family=pairwise"
+    done = server.run(SMOKE, family, argument, f"--workdir={tmp_path / 'run'}")
+    assert_one_line(done, 1, *fragments)
