@@ -104,7 +104,7 @@ def one_by_one_way(data: Batch, config) -> Callable[[], object]:
 def screening_way(count: int, config) -> Callable[[], object]:
     """Give a function that samples, assembles, probes and filters ``count`` candidates."""
     vocab = vocabulary(config.space.operators, config.space.operands)
-    policy = controller.reinforce(grammar(vocab, config.space.length), **config.reinforce)
+    policy = controller.reinforce(grammar(vocab, config.space.length), **config.risk_seeking)
     chosen = graded(**config.graded)
     slopes = traced_slopes(vocab.operators)
     low, high = config.space.bounds

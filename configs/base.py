@@ -62,24 +62,18 @@ def get_config() -> ConfigDict:
     config.space.length = 15  # tokens of a loss, at most
     config.space.bounds = (-1e5, 1e5)  # intermediate results are clipped to them
 
-    config.policy = "reinforce"  # or random
-    config.reinforce = ConfigDict()
-    config.reinforce.width = 64
-    config.reinforce.init_range = 0.1  # weights start uniform in plus or minus this
-    # The original's are squash 1.5, learning rate 1e-3, eps 1e-3 and entropy 1e-4, from all rewards
-    # (preset paper). They leave one candidate in a hundred worth training, these fill all lanes.
-    config.reinforce.squash = 5.0  # logits are squash * tanh(.)
-    config.reinforce.learning_rate = 0.01
-    config.reinforce.b1 = 0.0
-    config.reinforce.b2 = 0.999
-    config.reinforce.eps = 1e-8
-    config.reinforce.clip_norm = 5.0
-    config.reinforce.entropy_weight = 0.03
-    config.reinforce.baseline_decay = 0.99
-    config.reinforce.normalize = True  # advantages by the standard deviation of the rewards
-    config.reinforce.below_baseline = placeholder(float)  # what such a reward becomes; None: itself
-    config.reinforce.quantile = 0.997  # learn from the rewards above it; None: from all
-    config.reinforce.explore = 0.5  # share of losses written at random, against a closed mind
+    # risk_seeking, reinforce (the paper), evolution or random
+    config.policy = "risk_seeking"
+    config.reinforce = _policy_gradient()
+    config.risk_seeking = _policy_gradient()
+    config.risk_seeking.quantile = 0.997  # learn from the rewards above it alone
+    config.evolution = ConfigDict()
+    config.evolution.population = 256
+    config.evolution.tournament = 8
+    config.evolution.newcomers = 32  # of a generation; the oldest make room
+    config.evolution.mutation = 0.1  # chance of an edit at each token
+    config.evolution.crossover = 0.25
+    config.evolution.explore = 0.5
 
     config.filter = "graded"  # or paper
     config.graded = ConfigDict()
@@ -133,3 +127,24 @@ def get_config() -> ConfigDict:
     config.test.epochs = 30
     config.test.patience = 5  # epochs without a better validation metric of any loss
     return config
+
+
+def _policy_gradient() -> ConfigDict:
+    """Give what both policy gradients take."""
+    section = ConfigDict()
+    section.width = 64
+    section.init_range = 0.1  # weights start uniform in plus or minus this
+    # The original's are squash 1.5, learning rate 1e-3, eps 1e-3 and entropy 1e-4, from all rewards
+    # (preset paper). They leave one candidate in a hundred worth training, these fill all lanes.
+    section.squash = 5.0  # logits are squash * tanh(.)
+    section.learning_rate = 0.01
+    section.b1 = 0.0
+    section.b2 = 0.999
+    section.eps = 1e-8
+    section.clip_norm = 5.0
+    section.entropy_weight = 0.03
+    section.baseline_decay = 0.99
+    section.normalize = True  # advantages by the standard deviation of the rewards
+    section.below_baseline = placeholder(float)  # what such a reward becomes; None: itself
+    section.explore = 0.5  # share of losses written at random, against a closed mind
+    return section

@@ -27,12 +27,11 @@ def _paper(config: ConfigDict) -> None:
     config.train.update(clip=50.0, l2=1e-4)
     config.space.operators = OPERATORS
     config.space.bounds = (1e-5, 1e5)
+    config.policy = "reinforce"
     config.reinforce.update(
         squash=1.5, learning_rate=1e-3, eps=1e-3, entropy_weight=1e-4, normalize=False, explore=0.0
     )
     config.reinforce.below_baseline = -1.0
-    with config.ignore_type():
-        config.reinforce.quantile = None
     config.filter = "paper"
     config.generation.update(samples=10, width=12, learning_rate=0.01, reward_scale="raw")
     config.generation.restart = False

@@ -58,8 +58,8 @@ def reinforce(
     baseline_decay: float,
     normalize: bool,
     below_baseline: float | None,
-    quantile: float | None,
     explore: float,
+    quantile: float | None = None,
 ) -> Policy:
     """Make the LSTM policy trained by REINFORCE.
 
@@ -111,11 +111,14 @@ def reinforce(
         return ReinforceState(params, optimizer.init(params), jnp.float32(jnp.nan))
 
     def sample(state, key, count):
-        free, key = math.floor(explore * count), jax.random.fold_in(key, 0) if explore else key
-        keys = jax.random.split(key, grammar.length)
+        free = math.floor(explore * count)
+        own_key, free_key = jax.random.split(key)
+        keys = jax.random.split(own_key, grammar.length)
         own = roll(state.params, count - free, draw, keys).tokens
+        if not free:
+            return own
         # What explores comes first, for the first of a generation are the first to be trained.
-        return jnp.concatenate([anything.sample((), key, free), own]) if free else own
+        return jnp.concatenate([anything.sample((), free_key, free), own])
 
     def update(state, tokens, reward, weight):
         share = weight / jnp.maximum(weight.sum(), 1e-30)

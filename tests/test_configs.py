@@ -104,7 +104,9 @@ BY_RUN = {"devices", "seed", "progress", "task"}
         ("test", options(make_fair_test) - TRAINING - BY_RUN),
         *((name, options(FILTERS[name]) - {"group"}) for name in FILTERS),
         ("implicit", options(data.implicit)),
-        ("reinforce", options(controller.POLICIES["reinforce"])),
+        ("reinforce", options(controller.reinforce) - {"quantile"}),
+        ("risk_seeking", options(controller.reinforce)),
+        ("evolution", options(controller.evolution)),
     ],
 )
 def test_a_section_holds_what_its_builder_takes(section, accepted):

@@ -31,10 +31,9 @@ PLAIN = {  # REINFORCE without any of its additions
     "baseline_decay": 0.9,
     "normalize": False,
     "below_baseline": None,
-    "quantile": None,
     "explore": 0.0,
 }
-SMALL = {"reinforce": {"width": 6}}
+SMALL = {"reinforce": {"width": 6}, "risk_seeking": {"width": 6}}
 # Adam with an eps so large that it steps along the gradient itself, at this rate.
 RATE = 1e-3
 AS_SGD = {"learning_rate": RATE * 1e8, "eps": 1e8, "b1": 0.0, "clip_norm": 1e9}

@@ -1,0 +1,132 @@
+"""Evolution on a toy reward and on populations made by hand."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import controller
+from alg import grammar, vocabulary
+from alg.programs import tokens_of
+
+VOCAB, LENGTH = vocabulary(), 12
+OPTIONS = {
+    "population": 32,
+    "tournament": 4,
+    "newcomers": 8,
+    "mutation": 0.1,
+    "crossover": 0.3,
+    "explore": 0.0,
+}
+
+
+def policy(**options):
+    made = controller.evolution(grammar(VOCAB, LENGTH), **OPTIONS | options)
+    return made._replace(sample=jax.jit(made.sample, static_argnums=2), update=jax.jit(made.update))
+
+
+def fed(made, count=64, seed=0, reward=None):
+    """Give a state after one generation, with its tokens and rewards."""
+    state = made.init(jax.random.key(seed))
+    tokens = made.sample(state, jax.random.key(seed), count)
+    reward = jnp.arange(count, dtype=jnp.float32) if reward is None else reward
+    return made.update(state, tokens, reward, jnp.ones(count))[0], tokens
+
+
+def rows(tokens):
+    return [tuple(row) for row in np.asarray(tokens).tolist()]
+
+
+def test_without_edits_children_are_their_parents():
+    made = policy(mutation=0.0, crossover=0.0)
+    state, _ = fed(made)
+    children = rows(made.sample(state, jax.random.key(1), 200))
+    assert set(children) <= set(rows(state.tokens[:8]))
+    assert len(set(children)) > 3
+
+
+@pytest.mark.parametrize("options", [{"mutation": 0.5}, {"crossover": 1.0}, {"explore": 0.5}])
+def test_every_child_is_a_loss(options):
+    made = policy(**options)
+    state, _ = fed(made)
+    for row in rows(made.sample(state, jax.random.key(2), 300)):
+        tokens_of([VOCAB.names[token] for token in row], VOCAB)  # raises if it is none
+
+
+def test_a_child_is_mostly_its_parent():
+    made = policy(tournament=32, mutation=0.05, crossover=0.0)
+    state, tokens = fed(made, reward=jnp.zeros(64).at[9].set(1.0))
+    children = np.asarray(made.sample(state, jax.random.key(3), 500))
+    parent = np.asarray(tokens[9])
+    unrelated = np.asarray(made.sample(made.init(jax.random.key(0)), jax.random.key(4), 500))
+    assert np.mean((children == parent).all(1)) > 0.3
+    assert np.mean((children == parent).all(1)) < 0.9
+    assert np.mean(children == parent) > 2 * np.mean(unrelated == parent)
+
+
+def test_the_tournament_prefers_the_better():
+    made = policy(mutation=0.0, crossover=0.0, tournament=6)
+    state, _ = fed(made)
+    children = rows(made.sample(state, jax.random.key(5), 1000))
+    rank = {row: place for place, row in enumerate(rows(state.tokens[:8]))}
+    counts = np.bincount([rank[child] for child in children], minlength=8)
+    assert counts[0] == counts.max()
+    assert counts[0] > 4 * counts[7]
+
+
+def test_the_best_come_in_and_the_oldest_go():
+    made = policy(population=6, newcomers=2, tournament=2)
+    state = made.init(jax.random.key(0))
+    written = made.sample(state, jax.random.key(0), 40)
+    _, first = np.unique(np.asarray(written), axis=0, return_index=True)
+    tokens = written[np.sort(first)][:16].reshape(4, 4, LENGTH)
+    for generation in range(4):
+        reward = jnp.array([0.0, 3.0, 1.0, 2.0]) - generation  # later ones are worse
+        state, log = made.update(state, tokens[generation], reward, jnp.ones(4))
+        assert log["population"] == min(2 * (generation + 1), 6)
+    np.testing.assert_array_equal(state.reward, [0, -1, 1, 0, 2, 1])
+    expected = [tokens[g, j] for g in (3, 2, 1) for j in (1, 3)]
+    np.testing.assert_array_equal(state.tokens, jnp.stack(expected))
+
+
+def test_what_has_no_reward_or_is_there_already_stays_out():
+    made = policy(population=6, newcomers=4, tournament=2)
+    state = made.init(jax.random.key(0))
+    _, first = np.unique(
+        np.asarray(made.sample(state, jax.random.key(0), 40)), axis=0, return_index=True
+    )
+    tokens = made.sample(state, jax.random.key(0), 40)[np.sort(first)][:3]
+    state, _ = made.update(state, tokens, jnp.array([1.0, 5.0, 2.0]), jnp.array([1.0, 0.0, 1.0]))
+    np.testing.assert_array_equal(state.reward[:3], [2, 1, -jnp.inf])
+    again = jnp.stack([tokens[0], tokens[1], tokens[1], tokens[2]])
+    state, _ = made.update(state, again, jnp.array([9.0, 3.0, 4.0, 9.0]), jnp.ones(4))
+    np.testing.assert_array_equal(state.reward[:4], [4, 2, 1, -jnp.inf])
+
+
+def test_evolution_finds_what_random_search_does_not():
+    """The reward is how many tokens are the wanted one, where one in eight is by chance."""
+    made, wanted = policy(), VOCAB.names.index("square")
+    state = made.init(jax.random.key(0))
+    means = []
+    for generation in range(30):
+        tokens = made.sample(state, jax.random.key(generation), 64)
+        reward = jnp.mean(tokens == wanted, axis=1)
+        state, _ = made.update(state, tokens, reward, jnp.ones(64))
+        means.append(float(reward.mean()))
+    assert means[0] < 0.3
+    assert np.mean(means[-5:]) > 0.6
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"newcomers": 33}, "newcomers"),
+        ({"tournament": 0}, "tournament"),
+        ({"mutation": 1.5}, "mutation"),
+        ({"crossover": -0.1}, "crossover"),
+        ({"explore": 2.0}, "explore"),
+    ],
+)
+def test_options_out_of_range_are_refused(wrong, message):
+    with pytest.raises(ValueError, match=message):
+        policy(**wrong)
