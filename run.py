@@ -32,6 +32,7 @@ from alg.fair_test import FairTest, make_fair_test
 from alg.filters import FILTERS, Verdict
 from alg.lanes import Lanes, make_lanes
 from alg.losses import PAIRWISE_LOSSES, POINTWISE_LOSSES, as_program, named_program
+from alg.memory import check_memory, need
 from alg.objectives import Objective, Slopes, objective
 from alg.programs import Program
 from alg.promotion import Promote, make_promotion
@@ -100,6 +101,16 @@ def join(config: ConfigDict, workdir: Path, console: Console) -> Run:
     def lanes(slopes: Slopes) -> Lanes:
         return make_lanes(recommender, slopes, clip=config.train.clip, mesh=mesh)
 
+    splits = jax.device_put(_splits(dataset, task, **config.implicit), everywhere)
+    takes = need(
+        recommender,
+        lanes(slopes).init,
+        batch=config.train.batch_size * task.group,
+        examples=len(splits["full_train"].ids["user"]) * task.group,
+        clip=config.train.clip,
+        devices=mesh.size,
+    )
+    check_memory(takes, widths, mesh)
     search = make_search(
         policy,
         lanes,
@@ -110,7 +121,6 @@ def join(config: ConfigDict, workdir: Path, console: Console) -> Run:
         sharding=everywhere,
         task=task,
     )
-    splits = jax.device_put(_splits(dataset, task, **config.implicit), everywhere)
     promote = make_promotion(lanes, slopes, **config.promote, **shared, **watched)
     test = make_fair_test(lanes, **config.test, **shared, **watched, devices=mesh.size)
     return Run(

@@ -221,6 +221,7 @@ def test_bad_usage_is_one_line_and_status_2(server, argument, fragments, tmp_pat
         ("--config.generation.reward_scale=loud", ["'gradient' or 'raw'", "'loud'"]),
         ("--config.generation.width=1", ["at least 2 lanes"]),
         ("--config.space.family=pairwize", ["'pairwize'", "did you mean 'pairwise'?"]),
+        ("--config.promote.width=1000000000", ["promote.width is 1000000000", "lanes fit"]),
         ("--config.contenders.baselines=('bcee',)", ["'bcee'", "did you mean 'bce'?"]),
         ("--config.contenders.baselines=('bpr',)", ["pointwise losses", "'bpr'"]),
         ("--config.contenders.baselines=()", ["at least one loss"]),

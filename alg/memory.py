@@ -1,0 +1,162 @@
+"""Memory: how many lanes fit a device, known before anything is compiled.
+
+An epoch holds, for every lane, its tables and other parameters twice, as they were and as they
+become, and what the backward pass needs of one batch. ``docs/performance.md`` has the formula.
+"""
+
+import os
+from collections.abc import Callable, Mapping
+from functools import partial
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+from jax.sharding import Mesh
+
+from .types import Recommender
+
+_AVAILABLE, _ALLOWED = Path("/proc/meminfo"), Path("/sys/fs/cgroup/memory.max")
+
+
+class Need(NamedTuple):
+    """Bytes that lanes take on a device."""
+
+    state: int  # of a lane: tables, other parameters, and what optimizers keep
+    step: int  # of a lane: what a training step holds beside the state
+    data: int  # however many lanes there are
+
+    def of(self, lanes: int) -> int:
+        """Give the bytes for ``lanes`` lanes: all states twice, and a step or one lane's drawing.
+
+        Lanes draw their initial weights one after the other, and the random bits are as many.
+        """
+        return self.data + 2 * self.state * lanes + max(self.step * lanes, 2 * self.state)
+
+    def fit(self, free: int) -> int:
+        """Give the lanes that fit into ``free`` bytes."""
+        left = free - self.data
+        fit_training = left // (2 * self.state + self.step)
+        return max(0, min(fit_training, left // (2 * self.state) - 1))
+
+
+def need(
+    recommender: Recommender,
+    init: Callable[[jax.Array], Any],
+    *,
+    batch: int,
+    examples: int,
+    clip: float | None,
+    devices: int = 1,
+) -> Need:
+    """Give the bytes that an epoch takes; nothing is run or compiled for it.
+
+    Args:
+      recommender: that is trained.
+      init: of its lanes, keys [K] to their state, what optimizers keep included.
+      batch: examples of a step, B, each positive's negatives included.
+      examples: of an epoch, likewise.
+      clip: whether gradients are clipped, which takes the sums over a row's occurrences.
+      devices: that ``init`` divides lanes over.
+
+    >>> class Product(NamedTuple):  # of two vectors of 4 numbers
+    ...     tables, sides = {"user": (10, 4), "item": (20, 4)}, {}
+    ...     init = lambda self, key: (
+    ...         {}, {}, {name: jax.numpy.ones(shape) for name, shape in self.tables.items()})
+    ...     apply = lambda self, dense, statistics, rows, numbers, **_: (
+    ...         (rows["user"] * rows["item"]).sum(-1), statistics)
+    >>> from .lanes import make_lanes
+    >>> takes = need(Product(), make_lanes(Product(), None).init, batch=8, examples=99, clip=None)
+    >>> takes
+    Need(state=484, step=384, data=3168)
+    >>> takes.of(10), takes.fit(takes.of(10))
+    (16688, 10)
+    """
+    states = jax.eval_shape(lambda: init(jax.random.split(jax.random.key(0), devices)))
+    # A step keeps one table's gradient; clipping also its sums, its steps and the rows themselves.
+    widest = max(width for _, width in recommender.tables.values())
+    gradients = 4 * batch * widest * (1 if clip is None else 4)
+    columns = 2 + len(recommender.tables.keys() - recommender.sides)  # label, weight and ids
+    return Need(
+        state=_size(states) // devices,
+        step=_size(_kept_for_backward(recommender, batch)) + gradients,
+        data=2 * 4 * columns * examples,  # as they come, and cut into batches
+    )
+
+
+def _kept_for_backward(recommender: Recommender, batch: int) -> Any:
+    """Give the shapes of what one lane's forward pass leaves to the backward pass of a batch."""
+
+    def forward(key: jax.Array) -> Any:
+        dense, statistics, tables = recommender.init(key)
+        rows = {name: table[:1].repeat(batch, axis=0) for name, table in tables.items()}
+        ones = jax.numpy.ones(batch)
+        numbers = {name: ones for name in recommender.sides.keys() - recommender.tables.keys()}
+        apply = partial(recommender.apply, train=True, weight=ones, key=key)
+
+        def logits(dense: Any, rows: Any) -> tuple[jax.Array, Any]:
+            return apply(dense, statistics, rows, numbers)
+
+        return jax.vjp(logits, dense, rows, has_aux=True)[1]
+
+    return jax.eval_shape(forward, jax.random.key(0))
+
+
+def _size(tree: Any) -> int:
+    return sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(tree))
+
+
+def check_memory(need: Need, widths: Mapping[str, int], mesh: Mesh) -> None:
+    """See that lanes fit the devices that they are divided over.
+
+    Args:
+      need: of an epoch.
+      widths: config key -> lanes that are trained side by side.
+      mesh: of the devices.
+
+    Raises:
+      ValueError: for more lanes than fit; it names the largest number that does.
+    """
+    free = free_memory(mesh)
+    if free is None:
+        return
+    for name, width in widths.items():
+        takes = need.of(-(-width // mesh.size))
+        if takes <= free:
+            continue
+        fit = mesh.size * need.fit(free)
+        raise ValueError(
+            f"{name} is {width}, which takes {takes / 1e9:.3g} GB of each of {mesh.size} devices, "
+            f"where {free / 1e9:.3g} GB are free: at most {fit} lanes fit. A smaller model.width, "
+            "train.batch_size or data set makes lanes smaller"
+        )
+
+
+def free_memory(mesh: Mesh) -> int | None:
+    """Give the free bytes of each device, None where nobody tells.
+
+    The devices of a CPU share what the machine can give, or its container.
+    """
+    devices = list(mesh.devices.flat)
+    stats = [device.memory_stats() for device in devices]
+    if all(each and "bytes_limit" in each for each in stats):
+        return min(each["bytes_limit"] - each["bytes_in_use"] for each in stats)
+    if any(device.platform != "cpu" for device in devices):
+        return None
+    told = [*_available(), *_allowed()]
+    return min(told) // len(devices) if told else None
+
+
+def _available() -> list[int]:
+    """Give what the machine has left, or has, in a list; an empty one where it does not say."""
+    if _AVAILABLE.exists():
+        lines = dict(line.split(":") for line in _AVAILABLE.read_text().splitlines())
+        return [1024 * int(lines["MemAvailable"].split()[0])]
+    if "SC_PHYS_PAGES" in getattr(os, "sysconf_names", {}):
+        return [os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")]
+    return []
+
+
+def _allowed() -> list[int]:
+    """Give what the container may use, likewise."""
+    limit = _ALLOWED.read_text().strip() if _ALLOWED.exists() else "max"
+    return [] if limit == "max" else [int(limit)]

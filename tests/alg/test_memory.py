@@ -1,0 +1,162 @@
+"""The memory that lanes take, beside what XLA says it takes."""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jax.sharding import AxisType
+
+import alg.memory
+import models
+from alg.lanes import Hyper, make_lanes
+from alg.losses import named_loss
+from alg.memory import Need, check_memory, free_memory, need
+from alg.objectives import static_slopes
+from alg.types import Batch
+
+
+class Shape(NamedTuple):
+    """What lanes are trained on."""
+
+    model: str = "biased_mf"
+    lanes: int = 8
+    batch: int = 128
+    steps: int = 20
+    users: int = 944
+    items: int = 1683
+    width: int = 64
+    clip: float | None = None
+
+
+SHAPES = (
+    Shape(lanes=32),
+    Shape(batch=2048),
+    Shape(batch=2048, clip=50.0),
+    Shape(users=30_000, items=5_000, width=16),
+    Shape(model="neumf", batch=1024),
+)
+
+
+@pytest.fixture
+def as_users_compile():
+    jax.config.update("jax_disable_most_optimizations", False)
+    yield
+    jax.config.update("jax_disable_most_optimizations", True)
+
+
+def lanes_of(shape):
+    sizes = {"user": shape.users, "item": shape.items}
+    model = models.build(name=shape.model, width=shape.width, init_scale=0.1, sizes=sizes)
+    return model, make_lanes(model, static_slopes([named_loss("bce")]), clip=shape.clip)
+
+
+def needed(shape):
+    model, lanes = lanes_of(shape)
+    return need(
+        model,
+        lanes.init,
+        batch=shape.batch,
+        examples=shape.steps * shape.batch,
+        clip=shape.clip,
+    )
+
+
+def compiled_bytes(function, *arguments):
+    found = jax.jit(function).lower(*arguments).compile().memory_analysis()
+    held = found.argument_size_in_bytes + found.output_size_in_bytes + found.temp_size_in_bytes
+    return held - found.alias_size_in_bytes
+
+
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
+def test_an_epoch_takes_what_xla_says(shape, as_users_compile):
+    _, lanes = lanes_of(shape)
+    keys = jax.random.split(jax.random.key(0), shape.lanes)
+    ones = jax.ShapeDtypeStruct((shape.lanes,), jnp.float32)
+    numbers, ids = (
+        jax.ShapeDtypeStruct((shape.steps, shape.batch), kind) for kind in (jnp.float32, jnp.int32)
+    )
+    batches = Batch({"user": ids, "item": ids}, numbers, numbers)
+    state = jax.eval_shape(lanes.init, keys)
+    taken = compiled_bytes(lanes.train, state, ones, Hyper(ones, ones, ones), batches, keys[0])
+    assert needed(shape).of(shape.lanes) == pytest.approx(taken, rel=0.15)
+
+
+def test_as_many_lanes_fit_as_the_formula_allows():
+    for takes in (needed(SHAPES[0]), needed(SHAPES[2]), Need(state=10, step=1000, data=7)):
+        for lanes in (1, 2, 5, 300):
+            assert takes.fit(takes.of(lanes)) == lanes
+            assert takes.fit(takes.of(lanes) - 1) == lanes - 1
+        assert takes.fit(takes.data - 1) == 0
+
+
+def test_what_optimizers_keep_counts():
+    shape = SHAPES[0]
+    model, lanes = lanes_of(shape)
+    arguments = {"batch": shape.batch, "examples": 1000, "clip": None}
+    twice = need(model, lambda keys: (lanes.init(keys), lanes.init(keys)), **arguments)
+    once = need(model, lanes.init, **arguments)
+    assert twice._replace(state=once.state) == once
+    assert twice.state == 2 * once.state
+    divided = make_lanes(model, None, mesh=mesh_of(4)).init
+    assert need(model, divided, **arguments, devices=4) == once
+
+
+def mesh_of(devices):
+    chosen = jax.devices()[:devices]
+    return jax.make_mesh((devices,), ("lanes",), axis_types=(AxisType.Auto,), devices=chosen)
+
+
+@pytest.fixture
+def machine(tmp_path, monkeypatch):
+    """Let a machine with 8 GB left, whose container may use 4, tell so."""
+    meminfo, allowed = tmp_path / "meminfo", tmp_path / "memory.max"
+    meminfo.write_text("MemTotal:   16000000 kB\nMemAvailable:    8000000 kB\nHugePages_Free:  0\n")
+    allowed.write_text("4000000000\n")
+    monkeypatch.setattr(alg.memory, "_AVAILABLE", meminfo)
+    monkeypatch.setattr(alg.memory, "_ALLOWED", allowed)
+    return allowed
+
+
+def test_devices_of_a_cpu_share_what_the_machine_and_its_container_give(machine):
+    assert free_memory(mesh_of(4)) == 1_000_000_000
+    machine.write_text("max\n")
+    assert free_memory(mesh_of(4)) == 2_048_000_000
+    machine.unlink()
+    assert free_memory(mesh_of(1)) == 8_192_000_000
+
+
+def test_this_machine_tells_what_it_has_left():
+    assert free_memory(mesh_of(1)) > 100_000_000
+
+
+def test_too_many_lanes_are_refused_with_the_number_that_fits(machine):
+    takes = Need(state=10_000_000, step=5_000_000, data=250_000_000)
+    widths, mesh = {"generation.width": 142, "promote.width": 160}, mesh_of(2)
+    with pytest.raises(ValueError, match=r"^promote\.width is 160.*at most 140 lanes fit"):
+        check_memory(takes, widths | {"generation.width": 140}, mesh)
+    with pytest.raises(ValueError, match=r"^generation\.width is 142.* 2\.02 GB of each of 2"):
+        check_memory(takes, widths, mesh)
+    check_memory(takes, dict.fromkeys(widths, 140), mesh)
+
+
+def test_devices_tell_for_themselves_where_they_can(machine):
+    class Device(NamedTuple):
+        stats: dict | None
+        platform: str = "gpu"
+
+        def memory_stats(self):
+            return self.stats
+
+    class Mesh(NamedTuple):
+        devices: np.ndarray
+
+    def free(*stats):
+        devices = np.empty(len(stats), object)
+        devices[:] = [Device(each) for each in stats]
+        return free_memory(Mesh(devices))
+
+    roomy, busy = ({"bytes_limit": 80, "bytes_in_use": used} for used in (10, 30))
+    assert free(roomy, busy) == 50
+    assert free(roomy, None) is None
