@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import optax
-from jax.sharding import Mesh
+from jax.sharding import Mesh, NamedSharding
 from jax.sharding import PartitionSpec as Spec
 
 from .objectives import Slopes
@@ -53,6 +53,7 @@ class Lanes(NamedTuple):
     # batches [N, B], and a key, from which every step draws one for all lanes
     train: Callable[[LaneState, Any, Hyper, Batch, Array], LaneState]
     predict: Callable[[LaneState, Batch], Array]  # batches [N, B] -> logits [K, N * B]
+    everywhere: Callable[[Array], Array]  # numbers [K, ...] -> the same, whole on every device
 
 
 def batches(data: Batch, size: int, key: Array | None = None) -> Batch:
@@ -264,6 +265,9 @@ def make_lanes(
         scores = jax.lax.map(logits, batches.ids)
         return scores.reshape(-1, scores.shape[-1]).T
 
+    def everywhere(numbers: Array) -> Array:
+        return numbers
+
     if mesh is not None:
         last = Spec("lanes")
         lane = LaneState(Spec(None, None, "lanes"), last, last, last)
@@ -271,4 +275,7 @@ def make_lanes(
         init = wrap(init, in_specs=last, out_specs=lane)
         train = wrap(train, in_specs=(lane, last, last, Spec(), Spec()), out_specs=lane)
         predict = wrap(predict, in_specs=(lane, Spec()), out_specs=last)
-    return Lanes(init, _spread, _take, train, predict)
+        everywhere = partial(
+            jax.lax.with_sharding_constraint, shardings=NamedSharding(mesh, Spec())
+        )
+    return Lanes(init, _spread, _take, train, predict, everywhere)
