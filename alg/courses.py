@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from .lanes import Hyper, Lanes, LaneState, batches
-from .objectives import Slopes, gradient_size
+from .objectives import Slopes
 from .tasks import RATING, Task
 from .types import Array, Batch, Data
 
@@ -108,8 +108,7 @@ def make_courses(
         key = jax.random.key(0)
         cut = batches(task.examples(data, jax.random.fold_in(key, 1)), 256, key)
         few = jax.tree.map(lambda x: x[:8], cut)
-        logits = lanes.predict(state, few)
-        size = gradient_size(slopes(objective, logits, few.label.reshape(-1)))
+        size = lanes.gradient_size(state, objective, few)
         return lanes.everywhere(task.common_size / jnp.maximum(size, 1e-30))
 
     def epoch(state, objective, hyper, key, data, judged):
