@@ -5,7 +5,6 @@ The only file that joins the parts: flags -> objects -> phases -> files.
 
 import json
 import logging
-import os
 import sys
 import time
 from collections import Counter
@@ -27,13 +26,14 @@ import models
 import report
 from alg import build_loss, complexity, grammar, named_loss, to_text
 from alg.checkpoints import CheckpointError, checkpoints
-from alg.devices import lane_mesh
+from alg.devices import lane_mesh, start_jax
 from alg.fair_test import FairTest, make_fair_test
 from alg.filters import FILTERS, Verdict
 from alg.lanes import Lanes, make_lanes
 from alg.losses import PAIRWISE_LOSSES, POINTWISE_LOSSES, as_program, named_program
 from alg.memory import check_memory, need
 from alg.objectives import Objective, Slopes, objective
+from alg.processes import ProcessError, own_folder, said_anywhere
 from alg.programs import Program
 from alg.promotion import Promote, make_promotion
 from alg.results import Contender, Splits, rows
@@ -48,7 +48,7 @@ class Run(NamedTuple):
     """The parts of a run, joined."""
 
     config: ConfigDict
-    workdir: Path
+    workdir: Path  # that this process writes in
     console: Console
     dataset: data.Dataset
     splits: dict[str, Data]  # train, reward, full_train, valid, test
@@ -144,8 +144,8 @@ def _unknown(what: str, name: str, known: Mapping[str, Any]) -> str:
     return f"{what} {name!r} is not known (known: {', '.join(known)})"
 
 
-def search_phase(run: Run) -> tuple[SearchState, list[dict[str, Any]]]:
-    """Search, from the last checkpoint on; give the state and the journal's entries.
+def search_phase(run: Run, folder: Path) -> tuple[SearchState, list[dict[str, Any]]]:
+    """Search, from the last checkpoint in ``folder`` on; give the state and the journal's entries.
 
     Raises:
       Stopped: after Ctrl-C, with everything written.
@@ -155,7 +155,7 @@ def search_phase(run: Run) -> tuple[SearchState, list[dict[str, Any]]]:
     key = jax.random.fold_in(jax.random.key(run.config.seed), 0)
     train, reward = run.splits["train"], run.splits["reward"]
     state = search.init(key, reward)
-    saved = checkpoints(run.workdir / "checkpoints")
+    saved = checkpoints(folder)
     if saved.latest() is not None:
         state = saved.restore(state)
     begun = int(state.generation)
@@ -181,10 +181,11 @@ def search_phase(run: Run) -> tuple[SearchState, list[dict[str, Any]]]:
                 state, _ = search.advance(
                     state, jax.random.fold_in(key, 2 * generation + 1), train, reward
                 )
-            last = generation == settings.generations or interrupt.asked
+            stops = said_anywhere(interrupt.asked)
+            last = stops or generation == settings.generations
             if last or generation % settings.checkpoint_every == 0:
                 saved.save(state)
-            if interrupt.asked and generation < settings.generations:
+            if stops and generation < settings.generations:
                 journal.close()
                 raise Stopped(f"stopped after generation {generation}; the same command goes on")
     journal.close()
@@ -353,8 +354,11 @@ def main(argv: list[str]) -> int:
         return 0
     try:
         config, folder = read_command_line(argv)
-        return _run(config, Path(folder), console)
-    except (UsageError, BadInput, CheckpointError) as error:
+        process = start_jax(data.cache_folder() / "compiled")
+        console.quiet = process > 0
+        with own_folder(process, Path(folder)) as own:
+            return _run(config, Path(folder), own, console)
+    except (UsageError, BadInput, CheckpointError, ProcessError) as error:
         errors.print(f"run.py: {error}", markup=False, soft_wrap=True)
         return 2 if isinstance(error, UsageError) else 1
     except (Stopped, KeyboardInterrupt) as stopped:
@@ -366,33 +370,24 @@ class BadInput(Exception):
     """The data, the config or the workdir cannot be used."""
 
 
-def _run(config: ConfigDict, workdir: Path, console: Console) -> int:
-    """Show a finished run, or go on with it to the end."""
+def _run(config: ConfigDict, workdir: Path, own: Path, console: Console) -> int:
+    """Show a finished run, or go on with it to the end; this process writes in ``own``."""
     try:
         report.check(workdir, config.to_dict())
         if (workdir / "results.json").exists():
             console.print(f"{workdir} holds this run, finished; its results:\n")
             show_results(console, workdir, report.finished(workdir))
             return 0
-        _set_up_jax()
-        run = join(config, workdir, console)
-        report.claim(workdir, config.to_dict())
+        run = join(config, own, console)
+        report.claim(own, config.to_dict())
     except (ValueError, OSError) as error:
         raise BadInput(str(error)) from error
     for note in run.dataset.notes:
         console.print(note, markup=False, soft_wrap=True)
-    state, entries = search_phase(run)
+    state, entries = search_phase(run, workdir / "checkpoints")
     losses = test_phase(run, check_phase(run, state))
     show_results(console, workdir, write_results(run, losses, entries))
     return 0
-
-
-def _set_up_jax() -> None:
-    """Set JAX up with one CPU device a core, and keep compiled programs between runs."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    jax.config.update("jax_num_cpu_devices", cores or 1)
-    jax.config.update("jax_compilation_cache_dir", str(data.cache_folder() / "compiled"))
-    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from .lanes import Hyper, Lanes, LaneState, batches
-from .objectives import Slopes, gradient_size
+from .objectives import Slopes
 from .tasks import RATING, Task
 from .types import Array, Batch, Data
 
@@ -83,7 +83,7 @@ def judge(lanes: Lanes, state: LaneState, data: Batch, task: Task = RATING) -> A
     finite = jnp.isfinite(kept).all(1)
     kept = jnp.where(finite[:, None], kept, 0.0)
     found = jax.vmap(lambda lane: task.judge(lane, label, weight))(kept)
-    return jnp.where(finite, found, 0.0)
+    return lanes.everywhere(jnp.where(finite, found, 0.0))
 
 
 def make_courses(
@@ -108,9 +108,8 @@ def make_courses(
         key = jax.random.key(0)
         cut = batches(task.examples(data, jax.random.fold_in(key, 1)), 256, key)
         few = jax.tree.map(lambda x: x[:8], cut)
-        logits = lanes.predict(state, few)
-        size = gradient_size(slopes(objective, logits, few.label.reshape(-1)))
-        return task.common_size / jnp.maximum(size, 1e-30)
+        size = lanes.gradient_size(state, objective, few)
+        return lanes.everywhere(task.common_size / jnp.maximum(size, 1e-30))
 
     def epoch(state, objective, hyper, key, data, judged):
         cut = batches(task.examples(data, jax.random.fold_in(key, 1)), batch_size, key)
@@ -118,6 +117,6 @@ def make_courses(
         return state, judge(lanes, state, judged, task)
 
     def score(state: LaneState, data: Batch) -> Array:
-        return _kept(lanes, state, data, task)[:, : data.label.shape[0]]
+        return lanes.everywhere(_kept(lanes, state, data, task)[:, : data.label.shape[0]])
 
     return Courses(*map(jax.jit, (lanes.init, factors, epoch, score)))

@@ -1,31 +1,60 @@
-"""Devices: the mesh that lanes are divided over."""
+"""Devices: how JAX is set up for them, and the mesh that lanes are divided over."""
 
 import math
+import os
 from collections.abc import Mapping
+from pathlib import Path
 
 import jax
+from jax import Device
 from jax.sharding import AxisType, Mesh
+
+from .processes import join_processes
+
+
+def start_jax(compiled: Path) -> int:
+    """Set JAX up for a run, before anything needs a device; give the number of this process.
+
+    Where the CPU is the device, there is one a core, unless ``JAX_NUM_CPU_DEVICES`` says otherwise.
+    Compiled programs are kept in the folder ``compiled``.
+
+    Raises:
+      ProcessError: where there are several processes and they cannot be joined.
+    """
+    if not os.environ.get("JAX_NUM_CPU_DEVICES"):
+        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+        jax.config.update("jax_num_cpu_devices", cores or 1)
+    jax.config.update("jax_compilation_cache_dir", str(compiled))
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)
+    return join_processes()
 
 
 def lane_mesh(count: int, widths: Mapping[str, int]) -> Mesh:
-    """Give a mesh of one axis, ``lanes``.
+    """Give a mesh of one axis, ``lanes``, with as many devices of every process.
 
     Args:
-      count: of devices; 0 for as many as divide all widths.
+      count: of devices of all processes; 0 for as many as divide all widths.
       widths: config key -> lanes that are trained side by side.
 
     Raises:
-      ValueError: for more devices than there are, or a number that does not divide a width.
+      ValueError: for more devices than there are, or a number that does not divide a width or that
+        the processes do not divide.
 
     >>> lane_mesh(1, {"generation.width": 32}).size
     1
     """
-    available, width = jax.devices(), math.gcd(*widths.values())
-    if not 0 <= count <= len(available) or (count and width % count):
+    of_process: dict[int, list[Device]] = {}
+    for device in jax.devices():
+        of_process.setdefault(device.process_index, []).append(device)
+    processes, width = len(of_process), math.gcd(*widths.values())
+    most = processes * min(map(len, of_process.values()))
+    fitting = [n for n in range(processes, most + 1, processes) if width % n == 0]
+    if count not in (0, *fitting) or not fitting:
         given = " and ".join(f"{name} ({lanes})" for name, lanes in widths.items())
+        several = f", is a multiple of the {processes} processes" if processes > 1 else ""
         raise ValueError(
-            f"devices is 0, or at most {len(available)} here and divides {given}, got {count}"
+            f"devices is 0, or at most {most} here{several} and divides {given}, got {count}"
         )
-    count = count or max(d for d in range(1, len(available) + 1) if width % d == 0)
-    devices = available[:count]
+    count = count or fitting[-1]
+    devices = [device for own in of_process.values() for device in own[: count // processes]]
     return jax.make_mesh((count,), ("lanes",), axis_types=(AxisType.Auto,), devices=devices)

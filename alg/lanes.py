@@ -19,10 +19,10 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import optax
-from jax.sharding import Mesh
+from jax.sharding import Mesh, NamedSharding
 from jax.sharding import PartitionSpec as Spec
 
-from .objectives import Slopes
+from .objectives import Slopes, gradient_size
 from .shuffles import shuffled
 from .types import Array, Batch, Params, Recommender, Statistics
 
@@ -53,6 +53,9 @@ class Lanes(NamedTuple):
     # batches [N, B], and a key, from which every step draws one for all lanes
     train: Callable[[LaneState, Any, Hyper, Batch, Array], LaneState]
     predict: Callable[[LaneState, Batch], Array]  # batches [N, B] -> logits [K, N * B]
+    # untrained lanes, objective, batches -> how large the losses' gradients are there, [K]
+    gradient_size: Callable[[LaneState, Any, Batch], Array]
+    everywhere: Callable[[Array], Array]  # numbers [K, ...] -> the same, whole on every device
 
 
 def batches(data: Batch, size: int, key: Array | None = None) -> Batch:
@@ -264,11 +267,21 @@ def make_lanes(
         scores = jax.lax.map(logits, batches.ids)
         return scores.reshape(-1, scores.shape[-1]).T
 
-    if mesh is not None:
-        last = Spec("lanes")
-        lane = LaneState(Spec(None, None, "lanes"), last, last, last)
-        wrap = partial(jax.shard_map, mesh=mesh)
-        init = wrap(init, in_specs=last, out_specs=lane)
-        train = wrap(train, in_specs=(lane, last, last, Spec(), Spec()), out_specs=lane)
-        predict = wrap(predict, in_specs=(lane, Spec()), out_specs=last)
-    return Lanes(init, _spread, _take, train, predict)
+    def size(state: LaneState, objective: Any, batches: Batch) -> Array:
+        logits = predict(state, batches)
+        return gradient_size(slopes(objective, logits, batches.label.reshape(-1)))
+
+    if mesh is None:
+        return Lanes(init, _spread, _take, train, predict, size, lambda numbers: numbers)
+    last = Spec("lanes")
+    lane = LaneState(Spec(None, None, "lanes"), last, last, last)
+    wrap = partial(jax.shard_map, mesh=mesh)
+    return Lanes(
+        wrap(init, in_specs=last, out_specs=lane),
+        _spread,
+        _take,
+        wrap(train, in_specs=(lane, last, last, Spec(), Spec()), out_specs=lane),
+        wrap(predict, in_specs=(lane, Spec()), out_specs=last),
+        wrap(size, in_specs=(lane, last, Spec()), out_specs=last),
+        partial(jax.lax.with_sharding_constraint, shardings=NamedSharding(mesh, Spec())),
+    )

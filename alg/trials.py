@@ -10,7 +10,7 @@ import jax.numpy as jnp
 from .courses import judge
 from .lanes import Hyper, Lanes, LaneState, batches
 from .losses import as_program
-from .objectives import Objective, Slopes, extend, gradient_size, objective
+from .objectives import Objective, Slopes, extend, objective
 from .operators import SIGNED
 from .programs import Program
 from .tasks import Task
@@ -80,15 +80,14 @@ def make_trials(
     def rescale(losses: Objective, start: LaneState, sample: Batch) -> Objective:
         if reward_scale == "raw":
             return losses
-        logits = lanes.predict(lanes.spread(start, width), sample)
-        size = gradient_size(slopes(losses, logits, sample.label.reshape(-1)))
+        size = lanes.everywhere(lanes.gradient_size(lanes.spread(start, width), losses, sample))
         return losses._replace(scale=jnp.clip(size[0] / jnp.maximum(size, 1e-30), 1e-6, 1e6))
 
     def run(key, start, programs, penalty, data, rewarded):
         cut = batches(task.examples(data, jax.random.fold_in(key, 1)), batch_size, key)
         few = jax.tree.map(lambda x: x[: max(1, 1024 // batch_size)], cut)
         hyper = Hyper(learning_rate * ones, weight_decay * ones, penalty * ones)
-        losses = rescale(objectives(programs), start, few)
+        losses = rescale(objectives(lanes.everywhere(programs)), start, few)
         trained = lanes.train(lanes.spread(start, width), losses, hyper, cut, key)
         return trained, judge(lanes, trained, rewarded, task)
 
