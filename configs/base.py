@@ -48,8 +48,8 @@ def get_config() -> ConfigDict:
     config.train.batch_size = 128
     config.train.clip = placeholder(float)  # gradients of single parameters; None for no clipping
     config.train.l2 = 0.0  # times the sum of squares of all parameters, added to the loss
-    # Or adagrad, of rows: learning rates are then lengths of steps and much smaller, see
-    # docs/training.md; preset adagrad has all of them.
+    # Or adagrad: learning rates, weight decays and l2 then mean something else, see
+    # docs/training.md; preset adagrad sets them all.
     config.train.optimizer = "sgd"
     # Drawn beside each positive for pairwise losses, afresh for every epoch, from the items that
     # its user is not known to like.

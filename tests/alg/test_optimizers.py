@@ -11,9 +11,12 @@ import pytest
 import toys
 from jax.sharding import AxisType
 
+from alg.checkpoints import checkpoints
+from alg.courses import make_courses
 from alg.lanes import batches, make_lanes
 from alg.objectives import static_slopes
 from alg.optimizers import OPTIMIZERS, Hyper, adagrad, sgd
+from alg.search import SearchState
 from alg.types import Batch, Side
 
 USERS, ITEMS, GENRES, WIDTH, BATCH, STEPS, LANES = 12, 9, 5, 3, 16, 50, 4
@@ -246,6 +249,28 @@ def test_training_goes_on_from_what_was_remembered(data):
     np.testing.assert_array_equal(
         spread.accumulators["item"], middle.accumulators["item"][:, 1:2].repeat(3, axis=1)
     )
+
+
+@pytest.mark.parametrize("make", OPTIMIZERS.values())
+def test_a_checkpoint_brings_back_all_of_it(make, data, tmp_path):
+    lanes, start = prepare(make())
+    trained = train(lanes, start, data)
+    state = SearchState((), trained, jnp.float32(0), (), (), (), jnp.int32(1))
+    checkpoints(tmp_path).save(state)
+    restored = checkpoints(tmp_path).restore(state._replace(recommender=start))
+    jax.tree.map(np.testing.assert_array_equal, restored, state)
+
+
+@pytest.mark.parametrize(("make", "same"), [(adagrad, True), (sgd, False)])
+def test_learning_rates_are_multiplied_where_steps_are_not_scale_free(make, same, data):
+    losses = [loss, lambda z, y, reduce_fn=None: 10 * loss(z, y)]
+    courses = make_courses(
+        partial(make_lanes, RECOMMENDER, optimizer=make()), static_slopes(losses), batch_size=BATCH
+    )
+    flat = jax.tree.map(lambda x: x.reshape(-1), data)
+    untrained = courses.begin(jax.random.split(jax.random.key(0), 2))
+    factors = courses.factors(jnp.ones(2), untrained, flat)
+    np.testing.assert_array_equal(factors == 1, [same, same])
 
 
 @pytest.mark.parametrize("make", OPTIMIZERS.values())
