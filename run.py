@@ -33,6 +33,7 @@ from alg.lanes import Lanes, make_lanes
 from alg.losses import PAIRWISE_LOSSES, POINTWISE_LOSSES, as_program, named_program
 from alg.memory import check_memory, need
 from alg.objectives import Objective, Slopes, objective
+from alg.optimizers import OPTIMIZERS
 from alg.processes import ProcessError, own_folder, said_anywhere
 from alg.programs import Program
 from alg.promotion import Promote, make_promotion
@@ -91,6 +92,11 @@ def join(config: ConfigDict, workdir: Path, console: Console) -> Run:
     policy = controller.POLICIES[config.policy](
         grammar(where.vocabulary, where.length), **config.get(config.policy, {})
     )
+    if config.train.optimizer not in OPTIMIZERS:
+        raise ValueError(_unknown("train.optimizer", config.train.optimizer, OPTIMIZERS))
+    optimizer = OPTIMIZERS[config.train.optimizer](
+        clip=config.train.clip, **config.get(config.train.optimizer, {})
+    )
     usual = _usual(task, **config.contenders)
     dataset = data.build(**config.data)
     recommender = models.build(**config.model, sizes=dataset.sizes, sides=dataset.sides)
@@ -99,7 +105,7 @@ def join(config: ConfigDict, workdir: Path, console: Console) -> Run:
     slopes = task.traced_slopes(where.vocabulary.operators)
 
     def lanes(slopes: Slopes) -> Lanes:
-        return make_lanes(recommender, slopes, clip=config.train.clip, mesh=mesh)
+        return make_lanes(recommender, slopes, optimizer=optimizer, mesh=mesh)
 
     splits = jax.device_put(_splits(dataset, task, **config.implicit), everywhere)
     takes = need(

@@ -104,11 +104,16 @@ def make_courses(
     lanes = make_lanes(slopes)
 
     def factors(objective: Any, state: LaneState, data: Data) -> Array:
-        """Give what turns learning rates for gradients of the common size into a loss's own."""
+        """Give what turns learning rates for gradients of the common size into a loss's own.
+
+        That is 1 where the optimizer divides by the size of gradients itself.
+        """
         key = jax.random.key(0)
         cut = batches(task.examples(data, jax.random.fold_in(key, 1)), 256, key)
         few = jax.tree.map(lambda x: x[:8], cut)
         size = lanes.gradient_size(state, objective, few)
+        if lanes.scale_free:
+            return lanes.everywhere(jnp.ones_like(size))
         return lanes.everywhere(task.common_size / jnp.maximum(size, 1e-30))
 
     def epoch(state, objective, hyper, key, data, judged):

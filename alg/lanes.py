@@ -18,21 +18,13 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-import optax
 from jax.sharding import Mesh, NamedSharding
 from jax.sharding import PartitionSpec as Spec
 
 from .objectives import Slopes, gradient_size
+from .optimizers import SGD, Hyper, Optimizer, Rows, nowhere
 from .shuffles import shuffled
 from .types import Array, Batch, Params, Recommender, Statistics
-
-
-class Hyper(NamedTuple):
-    """What else lanes differ in, [K] each."""
-
-    learning_rate: Array
-    weight_decay: Array  # decoupled from the loss and from the clipping, as in PyTorch's SGD
-    l2: Array  # times the sum of squares of all parameters, added to the loss
 
 
 class LaneState(NamedTuple):
@@ -42,6 +34,17 @@ class LaneState(NamedTuple):
     scale: Array  # [K]; a row is scale * stored
     dense: Params  # the other parameters, K leading
     statistics: Statistics  # K leading
+    accumulators: Mapping[str, Array]  # what the optimizer remembers of a field's rows [rows, K]
+    memory: Any  # what it remembers of dense parameters, K leading
+
+
+_LANE_AXIS = LaneState(tables=-1, scale=0, dense=0, statistics=0, accumulators=-1, memory=0)
+
+
+def _along_lanes(function: Callable[..., Array], state: LaneState) -> LaneState:
+    """Apply a function that takes the axis of the lanes to every array of a state."""
+    of_part = lambda axis, part: jax.tree.map(partial(function, axis=axis), part)  # noqa: E731
+    return jax.tree.map(of_part, _LANE_AXIS, state)
 
 
 class Lanes(NamedTuple):
@@ -56,6 +59,7 @@ class Lanes(NamedTuple):
     # untrained lanes, objective, batches -> how large the losses' gradients are there, [K]
     gradient_size: Callable[[LaneState, Any, Batch], Array]
     everywhere: Callable[[Array], Array]  # numbers [K, ...] -> the same, whole on every device
+    scale_free: bool  # steps are as large whatever the size of gradients; of the optimizer
 
 
 def batches(data: Batch, size: int, key: Array | None = None) -> Batch:
@@ -72,45 +76,6 @@ def batches(data: Batch, size: int, key: Array | None = None) -> Batch:
     cut = jax.tree.map(lambda x: x[index].reshape(steps, -1), data)
     weight = cut.weight.reshape(steps * size, -1) * real[:, None]
     return cut._replace(weight=weight.reshape(steps, -1))
-
-
-def _unique(ids: Array) -> tuple[Array, Array]:
-    """Give for ids [B] the slot [B] of each, and the id [B] of each slot, unused ones last."""
-    order = jnp.argsort(ids)
-    ordered = ids[order]
-    new = jnp.append(False, ordered[1:] != ordered[:-1])
-    rank = jnp.cumsum(new)
-    slot = jnp.zeros_like(ids).at[order].set(rank.astype(ids.dtype))
-    return slot, jnp.full_like(ids, _nowhere(ids)).at[rank].set(ordered)
-
-
-def _nowhere(ids: Array) -> int:
-    """Give an id that is out of range: dropped by a scatter."""
-    return jnp.iinfo(ids.dtype).max
-
-
-def _update_table(stored, ids, gradient, old, new, hyper, clip):
-    """Apply one SGD step to the rows of a batch; ``gradient`` is [B, D, K], ``old`` scale [K]."""
-    if clip is None:
-        return stored.at[ids].add(-hyper.learning_rate / new * gradient)
-    # The original clips the gradient of a parameter, that is the sum over a row's occurrences,
-    # penalty included; what the penalty does to the row beyond clipping is in the scale.
-    slot, unique = _unique(ids)
-    total = jnp.zeros_like(gradient).at[slot].add(gradient)
-    rows = old * stored.at[unique].get(mode="fill", fill_value=0.0)
-    penalty = 2 * hyper.l2 * rows
-    step = jnp.clip(total + penalty, -clip, clip) - penalty
-    return stored.at[unique].add(-hyper.learning_rate / new * step, mode="drop")
-
-
-def _optimizer(rate, decay, l2, clip) -> optax.GradientTransformation:
-    """Give SGD for dense parameters: penalty, clipping, decoupled decay, step."""
-    return optax.chain(
-        optax.add_decayed_weights(2 * l2),
-        optax.clip(clip) if clip is not None else optax.identity(),
-        optax.add_decayed_weights(decay),
-        optax.scale_by_learning_rate(rate),
-    )
 
 
 def _join(recommender: Recommender, ids: Mapping[str, Array]) -> tuple[dict, dict]:
@@ -141,7 +106,7 @@ def _occurrences(ids: Array, gradient: Array) -> tuple[Array, Array]:
     if ids.ndim == 1:
         return ids, gradient
     parts = _shares(ids) * gradient[:, None]
-    flat = jnp.where(ids < 0, _nowhere(ids), ids).ravel()
+    flat = jnp.where(ids < 0, nowhere(ids), ids).ravel()
     return flat, parts.reshape(-1, *gradient.shape[1:])
 
 
@@ -159,8 +124,15 @@ def _forward(recommender: Recommender, *, train: bool, weight=None, key=None) ->
 
 
 def _step(
-    recommender: Recommender, slopes: Slopes, clip, objective, hyper: Hyper, state, batch, key
-):
+    recommender: Recommender,
+    slopes: Slopes,
+    optimizer: Optimizer,
+    objective: Any,
+    hyper: Hyper,
+    state: LaneState,
+    batch: Batch,
+    key: Array,
+) -> LaneState:
     ids, numbers = _join(recommender, batch.ids)
     rows = _rows(state, ids)
     share = batch.weight / jnp.maximum(batch.weight.sum(), 1e-30)
@@ -177,20 +149,14 @@ def _step(
     dense_gradient, row_gradient = pullback(_apart(gradient_of, logits, batch.label))
     decay = 1 - hyper.learning_rate * (hyper.weight_decay + 2 * hyper.l2)
     scale = state.scale * decay
-    tables = {
-        name: _update_table(
-            table, *_occurrences(ids[name], row_gradient[name]), state.scale, scale, hyper, clip
-        )
-        for name, table in state.tables.items()
-    }
-
-    def dense_step(parameters, gradient, hyper):
-        optimizer = _optimizer(*hyper, clip)
-        updates, _ = optimizer.update(gradient, optimizer.init(parameters), parameters)
-        return optax.apply_updates(parameters, updates)
-
-    dense = jax.vmap(dense_step)(state.dense, dense_gradient, hyper)
-    return LaneState(tables, scale, dense, statistics)
+    tables, accumulators = {}, {}
+    for name, table in state.tables.items():
+        met = Rows(*_occurrences(ids[name], row_gradient[name]), state.scale, scale)
+        old = state.accumulators.get(name)
+        tables[name], new = optimizer.step_rows(table, old, met, hyper)
+        accumulators |= {} if new is None else {name: new}
+    dense, memory = jax.vmap(optimizer.step_dense)(state.dense, dense_gradient, state.memory, hyper)
+    return LaneState(tables, scale, dense, statistics, accumulators, memory)
 
 
 def _apart(function: Callable[[Array], Array], x: Array, label: Array) -> Array:
@@ -203,19 +169,11 @@ def _apart(function: Callable[[Array], Array], x: Array, label: Array) -> Array:
 
 
 def _spread(state: LaneState, count: int) -> LaneState:
-    return LaneState(
-        {name: jnp.repeat(table, count, axis=-1) for name, table in state.tables.items()},
-        jnp.repeat(state.scale, count),
-        *jax.tree.map(lambda x: jnp.repeat(x, count, axis=0), (state.dense, state.statistics)),
-    )
+    return _along_lanes(partial(jnp.repeat, repeats=count), state)
 
 
 def _take(state: LaneState, lanes: Array) -> LaneState:
-    return LaneState(
-        {name: table[..., lanes] for name, table in state.tables.items()},
-        state.scale[lanes],
-        *jax.tree.map(lambda x: x[lanes], (state.dense, state.statistics)),
-    )
+    return _along_lanes(partial(jnp.take, indices=lanes, mode="clip"), state)
 
 
 def _fold_scale(state: LaneState) -> LaneState:
@@ -228,30 +186,31 @@ def make_lanes(
     recommender: Recommender,
     slopes: Slopes,
     *,
-    clip: float | None = None,
+    optimizer: Optimizer = SGD,
     mesh: Mesh | None = None,
 ) -> Lanes:
-    """Make lanes of a recommender, trained by SGD.
+    """Make lanes of a recommender.
 
     Args:
       recommender: over looked-up rows, written for one lane.
       slopes: gradients of the lanes' losses; what it takes for an objective, ``train`` takes.
-      clip: gradients of single parameters are clipped to this size; None for none.
+      optimizer: what steps do; SGD without clipping if left out.
       mesh: of one axis, ``lanes``, over which K is divided; None for one device.
     """
-    if clip is not None and not clip > 0:
-        raise ValueError(f"clip is positive or None, got {clip}")
 
     def init(keys: Array) -> LaneState:
         # One lane at a time: drawing all at once takes twice as long to compile, and to run.
         dense, statistics, rows = jax.lax.map(recommender.init, keys)
         tables = {name: jnp.moveaxis(table, 0, -1) for name, table in rows.items()}
-        return LaneState(tables, jnp.ones(keys.shape[0]), dense, statistics)
+        accumulators = {name: optimizer.accumulator(table) for name, table in tables.items()}
+        accumulators = {name: sums for name, sums in accumulators.items() if sums is not None}
+        memory = jax.vmap(optimizer.remember)(dense)
+        return LaneState(tables, jnp.ones(keys.shape[0]), dense, statistics, accumulators, memory)
 
     def train(
         state: LaneState, objective: Any, hyper: Hyper, batches: Batch, key: Array
     ) -> LaneState:
-        step = partial(_step, recommender, slopes, clip, objective, hyper)
+        step = partial(_step, recommender, slopes, optimizer, objective, hyper)
         # The key may have shuffled the batches; what steps draw is apart from what that drew.
         keys = jax.random.split(jax.random.fold_in(key, 2**31), batches.label.shape[0])
         state, _ = jax.lax.scan(lambda s, each: (step(s, *each), None), state, (batches, keys))
@@ -271,10 +230,11 @@ def make_lanes(
         logits = predict(state, batches)
         return gradient_size(slopes(objective, logits, batches.label.reshape(-1)))
 
+    free = optimizer.scale_free
     if mesh is None:
-        return Lanes(init, _spread, _take, train, predict, size, lambda numbers: numbers)
+        return Lanes(init, _spread, _take, train, predict, size, lambda numbers: numbers, free)
     last = Spec("lanes")
-    lane = LaneState(Spec(None, None, "lanes"), last, last, last)
+    lane = LaneState(Spec(None, None, "lanes"), last, last, last, Spec(None, "lanes"), last)
     wrap = partial(jax.shard_map, mesh=mesh)
     return Lanes(
         wrap(init, in_specs=last, out_specs=lane),
@@ -284,4 +244,5 @@ def make_lanes(
         wrap(predict, in_specs=(lane, Spec()), out_specs=last),
         wrap(size, in_specs=(lane, last, Spec()), out_specs=last),
         partial(jax.lax.with_sharding_constraint, shardings=NamedSharding(mesh, Spec())),
+        free,
     )

@@ -57,7 +57,9 @@ def make_trials(
       learning_rate: of the reference, and of all where ``reward_scale`` is ``"raw"``.
       weight_decay: of all lanes.
       reward_scale: ``"gradient"`` scales each loss so that its gradient on the recommender's
-        predictions is as large as the reference's; ``"raw"`` leaves it (the paper).
+        predictions is as large as the reference's; ``"raw"`` leaves it (the paper). An optimizer
+        that divides by the size of gradients goes on from the recommender's accumulators, so it
+        needs gradients of one size as much as SGD does.
 
     Raises:
       ValueError: for values out of range.

@@ -48,9 +48,16 @@ def get_config() -> ConfigDict:
     config.train.batch_size = 128
     config.train.clip = placeholder(float)  # gradients of single parameters; None for no clipping
     config.train.l2 = 0.0  # times the sum of squares of all parameters, added to the loss
+    # Or adagrad: learning rates, weight decays and l2 then mean something else, see
+    # docs/training.md; preset adagrad sets them all.
+    config.train.optimizer = "sgd"
     # Drawn beside each positive for pairwise losses, afresh for every epoch, from the items that
     # its user is not known to like.
     config.train.negatives = 4
+
+    config.adagrad = ConfigDict()
+    config.adagrad.eps = 1e-20  # added to an accumulated square, under the root
+    config.adagrad.initial_accumulator = 0.0
 
     config.space = ConfigDict()
     # pointwise: of a prediction and its label, for AUC; or pairwise: of a positive and its sampled

@@ -11,7 +11,7 @@ DEFAULT = str(Path(__file__).parent / "ml100k.py")
 HELP = """\
 python run.py [--config=FILE[:PRESET]] [--workdir=FOLDER] [--config.SECTION.KEY=VALUE ...]
 
---config    configs/ml100k.py if left out; its presets are smoke and paper
+--config    configs/ml100k.py if left out; presets: smoke, paper, adagrad
 --workdir   where the run's files go; runs/NAME if left out. The same command goes on with a run.
 configs/base.py lists all keys, as in --config.search.generations=100"""
 

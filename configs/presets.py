@@ -45,7 +45,22 @@ def _paper(config: ConfigDict) -> None:
     )
 
 
-PRESETS: dict[str, Callable[[ConfigDict], None]] = {"smoke": _smoke, "paper": _paper}
+def _adagrad(config: ConfigDict) -> None:
+    """Row-wise Adagrad: learning rates are lengths of first steps, and decay is per unit of them.
+
+    Of BCE on MovieLens-100K: 0.1 with decay 0.01 is best after 4 epochs.
+    """
+    config.train.optimizer = "adagrad"
+    config.generation.update(learning_rate=0.1, weight_decay=1e-2)
+    config.promote.update(learning_rates=(0.03, 0.1), weight_decays=(3e-3, 1e-2))
+    config.test.update(learning_rates=(0.03, 0.1), weight_decays=(3e-3, 1e-2, 2e-2))
+
+
+PRESETS: dict[str, Callable[[ConfigDict], None]] = {
+    "smoke": _smoke,
+    "paper": _paper,
+    "adagrad": _adagrad,
+}
 
 
 def apply(config: ConfigDict, preset: str) -> ConfigDict:

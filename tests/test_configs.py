@@ -13,6 +13,7 @@ import models
 import run
 from alg.fair_test import make_fair_test
 from alg.filters import FILTERS
+from alg.optimizers import adagrad
 from alg.promotion import make_promotion
 from alg.search import make_search, space
 from configs import base
@@ -22,7 +23,8 @@ from configs.presets import PRESETS
 FOLDER = Path(base.__file__).parent
 NO_CONFIG = {"__init__", "base", "presets", "command_line"}
 NAMES = sorted(path.stem for path in FOLDER.glob("*.py") if path.stem not in NO_CONFIG)
-ALL = [f"{FOLDER.name}/{name}.py{preset}" for name in NAMES for preset in ("", ":smoke", ":paper")]
+VARIANTS = ["", *(f":{preset}" for preset in PRESETS)]
+ALL = [f"{FOLDER.name}/{name}.py{variant}" for name in NAMES for variant in VARIANTS]
 ALL.remove("configs/ml100k_ranking.py:paper")  # the paper has no such losses
 OWN_KEYS = {"csv": data.csv, "synthetic": data.synthetic}  # data sets with keys of their own
 TINY = {"num_users": 30, "num_items": 40, "num_interactions": 900}
@@ -48,7 +50,7 @@ def leaves(config, prefix=""):
 
 def test_there_are_configs_and_presets():
     assert {"ml100k", "ml1m", "csv", "synthetic"} <= set(NAMES)
-    assert {"smoke", "paper"} == set(PRESETS)
+    assert {"smoke", "paper", "adagrad"} == set(PRESETS)
 
 
 @pytest.mark.parametrize("source", ALL)
@@ -103,6 +105,7 @@ BY_RUN = {"devices", "seed", "progress", "task"}
         ("promote", options(make_promotion) - TRAINING - BY_RUN),
         ("test", options(make_fair_test) - TRAINING - BY_RUN),
         *((name, options(FILTERS[name]) - {"group"}) for name in FILTERS),
+        ("adagrad", options(adagrad) - {"clip"}),
         ("implicit", options(data.implicit)),
         ("reinforce", options(controller.reinforce) - {"quantile"}),
         ("risk_seeking", options(controller.reinforce)),
@@ -159,7 +162,10 @@ def test_flags_change_the_config_and_the_workdir():
         ("--config.serch.generations=3", "no key 'serch' (did you mean 'search'?)"),
         ("--config.data.items=3", "no key 'items'"),
         ("--confg=x", "Unknown command line flag 'confg'. Did you mean: config"),
-        ("--config=configs/ml100k.py:smok", "preset 'smok' is not known (known: smoke, paper)"),
+        (
+            "--config=configs/ml100k.py:smok",
+            "preset 'smok' is not known (known: smoke, paper, adagrad)",
+        ),
         ("--config=configs/ml100k_ranking.py:paper", "protocol of pointwise losses"),
         ("--config=configs/none.py", "No such file or directory: 'configs/none.py'"),
         ("--config=configs/ml10k.py", "'configs/ml10k.py' (did you mean 'configs/ml100k.py'?)"),

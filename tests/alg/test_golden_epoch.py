@@ -16,6 +16,7 @@ from alg.lanes import Hyper, LaneState, batches, make_lanes
 from alg.losses import as_program, named_program
 from alg.metrics import auc
 from alg.objectives import objective, traced_slopes
+from alg.optimizers import sgd
 from alg.types import Batch
 
 SHARED = Path(__file__).resolve().parents[2].parent / "shared"
@@ -65,10 +66,11 @@ def train(weights, scales, losses, penalties, splits):
     }
     ones = jnp.ones(lanes_of)
     dense = {"global_bias": weights.bias * ones}
-    start = LaneState(tables, ones, dense, {})
+    optimizer = sgd(clip=CLIP)
+    start = LaneState(tables, ones, dense, {}, {}, optimizer.remember(dense))
     programs, bounds = zip(*losses, strict=True)
     slopes = traced_slopes(sorted({int(op) for program in programs for op in program.op}))
-    lanes = make_lanes(recommender, slopes, clip=CLIP)
+    lanes = make_lanes(recommender, slopes, optimizer=optimizer)
     hyper = Hyper(RATE * ones, DECAY * ones, jnp.asarray(penalties, jnp.float32))
     cut = batches(splits["train"], SIZE)
     jax.config.update("jax_disable_most_optimizations", False)  # as users train

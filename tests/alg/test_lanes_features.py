@@ -12,6 +12,7 @@ from jax.sharding import AxisType
 
 from alg.lanes import Hyper, batches, make_lanes
 from alg.objectives import static_slopes
+from alg.optimizers import sgd
 from alg.types import Batch, Side
 
 USERS, ITEMS, GENRES, HOURS, WIDTH, BATCH, LANES = 12, 9, 5, 4, 3, 16, 4
@@ -142,7 +143,7 @@ def dense_sgd(parameters, data, setting, clip):
 
 @pytest.mark.parametrize("clip", [None, 0.01])
 def test_features_are_trained_as_by_dense_sgd(clip, data):
-    lanes, start = prepare(MOVING, clip=clip)
+    lanes, start = prepare(MOVING, optimizer=sgd(clip=clip))
     trained = train(lanes, start, data)
     for k, setting in enumerate(SETTINGS):
         expected, mean = dense_sgd(alone(start, k), data, setting, clip or np.inf)
