@@ -1,18 +1,19 @@
 """Candidates trained and screened per second, beside training one loss at a time.
 
 The reference case: BiasedMF of width 64, one epoch of an ML-100K-sized set at batch 128 for each
-candidate. All ways are measured in one process, interleaved, so that their ratios hold on a
+candidate, judged at its end. All ways run in one process, in turns, so that their ratios hold on a
 machine whose speed drifts: ratios are the result, times are context::
 
-    python benchmarks/throughput.py [--quick] [--lanes 32 64] [--json FILE]
+    python benchmarks/throughput.py [--quick] [--lanes 64 32] [--repeats 7] [--json FILE]
+
+Ways: candidates in lanes, as the search trains them; one loss at a time in JAX, compiled, with
+dense updates; one candidate at a time in PyTorch, where it is installed (``pip install
+"autolossgen[bench]"``); screening, which samples, probes and filters candidates untrained.
 """
 
 import argparse
-import json
-import os
-import platform
+import importlib.util
 import sys
-import time
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -23,68 +24,37 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-from jax.sharding import AxisType
+from lane_cases import CONFIG, VOCABULARY, Case, candidates_way, interactions, recommender, traced
+from timing import in_turns, summary, use_all_cores, write
 
 import controller
-import models
-from alg import grammar, vocabulary
-from alg.courses import judge
+from alg import grammar
 from alg.filters import graded
-from alg.lanes import Hyper, batches, make_lanes
+from alg.lanes import batches
 from alg.losses import named_loss
-from alg.objectives import Objective, traced_slopes
+from alg.metrics import auc
+from alg.objectives import Objective
 from alg.programs import assemble
 from alg.types import Batch
-from configs import base
 
-USERS, ITEMS, ROWS, REWARDED = 944, 1683, 94_638, 2_334
-
-
-def interactions(rows: int, seed: int) -> Batch:
-    """Give generated interactions of ML-100K's size, with a few popular items."""
-    rng = np.random.default_rng(seed)
-    user = rng.integers(1, USERS, rows).astype(np.int32)
-    item = (1 + (ITEMS - 1) * rng.power(0.3, rows)).astype(np.int32)
-    label = rng.integers(0, 2, rows).astype(np.float32)
-    return jax.device_put(Batch({"user": user, "item": item}, label, np.ones_like(label)))
+SCREENED = 4096
+ONE, PEER = "one by one, JAX", "one by one, PyTorch"
+Way = tuple[Callable[[], object], int]  # with the candidates of a call
 
 
-def lanes_way(width: int, data: Batch, rewarded: Batch, config) -> Callable[[], object]:
-    """Give a function that trains and scores ``width`` random candidates for an epoch."""
-    vocab = vocabulary(config.space.operators, config.space.operands)
-    policy = controller.uniform(grammar(vocab, config.space.length))
-    tokens = policy.sample((), jax.random.key(0), width)
-    programs = jax.vmap(partial(assemble, vocab=vocab))(tokens)
-    ones = jnp.ones(width)
-    low, high = config.space.bounds
-    losses = Objective(programs, low * ones, high * ones, ones)
-    devices = [d for d in range(1, len(jax.devices()) + 1) if width % d == 0]
-    mesh = jax.make_mesh((devices[-1],), ("lanes",), axis_types=(AxisType.Auto,))
-    model = models.build(**config.model, sizes={"user": USERS, "item": ITEMS})
-    lanes = make_lanes(model, traced_slopes(vocab.operators), mesh=mesh)
-    hyper = Hyper(ones, 1e-4 * ones, 0 * ones)
-    start = jax.jit(lanes.init)(jax.random.split(jax.random.key(1), width))
-
-    @jax.jit
-    def train(start, key):
-        cut = batches(data, config.train.batch_size, key)
-        state = lanes.train(start, losses, hyper, cut, key)
-        return judge(lanes, state, rewarded)
-
-    return lambda: train(start, jax.random.key(2))
-
-
-def one_by_one_way(data: Batch, config) -> Callable[[], object]:
+def one_by_one_way(case: Case, data: Batch, rewarded: Batch) -> Callable[[], object]:
     """Give a function that trains BCE for an epoch: compiled, but alone and with dense updates."""
-    model = models.build(**config.model, sizes={"user": USERS, "item": ITEMS})
+    model = recommender(case)
     loss = named_loss("bce")
     optimizer = optax.chain(optax.add_decayed_weights(1e-4), optax.sgd(1.0))
 
-    def value(parameters, batch):
+    def logits(parameters, batch):
         dense, tables = parameters
         rows = {name: table[batch.ids[name]] for name, table in tables.items()}
-        logits, _ = model.apply(dense, {}, rows, {}, train=True)
-        return loss(logits, batch.label, weights=batch.weight)
+        return model.apply(dense, {}, rows, {}, train=True)[0]
+
+    def value(parameters, batch):
+        return loss(logits(parameters, batch), batch.label, weights=batch.weight)
 
     @jax.jit
     def train(parameters, key):
@@ -93,25 +63,25 @@ def one_by_one_way(data: Batch, config) -> Callable[[], object]:
             updates, state = optimizer.update(jax.grad(value)(parameters, batch), state, parameters)
             return (optax.apply_updates(parameters, updates), state), None
 
-        cut = batches(data, config.train.batch_size, key)
-        return jax.lax.scan(step, (parameters, optimizer.init(parameters)), cut)[0]
+        cut = batches(data, case.batch, key)
+        trained = jax.lax.scan(step, (parameters, optimizer.init(parameters)), cut)[0][0]
+        return auc(logits(trained, rewarded), rewarded.label)
 
     dense, _, tables = model.init(jax.random.key(0))
     start = dense, tables
     return lambda: train(start, jax.random.key(2))
 
 
-def screening_way(count: int, config) -> Callable[[], object]:
+def screening_way(count: int) -> Callable[[], object]:
     """Give a function that samples, assembles, probes and filters ``count`` candidates."""
-    vocab = vocabulary(config.space.operators, config.space.operands)
-    policy = controller.reinforce(grammar(vocab, config.space.length), **config.risk_seeking)
-    chosen = graded(**config.graded)
-    slopes = traced_slopes(vocab.operators)
-    low, high = config.space.bounds
+    policy = controller.reinforce(grammar(VOCABULARY, CONFIG.space.length), **CONFIG.risk_seeking)
+    chosen, slopes = graded(**CONFIG.graded), traced()
+    low, high = CONFIG.space.bounds
 
     @jax.jit
     def screen(state, key):
-        programs = jax.vmap(partial(assemble, vocab=vocab))(policy.sample(state, key, count))
+        tokens = policy.sample(state, key, count)
+        programs = jax.vmap(partial(assemble, vocab=VOCABULARY))(tokens)
         ones = jnp.ones(count)
         logits = jnp.broadcast_to(chosen.probe.logit, (count, len(chosen.probe.logit)))
         objective = Objective(programs, low * ones, high * ones, ones)
@@ -121,56 +91,60 @@ def screening_way(count: int, config) -> Callable[[], object]:
     return lambda: screen(state, jax.random.key(1))
 
 
-def measure(ways: dict[str, tuple[Callable[[], object], int]], repeats: int) -> dict[str, list]:
-    """Give for every way its candidates per second, ``repeats`` of them, taken in turns."""
-    for way, _ in ways.values():
-        jax.block_until_ready(way())  # compiles
-    rates = {name: [] for name in ways}
-    for _ in range(repeats):
-        for name, (way, count) in ways.items():
-            start = time.perf_counter()
-            jax.block_until_ready(way())
-            rates[name].append(count / (time.perf_counter() - start))
-    return rates
+def all_ways(case: Case, widths: list[int]) -> dict[str, Way]:
+    """Give every way of working through candidates that can be measured here."""
+    data, rewarded = interactions(case, case.rows, 0), interactions(case, case.rewarded, 1)
+    ways = {
+        f"{width} lanes": (candidates_way(case._replace(lanes=width), data, rewarded), width)
+        for width in widths
+    }
+    ways[ONE] = one_by_one_way(case, data, rewarded), 1
+    if importlib.util.find_spec("torch"):
+        from peer_pytorch import peer_way
+
+        ways[PEER] = peer_way(case, data, rewarded), 1
+    else:
+        print(f'without "{PEER}", as torch is not installed (pip install "autolossgen[bench]")')
+    ways["screening"] = screening_way(SCREENED), SCREENED
+    return ways
 
 
 def main() -> None:
-    """Measure, print a table of rates and ratios, write JSON if asked."""
+    """Measure, print rates and the ratios of the first way, write JSON if asked."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--quick", action="store_true", help="a tenth of the data, 2 repeats")
-    parser.add_argument("--lanes", type=int, nargs="+", default=[32, 64])
-    parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--lanes", type=int, nargs="+", default=[64, 32])
+    parser.add_argument("--repeats", type=int, default=7)
     parser.add_argument("--json", type=Path, help="write the figures to this file")
     options = parser.parse_args()
-    jax.config.update("jax_num_cpu_devices", os.cpu_count() or 1)
-    config = base.get_config()
-    rows, repeats = (ROWS // 10, 2) if options.quick else (ROWS, options.repeats)
-    data, rewarded = interactions(rows, 0), interactions(REWARDED, 1)
-    screened = 4096
-    ways = {"one by one": (one_by_one_way(data, config), 1)}
-    for width in options.lanes:
-        ways[f"{width} lanes"] = (lanes_way(width, data, rewarded, config), width)
-    ways["screening"] = (screening_way(screened, config), screened)
-    rates = measure(ways, repeats)
-    base_rates = np.asarray(rates["one by one"])
-    print(f"{'way':12s} {'candidates/s':>13s} {'spread':>15s} {'times one by one':>17s}")
+    use_all_cores()
+    case = Case(rows=Case().rows // 10) if options.quick else Case()
+    ways = all_ways(case, options.lanes)
+    repeats = 2 if options.quick else options.repeats
+    taken = in_turns({name: way for name, (way, _) in ways.items()}, repeats)
+    rates = {name: count / taken[name] for name, (_, count) in ways.items()}
+    first = f"{options.lanes[0]} lanes"
+    ratios = {name: rates[first] / rates[name] for name in ways if name in (ONE, PEER)}
+    print(f"{case.rows:,} interactions an epoch, {repeats} repeats: median (low-high)")
     for name, values in rates.items():
-        low, middle, high = np.quantile(values, (0, 0.5, 1))
-        ratio = np.median(np.asarray(values) / base_rates)
-        print(f"{name:12s} {middle:13.1f} {low:7.1f}-{high:<7.1f} {ratio:17.1f}")
+        _line(name, values, "candidates/s")
+    for name, values in ratios.items():
+        _line(f"{first} : {name}", values, "times as many")
     if options.quick:
-        print("quick: a tenth of the interactions; compare only with other quick runs")
+        print("quick: a tenth of the interactions; compare with other quick runs only")
     if options.json:
         figures = {
-            "command": "python benchmarks/throughput.py",
-            "rows": rows,
-            "devices": len(jax.devices()),
-            "jax": jax.__version__,
-            "machine": f"{platform.machine()}, {os.cpu_count()} cores",
-            "candidates_per_second": rates,
+            "interactions": case.rows,
+            "repeats": repeats,
+            "candidates_per_second": {name: summary(values) for name, values in rates.items()},
+            f"{first}, times as fast as": {name: summary(each) for name, each in ratios.items()},
         }
-        options.json.parent.mkdir(parents=True, exist_ok=True)
-        options.json.write_text(json.dumps(figures, indent=2) + "\n")
+        write(options.json, figures)
+
+
+def _line(name: str, values: np.ndarray, unit: str) -> None:
+    found = summary(values)
+    print(f"{name:32s} {found['median']:10.4g} ({found['low']:.4g}-{found['high']:.4g}) {unit}")
 
 
 if __name__ == "__main__":

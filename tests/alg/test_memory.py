@@ -14,6 +14,7 @@ from alg.lanes import Hyper, make_lanes
 from alg.losses import named_loss
 from alg.memory import Need, check_memory, free_memory, need
 from alg.objectives import static_slopes
+from alg.optimizers import sgd
 from alg.types import Batch
 
 
@@ -49,7 +50,9 @@ def as_users_compile():
 def lanes_of(shape):
     sizes = {"user": shape.users, "item": shape.items}
     model = models.build(name=shape.model, width=shape.width, init_scale=0.1, sizes=sizes)
-    return model, make_lanes(model, static_slopes([named_loss("bce")]), clip=shape.clip)
+    return model, make_lanes(
+        model, static_slopes([named_loss("bce")]), optimizer=sgd(clip=shape.clip)
+    )
 
 
 def needed(shape):
