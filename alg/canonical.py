@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from .families import LARGEST_LOGIT, POINTWISE, Family, as_family
-from .formulas import as_static
+from .formulas import as_static, needed
 from .operators import NUMBER_OF, SIGNED
 from .parser import MAX_NUMBER, Emitter
 from .probes import agree
@@ -195,15 +195,10 @@ def rewrite(program: Program, *, bounds: tuple[float, float], family: Family) ->
 
 def _reachable(rows: list[tuple[int, int, int, float]], result: int, family: Family) -> Program:
     """Keep the instructions that the result reads."""
-    base = len(family.registers)
-    needed = {result}
-    for i in range(len(rows) - 1, -1, -1):
-        if base + i in needed:
-            number, lhs, rhs, _ = rows[i]
-            needed.update((lhs, rhs)[: family.table[number].arity])
+    base, alive = len(family.registers), needed(rows, result, family)
     emit, new = Emitter(family), {register: register for register in range(-1, base)}
     for i, (number, lhs, rhs, constant) in enumerate(rows):
-        if base + i in needed:
+        if base + i in alive:
             new[base + i] = emit(number, new[lhs], new[rhs], constant)
     return as_static(emit.program(new[result]), family)
 

@@ -1,5 +1,7 @@
 """Formulas: programs checked, measured and written as infix text, which ``parse`` reads back."""
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from .families import POINTWISE, Family, as_family, belongs, load_of
@@ -54,6 +56,23 @@ def _without_copies_at_the_end(program: Program) -> Program:
     return Program(*(part[: last + 1] for part in program))
 
 
+def needed(rows: Sequence[tuple], result: int, family: Family) -> set[int]:
+    """Give the registers that a result needs, its own among them.
+
+    Args:
+      rows: instructions (op, lhs, rhs, constant).
+      result: a register.
+      family: the language of the instructions.
+    """
+    base = len(family.registers)
+    found = {result}
+    for i in range(len(rows) - 1, -1, -1):
+        if base + i in found:
+            number, *read, _ = rows[i]
+            found.update(read[: family.table[number].arity])
+    return found
+
+
 def is_copy(program: Program, i: int) -> bool:
     """Say if instruction ``i`` only repeats a register.
 
@@ -104,9 +123,14 @@ def to_text(program: Program, *, family: str | Family = POINTWISE) -> str:
     if complexity(program, family=family) > MAX_COMPLEXITY:
         raise ValueError(f"written out, the formula has more than {MAX_COMPLEXITY} tokens")
     written = [(name, 4, 1) for name in family.registers]  # text, precedence, depth
-    for i, (number, lhs, rhs, constant) in enumerate(zip(*program, strict=True)):
+    rows = list(zip(*program, strict=True))
+    base = len(family.registers)
+    alive = needed(rows, base + len(rows) - 1, family)
+    for i, (number, lhs, rhs, constant) in enumerate(rows):
         op = family.table[number]
-        if op.name == "number":
+        if base + i not in alive:
+            written.append(("", 4, 1))  # its text may be longer than memory
+        elif op.name == "number":
             written.append((number_text(constant), 4 if constant >= 0 else 3, 1))
         elif is_copy(program, i):
             written.append(written[lhs])

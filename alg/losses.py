@@ -26,11 +26,27 @@ __all__ = [
 
 
 class Option(NamedTuple):
-    """A number that a named loss takes."""
+    """A number that a named loss takes: ``low`` to ``high``, and 0 or at least ``smallest``."""
 
     default: float | None
     low: float
     high: float
+    smallest: float = 0.0
+    whole: bool = False
+
+    def takes(self, number: float) -> bool:
+        """Say if a number is one of the option's."""
+        if self.whole and not number.is_integer():
+            return False
+        return self.low <= number <= self.high and not 0 < abs(number) < self.smallest
+
+    def __str__(self) -> str:
+        """Say which numbers it takes."""
+        what = "a whole number" if self.whole else "a number"
+        zero = (
+            f"0 or {what} from {self.smallest:g}" if self.smallest else f"{what} from {self.low:g}"
+        )
+        return f"{zero} to {self.high:g}"
 
 
 class NamedLoss(NamedTuple):
@@ -55,6 +71,14 @@ def _focal(gamma: float, alpha: float | None) -> str:
         f"{weight}label * {of_positive} * softplus(-logit)"
         f" + {rest}(1 - label) * {of_negative} * softplus(logit)"
     )
+
+
+def _asymmetric(gamma_pos: float, gamma_neg: float, margin: float) -> str:
+    of_positive = "label * (1 - pred) ** gamma_pos * softplus(-logit)"
+    if margin == 0:  # 1 - pred rounds to 0, and softplus(logit) is the exact -log of it
+        return f"{of_positive} + (1 - label) * pred ** gamma_neg * softplus(logit)"
+    of_negative = "relu(pred - margin) ** gamma_neg * log(min(1 - pred + margin, 1))"
+    return f"{of_positive} - (1 - label) * {of_negative}"
 
 
 NAMED: dict[str, NamedLoss] = {
@@ -92,14 +116,13 @@ POINTWISE_LOSSES: dict[str, NamedLoss] = {
         {"amount": Option(0.1, 0.0, 1.0)},
     ),
     "asymmetric": NamedLoss(
-        "label * (1 - pred) ** gamma_pos * softplus(-logit)"
-        " - (1 - label) * relu(pred - margin) ** gamma_neg * log(min(1 - pred + margin, 1))",
+        _asymmetric,
         "Ridnik et al., Asymmetric Loss for Multi-Label Classification, ICCV 2021, "
-        "arXiv:2009.14119; whole gammas",
+        "arXiv:2009.14119",
         {
-            "gamma_pos": Option(0, 0, 64),
-            "gamma_neg": Option(4, 0, 64),
-            "margin": Option(0.05, 0.0, 1.0),
+            "gamma_pos": Option(0, 0, 64, whole=True),
+            "gamma_neg": Option(4, 0, 64, whole=True),
+            "margin": Option(0.05, 0.0, 1.0, smallest=1e-3),
         },
     ),
     "poly1": NamedLoss(
@@ -173,12 +196,11 @@ def _settings(name: str, loss: NamedLoss, options: Mapping[str, float]) -> dict[
         if key not in settings:
             known = suggestion(key, list(settings)) if settings else ""
             raise ValueError(f"{name} has no option {key!r}{known}")
-        default, low, high = loss.options[key]
-        number = _number(value)
-        if low <= number <= high:
+        option, number = loss.options[key], _number(value)
+        if option.takes(number):
             settings[key] = number
-        elif value is not None or default is not None:
-            raise ValueError(f"{key} of {name} is a number from {low:g} to {high:g}, got {value!r}")
+        elif value is not None or option.default is not None:
+            raise ValueError(f"{key} of {name} is {option}, got {value!r}")
     return settings
 
 
@@ -186,7 +208,7 @@ def _number(value: object) -> float:
     """Give a number of Python, NumPy or JAX as a float, and NaN for anything else."""
     try:
         return math.nan if isinstance(value, str) else float(value)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         return math.nan
 
 

@@ -345,33 +345,3 @@ def test_the_program_is_the_loss(name):
     else:
         program, family = named_program(name), "pairwise"
     assert build_loss(program, bounds=UNBOUNDED, family=family) is LOSSES[name]
-
-
-@pytest.mark.parametrize(
-    ("name", "options", "expected"),
-    [
-        ("bcee", {}, r"'bcee' is not a named loss \(did you mean 'bce'\?\)"),
-        (None, {}, "'?None'? is not a named loss"),
-        ("bce", {"gamma": 2.0}, "bce has no option 'gamma'"),
-        ("focal", {"gama": 2.0}, r"focal has no option 'gama' \(did you mean 'gamma'\?\)"),
-        ("focal", {"gamma": -1.0}, "gamma of focal is a number from 0 to 64, got -1.0"),
-        ("focal", {"alpha": "a"}, "alpha of focal is a number from 0 to 1, got 'a'"),
-        ("focal", {"gamma": float("nan")}, "gamma of focal is a number"),
-        ("asymmetric", {"gamma_neg": 2.5}, "whole number"),
-        ("maxr", {"smoothing": 0.0}, "smoothing is positive, got 0"),
-        ("maxr", {"smoothing": "0.1"}, "smoothing is positive, got '0.1'"),
-        ("maxr", {"smoothing": float("inf")}, "smoothing is positive, got inf"),
-        ("poly1", {"epsilon": None}, "epsilon of poly1 is a number from -1 to 1000, got None"),
-        ([], {}, "not a named loss"),
-    ],
-)
-def test_bad_names_and_options_are_refused(name, options, expected):
-    with pytest.raises(ValueError, match=expected):
-        named_loss(name, **options)
-
-
-def test_options_are_numbers_of_any_library_and_may_repeat_the_default():
-    quarter = named_loss("focal", alpha=0.25)
-    assert named_loss("focal", alpha=np.float32(0.25)) is quarter
-    assert named_loss("focal", alpha=jnp.float32(0.25)) is quarter
-    assert named_loss("focal", alpha=None, gamma=np.int64(2)) is named_loss("focal")

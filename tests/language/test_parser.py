@@ -6,7 +6,7 @@ import tracemalloc
 import numpy as np
 import pytest
 
-from alg import SIGNED, build_loss, complexity, parse, to_text, vocabulary
+from alg import SIGNED, Program, build_loss, complexity, parse, to_text, vocabulary
 from alg.build import as_program
 from alg.parser import MAX_CHARACTERS, MAX_DEPTH
 from alg.rows import float64
@@ -246,6 +246,15 @@ def test_a_program_that_is_too_long_to_write_says_so():
     )
     with pytest.raises(ValueError, match="151 levels"):
         to_text(chain)
+
+
+def test_registers_that_the_result_does_not_read_are_not_written():
+    # Written out, the last of these sums would have 2**60 terms.
+    sums, add, log = np.arange(2, 62), 0, 6
+    dead = Program(np.append(np.full(60, add), log), np.append(sums, 0), np.append(sums, -1))
+    assert to_text(dead) == "log(pred)"
+    assert complexity(dead) == 2
+    assert float(build_loss(dead)(0.0, 1.0)) == pytest.approx(np.log(0.5), rel=1e-5)
 
 
 @pytest.mark.parametrize(
