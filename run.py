@@ -37,9 +37,9 @@ from alg.optimizers import OPTIMIZERS
 from alg.programs import Program
 from alg.promotion import Promote, make_promotion
 from alg.results import Contender, Splits, rows
-from alg.search import Report, Search, SearchState, Space, make_search, space
+from alg.search import Report, Search, SearchState, Space, drawing, make_search, space
 from alg.tasks import Task, task_of
-from alg.types import Batch, Data, Positives
+from alg.types import Batch, Data, Positives, Source
 from alg.validity import check
 from configs.command_line import HELP, UsageError, read_command_line
 
@@ -84,16 +84,11 @@ def join(config: ConfigDict, workdir: Path, console: Console) -> Run:
     mesh = lane_mesh(config.devices, widths)
     everywhere = NamedSharding(mesh, PartitionSpec())
     where = space(**config.space)
-    if config.policy not in controller.POLICIES:
-        raise ValueError(_unknown("policy", config.policy, controller.POLICIES))
-    if config.filter not in FILTERS:
-        raise ValueError(_unknown("filter", config.filter, FILTERS))
-    policy = controller.POLICIES[config.policy](
+    policy = _named("policy", config.policy, controller.POLICIES)(
         grammar(where.vocabulary, where.length), **config.get(config.policy, {})
     )
-    if config.train.optimizer not in OPTIMIZERS:
-        raise ValueError(_unknown("train.optimizer", config.train.optimizer, OPTIMIZERS))
-    optimizer = OPTIMIZERS[config.train.optimizer](
+    filter_ = _named("filter", config.filter, FILTERS)(**config[config.filter], group=task.group)
+    optimizer = _named("train.optimizer", config.train.optimizer, OPTIMIZERS)(
         clip=config.train.clip, **config.get(config.train.optimizer, {})
     )
     usual = _usual(task, **config.contenders)
@@ -107,15 +102,13 @@ def join(config: ConfigDict, workdir: Path, console: Console) -> Run:
         return make_lanes(recommender, slopes, optimizer=optimizer, mesh=mesh)
 
     search = make_search(
-        policy,
-        lanes,
-        where,
-        FILTERS[config.filter](**config[config.filter], group=task.group),
+        *(policy, lanes, where, filter_),
         **config.generation,
         **shared,
         sharding=everywhere,
         task=task,
     )
+    search = drawing(search, config.train.interactions)
     splits = jax.device_put(_splits(dataset, task, **config.implicit), everywhere)
     promote = make_promotion(lanes, slopes, **config.promote, **shared, **watched)
     test = make_fair_test(lanes, **config.test, **shared, **watched, devices=mesh.size)
@@ -133,11 +126,21 @@ def _splits(dataset: data.Dataset, task: Task, **options: int) -> dict[str, Data
         return to_train_on | {name: Batch(*groups) for name, groups in parts.items()}
     parts = {name: getattr(dataset, name) for name in ("train", "reward", "valid", "test")}
     parts["full_train"] = data.full_train(dataset)
-    return {name: Batch(*part, np.ones_like(part.label)) for name, part in parts.items()}
+    return {name: _interactions(part) for name, part in parts.items()}
 
 
-def _unknown(what: str, name: str, known: Mapping[str, Any]) -> str:
-    return f"{what} {name!r} is not known (known: {', '.join(known)})"
+def _interactions(part: data.Interactions | data.Streamed) -> Batch | Source:
+    """Give a split as it is trained on, each interaction with weight 1."""
+    if isinstance(part, data.Streamed):
+        return Source(part.rows, part.piece, lambda *where: _interactions(part.draw(*where)))
+    return Batch(*part, np.ones_like(part.label))
+
+
+def _named(what: str, name: str, known: Mapping[str, Any]) -> Any:
+    """Give what a config names."""
+    if name not in known:
+        raise ValueError(f"{what} {name!r} is not known (known: {', '.join(known)})")
+    return known[name]
 
 
 def search_phase(run: Run) -> tuple[SearchState, list[dict[str, Any]]]:
