@@ -34,13 +34,14 @@ from alg.losses import PAIRWISE_LOSSES, POINTWISE_LOSSES, as_program, named_prog
 from alg.memory import check_memory, need
 from alg.objectives import Objective, Slopes, objective
 from alg.optimizers import OPTIMIZERS
+from alg.pieces import at_once
 from alg.processes import ProcessError, own_folder, said_anywhere
 from alg.programs import Program
 from alg.promotion import Promote, make_promotion
 from alg.results import Contender, Splits, rows
-from alg.search import Report, Search, SearchState, Space, make_search, space
+from alg.search import Report, Search, SearchState, Space, drawing, make_search, space
 from alg.tasks import Task, task_of
-from alg.types import Batch, Data, Positives
+from alg.types import Batch, Data, Positives, Source
 from alg.validity import check
 from configs.command_line import HELP, UsageError, read_command_line
 
@@ -62,8 +63,8 @@ class Run(NamedTuple):
     test: FairTest
 
 
-LEAST = {"contenders.found": 0, "search.generations": 0}
-LEAST |= {"search.round_generations": 1, "search.checkpoint_every": 1}
+LEAST = {"contenders.found": 0, "search.generations": 0, "search.round_generations": 1}
+LEAST["search.checkpoint_every"] = 1
 
 
 def _check_numbers(config: ConfigDict) -> None:
@@ -85,16 +86,11 @@ def join(config: ConfigDict, workdir: Path, console: Console) -> Run:
     mesh = lane_mesh(config.devices, widths)
     everywhere = NamedSharding(mesh, PartitionSpec())
     where = space(**config.space)
-    if config.policy not in controller.POLICIES:
-        raise ValueError(_unknown("policy", config.policy, controller.POLICIES))
-    if config.filter not in FILTERS:
-        raise ValueError(_unknown("filter", config.filter, FILTERS))
-    policy = controller.POLICIES[config.policy](
+    policy = _named("policy", config.policy, controller.POLICIES)(
         grammar(where.vocabulary, where.length), **config.get(config.policy, {})
     )
-    if config.train.optimizer not in OPTIMIZERS:
-        raise ValueError(_unknown("train.optimizer", config.train.optimizer, OPTIMIZERS))
-    optimizer = OPTIMIZERS[config.train.optimizer](
+    filter_ = _named("filter", config.filter, FILTERS)(**config[config.filter], group=task.group)
+    optimizer = _named("train.optimizer", config.train.optimizer, OPTIMIZERS)(
         clip=config.train.clip, **config.get(config.train.optimizer, {})
     )
     usual = _usual(task, **config.contenders)
@@ -112,21 +108,19 @@ def join(config: ConfigDict, workdir: Path, console: Console) -> Run:
         recommender,
         lanes(slopes).init,
         batch=config.train.batch_size * task.group,
-        examples=len(splits["full_train"].ids["user"]) * task.group,
+        examples=at_once(splits["full_train"]) * task.group,
         clip=config.train.clip,
         devices=mesh.size,
     )
     check_memory(takes, widths, mesh)
     search = make_search(
-        policy,
-        lanes,
-        where,
-        FILTERS[config.filter](**config[config.filter], group=task.group),
+        *(policy, lanes, where, filter_),
         **config.generation,
         **shared,
         sharding=everywhere,
         task=task,
     )
+    search = drawing(search, config.train.interactions)
     promote = make_promotion(lanes, slopes, **config.promote, **shared, **watched)
     test = make_fair_test(lanes, **config.test, **shared, **watched, devices=mesh.size)
     return Run(
@@ -143,11 +137,21 @@ def _splits(dataset: data.Dataset, task: Task, **options: int) -> dict[str, Data
         return to_train_on | {name: Batch(*groups) for name, groups in parts.items()}
     parts = {name: getattr(dataset, name) for name in ("train", "reward", "valid", "test")}
     parts["full_train"] = data.full_train(dataset)
-    return {name: Batch(*part, np.ones_like(part.label)) for name, part in parts.items()}
+    return {name: _interactions(part) for name, part in parts.items()}
 
 
-def _unknown(what: str, name: str, known: Mapping[str, Any]) -> str:
-    return f"{what} {name!r} is not known (known: {', '.join(known)})"
+def _interactions(part: data.Interactions | data.Streamed) -> Batch | Source:
+    """Give a split as it is trained on, each interaction with weight 1."""
+    if isinstance(part, data.Streamed):
+        return Source(part.rows, part.piece, lambda *where: _interactions(part.draw(*where)))
+    return Batch(*part, np.ones_like(part.label))
+
+
+def _named(what: str, name: str, known: Mapping[str, Any]) -> Any:
+    """Give what a config names."""
+    if name not in known:
+        raise ValueError(f"{what} {name!r} is not known (known: {', '.join(known)})")
+    return known[name]
 
 
 def search_phase(run: Run, folder: Path) -> tuple[SearchState, list[dict[str, Any]]]:

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable, Sequence
+from functools import partial
 from itertools import product
 from typing import Any, NamedTuple
 
@@ -11,16 +12,20 @@ import numpy as np
 
 from .lanes import Hyper, Lanes, LaneState, batches
 from .objectives import Slopes
+from .pieces import pieces
 from .tasks import RATING, Task
-from .types import Array, Batch, Data
+from .types import Array, Batch, Data, Positives
 
 
 class Courses(NamedTuple):
-    """Training in K lanes as jitted functions, compiled once for all losses of one objective."""
+    """Training in K lanes, compiled once for all losses of one objective."""
 
     begin: Callable[[Array], LaneState]  # keys [K]
-    factors: Callable[[Any, LaneState, Data], Array]  # objective, untrained lanes, data -> [K]
-    # state, objective, hyper, key of the epoch, data, judged split -> state, metric [K]
+    # What turns learning rates for gradients of the common size into each loss's own; 1 where the
+    # optimizer divides by the size of gradients. Objective, untrained lanes, data -> [K].
+    factors: Callable[[Any, LaneState, Data], Array]
+    # state, objective, hyper, key of the epoch, data, judged split -> state, metric [K]; the state
+    # that was is gone
     epoch: Callable[[LaneState, Any, Hyper, Array, Data, Batch], tuple[LaneState, Array]]
     score: Callable[[LaneState, Batch], Array]  # interactions -> what metrics need of them [K, n]
 
@@ -103,11 +108,8 @@ def make_courses(
     """
     lanes = make_lanes(slopes)
 
-    def factors(objective: Any, state: LaneState, data: Data) -> Array:
-        """Give what turns learning rates for gradients of the common size into a loss's own.
-
-        That is 1 where the optimizer divides by the size of gradients itself.
-        """
+    @jax.jit
+    def factors(objective: Any, state: LaneState, data: Batch | Positives) -> Array:
         key = jax.random.key(0)
         cut = batches(task.examples(data, jax.random.fold_in(key, 1)), 256, key)
         few = jax.tree.map(lambda x: x[:8], cut)
@@ -116,12 +118,25 @@ def make_courses(
             return lanes.everywhere(jnp.ones_like(size))
         return lanes.everywhere(task.common_size / jnp.maximum(size, 1e-30))
 
-    def epoch(state, objective, hyper, key, data, judged):
+    @partial(jax.jit, donate_argnums=0)
+    def train(state, objective, hyper, key: Array, data: Batch | Positives) -> LaneState:
         cut = batches(task.examples(data, jax.random.fold_in(key, 1)), batch_size, key)
-        state = lanes.train(state, objective, hyper, cut, key)
-        return state, judge(lanes, state, judged, task)
+        return lanes.train(state, objective, hyper, cut, key)
 
+    @jax.jit
     def score(state: LaneState, data: Batch) -> Array:
         return lanes.everywhere(_kept(lanes, state, data, task)[:, : data.label.shape[0]])
 
-    return Courses(*map(jax.jit, (lanes.init, factors, epoch, score)))
+    metric = jax.jit(partial(judge, lanes, task=task))
+
+    def factors_of(objective: Any, state: LaneState, data: Data) -> Array:
+        _, piece = next(pieces(data, jax.random.key(0)))
+        return factors(objective, state, piece)
+
+    def epoch(state, objective, hyper, key: Array, data: Data, judged: Batch):
+        for piece_key, piece in pieces(data, key):  # read while the one before trains
+            jax.block_until_ready(state)
+            state = train(state, objective, hyper, piece_key, piece)
+        return state, metric(state, judged)
+
+    return Courses(jax.jit(lanes.init), factors_of, epoch, score)

@@ -18,6 +18,7 @@ from .hall_of_fame import HallOfFame, Memory, admit, empty_hall, empty_memory, r
 from .lanes import Lanes, LaneState
 from .objectives import Objective, Slopes, extend
 from .operators import as_bounds
+from .pieces import some
 from .programs import Program, Vocabulary, assemble, vocabulary
 from .selection import choose
 from .tasks import RATING, Task
@@ -183,6 +184,30 @@ def make_search(
     return Search(
         *(compiled(partial(function, parts)) for function in (_init, _generation, _advance))
     )
+
+
+def drawing(search: Search, interactions: int) -> Search:
+    """Give a search that trains on so many interactions of the data at a time, drawn by the key.
+
+    Data may then be a source. Of pairwise losses they are positives.
+
+    Args:
+      search: whose generations and moves train.
+      interactions: to train on; 0 for all, of a source too.
+
+    Raises:
+      ValueError: for a negative number.
+    """
+    if interactions < 0:
+        raise ValueError(f"interactions to train on are at least 0 (all), got {interactions}")
+
+    def of_some(step: Callable) -> Callable:
+        def call(state: SearchState, key: Array, data: Data, rewarded: Batch):
+            return step(state, key, some(data, jax.random.fold_in(key, 2), interactions), rewarded)
+
+        return call
+
+    return search._replace(generation=of_some(search.generation), advance=of_some(search.advance))
 
 
 def _untrained(parts: _Parts, key: Array, rewarded: Batch) -> tuple[LaneState, Array]:

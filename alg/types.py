@@ -17,6 +17,7 @@ letter what it counts
 """
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
 
 import jax
@@ -83,5 +84,18 @@ class Positives(NamedTuple):
     start: Array  # int32 [users + 1], where each user's entries begin
 
 
-Data = Batch | Positives
-"""What an epoch is made of: interactions or groups as they are, or positives to draw for."""
+@jax.tree_util.register_static
+@dataclass(frozen=True)
+class Source:
+    """Interactions that do not fit in memory: they are read when they are needed.
+
+    Places count from 0 through one epoch after the other, each in an order of its own.
+    """
+
+    rows: int  # interactions of an epoch
+    piece: int  # how many may be in memory together
+    draw: Callable[[int, int], Batch]  # first place, count -> NumPy's interactions [count]
+
+
+Data = Batch | Positives | Source
+"""What an epoch is made of: interactions or groups as they are, positives to draw for, a source."""

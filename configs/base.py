@@ -54,6 +54,8 @@ def get_config() -> ConfigDict:
     # Drawn beside each positive for pairwise losses, afresh for every epoch, from the items that
     # its user is not known to like.
     config.train.negatives = 4
+    # That a candidate of the search trains on, drawn anew for each generation; 0 for all.
+    config.train.interactions = 0
 
     config.adagrad = ConfigDict()
     config.adagrad.eps = 1e-20  # added to an accumulated square, under the root

@@ -5,6 +5,7 @@ from .implicit import Groups, Implicit, Positives, implicit
 from .loading import build, load
 from .own_files import csv
 from .sources import cache_folder
+from .streamed import Streamed, streamed
 from .types import DataError, Dataset, Interactions, Side, full_train
 
 __all__ = [
@@ -16,6 +17,7 @@ __all__ = [
     "Positives",
     "Preferences",
     "Side",
+    "Streamed",
     "build",
     "cache_folder",
     "csv",
@@ -23,6 +25,7 @@ __all__ = [
     "implicit",
     "load",
     "preference_logits",
+    "streamed",
     "synthetic",
     "synthetic_preferences",
 ]

@@ -88,6 +88,11 @@ def implicit(dataset: Dataset, *, candidates: int, seed: int) -> Implicit:
         raise DataError(
             f"implicit.candidates and implicit.seed are at least 0, got {candidates} and {seed}"
         )
+    if not isinstance(dataset.train, Interactions):
+        raise DataError(
+            f"pairwise losses train on data in memory, and {dataset.name!r} stays in its file. "
+            f"Use space.family=pointwise, or read the file with data.name=csv."
+        )
     splits = (dataset.train, dataset.reward, dataset.valid, dataset.test)
     items = np.unique(np.concatenate([rows.ids["item"] for rows in splits]))
     whole = full_train(dataset)

@@ -13,17 +13,19 @@ from .generator import synthetic
 from .origins import ORIGINS, SideFile
 from .own_files import csv
 from .splitting import Cut, checked, finish, split_rows
+from .streamed import streamed
 from .tables import Table, read_text
 from .types import DataError, Dataset, did_you_mean
 
-OTHERS = {"csv": csv, "synthetic": synthetic}
+OTHERS = {"csv": csv, "stream": streamed, "synthetic": synthetic}
 
 
 def build(*, name: str, **options) -> Dataset:
     """The data set called `name`, from the keys of the config's data section.
 
-    `name` is a key of ORIGINS (options of `load`), "csv" (options of `csv`) or "synthetic" (options
-    of `synthetic`). DataError naming the known words if the name or an option is not among them.
+    `name` is a key of ORIGINS (options of `load`), "csv" (options of `csv`), "stream" (options of
+    `streamed`) or "synthetic" (options of `synthetic`). DataError naming the known words if the
+    name or an option is not among them.
 
     >>> build(name="synthetic", num_users=50, num_items=40, num_interactions=1000, seed=1).sizes
     {'user': 51, 'item': 41}

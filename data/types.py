@@ -39,7 +39,8 @@ class Dataset(NamedTuple):
     """
 
     name: str
-    train: Interactions  # what recommenders train on during the search; no row of `reward`
+    # What recommenders train on during the search, no row of `reward`; or what reads it (Streamed).
+    train: Interactions
     reward: Interactions  # what rewards the search
     valid: Interactions  # model selection
     test: Interactions
@@ -63,7 +64,8 @@ def take(interactions: Interactions, rows: np.ndarray) -> Interactions:
 def full_train(dataset: Dataset) -> Interactions:
     """Every training row in its original order: train with the held-out reward rows put back.
 
-    Interactions [n], n = train + r rows; just `train` where the reward split is validation.
+    Interactions [n], n = train + r rows; just `train` where reward rows are none of
+    training's: the reward split is validation, or train is read from a file.
 
     >>> def rows(*users):
     ...     return Interactions({"user": np.array(users)}, np.zeros(len(users)))

@@ -26,7 +26,11 @@ NAMES = sorted(path.stem for path in FOLDER.glob("*.py") if path.stem not in NO_
 VARIANTS = ["", *(f":{preset}" for preset in PRESETS)]
 ALL = [f"{FOLDER.name}/{name}.py{variant}" for name in NAMES for variant in VARIANTS]
 ALL.remove("configs/ml100k_ranking.py:paper")  # the paper has no such losses
-OWN_KEYS = {"csv": data.csv, "synthetic": data.synthetic}  # data sets with keys of their own
+OWN_KEYS = {
+    "csv": data.csv,
+    "stream": data.streamed,
+    "synthetic": data.synthetic,
+}  # data sets with keys of their own
 TINY = {"num_users": 30, "num_items": 40, "num_interactions": 900}
 
 
@@ -127,7 +131,8 @@ def test_the_data_section_holds_what_its_loader_takes(source):
 def test_a_run_can_be_joined(source, monkeypatch):
     """On a little data; nothing is compiled yet."""
     build = data.build
-    tiny = lambda **section: build(name="synthetic", reward_split=section["reward_split"], **TINY)  # noqa: E731
+    split = lambda section: section.get("reward_split", "leave_one_out")  # noqa: E731
+    tiny = lambda **section: build(name="synthetic", reward_split=split(section), **TINY)  # noqa: E731
     monkeypatch.setattr(data, "build", tiny)
     joined = run.join(read(f"--config={source}")[0], Path("nowhere"), Console(quiet=True))
     assert joined.dataset.name == "synthetic"

@@ -16,7 +16,7 @@ from data.stream import write_stream
 TEXT = (Path(__file__).resolve().parents[2] / "docs" / "data.md").read_text()
 KEYS = {
     key
-    for builder in (data.load, data.csv, data.synthetic)
+    for builder in (data.load, data.csv, data.streamed, data.synthetic)
     for key in inspect.signature(builder).parameters
 }
 FEATURES = {f.name for origin in ORIGINS.values() for file in origin.sides for f in file.features}

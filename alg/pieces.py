@@ -1,0 +1,67 @@
+"""Pieces: what of an epoch is in memory together; of what fits there, all."""
+
+from collections.abc import Iterator
+from functools import partial
+
+import jax
+
+from .shuffles import shuffled
+from .types import Array, Batch, Data, Positives, Source
+
+EPOCHS = 2**20
+"""Orders of a source that a key chooses among."""
+
+
+def pieces(data: Data, key: Array) -> Iterator[tuple[Array, Batch | Positives]]:
+    """Give the pieces of the epoch that ``key`` chooses, each with a key; a source is read on.
+
+    All but the last piece are of one size, so that what takes them compiles for two.
+
+    >>> import numpy as np
+    >>> draw = lambda place, count: np.arange(place, place + count) % 10
+    >>> sizes = [len(some) for _, some in pieces(Source(10, 4, draw), jax.random.key(0))]
+    >>> sizes
+    [4, 4, 2]
+    """
+    if not isinstance(data, Source):
+        yield key, data
+        return
+    begin = _epoch(data, key)
+    for first in range(0, data.rows, data.piece):
+        count = min(data.piece, data.rows - first)
+        yield jax.random.fold_in(key, first // data.piece), data.draw(begin + first, count)
+
+
+def at_once(data: Data) -> int:
+    """Give how many interactions, or positives, of an epoch are in memory together.
+
+    >>> at_once(Source(10, 4, lambda place, count: None))
+    4
+    """
+    return min(data.piece, data.rows) if isinstance(data, Source) else data.ids["user"].shape[0]
+
+
+def some(data: Data, key: Array, count: int) -> Batch | Positives:
+    """Give ``count`` interactions, or positives, that ``key`` chooses; all for 0, or for too many.
+
+    >>> import jax.numpy as jnp
+    >>> whole = Batch({"user": jnp.arange(9)}, jnp.ones(9), jnp.ones(9))
+    >>> some(whole, jax.random.key(0), 4).ids["user"].shape
+    (4,)
+    """
+    if isinstance(data, Source):
+        return data.draw(_epoch(data, key), min(count or data.rows, data.rows))
+    return _chosen(data, key, count) if 0 < count < data.ids["user"].shape[0] else data
+
+
+def _epoch(source: Source, key: Array) -> int:
+    """Give the place at which the epoch begins that ``key`` chooses."""
+    return source.rows * int(jax.random.randint(key, (), 0, EPOCHS))
+
+
+@partial(jax.jit, static_argnums=2)
+def _chosen(data: Batch | Positives, key: Array, count: int) -> Batch | Positives:
+    index = shuffled(key, data.ids["user"].shape[0])[:count]
+    if isinstance(data, Positives):
+        return data._replace(ids=jax.tree.map(lambda x: x[index], data.ids))
+    return jax.tree.map(lambda x: x[index], data)

@@ -1,0 +1,33 @@
+"""Interactions that do not fit in memory, in Arrow files. Preset: ``:smoke``.
+
+``python run.py --config=configs/stream.py --config.data.path=FILE``; see docs/data.md.
+"""
+
+from ml_collections import ConfigDict
+
+from configs import base, presets
+
+
+def get_config(preset: str = "") -> ConfigDict:
+    """Give the config, or that of a preset."""
+    config = base.get_config()
+    config.name = "stream"
+    config.data = ConfigDict()  # keys of its own
+    config.data.name = "stream"
+    config.data.path = ""  # an Arrow file, or a folder of them; to be given
+    config.data.features = ()  # names of further columns that the model reads, or all
+    config.data.held_out = 90_000  # rows: a third each rewards, validates and tests
+    config.data.piece = 1_000_000  # rows in memory together
+    config.data.seed = 0  # of the rows that are held out, and of the order of the others
+    config.model.width = 16
+    config.train.batch_size = 4096
+    config.train.interactions = 500_000
+    # An epoch is long: a few are enough, and rows are too many to be trained in many lanes.
+    config.generation.update(width=16, learning_rate=30.0, weight_decay=1e-6)
+    config.promote.update(
+        epochs=(1,), learning_rates=(30.0,), weight_decays=(1e-6,), width=16, keep=1.0
+    )
+    config.test.update(
+        learning_rates=(30.0, 100.0), weight_decays=(0.0, 1e-6), seeds=2, epochs=3, patience=1
+    )
+    return presets.apply(config, preset)
