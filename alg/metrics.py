@@ -187,8 +187,8 @@ def recall(ranks: Array, weights: Array | None = None, *, k: int = 10) -> Array:
 def mrr(ranks: Array, weights: Array | None = None, *, k: float = jnp.inf) -> Array:
     """Give the mean reciprocal of ranks [n], 0 for those beyond ``k``.
 
-    >>> float(mrr(jnp.array([1.0, 4.0, 20.0]), k=10)) * 3
-    1.25
+    >>> float(mrr(jnp.array([1.0, 2.0, 20.0, 20.0]), k=10))
+    0.375
     """
     return _mean(jnp.where(ranks <= k, 1 / ranks, 0.0), weights)
 

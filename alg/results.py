@@ -117,12 +117,13 @@ def rows(
         if outcome is best:
             return None
         by_seed = outcome.test[name] - best.test[name]
-        by_users = np.nanquantile(outcome.resampled - best.resampled, (0.025, 0.975))
+        by_users = outcome.resampled - best.resampled
+        known = by_users[np.isfinite(by_users)]  # a draw of users may lack a class
         return {
             "metric": name,
             "difference": float(by_seed.mean()),
             "ci95": interval(by_seed),
-            "ci95_users": by_users.tolist(),
+            "ci95_users": np.quantile(known, (0.025, 0.975)).tolist() if known.size else None,
         }
 
     def summary(values: np.ndarray) -> dict:
