@@ -53,7 +53,7 @@ def usual(task: Task, *, baselines: Sequence[str] | None, smoothing: float) -> l
     made = []
     for name in task.baselines if baselines is None else baselines:
         if name in others:
-            raise ValueError(f"contenders.baselines are {task.family.name} losses, got {name!r}")
+            raise ValueError(f"contenders are {task.family.name} losses, got {name!r}")
         formula = to_text(named_program(name, smoothing=smoothing), family=task.family)
         made.append(Contender(name, formula, named_loss(name, smoothing=smoothing), False))
     if not made:

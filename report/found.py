@@ -19,11 +19,10 @@ def found_losses(path: Path, most: int) -> list[tuple[str, str]]:
         ReportError: when there is none, or the file is no hall of fame.
 
     Example:
-        >>> found_losses(Path("no/such/run/hall_of_fame.csv"), 4)
+        >>> found_losses(Path("no/such.csv"), 4)  # doctest: +ELLIPSIS
         Traceback (most recent call last):
         ...
-        report.results.ReportError: no/such/run/hall_of_fame.csv cannot be read: give the folder \
-        of a run, or its hall_of_fame.csv
+        report.results.ReportError: no/such.csv cannot be read: give the folder of a run...
     """
     if (path / "results.json").is_file():
         every = read_run_folder(path).settings

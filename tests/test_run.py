@@ -1,7 +1,6 @@
 """The command line, on data so small that a run takes seconds."""
 
 import csv
-import hashlib
 import json
 import os
 import shutil
@@ -10,12 +9,12 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 import pytest
 
-ROOT = Path(__file__).resolve().parents[1]
+from tests.served import ROOT, assert_one_line, contents
+
 TINY = (
     "--config=configs/synthetic.py:smoke",
     "--config.data.num_users=40",
@@ -36,65 +35,6 @@ TINY = (
 )
 SMOKE = TINY[0]
 FILES = {"config.json", "metrics.jsonl", "hall_of_fame.csv", "results.json", "results.csv"}
-
-
-class Finished(NamedTuple):
-    code: int
-    out: str
-    err: str
-
-
-class Started(NamedTuple):
-    server: "Server"
-    pid: int
-    files: tuple[Path, Path]
-
-    def wait(self) -> Finished:
-        code = self.server.ask({"wait": self.pid})
-        return Finished(code, *(path.read_text() for path in self.files))
-
-
-class Server:
-    """Starts runs; see forking_server.py."""
-
-    def __init__(self, folder: Path, environment: dict):
-        self.folder, self.count = folder, 0
-        command = [sys.executable, str(ROOT / "tests" / "forking_server.py")]
-        pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
-        self.process = subprocess.Popen(command, cwd=ROOT, env=environment, **pipes)
-
-    def ask(self, request: dict) -> int:
-        self.process.stdin.write(json.dumps(request) + "\n")
-        self.process.stdin.flush()
-        return json.loads(self.process.stdout.readline())
-
-    def start(self, *arguments: str) -> Started:
-        self.count += 1
-        out, err = (self.folder / f"{self.count}.{end}" for end in ("out", "err"))
-        out.touch()
-        err.touch()
-        request = {"arguments": arguments, "stdout": str(out), "stderr": str(err)}
-        return Started(self, self.ask(request), (out, err))
-
-    def run(self, *arguments: str) -> Finished:
-        return self.start(*arguments).wait()
-
-
-@pytest.fixture(scope="module")
-def environment(request):
-    """Compiled programs are kept between runs, and between test runs."""
-    cache = request.config.cache.mkdir("autolossgen")
-    quick = {"JAX_DISABLE_MOST_OPTIMIZATIONS": "1"}  # to compile
-    return {**os.environ, **quick, "AUTOLOSSGEN_CACHE": str(cache), "PYTHONPATH": str(ROOT)}
-
-
-@pytest.fixture(scope="module")
-def server(environment, tmp_path_factory):
-    served = Server(tmp_path_factory.mktemp("outputs"), environment)
-    yield served
-    served.process.stdin.close()
-    served.process.wait(timeout=20)
-    served.process.stdout.close()
 
 
 @pytest.fixture(scope="module")
@@ -144,15 +84,6 @@ def results(folder):
     read = json.loads((folder / "results.json").read_text())
     read["search"]["seconds"] = None
     return read
-
-
-def contents(folder):
-    """Give every file's content and time of change."""
-    return {
-        path: (hashlib.sha256(path.read_bytes()).hexdigest(), path.stat().st_mtime_ns)
-        for path in sorted(folder.rglob("*"))
-        if path.is_file()
-    }
 
 
 def test_a_run_ends_well_and_leaves_all_its_files(whole):
@@ -270,15 +201,6 @@ def test_a_folder_with_something_else_is_refused_and_left_alone(server, tmp_path
     done = server.run(*TINY, f"--workdir={tmp_path}")
     assert_one_line(done, 1, "is not empty and holds no run; choose another --workdir")
     assert [path.name for path in tmp_path.iterdir()] == ["thesis.tex"]
-
-
-def assert_one_line(done, code, *fragments):
-    assert done.code == code, done.err
-    assert len(done.err.strip().splitlines()) == 1, done.err
-    assert done.err.startswith("run.py: ")
-    assert "Traceback" not in done.out + done.err
-    for fragment in fragments:
-        assert fragment in done.err
 
 
 @pytest.mark.parametrize(
