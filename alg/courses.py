@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from .judges import Judged
 from .lanes import Hyper, Lanes, LaneState, batches
 from .objectives import Slopes
 from .pieces import pieces
@@ -24,7 +25,7 @@ class Courses(NamedTuple):
     # What turns learning rates for gradients of the common size into each loss's own; 1 where the
     # optimizer divides by the size of gradients. Objective, untrained lanes, data -> [K].
     factors: Callable[[Any, LaneState, Data], Array]
-    # state, objective, hyper, key of the epoch, data, judged split -> state, metric [K]; the state
+    # state, objective, hyper, key of the epoch, data, judged split -> state, reward [K]; the state
     # that was is gone
     epoch: Callable[[LaneState, Any, Hyper, Array, Data, Batch], tuple[LaneState, Array]]
     score: Callable[[LaneState, Batch], Array]  # interactions -> what metrics need of them [K, n]
@@ -53,20 +54,21 @@ def settings_grid(
 
 
 def _kept(lanes: Lanes, state: LaneState, data: Batch, task: Task) -> Array:
-    """Give what metrics need of interactions [n] or groups [n, G]: [K, N * B], padding included."""
+    """Give what metrics need of interactions [n] or groups [n, G]: [K, n]."""
     size = _block(data)
     cut = batches(data, size)
     if data.label.ndim == 1:
-        return task.keep(lanes.predict(state, cut)[..., None], cut.weight)
+        kept = task.metric.keep(lanes.predict(state, cut)[..., None], cut.weight)
+        return kept[:, : data.label.size]
 
     def ranked(block: Batch) -> Array:
         flat = batches(block, min(512, block.label.size))
         grouped = (-1, *data.label.shape[1:])
         logits = lanes.predict(state, flat)[:, : block.label.size]
-        return task.keep(logits.reshape(-1, size, grouped[1]), block.weight.reshape(grouped))
+        return task.metric.keep(logits.reshape(-1, size, grouped[1]), block.weight.reshape(grouped))
 
     found = jax.lax.map(ranked, cut)
-    return jnp.moveaxis(found, 0, 1).reshape(found.shape[1], -1)
+    return jnp.moveaxis(found, 0, 1).reshape(found.shape[1], -1)[:, : data.label.shape[0]]
 
 
 def _block(data: Batch) -> int:
@@ -76,19 +78,22 @@ def _block(data: Batch) -> int:
 
 
 def judge(lanes: Lanes, state: LaneState, data: Batch, task: Task = RATING) -> Array:
-    """Give the task's metric [K] of lanes on interactions [n] or groups [n, G].
+    """Give the reward [K] of lanes by the task's metric on interactions [n] or groups [n, G].
 
-    It is 0 for a lane that diverged.
+    It is from 0 to 1, and 0 for a lane that diverged.
     """
-    cut = batches(data, _block(data))
-    label, weight = (x.reshape(-1, *data.label.shape[1:]) for x in (cut.label, cut.weight))
-    if data.label.ndim > 1:
-        label, weight = label[:, 0], weight[:, 0]
+    judged = whom(data)
     kept = _kept(lanes, state, data, task)
     finite = jnp.isfinite(kept).all(1)
     kept = jnp.where(finite[:, None], kept, 0.0)
-    found = jax.vmap(lambda lane: task.judge(lane, label, weight))(kept)
+    found = jax.vmap(lambda lane: task.metric.reward(lane, judged))(kept)
     return lanes.everywhere(jnp.where(finite, found, 0.0))
+
+
+def whom(data: Batch) -> Judged:
+    """Give what metrics need of interactions [n], or of the first of each group [n, G]."""
+    columns = (data.label, data.ids["user"], data.weight)
+    return Judged(*(x if x.ndim == 1 else x[:, 0] for x in columns))
 
 
 def make_courses(
@@ -104,7 +109,7 @@ def make_courses(
       make_lanes: gives lanes of the recommender for the losses' slopes.
       slopes: gradients of the losses; what it takes for an objective, the functions take.
       batch_size: interactions of a step, B.
-      task: says which metric judges.
+      task: what losses are trained on, and the metric that judges.
     """
     lanes = make_lanes(slopes)
 

@@ -27,7 +27,7 @@ class Tuned(NamedTuple):
 
     learning_rate: np.ndarray  # for the loss as it is written
     weight_decay: np.ndarray
-    valid: np.ndarray  # best metric
+    valid: np.ndarray  # best reward
 
 
 class FairTest(NamedTuple):
@@ -55,7 +55,7 @@ class _Settings(NamedTuple):
 
 class _Epoch(NamedTuple):
     number: int
-    valid: np.ndarray  # metric [V, J]
+    valid: np.ndarray  # reward [V, J]
     predict: Callable[[Batch], np.ndarray]  # interactions -> kept of them [V, J, n]
 
 
@@ -212,7 +212,7 @@ def _run(
             float(tuned.weight_decay[j]),
             int(chosen[j]),
             *measure(valid[:, j], test[:, j], splits, settings.task),
-            resample_users(test[:, j], splits.test, settings.task),
+            resample_users(valid[:, j], test[:, j], splits, settings.task),
         )
         for j, contender in enumerate(contenders)
     ]

@@ -18,7 +18,7 @@ from .tasks import RATING, Task
 from .types import Batch, Data
 
 Promote = Callable[[Objective, Data, Batch], tuple[np.ndarray, np.ndarray]]
-"""(J losses, data, judged split) -> those of the last rung, best first, and their metric."""
+"""(J losses, data, judged split) -> those of the last rung, best first, and their reward."""
 
 
 def make_promotion(
@@ -72,7 +72,7 @@ def make_promotion(
     key = jax.random.key(seed)
 
     def rung(losses: Objective, count: int, data: Data, judged: Batch, tick) -> np.ndarray:
-        """Give the best metric [J'] of the losses over settings and ``count`` epochs."""
+        """Give the best reward [J'] of the losses over settings and ``count`` epochs."""
         number = losses.scale.shape[0]
         best = np.zeros((number, len(grid)))
         for first in range(0, number, together):

@@ -8,19 +8,11 @@ import jax
 import numpy as np
 from scipy import stats
 
-from .losses import LossFn
+from .contenders import Contender
+from .courses import whom
+from .judges import Metric, measured, reported
 from .tasks import RATING, Task
-from .types import Array, Batch, Data
-
-
-class Contender(NamedTuple):
-    """A loss in the test."""
-
-    name: str
-    formula: str
-    loss: LossFn  # of logits
-    found: bool
-    tokens: tuple[str, ...] | None = None
+from .types import Batch, Data
 
 
 class Splits(NamedTuple):
@@ -52,35 +44,40 @@ def measure(
     """Give the metrics of what was kept, ``valid`` [S, n] and ``test`` [S, m], of S seeds.
 
     Each has one value a seed. The thresholds of accuracy and F1 are those that are best on
-    validation, seed by seed.
+    validation, seed by seed. A metric that a split cannot give, as that of users without likes and
+    dislikes, is left out.
     """
-    of_valid, of_test = (_first(part.label) for part in (splits.valid, splits.test))
-    pairs = [task.measure(v, of_valid, t, of_test) for v, t in zip(valid, test, strict=True)]
+    metrics = reported(task.metric, task.family)
+    of_valid, of_test = whom(splits.valid), whom(splits.test)
+    pairs = [measured(metrics, v, of_valid, t, of_test) for v, t in zip(valid, test, strict=True)]
+    both = [side for pair in pairs for side in pair]
+    own = task.metric.name
+    finite = {name: np.isfinite([side[name] for side in both]).all() for name in both[0]}
+    given = [name for name in finite if finite[name] or name == own]
     return tuple(
-        {name: np.asarray([float(pair[side][name]) for pair in pairs]) for name in pairs[0][side]}
+        {name: np.asarray([float(pair[side][name]) for pair in pairs]) for name in given}
         for side in (0, 1)
     )
 
 
-def _first(values: Array) -> Array:
-    """Give the value of each interaction [n], or that of the first of each group [n, G]."""
-    return values if values.ndim == 1 else values[:, 0]
-
-
-def resample_users(test: np.ndarray, data: Batch, task: Task = RATING) -> np.ndarray:
+def resample_users(
+    valid: np.ndarray, test: np.ndarray, splits: Splits, task: Task = RATING
+) -> np.ndarray:
     """Give the test metric [R] of what was kept, ``test`` [S, m], with users drawn anew.
 
     It is the mean over seeds. Users are drawn with replacement, all interactions of a user
     together: the cluster bootstrap. The draws are the same for every loss, so that differences
-    between losses are paired.
+    between losses are paired. Thresholds are those of ``valid`` [S, n], as in ``measure``.
     """
-    _, user = np.unique(np.asarray(_first(data.ids["user"])), return_inverse=True)
+    of_valid, of_test = whom(splits.valid), whom(splits.test)
+    _, user = np.unique(np.asarray(of_test.user), return_inverse=True)
     users = user.max() + 1
     rng = np.random.default_rng(0)
     drawn = rng.multinomial(users, np.full(users, 1 / users), size=RESAMPLES)
-    weights, label = drawn[:, user].astype(np.float32), _first(data.label)
-    judge = _compiled(task.judge)
-    return np.mean([np.asarray(judge(kept, label, weights)) for kept in test], axis=0)
+    again = of_test._replace(weight=drawn[:, user].astype(np.float32))
+    threshold, value = _compiled(task.metric.threshold), _compiled(task.metric.value)
+    cuts = [np.asarray(threshold(kept, of_valid)) for kept in valid]
+    return np.mean([value(kept - cut, again) for kept, cut in zip(test, cuts, strict=True)], axis=0)
 
 
 _compiled = lru_cache(jax.jit)
@@ -99,27 +96,34 @@ def interval(values: np.ndarray) -> list[float] | None:
 
 
 def rows(
-    outcomes: Sequence[Outcome], *, model: str, dataset: str, metric: str = "auc"
+    outcomes: Sequence[Outcome], *, model: str, dataset: str, metric: Metric = RATING.metric
 ) -> list[dict]:
     """Give outcomes as the ``losses`` of ``results.json``.
 
-    Differences are in the test ``metric``, seed by seed, to the usual loss that is best on
-    validation. Their interval ``ci95`` is over seeds, for these users; ``ci95_users`` is over
-    users.
+    Differences are in the test ``metric``, in its own units, seed by seed, to the usual loss that
+    is best on validation. Their interval ``ci95`` is over seeds, for these users; ``ci95_users`` is
+    over users.
     """
     usual = [outcome for outcome in outcomes if not outcome.contender.found]
-    best = max(usual, key=lambda outcome: outcome.valid[metric].mean())
+    name, sign = metric.name, -1 if metric.lower_is_better else 1
+
+    def on_validation(outcome: Outcome) -> float:
+        mean = sign * outcome.valid[name].mean()
+        return mean if np.isfinite(mean) else -np.inf
+
+    best = max(usual, key=on_validation)
 
     def against_best(outcome: Outcome) -> dict | None:
         if outcome is best:
             return None
-        by_seed = outcome.test[metric] - best.test[metric]
-        by_users = np.nanquantile(outcome.resampled - best.resampled, (0.025, 0.975))
+        by_seed = outcome.test[name] - best.test[name]
+        by_users = outcome.resampled - best.resampled
+        known = by_users[np.isfinite(by_users)]  # a draw of users may lack a class
         return {
-            "metric": metric,
+            "metric": name,
             "difference": float(by_seed.mean()),
             "ci95": interval(by_seed),
-            "ci95_users": by_users.tolist(),
+            "ci95_users": np.quantile(known, (0.025, 0.975)).tolist() if known.size else None,
         }
 
     def summary(values: np.ndarray) -> dict:
@@ -136,10 +140,10 @@ def rows(
             "dataset": dataset,
             "learning_rate": outcome.learning_rate,
             "weight_decay": outcome.weight_decay,
-            "seeds": list(range(len(outcome.test[metric]))),
+            "seeds": list(range(len(outcome.test[name]))),
             "epochs": outcome.epochs,
-            "valid": {name: float(v.mean()) for name, v in outcome.valid.items()},
-            "test": {name: summary(v) for name, v in outcome.test.items()},
+            "valid": {key: float(v.mean()) for key, v in outcome.valid.items()},
+            "test": {key: summary(v) for key, v in outcome.test.items()},
             "vs_best_baseline": against_best(outcome),
         }
         for outcome in outcomes

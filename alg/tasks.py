@@ -1,37 +1,28 @@
-"""Tasks: what the losses of a family are trained on and judged by."""
+"""Tasks: what the losses of a family are trained on, and the metric that they are judged by."""
 
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import NamedTuple
 
-import jax
-
 from .families import PAIRWISE, POINTWISE, Family, as_family
+from .judges import CUTOFF, Metric, fitting, metric_of
 from .losses import LossFn
-from .metrics import accuracy, auc, best_threshold, f1, first_rank, log_loss, mrr, ndcg, recall
 from .negatives import draw
 from .objectives import Slopes, static_slopes, traced_slopes
 from .types import Array, Batch, Data
 
-CUTOFF = 10
-"""Ranks that count in the metrics of rankings."""
-
 
 class Task(NamedTuple):
-    """What differs between families, besides their language.
+    """What differs between families, besides their language, and the metric.
 
-    Interactions are [n], or groups [n, G] of a positive and other items, the positive first. What
-    metrics need of an interaction or a group is one number: its logit, or the positive's rank.
+    Losses train on interactions [n], or on groups [n, G] of a positive and drawn items, the
+    positive first. They are judged on interactions, or on groups, as their metric is.
     """
 
     family: Family
+    metric: Metric  # that rewards, chooses and compares
     group: int  # examples that a loss takes together in training, G: 1, or a positive's and its own
-    metric: str  # that rewards, chooses and compares
     examples: Callable[[Data, Array], Batch]  # data, key -> interactions [n] or groups [n, G]
-    keep: Callable[[Array, Array], Array]  # logits and weights [..., n, G] -> kept [..., n]
-    judge: Callable[[Array, Array, Array | None], Array]  # kept, labels [n], weights -> metric
-    # kept and labels of validation, then of test -> two dicts, metric -> value
-    measure: Callable[[Array, Array, Array, Array], tuple[dict, dict]]
     reference: str  # formula of the loss beside which the search sees all others
     baselines: tuple[str, ...]  # named losses that found ones are tested against
     common_size: float  # of slopes that learning rates are given for: the usual loss's, untrained
@@ -45,51 +36,16 @@ class Task(NamedTuple):
         return static_slopes(losses, group=self.group)
 
 
-_AT_THRESHOLD = {"accuracy": accuracy, "f1": f1}
-
-
-@jax.jit
-def _of_labels(valid: Array, valid_label: Array, test: Array, test_label: Array):
-    cuts = {name: best_threshold(m, valid, valid_label) for name, m in _AT_THRESHOLD.items()}
-
-    def metrics(scores: Array, label: Array) -> dict[str, Array]:
-        plain = {"auc": auc(scores, label), "logloss": log_loss(scores, label)}
-        return plain | {name: m(scores, label, cuts[name]) for name, m in _AT_THRESHOLD.items()}
-
-    return metrics(valid, valid_label), metrics(test, test_label)
-
-
-@jax.jit
-def _of_ranks(valid: Array, valid_label: Array, test: Array, test_label: Array):
-    del valid_label, test_label  # the first of a group is the positive
-    metrics = {"ndcg": ndcg, "recall": recall, "mrr": mrr}
-    of = {f"{name}@{CUTOFF}": partial(metric, k=CUTOFF) for name, metric in metrics.items()}
-    return tuple({name: m(ranks) for name, m in of.items()} for ranks in (valid, test))
-
-
 def _as_they_are(data: Batch, key: Array) -> Batch:
     del key  # nothing is drawn
     return data
 
 
-def _first_logit(logits: Array, weights: Array) -> Array:
-    del weights
-    return logits[..., 0]
-
-
-def _ndcg(ranks: Array, labels: Array, weights: Array | None) -> Array:
-    del labels
-    return ndcg(ranks, weights, k=CUTOFF)
-
-
 RATING = Task(
     family=POINTWISE,
+    metric=metric_of("auc"),
     group=1,
-    metric="auc",
     examples=_as_they_are,
-    keep=_first_logit,
-    judge=auc,
-    measure=_of_labels,
     reference="-(label * log(pred) + add(1, -label) * log(add(1, -pred)))",
     baselines=("bce", "mse", "hinge", "focal", "maxr", "sumr", "logmin"),
     common_size=0.5,
@@ -112,12 +68,9 @@ def ranking(negatives: int) -> Task:
     group = 1 + negatives
     return Task(
         family=PAIRWISE,
+        metric=metric_of(f"ndcg@{CUTOFF}"),
         group=group,
-        metric=f"ndcg@{CUTOFF}",
         examples=partial(draw, count=negatives),
-        keep=first_rank,
-        judge=_ndcg,
-        measure=_of_ranks,
         reference="softplus(-diff)",
         baselines=("bpr", "hinge_rank", "sampled_softmax", "ccl", "gbce", "bce_mean", "bce_sum"),
         # BPR's slopes are one half at the positive and share one half among its negatives.
@@ -125,13 +78,22 @@ def ranking(negatives: int) -> Task:
     )
 
 
-def task_of(family: str, negatives: int) -> Task:
-    """Give the task of a family's name.
+def task_of(family: str, negatives: int, reward: str | None = None) -> Task:
+    """Give the task of a family's name, judged by the metric named ``reward``.
+
+    Args:
+      family: ``"pointwise"`` or ``"pairwise"``.
+      negatives: see ``ranking``.
+      reward: a metric of labels or of ranks; None for the family's own, AUC or NDCG at 10.
 
     Raises:
-      ValueError: for an unknown name, or less than one negative.
+      ValueError: for unknown names, a metric that the family cannot be judged by, or less than one
+        negative.
 
-    >>> task_of("pointwise", negatives=4).metric, task_of("pairwise", negatives=4).metric
+    >>> task_of("pointwise", negatives=4).metric.name, task_of("pairwise", negatives=4).metric.name
     ('auc', 'ndcg@10')
+    >>> task_of("pointwise", negatives=4, reward="recall@20").metric.of_ranks
+    True
     """
-    return ranking(negatives) if as_family(family) == PAIRWISE else RATING
+    task = ranking(negatives) if as_family(family) == PAIRWISE else RATING
+    return task if reward is None else task._replace(metric=fitting(reward, task.family))

@@ -113,6 +113,10 @@ def get_config() -> ConfigDict:
     config.search.generations = 60
     config.search.round_generations = 10  # then the recommender moves on
     config.search.checkpoint_every = 10  # generations
+    # The metric that rewards, promotes, chooses and compares: auc, user_auc, logloss, rmse, mae,
+    # accuracy or f1; or ndcg@10, recall@10, hit@10, mrr@10 (any number of ranks) or mrr, among all
+    # items. None: auc for pointwise losses, ndcg@10 for pairwise ones.
+    config.search.reward = placeholder(str)
 
     # Sound losses of the hall of fame are trained from scratch, rung by rung; the best are tested.
     config.promote = ConfigDict()
@@ -135,6 +139,14 @@ def get_config() -> ConfigDict:
     config.test.seeds = 5
     config.test.epochs = 30
     config.test.patience = 5  # epochs without a better validation metric of any loss
+
+    # Losses to test on every model and data set, in place of a search; see configs/transfer.py.
+    config.transfer = ConfigDict()
+    # Names, formulas, run folders, paths of a hall_of_fame.csv; empty for a search.
+    config.transfer.losses = ()
+    config.transfer.models = ()  # model names
+    # Names of configs, or config files, each with =PATH behind it where the data lie elsewhere.
+    config.transfer.datasets = ()
     return config
 
 

@@ -22,7 +22,8 @@ def _paper(config: ConfigDict) -> None:
     Sequences are ours (postfix, where the original writes graphs of ten nodes); rounds have a
     fixed length (the original's has no bound).
     """
-    config.data.reward_split = "valid"
+    if "reward_split" in config.data:  # a stream holds its own rows out
+        config.data.reward_split = "valid"
     config.model.init_scale = 1.0
     config.train.update(clip=50.0, l2=1e-4)
     config.space.operators = OPERATORS

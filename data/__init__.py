@@ -1,7 +1,7 @@
 """Interactions for the search: reading, splitting, features, groups, a set with known truth."""
 
 from .generator import Preferences, preference_logits, synthetic, synthetic_preferences
-from .implicit import Groups, Implicit, Positives, implicit
+from .implicit import Groups, Implicit, Positives, implicit, positives
 from .loading import build, load
 from .own_files import csv
 from .sources import cache_folder
@@ -24,6 +24,7 @@ __all__ = [
     "full_train",
     "implicit",
     "load",
+    "positives",
     "preference_logits",
     "streamed",
     "synthetic",

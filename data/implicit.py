@@ -93,22 +93,42 @@ def implicit(dataset: Dataset, *, candidates: int, seed: int) -> Implicit:
             f"pairwise losses train on data in memory, and {dataset.name!r} stays in its file. "
             f"Use space.family=pointwise, or read the file with data.name=csv."
         )
-    splits = (dataset.train, dataset.reward, dataset.valid, dataset.test)
-    items = np.unique(np.concatenate([rows.ids["item"] for rows in splits]))
+    items = _catalogue(dataset)
     whole = full_train(dataset)
     rng = np.random.default_rng(seed)
     before = [_positives(rows, items) for rows in (dataset.train, whole, dataset.valid)]
-    made = {
-        "train": _to_train_on(dataset.train, before[0], items),
-        "full_train": _to_train_on(whole, before[1], items),
+    groups = {
         "reward": _ranked(dataset.reward, items, before[:1], candidates, rng),
         "valid": _ranked(dataset.valid, items, before[1:2], 0, rng),
         "test": _ranked(dataset.test, items, before[1:], 0, rng),
     }
-    for name, part in made.items():
+    return Implicit(*positives(dataset), **_some(groups))
+
+
+def positives(dataset: Dataset) -> tuple[Positives, Positives]:
+    """The positives of the train split, and those of train with the reward split put back.
+
+    For losses that are not judged by ranks; `implicit` gives them with the groups to rank in.
+    DataError if there are none.
+    """
+    items = _catalogue(dataset)
+    rows = {"train": dataset.train, "full_train": full_train(dataset)}
+    made = {name: _to_train_on(part, _positives(part, items), items) for name, part in rows.items()}
+    return tuple(_some(made).values())
+
+
+def _some(parts: dict) -> dict:
+    """The parts, if each has a positive."""
+    for name, part in parts.items():
         if not part.ids["user"].size:
             raise DataError(f"the {name} split has no positive with other items beside it")
-    return Implicit(**made)
+    return parts
+
+
+def _catalogue(dataset: Dataset) -> np.ndarray:
+    """Ids of all items, ascending."""
+    splits = (dataset.train, dataset.reward, dataset.valid, dataset.test)
+    return np.unique(np.concatenate([rows.ids["item"] for rows in splits]))
 
 
 def _positives(rows: Interactions, items: np.ndarray) -> _Pairs:
@@ -174,8 +194,8 @@ def _ranked(
     if (cells := user.size * (items.size + 1)) > MOST_CELLS:
         raise DataError(
             f"{user.size:,} positives among {items.size:,} items are {cells:,} pairs to rank, over "
-            f"{MOST_CELLS:,}: more than memory holds. Search pointwise losses, "
-            f"--config.space.family=pointwise, or hold out fewer, as by data.split=by_user with "
+            f"{MOST_CELLS:,}: more than memory holds. Judge by a metric of labels, "
+            f"--config.search.reward=auc, or hold out fewer, as by data.split=by_user with "
             f"small data.shares."
         )
     people, row = np.unique(user, return_inverse=True)

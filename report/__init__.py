@@ -1,9 +1,11 @@
 """From what a run leaves in its folder to tables, plots and one HTML page."""
 
 from .environment import environment
+from .found import found_losses
 from .interrupt import Interrupt
 from .journal import Journal
 from .live import Progress, live_line, progress, show_epochs
+from .matrix import is_matrix, matrix_csv, matrix_table
 from .page import write_report
 from .results import ReportError
 from .spreadsheet import hall_csv, results_csv
@@ -21,9 +23,13 @@ __all__ = [
     "claim",
     "environment",
     "finished",
+    "found_losses",
     "hall_csv",
     "headline",
+    "is_matrix",
     "live_line",
+    "matrix_csv",
+    "matrix_table",
     "progress",
     "results_csv",
     "results_table",

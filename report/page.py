@@ -8,6 +8,7 @@ from typing import Any
 
 from .formats import count, duration, number, score
 from .markup import Html, element, formula, join, page, raw, table
+from .matrix import matrix_cells
 from .plots import reward_plot, score_plot
 from .results import LossResult, Setting, finite, metric_name
 from .run_folder import RunFolder, read_run_folder
@@ -48,6 +49,7 @@ def _report(run: RunFolder) -> str:
     search = run.results.get("search")
     search = search if isinstance(search, Mapping) else {}
     sections = [
+        *([_matrix_section(run.settings)] if len(run.settings) > 1 else []),
         *(_test_section(setting, index) for index, setting in enumerate(run.settings)),
         _search_section(run.generations, search),
         _funnel_section(run.generations, search),
@@ -71,6 +73,20 @@ def _header(run: RunFolder) -> Html:
         element("p", f"AutoLossGen · {run.name}", cls="muted"),
         element("h1", subject or run.name),
         *lines,
+    )
+
+
+def _matrix_section(every: Sequence[Setting]) -> Html:
+    header = ["loss", *(f"{setting.title}: {metric_name(setting.metric)}" for setting in every)]
+    rows = matrix_cells(every)
+    classes = ["found" if row[0].startswith("◆") else "" for row in rows]
+    return _section(
+        "Every loss on every model and data set",
+        table(header, rows, row_classes=classes),
+        _note(
+            "Test metric, its difference to the usual loss that is best there on validation, the "
+            "95 % intervals of that over seeds and over users, and what they allow to say."
+        ),
     )
 
 

@@ -42,7 +42,7 @@ def read_run_folder(workdir: Path) -> RunFolder:
         results=results,
         settings=settings(results),
         generations=_optional(workdir / "metrics.jsonl", _read_generations),
-        hall_of_fame=_optional(workdir / "hall_of_fame.csv", _read_rows),
+        hall_of_fame=_optional(workdir / "hall_of_fame.csv", read_rows),
         config=_optional(workdir / "config.json", _read_object),
     )
 
@@ -95,7 +95,8 @@ def _read_generations(path: Path) -> list[dict[str, Any]]:
     return [rows[generation] for generation in sorted(rows)]
 
 
-def _read_rows(path: Path) -> list[dict[str, str]]:
+def read_rows(path: Path) -> list[dict[str, str]]:
+    """The rows of a CSV file with a header, by column; OSError or ValueError if it has none."""
     with path.open(encoding="utf-8", newline="") as file:
         rows = csv.DictReader(file)
         return [{key: value or "" for key, value in row.items() if key} for row in rows]

@@ -46,8 +46,12 @@ def best_found(setting: Setting) -> LossResult | None:
 
     Falls back on the order of the test metric where no found loss has one on validation.
     """
-    found = [loss for loss in setting.losses if loss.found]
-    return max(found, key=_valid_or_lowest, default=None)
+    return next((loss for loss in by_validation(setting) if loss.found), None)
+
+
+def by_validation(setting: Setting) -> list[LossResult]:
+    """The losses from the best on validation to the worst, those without a metric there last."""
+    return sorted(setting.losses, key=_valid_or_lowest, reverse=True)
 
 
 def best_usual(setting: Setting) -> LossResult | None:

@@ -1,4 +1,4 @@
-"""The star: parts meet in run.py alone, and nothing but ``autolossgen`` is installed."""
+"""The star: parts meet in run.py and the two files beside it; only ``autolossgen`` is installed."""
 
 import ast
 import configparser
@@ -12,10 +12,12 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 PARTS = ("alg", "controller", "data", "models", "report")
-OURS = {*PARTS, "configs", "run", "tests", "benchmarks", "examples", "autolossgen"}
+JOINING = ("run", "phases", "transfer")
+OURS = {*PARTS, *JOINING, "configs", "tests", "benchmarks", "examples", "autolossgen"}
 SHIPPED = sorted(path for part in PARTS for path in (ROOT / part).rglob("*.py"))
 FOLDERS = (*PARTS, "configs", "tests", "benchmarks", "examples")
-ALL = [ROOT / "run.py", *sorted(p for folder in FOLDERS for p in (ROOT / folder).rglob("*.py"))]
+JOINED = [ROOT / f"{stem}.py" for stem in JOINING]
+ALL = [*JOINED, *sorted(p for folder in FOLDERS for p in (ROOT / folder).rglob("*.py"))]
 OTHERS = [path for path in ALL if path not in SHIPPED]
 
 DISTRIBUTIONS = importlib.metadata.packages_distributions()
@@ -82,6 +84,12 @@ def test_examples_import_what_is_installed():
         assert packages(path) & OURS <= {"autolossgen"}, name(path)
 
 
+def test_what_joins_the_parts_is_called_from_the_entry_point():
+    assert sorted(path.stem for path in ROOT.glob("*.py")) == sorted(JOINING)
+    theirs = {stem: packages(ROOT / f"{stem}.py") & {*JOINING} for stem in JOINING}
+    assert theirs == {"run": {"phases", "transfer"}, "transfer": {"phases"}, "phases": set()}
+
+
 @pytest.mark.parametrize("part", PARTS)
 def test_inside_a_part_each_file_imports_files_above_it_only(part):
     files = {path.stem: path for path in (ROOT / part).glob("*.py")}
@@ -98,7 +106,7 @@ def test_no_file_is_longer_than_400_lines(path):
     assert len(path.read_text(encoding="utf-8").splitlines()) <= 400
 
 
-@pytest.mark.parametrize("path", [*SHIPPED, ROOT / "run.py"], ids=name)
+@pytest.mark.parametrize("path", [*SHIPPED, *JOINED], ids=name)
 def test_what_is_imported_is_declared(path):
     # alg/rows.py compares with PyTorch where it is installed.
     assert undeclared(path, requirements("search", "stream", "symbolic", "bench")) == []

@@ -10,7 +10,7 @@ from rich.console import Console
 import controller
 import data
 import models
-import run
+import phases
 from alg.fair_test import make_fair_test
 from alg.filters import FILTERS
 from alg.optimizers import adagrad
@@ -134,8 +134,8 @@ def test_a_run_can_be_joined(source, monkeypatch):
     split = lambda section: section.get("reward_split", "leave_one_out")  # noqa: E731
     tiny = lambda **section: build(name="synthetic", reward_split=split(section), **TINY)  # noqa: E731
     monkeypatch.setattr(data, "build", tiny)
-    joined = run.join(read(f"--config={source}")[0], Path("nowhere"), Console(quiet=True))
-    assert joined.dataset.name == "synthetic"
+    joined = phases.join(read(f"--config={source}")[0], Path("nowhere"), Console(quiet=True))
+    assert joined.ground.dataset.name == "synthetic"
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,8 @@ import pytest
 
 from tests.run_server import SMOKE, TINY, assert_one_line, results
 
+METRICS = ("ndcg@10", "recall@10", "hit@10", "mrr@10", "mrr")
+
 
 def test_pairwise_losses_are_searched_and_tested_by_the_family_alone(server, tmp_path):
     family = "--config.space.family=pairwise"
@@ -19,7 +21,7 @@ def test_pairwise_losses_are_searched_and_tested_by_the_family_alone(server, tmp
     assert [loss["name"] for loss in losses][:2] == ["bpr", "sampled_softmax"]
     assert any(loss["found"] for loss in losses)
     for loss in losses:
-        assert set(loss["valid"]) == set(loss["test"]) == {"ndcg@10", "recall@10", "mrr@10"}
+        assert set(loss["valid"]) == set(loss["test"]) == {*METRICS}
         assert (loss["vs_best_baseline"] or {"metric": "ndcg@10"})["metric"] == "ndcg@10"
     assert "test NDCG@10" in done.out
     assert "AUC" not in done.out + (tmp_path / "run" / "report.html").read_text()

@@ -171,7 +171,7 @@ def test_metrics_are_scikit_learns_at_the_threshold_of_validation():
     rng = np.random.default_rng(4)
     labels = [jnp.asarray(rng.random(n) < 0.4, jnp.float32) for n in (80, 90)]
     scores = [np.float32(rng.standard_normal((2, y.size)) + y) for y in labels]
-    parts = [splits().valid._replace(label=y) for y in labels]
+    parts = [toys.interactions(rng, USERS, ITEMS, y.size)._replace(label=y) for y in labels]
     valid, test = measure(*scores, Splits(splits().train, *parts))
     for s in range(2):
         cuts = np.unique(scores[0][s])

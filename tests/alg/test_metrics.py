@@ -1,4 +1,6 @@
-"""Metrics against scikit-learn and brute force."""
+"""Metrics against scikit-learn, rax and brute force."""
+
+from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -13,20 +15,24 @@ from alg.metrics import (
     accuracy,
     auc,
     best_threshold,
+    count,
     f1,
     first_rank,
+    hit_rate,
     log_loss,
+    mae,
     mrr,
     ndcg,
     recall,
+    rmse,
+    user_auc,
 )
 
 SCORES = np.float32([-2, -0.5, 0, 1, 3])
 MOST = 32  # every drawn split is padded to this, so that all share one compilation
 compiled_auc = jax.jit(auc)
-best_of = {
-    metric: jax.jit(lambda s, y, m=metric: best_threshold(m, s, y)) for metric in (accuracy, f1)
-}
+compiled_user_auc = jax.jit(user_auc)
+best_of = {metric: jax.jit(partial(best_threshold, metric)) for metric in (accuracy, f1)}
 
 
 @st.composite
@@ -94,18 +100,52 @@ def test_log_loss_is_scikit_learns(split):
     np.testing.assert_allclose(log_loss(*padded(*split)), expected, rtol=1e-5)
 
 
+@given(splits(both=False))
+def test_errors_are_scikit_learns(split):
+    scores, labels, weights = split
+    pred = 1 / (1 + np.exp(-np.float64(scores)))
+    for ours, theirs in ((rmse, "root_mean_squared_error"), (mae, "mean_absolute_error")):
+        expected = getattr(sklearn.metrics, theirs)(labels, pred, sample_weight=weights)
+        np.testing.assert_allclose(ours(*padded(*split)), expected, rtol=1e-5)
+
+
+@given(splits(), st.integers(0, 2**32 - 1))
+def test_the_auc_of_users_is_the_mean_of_scikit_learns(split, seed):
+    """With users in any order, some of them with one class; drawn users count as often."""
+    rng = np.random.default_rng(seed)
+    scores, labels, _ = split
+    users = rng.integers(0, 5, MOST).astype(np.int32) * 7
+    times = rng.integers(0, 3, 5)
+    theirs, owner = {}, users[: len(scores)]
+    for user in np.unique(owner):
+        rows = owner == user
+        if len({*labels[rows].tolist()}) == 2:
+            theirs[user] = sklearn.metrics.roc_auc_score(labels[rows], scores[rows])
+    weights = np.float32(times[owner // 7])
+    found = compiled_user_auc(
+        *padded(scores, labels, weights)[:2], users, padded(*split[:2], weights)[2]
+    )
+    count_of = {user: times[user // 7] for user in theirs}
+    if sum(count_of.values()):
+        expected = np.average([*theirs.values()], weights=[*count_of.values()])
+        np.testing.assert_allclose(found, expected, atol=2e-6)
+    else:
+        assert np.isnan(found)
+
+
 def test_log_loss_of_a_sure_mistake_is_finite():
     assert float(log_loss(jnp.array([1000.0]), jnp.array([0.0]))) == 1000.0
 
 
 @given(splits(), st.sampled_from([-10.0, -1.5, 0.0, 1.0, 2.5]))
 def test_accuracy_and_f1_are_scikit_learns(split, threshold):
-    scores, labels, _ = split
+    scores, labels, weights = split
     predicted = scores > threshold
-    expected = sklearn.metrics.accuracy_score(labels, predicted)
-    np.testing.assert_allclose(accuracy(scores, labels, threshold), expected, rtol=1e-6)
-    expected = sklearn.metrics.f1_score(labels, predicted, zero_division=0)
-    np.testing.assert_allclose(f1(scores, labels, threshold), expected, rtol=1e-6)
+    counts = count(*padded(*split), threshold=threshold)
+    expected = sklearn.metrics.accuracy_score(labels, predicted, sample_weight=weights)
+    np.testing.assert_allclose(accuracy(counts), expected, rtol=1e-6)
+    expected = sklearn.metrics.f1_score(labels, predicted, zero_division=0, sample_weight=weights)
+    np.testing.assert_allclose(f1(counts), expected, rtol=1e-6)
 
 
 @pytest.mark.parametrize("metric", [accuracy, f1])
@@ -114,8 +154,13 @@ def test_no_threshold_is_better_than_the_best(metric, seed):
     rng = np.random.default_rng(seed)
     scores = np.float32(rng.integers(-4, 5, MOST) / 2)  # with ties
     labels = np.float32(rng.random(MOST) < 0.3 + 0.05 * scores)
-    best = metric(scores, labels, best_of[metric](scores, labels))
-    brute = max(float(metric(scores, labels, cut)) for cut in np.arange(-5, 5, 0.25))
+    weights = np.float32(rng.integers(0, 3, MOST))
+
+    def at(cut):
+        return float(metric(count(scores, labels, weights, threshold=cut)))
+
+    best = at(best_of[metric](scores, labels, weights))
+    brute = max(at(cut) for cut in np.arange(-5, 5, 0.25))
     np.testing.assert_allclose(best, brute, rtol=1e-6)
 
 
@@ -168,9 +213,49 @@ def test_ndcg_is_scikit_learns_without_ties(k):
     np.testing.assert_allclose(ndcg(first_rank(scores), k=k), expected, rtol=1e-5)
 
 
+@pytest.mark.parametrize("k", [1, 5, 10])
+def test_rankings_are_raxs(k):
+    """Without ties, which rax breaks by position; some items are not to be ranked."""
+    rax = pytest.importorskip("rax")
+    rng = np.random.default_rng(k)
+    scores = np.float32(rng.permuted(np.tile(np.arange(25), (40, 1)), axis=1))
+    ranked = rng.random(scores.shape) < 0.7
+    ranked[:, 0] = True
+    labels = np.zeros_like(scores)
+    labels[:, 0] = 1
+    ranks = first_rank(scores, np.float32(ranked))
+    for ours, theirs in (
+        (ndcg, rax.ndcg_metric),
+        (recall, rax.recall_metric),
+        (mrr, rax.mrr_metric),
+    ):
+        expected = theirs(scores, labels, where=ranked, topn=k)
+        np.testing.assert_allclose(ours(ranks, k=k), expected, rtol=1e-5)
+    np.testing.assert_allclose(mrr(ranks), rax.mrr_metric(scores, labels, where=ranked), rtol=1e-5)
+
+
+def test_a_user_hits_by_the_best_of_their_items():
+    rng = np.random.default_rng(3)
+    ranks, users = np.float32(rng.integers(1, 30, 50)), rng.integers(0, 12, 50)
+    times = rng.integers(0, 3, 12)
+    hits = [min(ranks[users == user]) <= 5 for user in np.unique(users)]
+    assert float(hit_rate(ranks, users, k=5)) == pytest.approx(np.mean(hits))
+    expected = np.average(hits, weights=times[np.unique(users)])
+    found = hit_rate(ranks, users, np.float32(times[users]), k=5)
+    assert float(found) == pytest.approx(expected)
+
+
 def test_weights_of_ranks_may_have_leading_axes():
     ranks, weights = jnp.array([1.0, 3.0]), jnp.array([[1.0, 0], [1, 1], [0, 2]])
     np.testing.assert_allclose(ndcg(ranks, weights), [1, 0.75, 0.5], rtol=1e-6)
+
+
+def test_weights_of_users_may_have_leading_axes():
+    scores, labels = np.float32([0, 1, 3, 2]), np.float32([0, 1, 0, 1])
+    users = np.int32([4, 4, 9, 9])
+    weights = np.float32([[1, 1, 1, 1], [2, 2, 0, 0], [0, 0, 1, 1]])
+    np.testing.assert_allclose(user_auc(scores, labels, users, weights), [0.5, 1, 0])
+    np.testing.assert_allclose(hit_rate(scores + 1, users, weights, k=2), [0.5, 1, 0])
 
 
 def test_a_constant_score_is_no_better_than_chance():

@@ -200,7 +200,7 @@ def test_the_fair_test_ranks():
     assert bpr > bad + 0.1
     assert softmax > bad + 0.1
     for outcome in outcomes:
-        assert set(outcome.test) == {"ndcg@10", "recall@10", "mrr@10"}
+        assert set(outcome.test) == {"ndcg@10", "recall@10", "hit@10", "mrr@10", "mrr"}
         assert np.all(outcome.test["mrr@10"] <= outcome.test["ndcg@10"])
         assert np.all(outcome.test["ndcg@10"] <= outcome.test["recall@10"])
 
@@ -225,15 +225,17 @@ def test_users_are_drawn_whole():
     drawn = np.random.default_rng(0).multinomial(count, np.full(count, 1 / count), size=500)
     gains = np.where(ranks <= 10, 1 / np.log2(1 + ranks), 0)
     expected = [np.average(gains, axis=1, weights=w[user]).mean() for w in drawn]
-    np.testing.assert_allclose(resample_users(ranks, splits.test, TASK), expected, rtol=1e-4)
+    np.testing.assert_allclose(resample_users(ranks, ranks, splits, TASK), expected, rtol=1e-4)
 
 
 def test_measures_are_of_ranks():
     splits, _ = compared()
     ranks = np.full((1, 60), 3, np.float32), np.full((1, 70), 11, np.float32)
     valid, test = measure(*ranks, splits, TASK)
-    assert valid == {"ndcg@10": 0.5, "recall@10": 1, "mrr@10": pytest.approx(1 / 3)}
-    assert test == {"ndcg@10": 0, "recall@10": 0, "mrr@10": 0}
+    third = pytest.approx(1 / 3)
+    assert valid == {"ndcg@10": 0.5, "recall@10": 1, "hit@10": 1, "mrr@10": third, "mrr": third}
+    late = pytest.approx(1 / 11)
+    assert test == {"ndcg@10": 0, "recall@10": 0, "hit@10": 0, "mrr@10": 0, "mrr": late}
 
 
 def test_the_usual_losses_of_a_task_are_its_familys():

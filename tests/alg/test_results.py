@@ -1,9 +1,11 @@
 """The cluster bootstrap over users against a plain one, drawn user by user."""
 
 import numpy as np
-from sklearn.metrics import roc_auc_score
+from sklearn.metrics import accuracy_score, roc_auc_score
 
-from alg.results import RESAMPLES, resample_users
+from alg.judges import metric_of
+from alg.results import RESAMPLES, Splits, resample_users
+from alg.tasks import RATING
 from alg.types import Batch
 
 
@@ -14,10 +16,14 @@ def interactions(users: int, each: int) -> Batch:
     return Batch({"user": user, "item": user}, label, np.ones_like(label))
 
 
+def splits(data: Batch) -> Splits:
+    return Splits(data, data, data)
+
+
 def test_resampled_aucs_are_those_of_repeated_users():
     data = interactions(users=12, each=5)
     scores = np.random.default_rng(2).normal(size=(2, 60)).astype(np.float32)
-    found = resample_users(scores, data)
+    found = resample_users(scores, scores, splits(data))
     assert found.shape == (RESAMPLES,)
     drawn = np.random.default_rng(0).multinomial(12, np.full(12, 1 / 12), size=RESAMPLES)
     for replicate in (0, 1, RESAMPLES - 1):
@@ -29,4 +35,20 @@ def test_resampled_aucs_are_those_of_repeated_users():
 def test_a_loss_beside_itself_differs_for_no_draw_of_users():
     data = interactions(users=12, each=5)
     scores = np.random.default_rng(2).normal(size=(2, 60)).astype(np.float32)
-    np.testing.assert_array_equal(resample_users(scores, data) - resample_users(scores, data), 0)
+    one, other = (resample_users(scores, scores, splits(data)) for _ in range(2))
+    np.testing.assert_array_equal(one - other, 0)
+
+
+def test_resampled_accuracies_are_at_the_threshold_of_validation():
+    data = interactions(users=12, each=5)
+    valid = np.linspace(-1, 1, 60).astype(np.float32)[None]
+    label = (valid[0] > 0.3).astype(np.float32)  # so the threshold is near 0.3
+    judged = Splits(data, data._replace(label=label), data)
+    test = np.random.default_rng(2).normal(size=(1, 60)).astype(np.float32)
+    task = RATING._replace(metric=metric_of("accuracy"))
+    found = resample_users(valid, test, judged, task)
+    cut = (valid[0][label > 0].min() + valid[0][label < 1].max()) / 2
+    drawn = np.random.default_rng(0).multinomial(12, np.full(12, 1 / 12), size=RESAMPLES)
+    weight = drawn[7][data.ids["user"]]
+    expected = accuracy_score(data.label, test[0] > cut, sample_weight=weight)
+    np.testing.assert_allclose(found[7], expected, rtol=1e-5)

@@ -1,0 +1,61 @@
+"""Contenders: the losses of a fair test, from a name, a formula, or tokens that a search wrote."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from .build import LossFn, as_program, build_loss
+from .families import Family
+from .formulas import to_text
+from .losses import PAIRWISE_LOSSES, POINTWISE_LOSSES, named_loss, named_program
+from .programs import Program
+from .tasks import Task
+
+
+class Contender(NamedTuple):
+    """A loss in the test."""
+
+    name: str
+    formula: str
+    loss: LossFn  # of logits
+    found: bool
+    tokens: tuple[str, ...] | None = None
+
+
+def found(
+    name: str,
+    source: str | Sequence[str] | Program,
+    *,
+    family: Family,
+    bounds: tuple[float, float],
+    tokens: Sequence[str] | None = None,
+) -> Contender:
+    """Give the contender of a formula, tokens or a program that a search found.
+
+    Raises:
+      ValueError: if ``source`` is no loss of the family.
+
+    >>> from .families import POINTWISE
+    >>> found("mine", "square( label-pred )", family=POINTWISE, bounds=(-1e5, 1e5)).formula
+    'square(label - pred)'
+    """
+    program = as_program(source, family=family)
+    loss = build_loss(program, bounds=bounds, family=family)
+    return Contender(name, to_text(program, family=family), loss, True, tokens and tuple(tokens))
+
+
+def usual(task: Task, *, baselines: Sequence[str] | None, smoothing: float) -> list[Contender]:
+    """Give the usual losses: those named, or the task's.
+
+    Raises:
+      ValueError: for a name that is no loss of the task's family, or none at all.
+    """
+    others = {"pointwise": PAIRWISE_LOSSES, "pairwise": POINTWISE_LOSSES}[task.family.name]
+    made = []
+    for name in task.baselines if baselines is None else baselines:
+        if name in others:
+            raise ValueError(f"contenders are {task.family.name} losses, got {name!r}")
+        formula = to_text(named_program(name, smoothing=smoothing), family=task.family)
+        made.append(Contender(name, formula, named_loss(name, smoothing=smoothing), False))
+    if not made:
+        raise ValueError("contenders.baselines names at least one loss, the others are seen beside")
+    return made

@@ -1,0 +1,177 @@
+"""Judges: the metrics that can reward a search, choose and compare, by name."""
+
+import re
+from collections.abc import Callable, Sequence
+from functools import lru_cache, partial
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from .families import PAIRWISE, Family, suggestion
+from .metrics import (
+    accuracy,
+    auc,
+    best_threshold,
+    count,
+    f1,
+    first_rank,
+    hit_rate,
+    log_loss,
+    mae,
+    mrr,
+    ndcg,
+    recall,
+    rmse,
+    user_auc,
+)
+from .types import Array
+
+CUTOFF = 10
+"""Ranks that count in the metrics that are reported of every ranking."""
+
+
+class Judged(NamedTuple):
+    """Of n interactions or groups, what a metric needs beside the recommender's scores."""
+
+    label: Array  # float32 [n]
+    user: Array  # int32 [n]
+    weight: Array  # float32 [..., n], 0 for padding
+
+
+class Metric(NamedTuple):
+    """A metric of interactions with labels, or of groups in which a positive is ranked.
+
+    What it needs of an interaction or a group is one number: its logit, or the positive's rank.
+    """
+
+    name: str
+    of_ranks: bool
+    value: Callable[[Array, Judged], Array]  # kept [n] -> [...]; accuracy and F1 cut at 0
+    lower_is_better: bool = False
+    as_reward: Callable[[Array], Array] = lambda value: value  # from 0 to 1, the higher the better
+    at_threshold: Callable | None = None  # accuracy or F1, which need a threshold on the logits
+    of_probability: bool = False  # needs logits that mean a probability
+
+    def keep(self, logits: Array, weights: Array) -> Array:
+        """Give what the metric needs of logits and weights [..., n, G]: [..., n]."""
+        return first_rank(logits, weights) if self.of_ranks else logits[..., 0]
+
+    def threshold(self, kept: Array, judged: Judged) -> Array:
+        """Give the threshold that is best for kept [n]; 0 for metrics that need none."""
+        if self.at_threshold is None:
+            return jnp.zeros(())
+        return best_threshold(self.at_threshold, kept, judged.label, judged.weight)
+
+    def reward(self, kept: Array, judged: Judged) -> Array:
+        """Give the reward of kept [n], from 0 to 1, at the best threshold where there is one."""
+        return self.as_reward(self.value(kept - self.threshold(kept, judged), judged))
+
+
+def _of_labels(metric: Callable) -> Callable[[Array, Judged], Array]:
+    return lambda kept, judged: metric(kept, judged.label, judged.weight)
+
+
+def _at_zero(metric: Callable) -> Callable[[Array, Judged], Array]:
+    return lambda kept, judged: metric(count(kept, judged.label, judged.weight))
+
+
+def _error(name: str, metric: Callable, as_reward: Callable = lambda value: 1 - value) -> Metric:
+    return Metric(name, False, _of_labels(metric), True, as_reward, of_probability=True)
+
+
+_OF_LABELS = (
+    Metric("auc", False, _of_labels(auc)),
+    Metric("user_auc", False, lambda kept, j: user_auc(kept, j.label, j.user, j.weight)),
+    # The geometric mean of the probabilities that were given to what came true.
+    _error("logloss", log_loss, lambda value: jnp.exp(-value)),
+    _error("rmse", rmse),
+    _error("mae", mae),
+    Metric("accuracy", False, _at_zero(accuracy), at_threshold=accuracy),
+    Metric("f1", False, _at_zero(f1), at_threshold=f1),
+)
+_NAMED = {metric.name: metric for metric in _OF_LABELS}
+
+
+def _hits(kept: Array, judged: Judged, k: int) -> Array:
+    return hit_rate(kept, judged.user, judged.weight, k=k)
+
+
+def _of_ranks(metric: Callable) -> Callable:
+    return lambda kept, judged, **k: metric(kept, judged.weight, **k)
+
+
+_RANKED = {
+    "ndcg": _of_ranks(ndcg),
+    "recall": _of_ranks(recall),
+    "hit": _hits,
+    "mrr": _of_ranks(mrr),
+}
+KNOWN = (*_NAMED, *(f"{name}@{CUTOFF}" for name in _RANKED), "mrr")
+
+
+@lru_cache(maxsize=64)
+def metric_of(name: str) -> Metric:
+    """Give the metric of a name: of labels, or of ranks with the number of them that count.
+
+    Raises:
+      ValueError: for an unknown name, or a number of ranks that is missing or none.
+
+    >>> metric_of("auc").of_ranks, metric_of("ndcg@5").of_ranks, metric_of("rmse").lower_is_better
+    (False, True, True)
+    >>> metric_of("ncdg@10")
+    Traceback (most recent call last):
+    ...
+    ValueError: 'ncdg@10' is no metric (did you mean 'ndcg@10'?)
+    """
+    if name in _NAMED:
+        return _NAMED[name]
+    if name == "mrr":
+        return Metric(name, True, _RANKED[name])
+    plain, _, ranks = name.partition("@")
+    if plain not in _RANKED:
+        raise ValueError(f"{name!r} is no metric{suggestion(name, KNOWN)}")
+    if not re.fullmatch("[1-9][0-9]*", ranks):
+        raise ValueError(f"{plain} counts the first ranks, as in '{plain}@{CUTOFF}', got {name!r}")
+    return Metric(name, True, partial(_RANKED[plain], k=int(ranks)))
+
+
+def fitting(name: str, family: Family) -> Metric:
+    """Give the metric of a name, if losses of a family can be judged by it.
+
+    Raises:
+      ValueError: for an unknown name, or one that the family's logits have no meaning for.
+    """
+    metric = metric_of(name)
+    if metric.of_probability and family == PAIRWISE:
+        others = ", ".join(other for other in KNOWN if not metric_of(other).of_probability)
+        raise ValueError(
+            f"{name} needs probabilities, and the logits of pairwise losses only order items; "
+            f"judge by one of {others}, or search pointwise losses"
+        )
+    return metric
+
+
+def reported(metric: Metric, family: Family) -> tuple[Metric, ...]:
+    """Give the metrics that results report of losses judged by ``metric``, itself among them."""
+    names = [name for name in KNOWN if metric_of(name).of_ranks == metric.of_ranks]
+    metrics = (
+        [metric, *map(metric_of, names)] if metric.name not in names else map(metric_of, names)
+    )
+    return tuple(m for m in metrics if not m.of_probability or family != PAIRWISE)
+
+
+@partial(jax.jit, static_argnums=0)
+def measured(
+    metrics: Sequence[Metric], valid: Array, of_valid: Judged, test: Array, of_test: Judged
+) -> tuple[dict[str, Array], dict[str, Array]]:
+    """Give the metrics of what was kept of validation [n] and of test [m], by name.
+
+    Thresholds are those that are best on validation.
+    """
+    cuts = {metric.name: metric.threshold(valid, of_valid) for metric in metrics}
+    sides = ((valid, of_valid), (test, of_test))
+    return tuple(
+        {metric.name: metric.value(kept - cuts[metric.name], of) for metric in metrics}
+        for kept, of in sides
+    )

@@ -1,0 +1,22 @@
+"""Given losses on every model and data set, each in a fair test. Preset: ``:smoke``.
+
+``python run.py --config=configs/transfer.py --config.transfer.losses="('runs/ml100k',)"
+--config.transfer.datasets="('ml100k', 'movietweetings=FOLDER')"``
+"""
+
+from ml_collections import ConfigDict
+
+from configs import base, presets
+
+
+def get_config(preset: str = "") -> ConfigDict:
+    """Give the config, or that of a preset."""
+    config = base.get_config()
+    config.name = "transfer"
+    # Found on MovieLens-100K with BiasedMF.
+    config.transfer.losses = ("square(max(label, square(pred))) + label * square(log(pred))",)
+    config.transfer.models = ("biased_mf", "deep")
+    config.transfer.datasets = ("ml100k", "synthetic")
+    # What suits products is too much for perceptrons, and what suits those too little: both.
+    config.test.update(learning_rates=(0.1, 0.3, 1.0, 3.0, 10.0), weight_decays=(1e-4,))
+    return presets.apply(config, preset)

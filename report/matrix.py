@@ -1,0 +1,121 @@
+"""The matrix of a transfer: losses by model and data set, on paper, in the terminal and as CSV."""
+
+import csv
+import io
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from rich import box
+from rich.table import Table
+
+from .formats import one_line, score
+from .results import LossResult, Setting, metric_name, settings
+from .verdict import BETTER, WORSE, best_usual, difference_text, users_text, verdict
+
+_STYLES = {BETTER: "green", WORSE: "red"}
+
+
+def is_matrix(results: Mapping[str, Any]) -> bool:
+    """Whether results hold more than one model or data set.
+
+    Example:
+        >>> is_matrix({"losses": []})
+        False
+    """
+    return len(settings(results)) > 1
+
+
+def matrix(every: Sequence[Setting]) -> dict[str, list[LossResult | None]]:
+    """By the name of each loss its result in every setting; usual losses first, then found ones."""
+    names = {loss.name: loss.found for setting in every for loss in setting.losses}
+    order = sorted(names, key=lambda name: names[name])
+    by_name = [{loss.name: loss for loss in setting.losses} for setting in every]
+    return {name: [losses.get(name) for losses in by_name] for name in order}
+
+
+def matrix_csv(results: Mapping[str, Any]) -> str:
+    """CSV text: a row for each loss; for each model and data set, what is known of it there.
+
+    Raises:
+        ReportError: when an entry of `results` is not of the documented form.
+
+    Example:
+        >>> entry = {"name": "bce", "formula": "f", "found": False, "model": "MF", "dataset": "d"}
+        >>> matrix_csv({"losses": [entry]}).splitlines()[0].split(",")[:4]
+        ['loss', 'found', 'MF on d: auc', 'MF on d: low']
+    """
+    every = settings(results)
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    parts = ("low", "high", "difference", "difference low", "difference high")
+    parts += ("users low", "users high", "verdict")
+    header = [f"{setting.title}: {part}" for setting in every for part in (setting.metric, *parts)]
+    writer.writerow(["loss", "found", *header])
+    for name, row in matrix(every).items():
+        is_found = any(loss.found for loss in row if loss)
+        cells = [value for loss in row for value in _numbers(loss)]
+        writer.writerow([name, str(is_found).lower(), *cells])
+    return text.getvalue()
+
+
+def _numbers(loss: LossResult | None) -> list[Any]:
+    if loss is None:
+        return [None] * 9
+    test, against = loss.test_score, loss.comparison
+    numbers = [test.mean, test.low, test.high]
+    if against is None:
+        return [*numbers, None, None, None, None, None, "best usual"]
+    users = against.users or (None, None)
+    difference = against.difference
+    numbers += [difference.mean, difference.low, difference.high, *users]
+    return [*numbers, verdict(against)]
+
+
+def matrix_table(results: Mapping[str, Any]) -> Table:
+    """A rich table: in each cell the test metric, and the difference to the best usual loss there.
+
+    Raises:
+        ReportError: when an entry of `results` is not of the documented form.
+    """
+    every = settings(results)
+    table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False)
+    table.add_column("loss")
+    for setting in every:
+        table.add_column(one_line(f"{setting.title}, {metric_name(setting.metric)}"))
+    for name, row in matrix(every).items():
+        is_found = any(loss.found for loss in row if loss)
+        cells = [_terminal_cell(s, loss) for s, loss in zip(every, row, strict=True)]
+        table.add_row(f"{'* ' if is_found else '  '}{one_line(name)}", *cells)
+    return table
+
+
+def _terminal_cell(setting: Setting, loss: LossResult | None) -> str:
+    if loss is None:
+        return ""
+    mean = score(loss.test_score.mean)
+    if loss is best_usual(setting):
+        return f"{mean} best usual"
+    word = verdict(loss.comparison)
+    style = _STYLES.get(word, "")
+    shown = f"[{style}]{word}[/]" if style else word
+    against = loss.comparison.difference.mean if loss.comparison else None
+    return f"{mean} {score(against, signed=True)} {shown}"
+
+
+def matrix_cells(every: Sequence[Setting]) -> list[list[str]]:
+    """Rows of text: the loss, then for each setting metric, difference, intervals and verdict."""
+    rows = []
+    for name, row in matrix(every).items():
+        mark = "◆ " if any(loss.found for loss in row if loss) else ""
+        rows.append([mark + name, *(_cell(s, x) for s, x in zip(every, row, strict=True))])
+    return rows
+
+
+def _cell(setting: Setting, loss: LossResult | None) -> str:
+    if loss is None:
+        return ""
+    mean = score(loss.test_score.mean)
+    if loss is best_usual(setting):
+        return f"{mean} (best usual)"
+    parts = (mean, difference_text(loss), users_text(loss), verdict(loss.comparison))
+    return " · ".join(part for part in parts if part)

@@ -1,0 +1,70 @@
+"""Runs of the command line for tests: started by a server, looked at when they end."""
+
+import hashlib
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import NamedTuple
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+class Finished(NamedTuple):
+    code: int
+    out: str
+    err: str
+
+
+class Started(NamedTuple):
+    server: "Server"
+    pid: int
+    files: tuple[Path, Path]
+
+    def wait(self) -> Finished:
+        code = self.server.ask({"wait": self.pid})
+        return Finished(code, *(path.read_text() for path in self.files))
+
+
+class Server:
+    """Starts runs; see forking_server.py."""
+
+    def __init__(self, folder: Path, environment: dict):
+        self.folder, self.count = folder, 0
+        command = [sys.executable, str(ROOT / "tests" / "forking_server.py")]
+        pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+        self.process = subprocess.Popen(command, cwd=ROOT, env=environment, **pipes)
+
+    def ask(self, request: dict) -> int:
+        self.process.stdin.write(json.dumps(request) + "\n")
+        self.process.stdin.flush()
+        return json.loads(self.process.stdout.readline())
+
+    def start(self, *arguments: str) -> Started:
+        self.count += 1
+        out, err = (self.folder / f"{self.count}.{end}" for end in ("out", "err"))
+        out.touch()
+        err.touch()
+        request = {"arguments": arguments, "stdout": str(out), "stderr": str(err)}
+        return Started(self, self.ask(request), (out, err))
+
+    def run(self, *arguments: str) -> Finished:
+        return self.start(*arguments).wait()
+
+
+def contents(folder):
+    """Give every file's content and time of change."""
+    return {
+        path: (hashlib.sha256(path.read_bytes()).hexdigest(), path.stat().st_mtime_ns)
+        for path in sorted(folder.rglob("*"))
+        if path.is_file()
+    }
+
+
+def assert_one_line(done, code, *fragments):
+    assert done.code == code, done.err
+    assert len(done.err.strip().splitlines()) == 1, done.err
+    assert done.err.startswith("run.py: ")
+    assert "Traceback" not in done.out + done.err
+    for fragment in fragments:
+        assert fragment in done.err

@@ -1,0 +1,156 @@
+"""Transfer through the command line, on data so small that a cell takes seconds."""
+
+import csv
+import json
+import shutil
+
+import pytest
+
+from tests.served import assert_one_line, contents
+
+CONFIG = """
+from configs import synthetic
+
+def get_config(preset=""):
+    config = synthetic.get_config("smoke").unlock()
+    config.data.update(num_users=40, num_items=50, num_interactions=1500, seed={seed})
+    config.train.batch_size = 256
+    return config
+"""
+GIVEN = "label * square(1 - pred) + square(pred)"
+QUICK = (
+    "--config=configs/transfer.py:smoke",
+    "--config.model.width=4",
+    "--config.contenders.baselines=('bce','mse')",
+)
+FILES = {"config.json", "results.json", "results.csv", "matrix.csv", "report.html"}
+
+
+def losses_of(folder):
+    return json.loads((folder / "results.json").read_text())["losses"]
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory):
+    """A folder with two data sets as config files, and a hall of fame."""
+    folder = tmp_path_factory.mktemp("transfer")
+    for seed, name in enumerate(("one", "two")):
+        (folder / f"{name}.py").write_text(CONFIG.format(seed=seed))
+    rows = "1,square(pred),false\n2,square(label - pred * pred),true\n3,abs(label - pred),true\n"
+    (folder / "hall_of_fame.csv").write_text("rank,formula,sound\n" + rows)
+    return folder
+
+
+def asked(place, *more, **changes):
+    """Give the arguments; a tuple given twice would be both."""
+    wanted = {
+        "losses": ("logmin", GIVEN, str(place / "hall_of_fame.csv")),
+        "models": ("biased_mf",),
+        "datasets": (str(place / "one.py"), str(place / "two.py")),
+    }
+    asked_for = {**wanted, **changes}.items()
+    return (*QUICK, *(f"--config.transfer.{key}={value}" for key, value in asked_for), *more)
+
+
+@pytest.fixture(scope="module")
+def done(place, server):
+    folder = place / "run"
+    return folder, server.run(*asked(place), f"--workdir={folder}")
+
+
+def test_every_loss_is_tested_in_every_cell(done):
+    folder, finished = done
+    assert (finished.code, finished.err) == (0, "")
+    assert {path.name for path in folder.iterdir() if path.is_file()} == FILES
+    names = ["bce", "mse", "logmin", "given", "found-2"]
+    assert [loss["name"] for loss in losses_of(folder)] == 2 * names
+    for cell in ("one", "two"):
+        own = losses_of(folder / f"biased_mf-{cell}")
+        assert own == [loss for loss in losses_of(folder) if loss["dataset"] == cell]
+        assert [loss["found"] for loss in own] == [False] * 3 + [True] * 2
+        assert sum(loss["vs_best_baseline"] is None for loss in own) == 1
+    formulas = {loss["name"]: loss["formula"] for loss in losses_of(folder)}
+    assert formulas["found-2"] == "square(label - pred * pred)"
+
+
+def test_the_matrix_is_that_of_the_results(done):
+    folder, finished = done
+    with (folder / "matrix.csv").open() as file:
+        matrix = {row["loss"]: row for row in csv.DictReader(file)}
+    for loss in losses_of(folder):
+        title = f"biased_mf on {loss['dataset']}"
+        row = matrix[loss["name"]]
+        assert float(row[f"{title}: auc"]) == loss["test"]["auc"]["mean"]
+        against = loss["vs_best_baseline"]
+        if against is None:
+            assert row[f"{title}: verdict"] == "best usual"
+        else:
+            assert float(row[f"{title}: difference"]) == against["difference"]
+            assert float(row[f"{title}: users high"]) == against["ci95_users"][1]
+        assert f"{loss['test']['auc']['mean']:.4f}" in finished.out
+    page = (folder / "report.html").read_text()
+    assert "Every loss on every model and data set" in page
+
+
+def test_a_finished_cell_is_not_run_again(place, done, server):
+    """The results are removed as a kill between two cells would leave them."""
+    folder = shutil.copytree(done[0], place / "killed")
+    for path in (folder / "results.json", folder / "biased_mf-two" / "results.json"):
+        path.unlink()
+    before = contents(folder / "biased_mf-one")
+    again = server.run(*asked(place), f"--workdir={folder}")
+    assert again.code == 0
+    assert contents(folder / "biased_mf-one") == before
+    assert losses_of(folder) == losses_of(done[0])
+
+
+def test_another_runs_folder_gives_its_tested_found_losses(place, done, server):
+    folder = place / "next"
+    wanted = {"losses": (str(done[0] / "biased_mf-two"),), "datasets": (str(place / "one.py"),)}
+    ran = server.run(*asked(place, "--config.search.reward=rmse", **wanted), f"--workdir={folder}")
+    assert ran.code == 0, ran.err
+    found = [loss for loss in losses_of(folder) if loss["found"]]
+    # contenders.found is 1 in the smoke preset: the better of two on validation.
+    both = [loss for loss in losses_of(done[0] / "biased_mf-two") if loss["found"]]
+    assert [x["formula"] for x in found] == [max(both, key=lambda x: x["valid"]["auc"])["formula"]]
+    compared = [x["vs_best_baseline"] for x in losses_of(folder) if x["vs_best_baseline"]]
+    assert {against["metric"] for against in compared} == {"rmse"}
+
+
+@pytest.mark.parametrize(
+    ("change", "fragments"),
+    [
+        ({"losses": ("square(label -",)}, ["expected"]),
+        ({"losses": ("none/hall_of_fame.csv",)}, ["cannot be read", "folder of a run"]),
+        ({"losses": ("bpr",)}, ["pointwise losses", "'bpr'"]),
+        ({"datasets": ("ml100",)}, ["'ml100'", "did you mean 'ml100k'?"]),
+        ({"datasets": ("ml100k=nowhere",)}, ["nowhere"]),
+        ({"datasets": ()}, ["at least one"]),
+        ({"models": ("biased_mf", "biased_mf")}, ["'biased_mf' on 'one' twice"]),
+        ({"models": ("biased",)}, ["model 'biased'"]),
+    ],
+)
+def test_what_cannot_be_is_one_line_before_anything_trains(
+    place, server, tmp_path, change, fragments
+):
+    folder = tmp_path / "run"
+    ran = server.run(*asked(place, **change), f"--workdir={folder}")
+    assert_one_line(ran, 1, *fragments)
+    assert not folder.exists()
+
+
+@pytest.mark.parametrize(
+    ("change", "fragments"),
+    [
+        (("--config.search.reward=acu",), ["'acu' is no metric", "did you mean 'auc'?"]),
+        (
+            ("--config.search.reward=rmse", "--config.space.family=pairwise"),
+            ["only order items", "judge by one of auc"],
+        ),
+        (("--config.search.reward=ndcg",), ["as in 'ndcg@10'"]),
+    ],
+)
+def test_a_reward_that_cannot_be_is_one_line(server, tmp_path, change, fragments):
+    ran = server.run("--config=configs/synthetic.py:smoke", *change, f"--workdir={tmp_path / 'r'}")
+    assert_one_line(ran, 1, *fragments)
+    assert not (tmp_path / "r").exists()

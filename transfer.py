@@ -1,0 +1,169 @@
+"""Transfer: given losses in the fair test of every model on every data set asked for."""
+
+import difflib
+import json
+import runpy
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from ml_collections import ConfigDict
+from rich.console import Console
+
+import report
+from alg.contenders import Contender, found, usual
+from alg.losses import PAIRWISE_LOSSES, POINTWISE_LOSSES
+from alg.search import space
+from alg.tasks import Task, task_of
+from configs.command_line import DEFAULT
+from phases import Ground, compare, ground
+
+NO_SEARCH = {"sampled": 0, "trained": 0, "seconds": 0.0, "funnel": {}}
+
+
+class Cell(NamedTuple):
+    """One model on one data set."""
+
+    folder: Path
+    config: ConfigDict
+
+
+def cells(config: ConfigDict, workdir: Path) -> list[Cell]:
+    """Give every model on every data set of ``config.transfer``.
+
+    A data set is a shipped config's name, or a config file of one's own, with ``=PATH`` behind it
+    where the data lie elsewhere. Its data section and batch size are taken; all else is ``config``.
+
+    Raises:
+      ValueError: if one is named twice, or is no config.
+    """
+    made = {}
+    for source in config.transfer.datasets:
+        name, _, path = source.partition("=")
+        theirs = _data_config(name)
+        for model in config.transfer.models:
+            one = ConfigDict(config.to_dict())
+            one.data, one.train.batch_size = theirs.data, theirs.train.batch_size
+            if path:
+                one.data.path = path
+            one.model.name = model
+            folder = workdir / f"{model}-{Path(name).stem}".replace(":", ".")
+            if folder in made:
+                raise ValueError(f"transfer names {model!r} on {Path(name).stem!r} twice")
+            made[folder] = Cell(folder, one)
+    if not made:
+        raise ValueError("transfer needs at least one of transfer.models and transfer.datasets")
+    return list(made.values())
+
+
+def _data_config(name: str) -> ConfigDict:
+    """Give the config of a data set."""
+    shipped = {file.stem: file for file in Path(DEFAULT).parent.glob("[!_]*.py")}
+    path = Path(name) if name.endswith(".py") else shipped.get(name)
+    if path is None or not path.is_file():
+        near = difflib.get_close_matches(name, shipped, n=1)
+        hint = f" (did you mean {near[0]!r}?)" if near else ""
+        raise ValueError(
+            f"transfer.datasets has {name!r}, which is no config in configs/ nor a file{hint}"
+        )
+    try:
+        theirs = runpy.run_path(str(path))["get_config"]()
+    except Exception as error:  # a config is a Python file, and can fail in any way
+        raise ValueError(f"{path} gives no config: {type(error).__name__}: {error}") from error
+    if not isinstance(theirs, ConfigDict) or "data" not in theirs or "train" not in theirs:
+        raise ValueError(f"{path} gives no config with a data and a train section")
+    return theirs.unlock()
+
+
+def given(config: ConfigDict) -> list[Contender]:
+    """Give the losses of ``config.transfer``, which are seen beside the usual ones.
+
+    Each is a name, a formula, or a path: of a run folder, whose tested found losses are taken, or
+    of a hall of fame, whose first ``contenders.found`` sound losses are.
+
+    Raises:
+      ValueError: for what is none of these, or a name of the usual losses.
+    """
+    task = task_of(config.space.family, config.train.negatives, config.search.reward)
+    options = {key: config.contenders[key] for key in ("baselines", "smoothing")}
+    names = {each.name for each in usual(task, **options)}
+    made = []
+    for source in config.transfer.losses:
+        for each in _read(source, task, config):
+            if each.name not in names:
+                made.append(each)
+    return _apart(made)
+
+
+def _read(source: str, task: Task, config: ConfigDict) -> Sequence[Contender]:
+    if source in {**POINTWISE_LOSSES, **PAIRWISE_LOSSES}:
+        more = {"smoothing": config.contenders.smoothing}
+        return usual(task, baselines=(source,), **more)
+    where = space(**config.space)
+    language = {"family": task.family, "bounds": where.bounds}
+    path = Path(source)
+    if path.is_dir() or path.suffix == ".csv":
+        losses = report.found_losses(path, config.contenders.found)
+        return [found(name, formula, **language) for name, formula in losses]
+    return [found("given", source, **language)]
+
+
+def _apart(losses: Sequence[Contender]) -> list[Contender]:
+    """Give losses without those that are written alike, and number names that are not unique."""
+    unique = list({each.formula: each for each in losses}.values())
+    names = [each.name for each in unique]
+    return [
+        each._replace(name=f"{each.name}-{names[:j].count(each.name) + 1}")
+        if names.count(each.name) > 1
+        else each
+        for j, each in enumerate(unique)
+    ]
+
+
+def transfer(config: ConfigDict, workdir: Path, console: Console) -> dict[str, Any]:
+    """Test the losses in every cell, those that are finished left out; give all results.
+
+    Raises:
+      ValueError: for bad data, unknown names or values out of range.
+    """
+    losses, every = given(config), cells(config, workdir)
+    for cell in every:
+        report.check(cell.folder, cell.config.to_dict())
+    # All at once, so that what cannot be is known before anything trains.
+    open_ = {c.folder: ground(c.config, console) for c in every if not _is_finished(c)}
+    report.claim(workdir, config.to_dict())
+    done = []
+    for number, cell in enumerate(every, 1):
+        console.print(f"{cell.folder.name}, {number} of {len(every)}", soft_wrap=True)
+        if cell.folder in open_:
+            _test(cell, open_[cell.folder], losses)
+        done.append(report.finished(cell.folder))
+    rows = [row for results in done for row in results["losses"]]
+    notes = [note for results in done for note in results["environment"]["data"]]
+    return save(workdir, rows, NO_SEARCH, notes)
+
+
+def _is_finished(cell: Cell) -> bool:
+    return (cell.folder / "results.json").exists()
+
+
+def _test(cell: Cell, on: Ground, losses: list[Contender]) -> None:
+    """Test the losses in a cell and write what came out."""
+    report.claim(cell.folder, cell.config.to_dict())
+    label = {"dataset": cell.folder.name.removeprefix(f"{on.config.model.name}-")}
+    rows = [row | label for row in compare(on, losses)]
+    save(cell.folder, rows, NO_SEARCH, on.dataset.notes)
+
+
+def save(
+    workdir: Path, losses: list[dict], search: dict[str, Any], notes: Sequence[str]
+) -> dict[str, Any]:
+    """Write the results, as JSON last but for the report, and give them."""
+    environment = report.environment(notes)
+    results = {"losses": losses, "search": search, "environment": environment}
+    report.write(workdir / "results.csv", report.results_csv(results))
+    if report.is_matrix(results):
+        report.write(workdir / "matrix.csv", report.matrix_csv(results))
+    report.write(workdir / "results.json", json.dumps(results, indent=2))
+    report.write_report(workdir)
+    return results
