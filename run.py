@@ -104,14 +104,10 @@ def join(config: ConfigDict, workdir: Path, console: Console) -> Run:
         return make_lanes(recommender, slopes, optimizer=optimizer, mesh=mesh)
 
     splits = jax.device_put(_splits(dataset, task, **config.implicit), everywhere)
-    takes = need(
-        recommender,
-        lanes(slopes).init,
-        batch=config.train.batch_size * task.group,
-        examples=at_once(splits["full_train"]) * task.group,
-        clip=config.train.clip,
-        devices=mesh.size,
-    )
+    counts = config.train.batch_size, at_once(splits["full_train"])
+    sums = optimizer.scale_free or config.train.clip is not None
+    examples = (count * task.group for count in counts)
+    takes = need(recommender, lanes(slopes).init, *examples, sums=sums, devices=mesh.size)
     check_memory(takes, widths, mesh)
     search = make_search(
         *(policy, lanes, where, filter_),
