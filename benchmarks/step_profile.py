@@ -1,9 +1,8 @@
 """Where the time of a training step goes, and what the memory would allow.
 
 The reference case on one core, so that devices do not compete: a step with some of its parts left
-out or replaced, in one process and in turns, in microseconds per lane and step; then what a
-generation does beside training. The bandwidth is that of plain loops over arrays
-in the same run::
+out or replaced, in one process and in turns, in microseconds per lane and step; then what an epoch
+takes beside its steps. The bandwidth is that of plain loops over arrays in the same run::
 
     python benchmarks/step_profile.py [--lanes 32] [--steps 740] [--repeats 7] [--json FILE]
 """
