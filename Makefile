@@ -15,6 +15,7 @@ test: $(VENV)/dev
 	$(BIN)/pytest
 	$(BIN)/python tests/wheel.py
 	$(BIN)/python tests/smoke.py
+	$(BIN)/python benchmarks/throughput.py --quick
 
 $(VENV)/search: setup.cfg pyproject.toml
 	$(PYTHON) -m venv $(VENV)

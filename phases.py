@@ -108,14 +108,11 @@ def ground(config: ConfigDict, console: Console) -> Ground:
 
     everywhere = NamedSharding(mesh, PartitionSpec())
     splits = jax.device_put(_splits(dataset, task, **config.implicit), everywhere)
-    takes = need(
-        recommender,
-        lanes(task.static_slopes([each.loss for each in known])).init,
-        batch=config.train.batch_size * task.group,
-        examples=at_once(splits["full_train"]) * task.group,
-        clip=config.train.clip,
-        devices=mesh.size,
-    )
+    counts = config.train.batch_size, at_once(splits["full_train"])
+    sums = optimizer.scale_free or config.train.clip is not None
+    examples = (count * task.group for count in counts)
+    init = lanes(task.static_slopes([each.loss for each in known])).init
+    takes = need(recommender, init, *examples, sums=sums, devices=mesh.size)
     check_memory(takes, widths, mesh)
     for name in ("reward", "valid", "test"):
         _can_be_judged(splits[name], task, name)

@@ -42,10 +42,10 @@ class Need(NamedTuple):
 def need(
     recommender: Recommender,
     init: Callable[[jax.Array], Any],
-    *,
     batch: int,
     examples: int,
-    clip: float | None,
+    *,
+    sums: bool,
     devices: int = 1,
 ) -> Need:
     """Give the bytes that an epoch takes; nothing is run or compiled for it.
@@ -55,26 +55,28 @@ def need(
       init: of its lanes, keys [K] to their state, what optimizers keep included.
       batch: examples of a step, B, each positive's negatives included.
       examples: of an epoch, likewise.
-      clip: whether gradients are clipped, which takes the sums over a row's occurrences.
+      sums: whether the optimizer adds a row's gradients up over its occurrences in a batch, as
+        clipping and Adagrad need it.
       devices: that ``init`` divides lanes over.
 
     >>> class Product(NamedTuple):  # of two vectors of 4 numbers
     ...     tables, sides = {"user": (10, 4), "item": (20, 4)}, {}
     ...     init = lambda self, key: (
-    ...         {}, {}, {name: jax.numpy.ones(shape) for name, shape in self.tables.items()})
+    ...         {"bias": jax.numpy.zeros(())}, {},
+    ...         {name: jax.numpy.ones(shape) for name, shape in self.tables.items()})
     ...     apply = lambda self, dense, statistics, rows, numbers, **_: (
     ...         (rows["user"] * rows["item"]).sum(-1), statistics)
     >>> from .lanes import make_lanes
-    >>> takes = need(Product(), make_lanes(Product(), None).init, batch=8, examples=99, clip=None)
+    >>> takes = need(Product(), make_lanes(Product(), None).init, batch=8, examples=99, sums=False)
     >>> takes
-    Need(state=484, step=384, data=3168)
+    Need(state=488, step=384, data=3168)
     >>> takes.of(10), takes.fit(takes.of(10))
-    (16688, 10)
+    (16768, 10)
     """
     states = jax.eval_shape(lambda: init(jax.random.split(jax.random.key(0), devices)))
-    # A step keeps one table's gradient; clipping also its sums, its steps and the rows themselves.
+    # A step keeps one table's gradient; with sums also these, the steps and the rows themselves.
     widest = max(width for _, width in recommender.tables.values())
-    gradients = 4 * batch * widest * (1 if clip is None else 4)
+    gradients = 4 * batch * widest * (4 if sums else 1)
     columns = 2 + len(recommender.tables.keys() - recommender.sides)  # label, weight and ids
     return Need(
         state=_size(states) // devices,
@@ -136,7 +138,7 @@ def free_memory(mesh: Mesh) -> int | None:
 
     The devices of a CPU share what the machine can give, or its container.
     """
-    devices = list(mesh.devices.flat)
+    devices = mesh.local_devices  # of this process, which sees no others' memory
     stats = [device.memory_stats() for device in devices]
     if all(each and "bytes_limit" in each for each in stats):
         return min(each["bytes_limit"] - each["bytes_in_use"] for each in stats)

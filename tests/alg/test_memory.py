@@ -4,7 +4,6 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 import pytest
 from jax.sharding import AxisType
 
@@ -14,7 +13,7 @@ from alg.lanes import Hyper, make_lanes
 from alg.losses import named_loss
 from alg.memory import Need, check_memory, free_memory, need
 from alg.objectives import static_slopes
-from alg.optimizers import sgd
+from alg.optimizers import OPTIMIZERS
 from alg.types import Batch
 
 
@@ -28,13 +27,19 @@ class Shape(NamedTuple):
     users: int = 944
     items: int = 1683
     width: int = 64
+    optimizer: str = "sgd"
     clip: float | None = None
+
+    @property
+    def sums(self):
+        return self.optimizer == "adagrad" or self.clip is not None
 
 
 SHAPES = (
     Shape(lanes=32),
     Shape(batch=2048),
     Shape(batch=2048, clip=50.0),
+    Shape(batch=1024, optimizer="adagrad"),
     Shape(users=30_000, items=5_000, width=16),
     Shape(model="neumf", batch=1024),
 )
@@ -51,7 +56,9 @@ def lanes_of(shape):
     sizes = {"user": shape.users, "item": shape.items}
     model = models.build(name=shape.model, width=shape.width, init_scale=0.1, sizes=sizes)
     return model, make_lanes(
-        model, static_slopes([named_loss("bce")]), optimizer=sgd(clip=shape.clip)
+        model,
+        static_slopes([named_loss("bce")]),
+        optimizer=OPTIMIZERS[shape.optimizer](clip=shape.clip),
     )
 
 
@@ -62,7 +69,7 @@ def needed(shape):
         lanes.init,
         batch=shape.batch,
         examples=shape.steps * shape.batch,
-        clip=shape.clip,
+        sums=shape.sums,
     )
 
 
@@ -97,7 +104,7 @@ def test_as_many_lanes_fit_as_the_formula_allows():
 def test_what_optimizers_keep_counts():
     shape = SHAPES[0]
     model, lanes = lanes_of(shape)
-    arguments = {"batch": shape.batch, "examples": 1000, "clip": None}
+    arguments = {"batch": shape.batch, "examples": 1000, "sums": False}
     twice = need(model, lambda keys: (lanes.init(keys), lanes.init(keys)), **arguments)
     once = need(model, lanes.init, **arguments)
     assert twice._replace(state=once.state) == once
@@ -153,12 +160,10 @@ def test_devices_tell_for_themselves_where_they_can(machine):
             return self.stats
 
     class Mesh(NamedTuple):
-        devices: np.ndarray
+        local_devices: list[Device]
 
     def free(*stats):
-        devices = np.empty(len(stats), object)
-        devices[:] = [Device(each) for each in stats]
-        return free_memory(Mesh(devices))
+        return free_memory(Mesh([Device(each) for each in stats]))
 
     roomy, busy = ({"bytes_limit": 80, "bytes_in_use": used} for used in (10, 30))
     assert free(roomy, busy) == 50
