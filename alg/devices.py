@@ -2,7 +2,7 @@
 
 import math
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import jax
@@ -37,14 +37,21 @@ def lane_mesh(count: int, widths: Mapping[str, int]) -> Mesh:
       widths: config key -> lanes that are trained side by side.
 
     Raises:
-      ValueError: for more devices than there are, or a number that does not divide a width or that
-        the processes do not divide.
+      ValueError: for more devices than there are, or a number that does not divide a width or is
+        no multiple of the processes.
 
     >>> lane_mesh(1, {"generation.width": 32}).size
     1
     """
+    devices = choose(jax.devices(), count, widths)
+    types = (AxisType.Auto,)
+    return jax.make_mesh((len(devices),), ("lanes",), axis_types=types, devices=devices)
+
+
+def choose(available: Sequence[Device], count: int, widths: Mapping[str, int]) -> list[Device]:
+    """Give the devices for a mesh out of those of all processes; see ``lane_mesh``."""
     of_process: dict[int, list[Device]] = {}
-    for device in jax.devices():
+    for device in available:
         of_process.setdefault(device.process_index, []).append(device)
     processes, width = len(of_process), math.gcd(*widths.values())
     most = processes * min(map(len, of_process.values()))
@@ -56,5 +63,4 @@ def lane_mesh(count: int, widths: Mapping[str, int]) -> Mesh:
             f"devices is 0, or at most {most} here{several} and divides {given}, got {count}"
         )
     count = count or fitting[-1]
-    devices = [device for own in of_process.values() for device in own[: count // processes]]
-    return jax.make_mesh((count,), ("lanes",), axis_types=(AxisType.Auto,), devices=devices)
+    return [device for own in of_process.values() for device in own[: count // processes]]

@@ -7,7 +7,7 @@ are then trained from scratch, and their differences are paired. All of it runs 
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from functools import partial
+from functools import lru_cache, partial
 from typing import NamedTuple
 
 import jax
@@ -16,6 +16,7 @@ import numpy as np
 
 from .courses import Courses, make_courses, settings_grid
 from .lanes import Hyper, Lanes
+from .losses import LossFn
 from .objectives import Slopes
 from .results import Contender, Outcome, Splits, measure, resample_users
 from .tasks import RATING, Task
@@ -38,13 +39,12 @@ class FairTest(NamedTuple):
 
 
 class _Settings(NamedTuple):
-    make_lanes: Callable[[Slopes], Lanes]
+    courses: Callable[..., Courses]  # of losses; those of the last losses are there still
     grid: np.ndarray  # [V, 2], learning rate and weight decay
     l2: float
     seeds: int
     epochs: int
     patience: int
-    batch_size: int
     scale: str
     devices: int
     weight_key: Array
@@ -99,14 +99,18 @@ def make_fair_test(
         raise ValueError(
             "a fair test needs at least one seed, epoch, learning rate and weight decay"
         )
+
+    def courses(*losses: LossFn) -> Courses:
+        slopes = task.static_slopes(losses)
+        return make_courses(make_lanes, slopes, batch_size=batch_size, task=task)
+
     settings = _Settings(
-        make_lanes,
+        lru_cache(maxsize=1)(courses),  # or the test would compile again what tuning did
         settings_grid(learning_rates, weight_decays, l2=l2, scale=scale),
         l2,
         seeds,
         epochs,
         patience,
-        batch_size,
         scale,
         devices,
         *jax.random.split(jax.random.key(seed)),
@@ -114,12 +118,6 @@ def make_fair_test(
         task,
     )
     return FairTest(partial(_tune, settings), partial(_run, settings))
-
-
-def _courses(settings: _Settings, contenders: Sequence[Contender]) -> Courses:
-    task = settings.task
-    slopes = task.static_slopes([contender.loss for contender in contenders])
-    return make_courses(settings.make_lanes, slopes, batch_size=settings.batch_size, task=task)
 
 
 def _course(
@@ -163,7 +161,7 @@ def _follow(
 
 def _tune(settings: _Settings, contenders: Sequence[Contender], splits: Splits) -> Tuned:
     """Choose learning rate and weight decay of every loss by its best epoch on validation."""
-    courses = _courses(settings, contenders)
+    courses = settings.courses(*(contender.loss for contender in contenders))
     factor = np.ones(len(contenders))
     if settings.scale == "gradient":
         ones = jnp.ones(len(contenders) * settings.devices)
@@ -203,7 +201,7 @@ def _run(
         return bool(improved.any())
 
     keys = jax.random.split(settings.weight_key, seeds)
-    courses = _courses(settings, contenders)
+    courses = settings.courses(*(contender.loss for contender in contenders))
     _follow(settings, "testing", _course(settings, courses, keys, rate, decay, splits), improves)
     return [
         Outcome(

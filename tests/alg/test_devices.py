@@ -1,0 +1,122 @@
+"""Lanes over devices: the same search on one as on eight, which hardly talk to one another."""
+
+import re
+from functools import cache
+from typing import NamedTuple
+
+import jax
+import numpy as np
+import pytest
+import tiny
+
+from alg.devices import choose, lane_mesh
+
+SAMPLES = "--config.generation.samples=8192"  # or too few of them are trained
+TALK = r"\s(all-reduce|all-gather|all-to-all|collective-\w+|reduce-scatter)(?:-start)?\("
+
+
+class Device(NamedTuple):
+    """What ``choose`` reads of a device."""
+
+    id: int
+    process_index: int
+
+
+def devices_of(*counts):
+    """Give the devices of processes with so many each."""
+    owners = [process for process, count in enumerate(counts) for _ in range(count)]
+    return [Device(number, process) for number, process in enumerate(owners)]
+
+
+@cache
+def joined(devices):
+    return tiny.joined(f"--config.devices={devices}", SAMPLES)
+
+
+@cache
+def searched(devices):
+    """Give the states and reports of three generations and a round's end."""
+    search, splits = joined(devices).search, joined(devices).splits
+    key, data = jax.random.key(1), (splits["train"], splits["reward"])
+    state = search.init(key, data[1])
+    passed = [state]
+    for generation in range(3):
+        state, report = search.generation(state, jax.random.fold_in(key, generation), *data)
+        passed.append((state, report))
+    passed.append(search.advance(state, key, *data))
+    return passed
+
+
+def talk(compiled):
+    """Give the collectives of a compiled program: kind and result."""
+    lines = [line for line in compiled.as_text().splitlines() if re.search(TALK, line)]
+    return [(re.search(TALK, line)[1], line.split(" = ")[1].split()[0]) for line in lines]
+
+
+def test_a_search_on_eight_devices_is_that_on_one_bit_for_bit():
+    one, eight = searched(1), searched(8)
+    jax.tree.map(np.testing.assert_array_equal, one, eight)
+    trained = sum(int(report.trained.sum()) for _, report in one[1:4])
+    assert trained > 4  # or there is nothing to compare
+    assert np.isfinite(one[-1][0].hall.gain).any()
+
+
+def test_states_are_whole_on_every_device():
+    for state, _ in searched(8)[1:]:
+        for leaf in jax.tree.leaves(state):
+            assert leaf.is_fully_replicated
+            assert len(leaf.sharding.device_set) == 8
+
+
+def lower(name):
+    search, splits = joined(8).search, joined(8).splits
+    arguments = (searched(8)[0], jax.random.key(1), splits["train"], splits["reward"])
+    return getattr(search, name).lower(*arguments).compile()
+
+
+def test_a_generation_gathers_three_numbers_a_lane():
+    """The size of its gradient, its reward, and whether that is finite."""
+    found = talk(lower("generation"))
+    assert [kind for kind, _ in found] == ["all-gather"] * 3
+    assert sorted(re.match(r"\w+\[\d+\]", shape)[0] for _, shape in found) == [
+        "f32[8]",
+        "f32[8]",
+        "pred[8]",
+    ]
+
+
+def test_the_end_of_a_round_sends_one_lane_around():
+    """It trains twice, starts once afresh, and takes the winner's weights out of its device."""
+    found = talk(lower("advance"))
+    gathered = [shape for kind, shape in found if kind == "all-gather"]
+    assert len(found) == len(gathered) + 1
+    assert 3 <= len(gathered) <= 8
+    assert all(re.match(r"(f32|pred)\[8\]", shape) for shape in gathered)
+
+
+def test_the_most_devices_that_divide_the_widths_are_taken():
+    widths = {"generation.width": 24, "promote.width": 36}  # both divided by 12
+    assert len(choose(devices_of(8), 0, widths)) == 6
+    assert len(choose(devices_of(100), 0, widths)) == 12
+    assert len(choose(devices_of(8), 3, widths)) == 3
+    assert lane_mesh(0, {"generation.width": 32}).size == len(jax.devices())
+
+
+def test_every_process_gives_as_many_devices():
+    chosen = choose(devices_of(3, 2, 4), 0, {"generation.width": 12})
+    assert [device.process_index for device in chosen] == [0, 0, 1, 1, 2, 2]
+    assert choose(devices_of(2, 2), 2, {"generation.width": 4}) == [Device(0, 0), Device(2, 1)]
+
+
+@pytest.mark.parametrize("count", [3, -1, 5, 16])
+def test_a_number_of_devices_that_cannot_be_is_refused(count):
+    expected = rf"at most 8 here and divides generation.width \(16\), got {count}"
+    with pytest.raises(ValueError, match=expected):
+        choose(devices_of(8), count, {"generation.width": 16})
+
+
+@pytest.mark.parametrize("count", [0, 1, 3])
+def test_devices_that_processes_cannot_share_evenly_are_refused(count):
+    expected = rf"at most 6 here, is a multiple of the 3 processes and .*\(32\), got {count}"
+    with pytest.raises(ValueError, match=expected):
+        choose(devices_of(2, 2, 2), count, {"generation.width": 32})
