@@ -11,9 +11,11 @@ def _smoke(config: ConfigDict) -> None:
     """Every phase once, in under a minute."""
     config.generation.update(samples=256, width=8, hall=8)
     config.search.update(generations=4, round_generations=2, checkpoint_every=2)
-    config.promote.update(epochs=(1,), weight_decays=(1e-4,), width=8)
+    decays = config.promote.weight_decays[-1:]
+    config.promote.update(epochs=(1,), weight_decays=decays, width=8)
     config.contenders.found = 1
-    config.test.update(learning_rates=(10.0,), weight_decays=(1e-4,), seeds=3, epochs=2)
+    rates = config.test.learning_rates[-1:]
+    config.test.update(learning_rates=rates, weight_decays=decays, seeds=3, epochs=2)
 
 
 def _paper(config: ConfigDict) -> None:
@@ -73,6 +75,8 @@ def apply(config: ConfigDict, preset: str) -> ConfigDict:
     if preset:
         if preset == "paper" and config.space.family != "pointwise":
             raise ValueError("preset 'paper' is the protocol of pointwise losses")
+        if preset == "paper" and "reward_split" not in config.data:
+            raise ValueError(f"preset 'paper' rewards on validation, {config.data.name!r} cannot")
         if preset not in PRESETS:
             raise ValueError(f"preset {preset!r} is not known (known: {', '.join(PRESETS)})")
         PRESETS[preset](config)

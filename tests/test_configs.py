@@ -26,6 +26,7 @@ NAMES = sorted(path.stem for path in FOLDER.glob("*.py") if path.stem not in NO_
 VARIANTS = ["", *(f":{preset}" for preset in PRESETS)]
 ALL = [f"{FOLDER.name}/{name}.py{variant}" for name in NAMES for variant in VARIANTS]
 ALL.remove("configs/ml100k_ranking.py:paper")  # the paper has no such losses
+ALL.remove("configs/stream.py:paper")  # nor such data
 OWN_KEYS = {
     "csv": data.csv,
     "stream": data.streamed,
@@ -172,6 +173,7 @@ def test_flags_change_the_config_and_the_workdir():
             "preset 'smok' is not known (known: smoke, paper, adagrad)",
         ),
         ("--config=configs/ml100k_ranking.py:paper", "protocol of pointwise losses"),
+        ("--config=configs/stream.py:paper", "rewards on validation, 'stream' cannot"),
         ("--config=configs/none.py", "No such file or directory: 'configs/none.py'"),
         ("--config=configs/ml10k.py", "'configs/ml10k.py' (did you mean 'configs/ml100k.py'?)"),
         ("--config=ml1m", "No such file or directory: 'ml1m' (did you mean 'configs/ml1m.py'?)"),
