@@ -15,6 +15,7 @@ import unicodedata
 from collections.abc import Mapping
 from typing import NoReturn
 
+import jax
 import numpy as np
 
 from .families import POINTWISE, Family, as_family, load_of, operands_of, operators_of, suggestion
@@ -223,15 +224,29 @@ class _Parser:
         return self.emit(number, *arguments)
 
 
+def number_of(value: object, name: str) -> float:
+    """Give a number of Python, NumPy or JAX as a float, and NaN for anything else.
+
+    Raises:
+      ValueError: with the name, for a value that JAX traces: it has no number yet.
+    """
+    if isinstance(value, jax.core.Tracer):
+        raise ValueError(
+            f"{name} is traced by JAX, expected a number: build the loss outside of jit, grad and "
+            "vmap"
+        )
+    try:
+        return np.nan if isinstance(value, str) else float(value)
+    except (TypeError, ValueError, OverflowError):
+        return np.nan
+
+
 def _checked(constants: Mapping[str, object], family: Family) -> dict[str, float]:
     values = {}
     for name, value in constants.items():
         if name in operands_of(family) or name in operators_of(family):
             raise ValueError(f"constant {name!r} has the name of an operand or operator")
-        try:
-            values[name] = float(value)
-        except (TypeError, ValueError):
-            values[name] = np.nan
+        values[name] = number_of(value, f"constant {name!r}")
         if not abs(values[name]) <= MAX_NUMBER:
             raise ValueError(f"constant {name!r} is a number that float32 holds, got {value!r}")
     return values

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 from alg import SIGNED, Program, build_loss, complexity, parse, to_text, vocabulary
-from alg.build import as_program
 from alg.parser import MAX_CHARACTERS, MAX_DEPTH
 from alg.rows import float64
+from alg.sources import as_program
 
 PRED, LABEL = 0.3, 0.8
 
@@ -277,8 +277,8 @@ def test_a_bad_program_is_refused_with_the_instruction(change, expected):
 
 @pytest.mark.parametrize("function", [to_text, complexity])
 def test_what_is_no_program_is_refused(function):
-    with pytest.raises(ValueError, match="expected a Program, as parse gives, got str"):
-        function("pred + label")
+    with pytest.raises(ValueError, match="a loss is a formula, tokens or a program, got int"):
+        function(3)
 
 
 def test_families_have_their_own_operands():
