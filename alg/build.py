@@ -174,9 +174,7 @@ def _pairwise_values(
     if where is None:
         wide = jnp.broadcast_to(pos[..., None], neg.shape)
         return jnp.mean(run((wide, neg, jnp.ones_like(neg))), -1), None
-    where = jnp.asarray(where, bool)
-    where = where if where.ndim == neg.ndim else where[..., None]
-    where = jnp.broadcast_to(where, neg.shape)
+    where = _counted(jnp.asarray(where, bool), pos.shape, neg.shape)
     neg = jnp.where(where, neg, 0.0)
     has_negatives = jnp.any(where, -1)
     pos = jnp.where(has_negatives, pos, 0.0)
@@ -185,6 +183,15 @@ def _pairwise_values(
     counted = where | ~has_negatives[..., None]
     values = run((wide, neg, jnp.ones_like(neg)), where=counted)
     return jnp.mean(values, -1, where=counted), has_negatives
+
+
+def _counted(where: Array, pos: tuple[int, ...], neg: tuple[int, ...]) -> Array:
+    """Give the mask of negatives [..., B, S] of one of examples [..., B] or of negatives."""
+    try:
+        return jnp.broadcast_to(where if where.ndim == len(neg) else where[..., None], neg)
+    except ValueError:
+        got = f"where broadcasts to the examples {pos} or to their negatives {neg}, got "
+        raise ValueError(f"{got}{where.shape}") from None
 
 
 def _spread(name: str, array: Array, shape: tuple[int, ...]) -> Array:
@@ -200,8 +207,14 @@ def _working(*arrays: Array) -> tuple[jnp.dtype, list[Array]]:
     """Give the dtype of the answer, and the arrays in the dtype of the work.
 
     Half precision cannot hold the bounds, so the work is done in float32 at least.
+
+    Raises:
+      ValueError: for complex numbers.
     """
     arrays = [jnp.asarray(x) for x in arrays]
+    if any(jnp.iscomplexobj(x) for x in arrays):
+        got = " and ".join(str(x.dtype) for x in arrays)
+        raise ValueError(f"a loss is of real scores and labels, got {got}")
     dtype = arrays[0].dtype
     dtype = dtype if jnp.issubdtype(dtype, jnp.floating) else jnp.dtype(jnp.float32)
     return dtype, [x.astype(jnp.promote_types(dtype, jnp.float32)) for x in arrays]

@@ -63,7 +63,7 @@ class LossFn(Protocol):
 
         Raises:
           ValueError: if labels, mask or weights do not broadcast to the scores, which never
-            broadcast themselves, or ``neg`` has no axis more than ``pos``.
+            broadcast themselves; if ``neg`` has no axis more than ``pos``; for complex numbers.
         """
         ...
 
