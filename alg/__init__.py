@@ -5,7 +5,7 @@
 0.25
 """
 
-from .build import UNBOUNDED, LossFn, build_loss
+from .build import UNBOUNDED, build_loss
 from .canonical import canonical_key, simplify
 from .export import to_latex, to_python, to_torch
 from .families import PAIRWISE, POINTWISE, Family
@@ -15,6 +15,7 @@ from .losses import NAMED, PAIRWISE_LOSSES, POINTWISE_LOSSES, named_loss, named_
 from .operators import OPERATORS, PAPER, SIGNED, Op
 from .parser import parse
 from .programs import Grammar, Program, Vocabulary, assemble, grammar, vocabulary
+from .sources import LossFn
 
 __all__ = [
     "NAMED",

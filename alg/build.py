@@ -3,63 +3,23 @@
 ``interpret`` evaluates the same table with the program as traced data; a test holds the two equal.
 """
 
-import operator
 from collections.abc import Callable, Sequence
 from functools import lru_cache, partial
-from typing import Protocol
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from .families import POINTWISE, Family, as_family, operands_of, operators_of
-from .formulas import as_static, described
+from .families import POINTWISE, Family, as_family
+from .formulas import described
 from .operators import SIGNED, as_bounds, clip, logit_of
-from .parser import Emitter, parse
-from .programs import Program, as_number, tokens_of, vocabulary
+from .programs import Program
 from .ranges import clips
+from .sources import LossFn, Source, as_program
 from .types import Array
 
 UNBOUNDED = (-np.inf, np.inf)
 """Bounds that clip nothing, for losses known to be sound as they are written."""
-
-Source = str | Sequence[int] | Sequence[str] | Program
-
-
-class LossFn(Protocol):
-    """A loss over a batch, as ``build_loss`` and ``named_loss`` give it.
-
-    >>> loss = build_loss("square(label - pred)", inputs="probabilities")
-    >>> pred, label = jnp.array([0.5, 0.0, 0.5]), jnp.array([1.0, 1.0, 0.0])
-    >>> print(loss(pred, label, where=jnp.array([True, True, False]), reduce_fn=None))
-    [0.25 1.   0.  ]
-    >>> print(loss(pred, label, weights=jnp.array([1.0, 0.0, 3.0]), reduce_fn=jnp.sum))
-    1.0
-    """
-
-    def __call__(
-        self,
-        scores: Array,
-        labels: Array,
-        *,
-        where: Array | None = None,
-        weights: Array | None = None,
-        reduce_fn: Callable[..., Array] | None = jnp.mean,
-    ) -> Array:
-        """Give the reduced loss of scores [..., B]; the other arrays broadcast to them.
-
-        Values are multiplied by ``weights``; then ``reduce_fn`` reduces those ``where`` says count,
-        so that weights scale the loss and do not enter the mean's denominator, as in rax and optax.
-        It is called as ``reduce_fn(values)``, or with ``where=`` too if a mask is given.
-        ``reduce_fn=None`` gives the values [..., B], 0 where they do not count. If nothing counts,
-        a mean is 0. A ``pairwise`` loss takes ``pos`` [..., B] and ``neg`` [..., B, S] in place of
-        scores and labels; its ``where`` has the shape of either, its ``weights`` that of ``pos``.
-
-        Raises:
-          ValueError: if labels, mask or weights do not broadcast to the scores, which never
-            broadcast themselves, or ``neg`` has no axis more than ``pos``.
-        """
-        ...
 
 
 def evaluate(
@@ -99,62 +59,9 @@ def evaluate(
     return registers[-1]
 
 
-def _name_of(position: int, token: int, names: Sequence[str]) -> str:
-    try:
-        number = operator.index(token)
-    except TypeError:
-        number = -1
-    if not 0 <= number < len(names):
-        raise ValueError(f"token {position} is {token}, expected 0 to {len(names) - 1}")
-    return names[number]
-
-
-def _program_of_tokens(tokens: Sequence[int] | Sequence[str], family: Family) -> Program:
-    """Assemble tokens outside ``jit``, where ``assemble`` would compile for each length."""
-    names = list(tokens)
-    if not all(isinstance(token, str) for token in names):
-        known = vocabulary(family=family).names
-        names = [_name_of(position, token, known) for position, token in enumerate(names)]
-    operands = (*operands_of(family), "1")
-    operators = tuple(operators_of(family))
-    numbers = {name for name in names if as_number(name) is not None} - {"1"}
-    vocab = vocabulary(operators, (*operands, *sorted(numbers)), family=family)
-    emit, stack = Emitter(family), []
-    for token in tokens_of(names, vocab):
-        if vocab.arity[token] > 0:
-            arguments = [stack.pop() for _ in range(vocab.arity[token])][::-1]
-            stack.append(emit(int(vocab.op[token]), *arguments))
-        elif vocab.register[token] >= 0:
-            stack.append(int(vocab.register[token]))
-        elif vocab.arity[token] == 0:
-            reads, constant = vocab.reads[token].tolist(), float(vocab.constant[token])
-            stack.append(emit(int(vocab.op[token]), *reads, constant))
-    return emit.program(stack[0])
-
-
-def as_program(source: Source, *, family: str | Family = POINTWISE, **constants: float) -> Program:
-    """Give the static program of a formula, of postfix tokens, or of a program.
-
-    Tokens are names, or numbers of tokens of ``vocabulary(family=family)``.
-
-    Raises:
-      ValueError: with the position, if the source is not a loss.
-    """
-    family = as_family(family)
-    if isinstance(source, str):
-        return as_static(parse(source, family=family, **constants), family)
-    if constants:
-        what = type(source).__name__
-        raise ValueError(f"constants {sorted(constants)} are for formulas, the source is a {what}")
-    if isinstance(source, Program):
-        return as_static(source, family)
-    if not np.iterable(source):
-        raise ValueError(f"a loss is a formula, tokens or a program, got {type(source).__name__}")
-    return as_static(_program_of_tokens(source, family), family)
-
-
 def build_loss(
     source: Source,
+    /,
     *,
     inputs: str = "logits",
     bounds: tuple[float, float] = SIGNED,
@@ -192,34 +99,50 @@ def build_loss(
         raise ValueError(f"inputs of a {family.name} loss are 'logits', got {inputs!r}")
     bounds = as_bounds(bounds)
     program = as_program(source, family=family, **constants)
+    return built(program, family, bounds, inputs=inputs)
+
+
+def built(
+    program: Program,
+    family: Family,
+    bounds: tuple[float, float],
+    *,
+    inputs: str = "logits",
+    name: str = "loss",
+) -> LossFn:
+    """Build a jitted loss from a static program; ``name`` is the function's and XLA's."""
     rows = tuple(tuple(part.tolist()) for part in program)
-    return _build(rows, inputs, bounds, family)
+    return _built(rows, inputs, bounds, family, name)
 
 
 @lru_cache(maxsize=4096)
-def _build(
-    rows: tuple[tuple, ...], inputs: str, bounds: tuple[float, float], family: Family
+def _built(
+    rows: tuple[tuple, ...], inputs: str, bounds: tuple[float, float], family: Family, name: str
 ) -> LossFn:
     program = Program(*map(np.asarray, rows))
+    for part in program:
+        part.flags.writeable = False  # it is shared by all who build this loss
     clipped = clips(program, bounds, family)
     run = partial(evaluate, program, bounds=bounds, family=family, clipped=clipped)
 
-    @partial(jax.jit, static_argnames="reduce_fn")
     def pointwise(scores, labels, *, where=None, weights=None, reduce_fn=jnp.mean):
         dtype, (scores, labels) = _working(scores, labels)
         values, where = _pointwise_values(run, inputs, scores, labels, where)
         return _reduce(values, where, weights, reduce_fn).astype(dtype)
 
-    @partial(jax.jit, static_argnames="reduce_fn")
     def pairwise(pos, neg, *, where=None, weights=None, reduce_fn=jnp.mean):
         dtype, (pos, neg) = _working(pos, neg)
         values, where = _pairwise_values(run, pos, neg, where)
         return _reduce(values, where, weights, reduce_fn).astype(dtype)
 
-    loss = pointwise if family.registers == POINTWISE.registers else pairwise
-    loss.__name__ = loss.__qualname__ = "loss"
+    function = pointwise if family.registers == POINTWISE.registers else pairwise
+    function.__name__ = function.__qualname__ = name
     text = described(program, family)
-    loss.__doc__ = f"The {family.name} loss {text} of {inputs}, intermediates clipped to {bounds}."
+    function.__doc__ = (
+        f"The {family.name} loss {text} of {inputs}, intermediates clipped to {bounds}."
+    )
+    loss = jax.jit(function, static_argnames="reduce_fn")
+    loss.program, loss.family, loss.bounds, loss.inputs = program, family, bounds, inputs
     return loss
 
 
@@ -251,9 +174,7 @@ def _pairwise_values(
     if where is None:
         wide = jnp.broadcast_to(pos[..., None], neg.shape)
         return jnp.mean(run((wide, neg, jnp.ones_like(neg))), -1), None
-    where = jnp.asarray(where, bool)
-    where = where if where.ndim == neg.ndim else where[..., None]
-    where = jnp.broadcast_to(where, neg.shape)
+    where = _counted(jnp.asarray(where, bool), pos.shape, neg.shape)
     neg = jnp.where(where, neg, 0.0)
     has_negatives = jnp.any(where, -1)
     pos = jnp.where(has_negatives, pos, 0.0)
@@ -262,6 +183,15 @@ def _pairwise_values(
     counted = where | ~has_negatives[..., None]
     values = run((wide, neg, jnp.ones_like(neg)), where=counted)
     return jnp.mean(values, -1, where=counted), has_negatives
+
+
+def _counted(where: Array, pos: tuple[int, ...], neg: tuple[int, ...]) -> Array:
+    """Give the mask of negatives [..., B, S] of one of examples [..., B] or of negatives."""
+    try:
+        return jnp.broadcast_to(where if where.ndim == len(neg) else where[..., None], neg)
+    except ValueError:
+        got = f"where broadcasts to the examples {pos} or to their negatives {neg}, got "
+        raise ValueError(f"{got}{where.shape}") from None
 
 
 def _spread(name: str, array: Array, shape: tuple[int, ...]) -> Array:
@@ -277,8 +207,14 @@ def _working(*arrays: Array) -> tuple[jnp.dtype, list[Array]]:
     """Give the dtype of the answer, and the arrays in the dtype of the work.
 
     Half precision cannot hold the bounds, so the work is done in float32 at least.
+
+    Raises:
+      ValueError: for complex numbers.
     """
     arrays = [jnp.asarray(x) for x in arrays]
+    if any(jnp.iscomplexobj(x) for x in arrays):
+        got = " and ".join(str(x.dtype) for x in arrays)
+        raise ValueError(f"a loss is of real scores and labels, got {got}")
     dtype = arrays[0].dtype
     dtype = dtype if jnp.issubdtype(dtype, jnp.floating) else jnp.dtype(jnp.float32)
     return dtype, [x.astype(jnp.promote_types(dtype, jnp.float32)) for x in arrays]

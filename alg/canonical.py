@@ -6,13 +6,14 @@ from collections.abc import Callable
 import jax.numpy as jnp
 import numpy as np
 
-from .families import LARGEST_LOGIT, POINTWISE, Family, as_family
-from .formulas import as_static, needed
-from .operators import NUMBER_OF, SIGNED
+from .families import LARGEST_LOGIT, POINTWISE, Family
+from .formulas import needed
+from .operators import NUMBER_OF
 from .parser import MAX_NUMBER, Emitter
 from .probes import agree
 from .programs import Program
 from .rows import float64
+from .sources import LossFn, Source, as_static, stated
 
 _NOT_NEGATIVE = frozenset(("square", "abs", "relu", "sigmoid", "exp", "softplus"))
 
@@ -204,47 +205,49 @@ def _reachable(rows: list[tuple[int, int, int, float]], result: int, family: Fam
 
 
 def simplify(
-    program: Program,
+    source: Source | LossFn,
+    /,
     *,
-    bounds: tuple[float, float] = SIGNED,
-    family: str | Family = POINTWISE,
+    bounds: tuple[float, float] | None = None,
+    family: str | Family | None = None,
 ) -> Program:
-    """Give the shortest program found that is the same loss under the bounds.
+    """Give the shortest program found that is the same loss under its bounds.
+
+    ``source``, ``bounds`` and ``family`` are those of ``to_python``.
 
     Copies, dead registers and double negations go, constants are folded, and algebraic identities
     that the clip leaves exact are used. Equality of value and gradient on a grid of logits and
     labels is checked before the result is given; otherwise the original is.
 
     >>> from .formulas import to_text
-    >>> from .parser import parse
-    >>> to_text(simplify(parse("-(-label) + -(pred * 1) + (2 - 2)")))
+    >>> to_text(simplify("-(-label) + -(pred * 1) + (2 - 2)"))
     'label - pred'
     """
-    family = as_family(family)
-    program = as_static(program, family)
+    program, family, bounds = stated(source, family=family, bounds=bounds)
     shorter = rewrite(program, bounds=bounds, family=family)
     return shorter if agree(program, shorter, bounds=bounds, family=family) else program
 
 
 def canonical_key(
-    program: Program,
+    source: Source | LossFn,
+    /,
     *,
-    bounds: tuple[float, float] = SIGNED,
-    family: str | Family = POINTWISE,
+    bounds: tuple[float, float] | None = None,
+    family: str | Family | None = None,
 ) -> str:
     """Give 32 hexadecimal digits that programs share if rewriting shows them the same loss.
 
     Order of commutative arguments, sign of a difference that is squared, copies, dead registers,
     foldable constants and double negations do not matter. What differs in rounding only, such as
     ``(a + b) + c`` and ``a + (b + c)``, has two keys; the gradient's fingerprint tells.
+    ``source``, ``bounds`` and ``family`` are those of ``to_python``.
 
-    >>> from .parser import parse
-    >>> same = canonical_key(parse("pred * label + 0.5"))
-    >>> same == canonical_key(parse("1 / 2 + id(label * pred)"))
+    >>> same = canonical_key("pred * label + 0.5")
+    >>> same == canonical_key("1 / 2 + id(label * pred)")
     True
     """
-    family = as_family(family)
-    program = rewrite(as_static(program, family), bounds=bounds, family=family)
+    program, family, bounds = stated(source, family=family, bounds=bounds)
+    program = rewrite(program, bounds=bounds, family=family)
     digests = [name.encode() for name in family.registers]
     unsigned = list(digests)  # the same for a difference and its negative
     is_symmetric = bounds[0] == -bounds[1]

@@ -4,15 +4,14 @@ import importlib.util
 import keyword
 import math
 import textwrap
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-from .build import UNBOUNDED, Source, as_program
 from .canonical import simplify
-from .families import POINTWISE, Family, as_family
+from .families import POINTWISE, Family
 from .formulas import described, number_text
-from .operators import SIGNED, as_bounds
-from .programs import Program
+from .ranges import clips
+from .sources import LossFn, Source, Stated, stated
 
 
 class _Dialect(NamedTuple):
@@ -22,11 +21,9 @@ class _Dialect(NamedTuple):
     imports: str
     sigmoid: str
     widen: str
-    ones: str
-    full: str
+    ones: str  # of the shape and dtype of the scores
     mean: str
-    clip: str  # of a value, with bounds
-    helper: str  # defined in the function if clip needs it
+    clip: str  # the function of that name, with bounds
 
 
 _JAX = _Dialect(
@@ -35,10 +32,8 @@ _JAX = _Dialect(
     sigmoid="jax.nn.sigmoid(logit)",
     widen="jnp.broadcast_to(pos[..., None], neg.shape)",
     ones="jnp.ones_like({like})",
-    full="jnp.full_like({like}, {value})",
     mean="jnp.mean({value}, -1)",
-    clip="clip({value})",
-    helper="""
+    clip="""
     def clip(x):  # unlike with jnp.clip alone, the whole gradient passes on a bound
         return jnp.where((x >= {low}) & (x <= {high}), x, jnp.clip(x, {low}, {high}))
 
@@ -50,22 +45,30 @@ _TORCH = _Dialect(
     sigmoid="torch.sigmoid(logit)",
     widen="pos.unsqueeze(-1).expand_as(neg)",
     ones="torch.ones_like({like})",
-    full="torch.full_like({like}, {value})",
     mean="torch.mean({value}, -1)",
-    clip="torch.clamp({value}, {low}, {high})",
-    helper="",
+    clip="""
+    def clip(x):
+        largest = torch.finfo(x.dtype).max  # of half precision it may be less than a bound
+        return torch.clamp(x, max({low}, -largest), min({high}, largest))
+
+""",
 )
+_TAKEN = ("jax", "jnp", "torch")  # what the source itself calls so
 
 
 def _shortest(
-    source: Source,
-    bounds: tuple[float, float],
-    family: str | Family,
+    source: Source | LossFn,
+    bounds: tuple[float, float] | None,
+    family: str | Family | None,
     constants: Mapping[str, float],
-) -> Program:
-    """Give the simplified program of a source."""
-    program = as_program(source, family=family, **constants)
-    return simplify(program, bounds=as_bounds(bounds), family=family)
+) -> Stated:
+    """Give what a source says, its program simplified."""
+    if isinstance(source, LossFn) and source.inputs != "logits":
+        raise ValueError(
+            f"an export is a function of logits, the loss takes {source.inputs}: give loss.program"
+        )
+    program, family, bounds = stated(source, family=family, bounds=bounds, **constants)
+    return Stated(simplify(program, bounds=bounds, family=family), family, bounds)
 
 
 def _limit(bound: float) -> str:
@@ -73,126 +76,124 @@ def _limit(bound: float) -> str:
     return repr(bound) if math.isfinite(bound) else f'float("{bound}")'
 
 
-def _lines(
-    program: Program, dialect: _Dialect, bounds: tuple[float, float], family: Family
-) -> list[str]:
-    """Give one line for each register, and the result's."""
+def _lines(loss: Stated, dialect: _Dialect, clipped: Sequence[bool]) -> list[str]:
+    """Give one line for each operand that is read and each result, and the answer's."""
+    program, family, _ = loss
     is_pointwise = family.registers == POINTWISE.registers
-    like = "pred" if is_pointwise else "neg"
+    ones = dialect.ones.format(like="logit" if is_pointwise else "neg")
     names = [*family.registers[:2], "one"]
-    read = {register for row in (program.lhs, program.rhs) for register in row.tolist()}
-    lines = []
-    if not is_pointwise:
-        lines.append(f"pos = {dialect.widen}")
-    else:
-        lines.append(f"pred = {dialect.sigmoid}")
-    if 2 in read:
-        lines.append(f"one = {dialect.ones.format(like=like)}")
-    low, high = map(_limit, bounds)
-    for i, (number, lhs, rhs, constant) in enumerate(zip(*program, strict=True)):
+    operands = [dialect.sigmoid if is_pointwise else dialect.widen, None, ones]
+    rows = list(zip(*program, clipped, strict=True))
+    read = {r for number, lhs, rhs, *_ in rows for r in (lhs, rhs)[: family.table[number].arity]}
+    lines = [f"{names[r]} = {operands[r]}" for r in (0, 2) if r in read]
+    for i, (number, lhs, rhs, constant, is_clipped) in enumerate(rows):
         op = family.table[number]
-        names.append(f"r{len(family.registers) + i}")
+        if op.name == "logit":
+            names.append("logit")
+            continue
         if op.name == "number":
-            value = dialect.full.format(like=like, value=number_text(constant))
-        elif op.name == "logit":
-            value = "logit"
+            value = f"{number_text(constant)} * {ones}"
         else:
             arguments = [names[r] for r in (lhs, rhs)[: op.arity]]
             value = getattr(op, dialect.form).format(*arguments)
-            if bounds != UNBOUNDED:
-                value = dialect.clip.format(value=value, low=low, high=high)
-        lines.append(f"{names[-1]} = {value}")
+        names.append(f"r{len(family.registers) + i}")
+        lines.append(f"{names[-1]} = {f'clip({value})' if is_clipped else value}")
     result = names[-1] if is_pointwise else dialect.mean.format(value=names[-1])
     return [*lines, f"return {result}"]
 
 
-def _source(
-    program: Program, dialect: _Dialect, name: str, bounds: tuple[float, float], family: Family
-) -> str:
-    if not (name.isidentifier() and name.isascii()) or keyword.iskeyword(name):
-        raise ValueError(f"a function is named like a variable, got {name!r}")
-    is_pointwise = family.registers == POINTWISE.registers
-    arguments = "logit, label" if is_pointwise else "pos, neg"
-    body = "\n".join(f"    {line}" for line in _lines(program, dialect, bounds, family))
-    low, high = map(_limit, bounds)
-    helper = "" if bounds == UNBOUNDED else dialect.helper.format(low=low, high=high)
+def _source(loss: Stated, dialect: _Dialect, name: str) -> str:
+    if not (name.isidentifier() and name.isascii()) or keyword.iskeyword(name) or name in _TAKEN:
+        raise ValueError(
+            f"a function is named like a variable, and not {', '.join(_TAKEN)}, got {name!r}"
+        )
+    clipped = clips(loss.program, loss.bounds, loss.family)
+    arguments = "logit, label" if loss.family.registers == POINTWISE.registers else "pos, neg"
+    body = "\n".join(f"    {line}" for line in _lines(loss, dialect, clipped))
+    low, high = map(_limit, loss.bounds)
+    helper = dialect.clip.format(low=low, high=high) if any(clipped) else ""
     return (
         f"{dialect.imports}\n\ndef {name}({arguments}):\n"
-        f'    """{_docstring(program, bounds, family)}\n    """\n{helper}{body}\n'
+        f'    """{_docstring(loss, is_clipped=any(clipped))}\n    """\n{helper}{body}\n'
     )
 
 
-def _docstring(program: Program, bounds: tuple[float, float], family: Family) -> str:
-    pointwise = family.registers == POINTWISE.registers
+def _docstring(loss: Stated, *, is_clipped: bool) -> str:
+    pointwise = loss.family.registers == POINTWISE.registers
     of = "of each logit" if pointwise else "[..., B] of pos [..., B] and neg [..., B, S]"
-    clipped = "" if bounds == UNBOUNDED else f" Intermediate results are clipped to {bounds}."
-    text = f"Value {of} of the loss {described(program, family)}.{clipped}"
+    clipped = f" Results that may leave {loss.bounds} are clipped to them." if is_clipped else ""
+    text = f"Value {of} of the loss {described(loss.program, loss.family)}.{clipped}"
     lines = textwrap.wrap(text, 92, subsequent_indent="    ", break_long_words=False)
     return "\n".join(lines)
 
 
 def to_python(
-    source: Source,
+    source: Source | LossFn,
+    /,
     *,
     name: str = "loss",
-    bounds: tuple[float, float] = SIGNED,
-    family: str | Family = POINTWISE,
+    bounds: tuple[float, float] | None = None,
+    family: str | Family | None = None,
     **constants: float,
 ) -> str:
     """Write a loss as the source of a function of logits and labels that needs JAX alone.
 
-    One line gives one register; the function gives the values, not their mean.
+    One line gives one register; the function gives the values, not their mean, and works in the
+    dtype of its arguments. Half precision rounds the protection of log and quotient and knows no
+    number above its largest, where a built loss works in float32.
 
     Args:
-      source: a formula, tokens or a program, as ``build_loss`` takes it.
+      source: a ``LossFn``, which brings bounds and family; or a formula, tokens or a program, as
+        ``build_loss`` takes it.
       name: of the function.
-      bounds: intermediate results are clipped to them.
-      family: the language of the loss; a pairwise function takes ``pos`` and ``neg``.
+      bounds: intermediate results are clipped to them, ``SIGNED`` if left out. A clip that cannot
+        act on logits up to 10,000 and labels up to 5, of either sign, is not written.
+      family: the language of the loss, pointwise if left out: a program of another family has to
+        come with it. A pairwise function takes ``pos`` and ``neg``.
       **constants: values of names in the formula.
 
     Raises:
-      ValueError: if the source is not a loss, or the name not a variable's.
+      ValueError: if the source is not a loss or one of probabilities, if it is a ``LossFn`` of
+        other bounds or another family than told, or if the name is not a variable's.
 
-    >>> print(to_python("square(label - pred)").split('\"\"\"')[2].rstrip())  # doctest: +ELLIPSIS
-    <BLANKLINE>
-    ...
-        pred = jax.nn.sigmoid(logit)
-        r3 = clip(label - pred)
-        r4 = clip(jnp.square(r3))
+    >>> print(to_python("square(label - pred)").split('\"\"\"')[2].strip())
+    pred = jax.nn.sigmoid(logit)
+        r3 = label - pred
+        r4 = jnp.square(r3)
         return r4
     """
-    program = _shortest(source, bounds, family, constants)
-    return _source(program, _JAX, name, as_bounds(bounds), as_family(family))
+    return _source(_shortest(source, bounds, family, constants), _JAX, name)
 
 
 def to_torch(
-    source: Source,
+    source: Source | LossFn,
+    /,
     *,
     name: str = "loss",
-    bounds: tuple[float, float] = SIGNED,
-    family: str | Family = POINTWISE,
+    bounds: tuple[float, float] | None = None,
+    family: str | Family | None = None,
     **constants: float,
 ) -> str:
     """Write a loss as the source of a function of logits and labels that needs PyTorch alone.
 
     Arguments and errors are those of ``to_python``; logits and labels are floating tensors.
 
-    >>> print(to_torch("square(label - pred)").split('\"\"\"')[2].rstrip())
-    <BLANKLINE>
-        pred = torch.sigmoid(logit)
-        r3 = torch.clamp(label - pred, -100000.0, 100000.0)
-        r4 = torch.clamp(torch.square(r3), -100000.0, 100000.0)
-        return r4
+    >>> from .losses import named_loss
+    >>> print(to_torch(named_loss("bpr")).split('\"\"\"')[2].strip())
+    pos = pos.unsqueeze(-1).expand_as(neg)
+        r3 = neg - pos
+        r4 = torch.logaddexp(r3, torch.zeros_like(r3))
+        return torch.mean(r4, -1)
     """
-    program = _shortest(source, bounds, family, constants)
-    return _source(program, _TORCH, name, as_bounds(bounds), as_family(family))
+    return _source(_shortest(source, bounds, family, constants), _TORCH, name)
 
 
 def to_latex(
-    source: Source,
+    source: Source | LossFn,
+    /,
     *,
-    bounds: tuple[float, float] = SIGNED,
-    family: str | Family = POINTWISE,
+    bounds: tuple[float, float] | None = None,
+    family: str | Family | None = None,
     **constants: float,
 ) -> str:
     r"""Write a loss as LaTeX, simplified by SymPy where the values on the grid stay the same.
@@ -202,9 +203,10 @@ def to_latex(
     of log, root and quotient at zero are written.
 
     Args:
-      source: a formula, tokens or a program, as ``build_loss`` takes it.
-      bounds: those under which the program is simplified before.
-      family: the language of the loss.
+      source: a ``LossFn``, which brings bounds and family; or a formula, tokens or a program, as
+        ``build_loss`` takes it.
+      bounds: those under which the program is simplified before; ``SIGNED`` if left out.
+      family: the language of the loss; pointwise if left out.
       **constants: values of names in the formula.
 
     Raises:
@@ -218,4 +220,5 @@ def to_latex(
         raise ImportError("to_latex needs SymPy: pip install 'autolossgen[symbolic]'")
     from .symbolic import latex
 
-    return latex(_shortest(source, bounds, family, constants), as_family(family))
+    program, family, _ = _shortest(source, bounds, family, constants)
+    return latex(program, family)

@@ -4,48 +4,13 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from .families import POINTWISE, Family, as_family, belongs, load_of
+from .families import POINTWISE, Family, load_of
 from .operators import NUMBER_OF
-from .parser import MAX_CHARACTERS, MAX_DEPTH, MAX_NUMBER
+from .parser import MAX_CHARACTERS, MAX_DEPTH
 from .programs import Program
+from .sources import LossFn, Source, stated
 
 MAX_COMPLEXITY = 10_000
-
-
-def as_static(program: Program, family: str | Family = POINTWISE) -> Program:
-    """Give a program of NumPy arrays, checked: every register read is written before.
-
-    Raises:
-      ValueError: if it is no program; with the instruction, if one reads what is not there or
-        names no operator.
-    """
-    if not isinstance(program, Program):
-        raise ValueError(f"expected a Program, as parse gives, got {type(program).__name__}")
-    family = as_family(family)
-    base = len(family.registers)
-    op, lhs, rhs = (np.atleast_1d(np.asarray(part)).astype(np.int32) for part in program[:3])
-    constant = np.asarray(program.constant, np.float64)
-    constant = constant if constant.size else np.zeros(op.shape)
-    if op.ndim != 1 or not op.shape == lhs.shape == rhs.shape == constant.shape or not op.size:
-        shapes = ", ".join(str(part.shape) for part in (op, lhs, rhs, constant))
-        raise ValueError(f"a program has op, lhs, rhs and constant of one length, got {shapes}")
-    allowed = {number for number, op in enumerate(family.table) if belongs(family, op)}
-    allowed |= {NUMBER_OF["number"], *(load_of(family, load.name)[0] for load in family.loads)}
-    for i, (number, *registers, value) in enumerate(zip(op, lhs, rhs, constant, strict=True)):
-        if number not in allowed:
-            raise ValueError(
-                f"instruction {i}: {number} is no operator of the {family.name} family"
-            )
-        row = family.table[number]
-        read = [int(register) for register in registers[: row.arity]]
-        if any(not 0 <= register < base + i for register in read):
-            raise ValueError(
-                f"instruction {i}: {row.name} reads registers {read}, "
-                f"only 0 to {base + i - 1} exist"
-            )
-        if not abs(value) <= MAX_NUMBER:
-            raise ValueError(f"instruction {i}: float32 does not hold the constant {value}")
-    return Program(op, lhs, rhs, constant)
 
 
 def _without_copies_at_the_end(program: Program) -> Program:
@@ -83,15 +48,21 @@ def is_copy(program: Program, i: int) -> bool:
     return bool(program.lhs[i] >= len(POINTWISE.registers)) or i == len(program.op) - 1
 
 
-def complexity(program: Program, *, family: str | Family = POINTWISE) -> int:
-    """Give the length of a program as postfix tokens, copies left out.
+def complexity(source: Source | LossFn, /, *, family: str | Family | None = None) -> int:
+    """Give the length of a loss as postfix tokens, copies left out.
 
-    >>> from .parser import parse
-    >>> complexity(parse("max(label * reciprocal(pred), pred * reciprocal(label))"))
+    Args:
+      source: a formula, tokens, a program or a ``LossFn``.
+      family: the language of the source; pointwise if left out. A ``LossFn`` brings its own.
+
+    Raises:
+      ValueError: if the source is not a loss of the family.
+
+    >>> complexity("max(label * reciprocal(pred), pred * reciprocal(label))")
     9
     """
-    family = as_family(family)
-    program = _without_copies_at_the_end(as_static(program, family))
+    program, family, _ = stated(source, family=family)
+    program = _without_copies_at_the_end(program)
     loads = {load_of(family, load.name) for load in family.loads}
     counts = [1] * len(family.registers)
     for i, (number, lhs, rhs, _) in enumerate(zip(*program, strict=True)):
@@ -108,18 +79,27 @@ def number_text(value: float) -> str:
     return short if dtype(short) == value else str(dtype(value))
 
 
-def to_text(program: Program, *, family: str | Family = POINTWISE) -> str:
-    """Write a program as an infix formula that ``parse`` reads back.
+def to_text(source: Source | LossFn, /, *, family: str | Family | None = None) -> str:
+    """Write a loss as an infix formula that ``parse`` reads back.
+
+    Args:
+      source: a formula, tokens, a program or a ``LossFn``.
+      family: the language of the source; pointwise if left out, so that a program of another
+        family has to come with it. A ``LossFn`` brings its own.
 
     Raises:
-      ValueError: if the formula would be longer or deeper than ``parse`` reads.
+      ValueError: if the source is not a loss of the family, or the formula would be longer or
+        deeper than ``parse`` reads.
 
     >>> from .parser import parse
     >>> to_text(parse("div(label - (pred - s), square(pred))", s=0.1))
     '(label - (pred - 0.1)) / square(pred)'
+    >>> from .losses import named_loss
+    >>> to_text(named_loss("bpr"))
+    'softplus(-(pos - neg))'
     """
-    family = as_family(family)
-    program = _without_copies_at_the_end(as_static(program, family))
+    program, family, _ = stated(source, family=family)
+    program = _without_copies_at_the_end(program)
     if complexity(program, family=family) > MAX_COMPLEXITY:
         raise ValueError(f"written out, the formula has more than {MAX_COMPLEXITY} tokens")
     written = [(name, 4, 1) for name in family.registers]  # text, precedence, depth

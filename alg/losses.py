@@ -5,9 +5,11 @@ import re
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
-from .build import UNBOUNDED, LossFn, as_program, build_loss
+from .build import UNBOUNDED, built
 from .families import PAIRWISE, POINTWISE, Family, suggestion
+from .parser import number_of
 from .programs import Program
+from .sources import LossFn, as_program
 
 __all__ = [
     "NAMED",
@@ -18,7 +20,6 @@ __all__ = [
     "NamedLoss",
     "Option",
     "as_program",
-    "build_loss",
     "formula_of",
     "named_loss",
     "named_program",
@@ -196,20 +197,12 @@ def _settings(name: str, loss: NamedLoss, options: Mapping[str, float]) -> dict[
         if key not in settings:
             known = suggestion(key, list(settings)) if settings else ""
             raise ValueError(f"{name} has no option {key!r}{known}")
-        option, number = loss.options[key], _number(value)
+        option, number = loss.options[key], number_of(value, f"{key} of {name}")
         if option.takes(number):
             settings[key] = number
         elif value is not None or option.default is not None:
             raise ValueError(f"{key} of {name} is {option}, got {value!r}")
     return settings
-
-
-def _number(value: object) -> float:
-    """Give a number of Python, NumPy or JAX as a float, and NaN for anything else."""
-    try:
-        return math.nan if isinstance(value, str) else float(value)
-    except (TypeError, ValueError, OverflowError):
-        return math.nan
 
 
 def _entry(name: str) -> NamedLoss:
@@ -229,6 +222,9 @@ def formula_of(name: str, **options: float) -> str:
 def named_program(name: str, *, smoothing: float = 1e-6, **options: float) -> Program:
     """Give the program of a named loss; to be evaluated under ``UNBOUNDED``.
 
+    A program does not say its family: one of ``PAIRWISE_LOSSES`` has to come with
+    ``family="pairwise"`` wherever it goes. ``named_loss`` says both by itself.
+
     Raises:
       ValueError: for an unknown name (with a suggestion), an option that the loss has not, or a
         value out of range.
@@ -238,7 +234,7 @@ def named_program(name: str, *, smoothing: float = 1e-6, **options: float) -> Pr
     'max((label + 0.1) / (pred + 0.1), (pred + 0.1) / (label + 0.1))'
     """
     loss = _entry(name)
-    if not 0 < _number(smoothing) < math.inf:
+    if not 0 < number_of(smoothing, "smoothing") < math.inf:
         raise ValueError(f"smoothing is positive, got {smoothing!r}")
     formula = formula_of(name, **options)
     constants = {**_settings(name, loss, options), "s": smoothing}
@@ -269,4 +265,4 @@ def named_loss(name: str, *, smoothing: float = 1e-6, **options: float) -> LossF
     0.6931
     """
     program = named_program(name, smoothing=smoothing, **options)
-    return build_loss(program, bounds=UNBOUNDED, family=_entry(name).family)
+    return built(program, _entry(name).family, UNBOUNDED, name=name)

@@ -195,8 +195,11 @@ def _size_of_log(x: float) -> float:
 
 
 _PROTECTED = "(jnp.abs({0}) + 1e-06)"
-_DIVISOR = "{m}.where({m}.abs({{1}}) < 1e-06, {m}.where({{1}} < 0, -1e-06, 1e-06), {{1}})"
-_JAX_DIV, _TORCH_DIV = (f"({{0}} / {_DIVISOR.format(m=module)})" for module in ("jnp", "torch"))
+_JAX_DIV = "({0} / jnp.where(jnp.abs({1}) < 1e-06, jnp.where({1} < 0, -1e-06, 1e-06), {1}))"
+# In PyTorch a where of two numbers is float32; clamps keep the dtype.
+_TORCH_DIV = (
+    "({0} / torch.where({1} < 0, torch.clamp({1}, max=-1e-06), torch.clamp({1}, min=1e-06)))"
+)
 
 OPERATORS: tuple[Op, ...] = (
     _infix("add", jnp.add, "{0} + {1}", "{0} + {1}", 1, operator.add),

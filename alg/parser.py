@@ -15,6 +15,7 @@ import unicodedata
 from collections.abc import Mapping
 from typing import NoReturn
 
+import jax
 import numpy as np
 
 from .families import POINTWISE, Family, as_family, load_of, operands_of, operators_of, suggestion
@@ -34,6 +35,7 @@ _TOKEN = re.compile(
 _ALIEN = re.compile(r"[^\x00-\x7f]")
 _INFIX = {"+": ("add", 1), "-": ("sub", 1), "*": ("mul", 2), "/": ("div", 2)}
 _MEANT = {"^": "**", "×": "*", "·": "*", "−": "-", "–": "-", "÷": "/", ";": ",", "[": "("}
+_MEANT |= {"pow": "**", "ln": "log"}
 
 
 class Emitter:
@@ -137,9 +139,12 @@ class _Parser:
         return result
 
     def negative(self) -> int:
-        if self.kind != "number":
+        if self.kind == "number":
+            value = self.read_number()
+        elif self.kind == "name" and self.value in self.constants:
+            value = self.read_constant()
+        else:
             return self.emit(NUMBER_OF["neg"], self.signed())
-        value = self.read_number()
         if self.is_symbol("**"):
             return self.emit(NUMBER_OF["neg"], self.power(self.emit.number(value)))
         return self.emit.number(-value)
@@ -192,19 +197,26 @@ class _Parser:
         self.advance()
         return value
 
+    def read_constant(self) -> float:
+        value = self.constants[self.value]
+        self.unused.discard(self.value)
+        self.advance()
+        return value
+
     def operand(self) -> int:
         name, family = self.value, self.family
         if name in self.constants:
-            register = self.emit.number(self.constants[name])
-            self.unused.discard(name)
-        elif name in family.registers:
+            return self.emit.number(self.read_constant())
+        if name in family.registers:
             register = family.registers.index(name)
         elif name in operands_of(family):
             register = self.emit(*load_of(family, name))
         else:
             known = [*operands_of(family), *self.constants, *self.callable]
             short = name if len(name) <= 40 else name[:37] + "..."
-            raise ValueError(f"{self.where()}: {short!r} is not known{suggestion(short, known)}")
+            meant = _MEANT.get(name)
+            hint = f" (did you mean {meant!r}?)" if meant else suggestion(short, known)
+            raise ValueError(f"{self.where()}: {short!r} is not known{hint}")
         self.advance()
         return register
 
@@ -223,15 +235,29 @@ class _Parser:
         return self.emit(number, *arguments)
 
 
+def number_of(value: object, name: str) -> float:
+    """Give a number of Python, NumPy or JAX as a float, and NaN for anything else.
+
+    Raises:
+      ValueError: with the name, for a value that JAX traces: it has no number yet.
+    """
+    if isinstance(value, jax.core.Tracer):
+        raise ValueError(
+            f"{name} is traced by JAX, expected a number: build the loss outside of jit, grad and "
+            "vmap"
+        )
+    try:
+        return np.nan if isinstance(value, str) else float(value)
+    except (TypeError, ValueError, OverflowError):
+        return np.nan
+
+
 def _checked(constants: Mapping[str, object], family: Family) -> dict[str, float]:
     values = {}
     for name, value in constants.items():
         if name in operands_of(family) or name in operators_of(family):
             raise ValueError(f"constant {name!r} has the name of an operand or operator")
-        try:
-            values[name] = float(value)
-        except (TypeError, ValueError):
-            values[name] = np.nan
+        values[name] = number_of(value, f"constant {name!r}")
         if not abs(values[name]) <= MAX_NUMBER:
             raise ValueError(f"constant {name!r} is a number that float32 holds, got {value!r}")
     return values

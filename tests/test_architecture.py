@@ -130,5 +130,10 @@ def test_only_autolossgen_is_installed():
     assert sorted(folder_of.values()) == sorted(code)
 
 
+def test_types_are_shipped_with_the_code():
+    assert SETUP["options.package_data"]["autolossgen"].split() == ["py.typed"]
+    assert (ROOT / "alg" / "py.typed").is_file()
+
+
 def test_no_module_hides_an_installed_part():
     assert not {path.stem for path in (ROOT / "alg").glob("*.py")} & {*PARTS}

@@ -1,5 +1,6 @@
 """What a JAX program does with a built loss: transformations, caching, shapes and refusals."""
 
+import re
 from functools import partial
 
 import jax
@@ -205,6 +206,21 @@ def test_pairwise_shapes_are_checked(shape):
     loss = build_loss("pos - neg", family="pairwise")
     with pytest.raises(ValueError, match=r"pos is \[..., B\] and neg \[..., B, S\]"):
         loss(jnp.zeros(3), jnp.zeros(shape))
+
+
+@pytest.mark.parametrize("shape", [(2,), (3, 4), (1, 3, 2)])
+def test_a_mask_of_pairs_is_checked(shape):
+    loss = build_loss("pos - neg", family="pairwise")
+    wanted = rf"examples \(3,\) or to their negatives \(3, 2\), got {re.escape(str(shape))}"
+    with pytest.raises(ValueError, match=wanted):
+        loss(jnp.zeros(3), jnp.zeros((3, 2)), where=jnp.ones(shape, bool))
+
+
+@pytest.mark.parametrize("family", ["pointwise", "pairwise"])
+def test_complex_scores_are_refused(family):
+    loss = build_loss("1", family=family)
+    with pytest.raises(ValueError, match="real scores and labels, got complex64 and float32"):
+        loss(jnp.ones(3) + 1j, jnp.ones((3, 2)) if family == "pairwise" else jnp.ones(3))
 
 
 @pytest.mark.parametrize(

@@ -21,11 +21,11 @@ from alg import (
     to_text,
     vocabulary,
 )
-from alg.build import as_program
 from alg.filters import graded, twins
 from alg.interpreter import ELEMENTWISE, slope
 from alg.objectives import extend
 from alg.probes import TOLERANCE, agree, close
+from alg.sources import as_program
 from tests.language.test_random_programs import (
     BATCH,
     LENGTH,

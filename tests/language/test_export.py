@@ -27,8 +27,8 @@ from alg import (
     to_torch,
     vocabulary,
 )
-from alg.build import as_program
 from alg.rows import float64
+from alg.sources import as_program
 from tests.language.test_random_programs import (
     DIRECTION,
     LABEL,
@@ -155,19 +155,41 @@ def test_python_source_stands_alone(tmp_path):
     assert "autolossgen" not in path.read_text(encoding="utf-8")
 
 
-def test_source_has_one_line_for_each_register_and_shows_the_clip():
-    source = to_python("square(label - pred)", bounds=PAPER)
-    assert "    r3 = clip(label - pred)\n    r4 = clip(jnp.square(r3))\n    return r4\n" in source
-    assert "x >= 1e-05) & (x <= 100000.0)" in source
-    assert "clip" not in to_python("square(label - pred)", bounds=UNBOUNDED)
+def body(source):
+    return [line.strip() for line in source.split('"""')[2].strip().splitlines()]
+
+
+def test_source_has_one_line_for_each_operand_read_and_each_result():
+    assert body(to_python("square(label - logit)", bounds=UNBOUNDED)) == [
+        "r4 = label - logit",
+        "r5 = jnp.square(r4)",
+        "return r5",
+    ]
+    lines = ["pred = torch.sigmoid(logit)", "r5 = 0.5 * torch.ones_like(logit)"]
+    assert set(lines) < set(body(to_torch("pred * logit - 0.5 * label")))
+    assert body(to_python("1")) == ["one = jnp.ones_like(logit)", "r3 = one", "return r3"]
+    assert body(to_torch("neg", family="pairwise"))[:1] == ["r3 = neg"]
+
+
+@pytest.mark.parametrize("export", [to_python, to_torch])
+def test_a_clip_is_written_where_it_can_act(export):
+    assert "clip" not in export("square(label - pred)")
+    assert "clip" not in export("reciprocal(label - pred)", bounds=UNBOUNDED)
+    source = export("square(reciprocal(label - pred))")
+    assert "that may leave (-100000.0, 100000.0) are clipped" in " ".join(source.split())
+    assert sum("= clip(" in line for line in body(source)) == 2
+    paper = export("label - pred", bounds=PAPER)
+    assert body(paper)[-2].startswith("r3 = clip(label - pred)")
+    assert "1e-05" in paper
 
 
 def test_the_whole_gradient_passes_on_a_bound():
     for bounds in (SIGNED, (-1.0, 1.0)):
-        exported = function_of(to_python("label * logit", bounds=bounds))
-        slope = jax.grad(lambda z, f=exported: f(z, 1.0))(float(bounds[1]))
-        loss = build_loss("label * logit", bounds=bounds)
-        assert slope == jax.grad(loss)(float(bounds[1]), 1.0) == 1
+        formula = "label * logit * 1000"
+        exported = function_of(to_python(formula, bounds=bounds))
+        label = np.float32(bounds[1] / 1000)
+        slope = jax.grad(lambda z, f=exported, y=label: f(z, y))(1.0)
+        assert slope == jax.grad(build_loss(formula, bounds=bounds))(1.0, label) > 0
 
 
 @pytest.mark.parametrize("bounds", [(-np.inf, 0.5), (0.25, np.inf)])
@@ -207,9 +229,61 @@ def test_a_program_whose_formula_is_too_long_is_written():
 
 
 def test_names_of_functions_are_checked():
-    for name in ("two words", "lambda", "1st", "lösung", "x(): import os"):
+    for name in ("two words", "lambda", "1st", "lösung", "x(): import os", "jnp", "jax", "torch"):
         with pytest.raises(ValueError, match="named like a variable"):
             to_python("pred", name=name)
+
+
+HALVES = ["float16", "bfloat16"]
+IN_HALF = [
+    "label / pred",  # protected
+    "log(pred) - reciprocal(logit)",  # clipped, to bounds that float16 does not hold
+    "0.3 * label - sqrt(pred) * 2",
+    "exp(logit) + 1000 * relu(-pred)",
+    "max(tanh(logit), min(softplus(logit), 0.25))",
+]
+HALF_LOGITS, HALF_LABELS = [0.5, -0.25, 2.0, -1.0], [1.0, 0.0, 0.5, 1.0]
+
+
+@pytest.mark.parametrize("dtype", HALVES)
+@pytest.mark.parametrize("formula", IN_HALF)
+def test_python_source_works_in_half_precision(formula, dtype):
+    logits, labels = (jnp.asarray(x, dtype) for x in (HALF_LOGITS, HALF_LABELS))
+    value = function_of(to_python(formula))(logits, labels)
+    assert value.dtype == dtype
+    wanted = build_loss(formula)(logits, labels, reduce_fn=None)
+    np.testing.assert_allclose(*map(np.float32, (value, wanted)), rtol=4e-2, atol=2e-2)
+
+
+@needs_torch
+@pytest.mark.parametrize("dtype", HALVES)
+@pytest.mark.parametrize("formula", IN_HALF)
+def test_torch_source_works_in_half_precision(formula, dtype):
+    import torch
+
+    points = (HALF_LOGITS, HALF_LABELS)
+    logits, labels = (torch.tensor(x, dtype=getattr(torch, dtype)) for x in points)
+    value = function_of(to_torch(formula))(logits.requires_grad_(), labels)
+    assert value.dtype == logits.dtype
+    (slope,) = torch.autograd.grad(value.sum(), logits)
+    assert torch.isfinite(slope).all()
+    half = (jnp.asarray(x, dtype) for x in (HALF_LOGITS, HALF_LABELS))
+    wanted = np.float32(build_loss(formula)(*half, reduce_fn=None))
+    np.testing.assert_allclose(value.detach().float().numpy(), wanted, rtol=4e-2, atol=2e-2)
+
+
+@needs_torch
+def test_torch_source_protects_a_quotient_by_the_exact_millionth():
+    import torch
+
+    exported = function_of(to_torch("pred / label", bounds=UNBOUNDED))
+    logit, label = torch.zeros(2, dtype=torch.float64), torch.tensor([0.0, -0.0]).double()
+    assert exported(logit, label).tolist() == [0.5 / 1e-6] * 2
+
+
+def test_python_source_takes_integers():
+    values = function_of(to_python("0.3 * logit - label"))(np.array([1, -2]), np.array([0, 1]))
+    np.testing.assert_allclose(values, [0.3, -1.6], rtol=1e-6)
 
 
 @needs_sympy

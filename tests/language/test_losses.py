@@ -344,4 +344,6 @@ def test_the_program_is_the_loss(name):
         program, family = named_program(name, smoothing=0.1), "pointwise"
     else:
         program, family = named_program(name), "pairwise"
-    assert build_loss(program, bounds=UNBOUNDED, family=family) is LOSSES[name]
+    built, loss = build_loss(program, bounds=UNBOUNDED, family=family), LOSSES[name]
+    assert (built.family, built.bounds) == (loss.family, loss.bounds)
+    assert all(map(np.array_equal, built.program, loss.program))

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 from alg import SIGNED, Program, build_loss, complexity, parse, to_text, vocabulary
-from alg.build import as_program
 from alg.parser import MAX_CHARACTERS, MAX_DEPTH
 from alg.rows import float64
+from alg.sources import as_program
 
 PRED, LABEL = 0.3, 0.8
 
@@ -224,6 +224,25 @@ def test_text_reads_back(text):
     assert all(np.array_equal(a, b) for a, b in zip(program, again, strict=True))
 
 
+def test_a_sign_before_a_constant_belongs_to_it_as_before_a_number():
+    for formula in ("-s * pred", "label - -s", "-s ** 2 + pred", "pred + -(s)"):
+        named, written = parse(formula, s=0.1), parse(formula.replace("s", "0.1"))
+        assert to_text(named) == to_text(written)
+        assert named.op.tolist() == written.op.tolist()
+
+
+@pytest.mark.parametrize(("name", "meant"), [("pow(pred, 2)", r"\*\*"), ("ln(pred)", "log")])
+def test_names_of_other_languages_are_told_ours(name, meant):
+    with pytest.raises(ValueError, match=f"is not known \\(did you mean '{meant}'"):
+        parse(name)
+
+
+@pytest.mark.parametrize("value", [10**400, -(10**400), "0.1", None, 1j])
+def test_a_constant_that_is_no_number_is_refused(value):
+    with pytest.raises(ValueError, match="constant 's' is a number that float32 holds"):
+        parse("pred + s", s=value)
+
+
 def test_numbers_read_back_exactly():
     rng = np.random.default_rng(0)
     numbers = rng.standard_normal(200) * 10.0 ** rng.integers(-30, 30, 200)
@@ -277,8 +296,8 @@ def test_a_bad_program_is_refused_with_the_instruction(change, expected):
 
 @pytest.mark.parametrize("function", [to_text, complexity])
 def test_what_is_no_program_is_refused(function):
-    with pytest.raises(ValueError, match="expected a Program, as parse gives, got str"):
-        function("pred + label")
+    with pytest.raises(ValueError, match="a loss is a formula, tokens or a program, got int"):
+        function(3)
 
 
 def test_families_have_their_own_operands():

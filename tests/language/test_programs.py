@@ -8,9 +8,8 @@ import numpy as np
 import pytest
 
 from alg import assemble, build_loss, complexity, grammar, interpret, parse, to_text, vocabulary
-from alg.build import as_program
-from alg.formulas import as_static
 from alg.programs import PAD, tokens_of
+from alg.sources import as_program, as_static
 
 SPACES = {
     "unary and binary": vocabulary(("add", "log"), ("pred", "label")),

@@ -29,9 +29,9 @@ from alg import (
 )
 from alg.build import evaluate
 from alg.families import operators_of
-from alg.formulas import as_static
 from alg.interpreter import pair_slopes
 from alg.rows import float64
+from alg.sources import as_static
 from tests.language import numpy_reference
 
 LENGTH, BATCH, EXAMPLES = 13, 40, 13  # 4 spaces: 2,080 programs
