@@ -107,15 +107,16 @@ def ground(config: ConfigDict, console: Console) -> Ground:
         return make_lanes(recommender, slopes, optimizer=optimizer, mesh=mesh)
 
     everywhere = NamedSharding(mesh, PartitionSpec())
-    splits = jax.device_put(_splits(dataset, task, **config.implicit), everywhere)
+    parts = _splits(dataset, task, **config.implicit)
+    for name in ("reward", "valid", "test"):
+        _can_be_judged(parts[name], task, name)
+    splits = jax.device_put(parts, everywhere)
     counts = config.train.batch_size, at_once(splits["full_train"])
     sums = optimizer.scale_free or config.train.clip is not None
     examples = (count * task.group for count in counts)
     init = lanes(task.static_slopes([each.loss for each in known])).init
     takes = need(recommender, init, *examples, sums=sums, devices=mesh.size)
     check_memory(takes, widths, mesh)
-    for name in ("reward", "valid", "test"):
-        _can_be_judged(splits[name], task, name)
     watched = _watched(config, console)
     test = make_fair_test(lanes, **config.test, **watched, task=task, devices=mesh.size)
     return Ground(config, console, dataset, splits, task, everywhere, lanes, known, test)
