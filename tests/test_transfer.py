@@ -6,7 +6,7 @@ import shutil
 
 import pytest
 
-from tests.served import assert_one_line, contents
+from tests.run_server import assert_one_line, contents
 
 CONFIG = """
 from configs import synthetic
