@@ -25,7 +25,6 @@ from alg.courses import whom
 from alg.devices import lane_mesh
 from alg.entries import entry, names, program
 from alg.fair_test import FairTest, make_fair_test
-from alg.families import suggestion
 from alg.filters import FILTERS
 from alg.lanes import Lanes, make_lanes
 from alg.memory import check_memory, need
@@ -190,7 +189,7 @@ def _can_be_judged(split: Batch, task: Task, name: str) -> None:
 def _named(what: str, name: str, known: Mapping[str, Any]) -> Any:
     """Give what a config names."""
     if name not in known:
-        raise ValueError(f"{what} {name!r} is not known{suggestion(name, list(known))}")
+        raise ValueError(f"{what} {name!r} is not known (known: {', '.join(known)})")
     return known[name]
 
 
