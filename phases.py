@@ -25,7 +25,6 @@ from alg.courses import whom
 from alg.devices import lane_mesh
 from alg.entries import entry, names, program
 from alg.fair_test import FairTest, make_fair_test
-from alg.families import suggestion
 from alg.filters import FILTERS
 from alg.lanes import Lanes, make_lanes
 from alg.memory import check_memory, need
@@ -107,15 +106,16 @@ def ground(config: ConfigDict, console: Console) -> Ground:
         return make_lanes(recommender, slopes, optimizer=optimizer, mesh=mesh)
 
     everywhere = NamedSharding(mesh, PartitionSpec())
-    splits = jax.device_put(_splits(dataset, task, **config.implicit), everywhere)
+    parts = _splits(dataset, task, **config.implicit)
+    for name in ("reward", "valid", "test"):
+        _can_be_judged(parts[name], task, name)
+    splits = jax.device_put(parts, everywhere)
     counts = config.train.batch_size, at_once(splits["full_train"])
     sums = optimizer.scale_free or config.train.clip is not None
     examples = (count * task.group for count in counts)
     init = lanes(task.static_slopes([each.loss for each in known])).init
     takes = need(recommender, init, *examples, sums=sums, devices=mesh.size)
     check_memory(takes, widths, mesh)
-    for name in ("reward", "valid", "test"):
-        _can_be_judged(splits[name], task, name)
     watched = _watched(config, console)
     test = make_fair_test(lanes, **config.test, **watched, task=task, devices=mesh.size)
     return Ground(config, console, dataset, splits, task, everywhere, lanes, known, test)
@@ -189,7 +189,7 @@ def _can_be_judged(split: Batch, task: Task, name: str) -> None:
 def _named(what: str, name: str, known: Mapping[str, Any]) -> Any:
     """Give what a config names."""
     if name not in known:
-        raise ValueError(f"{what} {name!r} is not known{suggestion(name, list(known))}")
+        raise ValueError(f"{what} {name!r} is not known (known: {', '.join(known)})")
     return known[name]
 
 

@@ -86,7 +86,7 @@ def _run(config: ConfigDict, workdir: Path, own: Path, console: Console) -> int:
             show_results(console, workdir, report.finished(workdir))
             return 0
         if config.transfer.losses:
-            show_results(console, workdir, transfer(config, own, console))
+            show_results(console, workdir, transfer(config, workdir, own, console))
             return 0
         run = join(config, own, console)
         report.claim(own, config.to_dict())

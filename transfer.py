@@ -5,14 +5,14 @@ import json
 import runpy
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from ml_collections import ConfigDict
 from rich.console import Console
 
 import report
+from alg import PAIRWISE_LOSSES, POINTWISE_LOSSES
 from alg.contenders import Contender, found, usual
-from alg.losses import PAIRWISE_LOSSES, POINTWISE_LOSSES
 from alg.search import space
 from alg.tasks import Task, task_of
 from configs.command_line import DEFAULT
@@ -21,15 +21,8 @@ from phases import Ground, compare, ground
 NO_SEARCH = {"sampled": 0, "trained": 0, "seconds": 0.0, "funnel": {}}
 
 
-class Cell(NamedTuple):
-    """One model on one data set."""
-
-    folder: Path
-    config: ConfigDict
-
-
-def cells(config: ConfigDict, workdir: Path) -> list[Cell]:
-    """Give every model on every data set of ``config.transfer``.
+def cells(config: ConfigDict) -> dict[str, ConfigDict]:
+    """Give every model on every data set of ``config.transfer``: folder name -> config.
 
     A data set is a shipped config's name, or a config file of one's own, with ``=PATH`` behind it
     where the data lie elsewhere. Its data section and batch size are taken; all else is ``config``.
@@ -47,13 +40,13 @@ def cells(config: ConfigDict, workdir: Path) -> list[Cell]:
             if path:
                 one.data.path = path
             one.model.name = model
-            folder = workdir / f"{model}-{Path(name).stem}".replace(":", ".")
+            folder = f"{model}-{Path(name).stem}".replace(":", ".")
             if folder in made:
                 raise ValueError(f"transfer names {model!r} on {Path(name).stem!r} twice")
-            made[folder] = Cell(folder, one)
+            made[folder] = one
     if not made:
         raise ValueError("transfer needs at least one of transfer.models and transfer.datasets")
-    return list(made.values())
+    return made
 
 
 def _data_config(name: str) -> ConfigDict:
@@ -120,39 +113,40 @@ def _apart(losses: Sequence[Contender]) -> list[Contender]:
     ]
 
 
-def transfer(config: ConfigDict, workdir: Path, console: Console) -> dict[str, Any]:
+def transfer(config: ConfigDict, workdir: Path, own: Path, console: Console) -> dict[str, Any]:
     """Test the losses in every cell, those that are finished left out; give all results.
+
+    This process writes in ``own``.
 
     Raises:
       ValueError: for bad data, unknown names or values out of range.
     """
-    losses, every = given(config), cells(config, workdir)
-    for cell in every:
-        report.check(cell.folder, cell.config.to_dict())
+    losses, every = given(config), cells(config)
+    for name, one in every.items():
+        report.check(workdir / name, one.to_dict())
     # All at once, so that what cannot be is known before anything trains.
-    open_ = {c.folder: ground(c.config, console) for c in every if not _is_finished(c)}
-    report.claim(workdir, config.to_dict())
+    open_ = {
+        name: ground(one, console)
+        for name, one in every.items()
+        if not (workdir / name / "results.json").exists()
+    }
+    report.claim(own, config.to_dict())
     done = []
-    for number, cell in enumerate(every, 1):
-        console.print(f"{cell.folder.name}, {number} of {len(every)}", soft_wrap=True)
-        if cell.folder in open_:
-            _test(cell, open_[cell.folder], losses)
-        done.append(report.finished(cell.folder))
+    for name in every:
+        console.print(f"{name}, {len(done) + 1} of {len(every)}", markup=False, soft_wrap=True)
+        on = open_.get(name)
+        done.append(_test(own / name, on, losses) if on else report.finished(workdir / name))
     rows = [row for results in done for row in results["losses"]]
     notes = [note for results in done for note in results["environment"]["data"]]
-    return save(workdir, rows, NO_SEARCH, notes)
+    return save(own, rows, NO_SEARCH, notes)
 
 
-def _is_finished(cell: Cell) -> bool:
-    return (cell.folder / "results.json").exists()
-
-
-def _test(cell: Cell, on: Ground, losses: list[Contender]) -> None:
-    """Test the losses in a cell and write what came out."""
-    report.claim(cell.folder, cell.config.to_dict())
-    label = {"dataset": cell.folder.name.removeprefix(f"{on.config.model.name}-")}
+def _test(folder: Path, on: Ground, losses: list[Contender]) -> dict[str, Any]:
+    """Test the losses in a cell; write and give what came out."""
+    report.claim(folder, on.config.to_dict())
+    label = {"dataset": folder.name.removeprefix(f"{on.config.model.name}-".replace(":", "."))}
     rows = [row | label for row in compare(on, losses)]
-    save(cell.folder, rows, NO_SEARCH, on.dataset.notes)
+    return save(folder, rows, NO_SEARCH, on.dataset.notes)
 
 
 def save(

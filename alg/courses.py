@@ -130,9 +130,9 @@ def make_courses(
 
     @jax.jit
     def score(state: LaneState, data: Batch) -> Array:
-        return lanes.everywhere(_kept(lanes, state, data, task)[:, : data.label.shape[0]])
+        return lanes.everywhere(_kept(lanes, state, data, task))
 
-    metric = jax.jit(partial(judge, lanes, task=task))
+    reward = jax.jit(partial(judge, lanes, task=task))
 
     def factors_of(objective: Any, state: LaneState, data: Data) -> Array:
         _, piece = next(pieces(data, jax.random.key(0)))
@@ -142,6 +142,6 @@ def make_courses(
         for piece_key, piece in pieces(data, key):  # read while the one before trains
             jax.block_until_ready(state)
             state = train(state, objective, hyper, piece_key, piece)
-        return state, metric(state, judged)
+        return state, reward(state, judged)
 
     return Courses(jax.jit(lanes.init), factors_of, epoch, score)

@@ -88,11 +88,6 @@ def implicit(dataset: Dataset, *, candidates: int, seed: int) -> Implicit:
         raise DataError(
             f"implicit.candidates and implicit.seed are at least 0, got {candidates} and {seed}"
         )
-    if not isinstance(dataset.train, Interactions):
-        raise DataError(
-            f"pairwise losses train on data in memory, and {dataset.name!r} stays in its file. "
-            f"Use space.family=pointwise, or read the file with data.name=csv."
-        )
     items = _catalogue(dataset)
     whole = full_train(dataset)
     rng = np.random.default_rng(seed)
@@ -127,6 +122,12 @@ def _some(parts: dict) -> dict:
 
 def _catalogue(dataset: Dataset) -> np.ndarray:
     """Ids of all items, ascending."""
+    if not isinstance(dataset.train, Interactions):
+        raise DataError(
+            f"pairwise losses and rankings need data in memory, and {dataset.name!r} stays in its "
+            f"file. Use space.family=pointwise with search.reward=auc, or read the file with "
+            f"data.name=csv."
+        )
     splits = (dataset.train, dataset.reward, dataset.valid, dataset.test)
     return np.unique(np.concatenate([rows.ids["item"] for rows in splits]))
 

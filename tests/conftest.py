@@ -10,7 +10,7 @@ import hypothesis
 import jax
 import pytest
 
-from tests.served import ROOT, Server
+from tests.run_server import ROOT, Server
 
 jax.config.update("jax_num_cpu_devices", 8)  # takes effect only before JAX starts
 jax.config.update("jax_disable_most_optimizations", True)

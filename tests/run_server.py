@@ -1,5 +1,6 @@
 """Runs of the command line for tests, on data so small that they take seconds."""
 
+import hashlib
 import json
 import subprocess
 import sys
@@ -83,3 +84,12 @@ def results(folder):
     read = json.loads((folder / "results.json").read_text())
     read["search"]["seconds"] = None
     return read
+
+
+def contents(folder):
+    """Give every file's content and time of change."""
+    return {
+        path: (hashlib.sha256(path.read_bytes()).hexdigest(), path.stat().st_mtime_ns)
+        for path in sorted(folder.rglob("*"))
+        if path.is_file()
+    }

@@ -13,27 +13,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.served import ROOT, assert_one_line, contents
+from tests.run_server import ROOT, SMOKE, TINY, assert_one_line, contents, results
 
-TINY = (
-    "--config=configs/synthetic.py:smoke",
-    "--config.data.num_users=40",
-    "--config.data.num_items=50",
-    "--config.data.num_interactions=1500",
-    "--config.model.width=4",
-    "--config.train.batch_size=256",
-    "--config.space.length=7",
-    "--config.generation.samples=128",
-    "--config.generation.width=4",
-    "--config.generation.memory=64",
-    "--config.generation.hall=3",
-    "--config.reinforce.width=8",
-    "--config.search.generations=24",
-    "--config.search.round_generations=4",
-    "--config.search.checkpoint_every=8",
-    "--config.contenders.baselines=('bce','mse')",
-)
-SMOKE = TINY[0]
 FILES = {"config.json", "metrics.jsonl", "hall_of_fame.csv", "results.json", "results.csv"}
 
 
@@ -78,12 +59,6 @@ def generations(folder):
 def entries(folder):
     """Give the journal without what time decides."""
     return [{**json.loads(line), "seconds": None} for line in journal(folder)]
-
-
-def results(folder):
-    read = json.loads((folder / "results.json").read_text())
-    read["search"]["seconds"] = None
-    return read
 
 
 def test_a_run_ends_well_and_leaves_all_its_files(whole):
@@ -224,7 +199,7 @@ def test_bad_usage_is_one_line_and_status_2(server, argument, fragments, tmp_pat
 @pytest.mark.parametrize(
     ("argument", "fragments"),
     [
-        ("--config.policy=reinforced", ["policy 'reinforced'", "reinforce, random"]),
+        ("--config.policy=reinforced", ["policy 'reinforced'", "risk_seeking, evolution, random"]),
         ("--config.filter=strict", ["filter 'strict'", "graded, paper"]),
         ("--config.model.name=biased", ["model 'biased'", "biased_mf"]),
         ("--config.model.name=models.deep:Dep", ["has no 'Dep'", "did you mean 'Deep'?"]),
@@ -235,6 +210,8 @@ def test_bad_usage_is_one_line_and_status_2(server, argument, fragments, tmp_pat
         ("--config.generation.reference=square(label -", ["expected"]),
         ("--config.generation.reward_scale=loud", ["'gradient' or 'raw'", "'loud'"]),
         ("--config.generation.width=1", ["at least 2 lanes"]),
+        ("--config.space.family=pairwize", ["'pairwize'", "did you mean 'pairwise'?"]),
+        ("--config.promote.width=1000000000", ["promote.width is 1000000000", "lanes fit"]),
         ("--config.contenders.baselines=('bcee',)", ["'bcee'", "did you mean 'bce'?"]),
         ("--config.contenders.baselines=('bpr',)", ["pointwise losses", "'bpr'"]),
         ("--config.contenders.baselines=()", ["at least one loss"]),

@@ -6,7 +6,7 @@ import shutil
 
 import pytest
 
-from tests.served import assert_one_line, contents
+from tests.run_server import assert_one_line, contents
 
 CONFIG = """
 from configs import synthetic
@@ -21,7 +21,6 @@ GIVEN = "label * square(1 - pred) + square(pred)"
 QUICK = (
     "--config=configs/transfer.py:smoke",
     "--config.model.width=4",
-    "--config.contenders.baselines=('bce','mse')",
 )
 FILES = {"config.json", "results.json", "results.csv", "matrix.csv", "report.html"}
 
@@ -49,7 +48,10 @@ def asked(place, *more, **changes):
         "datasets": (str(place / "one.py"), str(place / "two.py")),
     }
     asked_for = {**wanted, **changes}.items()
-    return (*QUICK, *(f"--config.transfer.{key}={value}" for key, value in asked_for), *more)
+    tuples = [f"--config.transfer.{key}={value}" for key, value in asked_for]
+    if not any("baselines" in argument for argument in more):
+        tuples.append("--config.contenders.baselines=('bce','mse')")
+    return (*QUICK, *tuples, *more)
 
 
 @pytest.fixture(scope="module")
@@ -115,6 +117,35 @@ def test_another_runs_folder_gives_its_tested_found_losses(place, done, server):
     assert [x["formula"] for x in found] == [max(both, key=lambda x: x["valid"]["auc"])["formula"]]
     compared = [x["vs_best_baseline"] for x in losses_of(folder) if x["vs_best_baseline"]]
     assert {against["metric"] for against in compared} == {"rmse"}
+
+
+@pytest.mark.parametrize(
+    ("family", "losses", "reward", "metrics"),
+    [
+        ("pointwise", ("bce", GIVEN), "ndcg@5", {"ndcg@5", "recall@10", "hit@10", "mrr"}),
+        ("pairwise", ("bpr", "square(1 - diff)"), "user_auc", {"auc", "user_auc", "f1"}),
+    ],
+)
+def test_either_family_is_judged_on_interactions_and_on_rankings(
+    place, server, tmp_path, family, losses, reward, metrics
+):
+    """What chose and compared is the reward's metric, and the better losses are so by it."""
+    changes = (
+        f"--config.space.family={family}",
+        f"--config.search.reward={reward}",
+        f"--config.contenders.baselines=('{losses[0]}',)",
+    )
+    given = {"losses": losses[1:], "datasets": (str(place / "one.py"),)}
+    ran = server.run(*asked(place, *changes, **given), f"--workdir={tmp_path / 'run'}")
+    assert ran.code == 0, ran.err
+    usual, new = losses_of(tmp_path / "run")
+    assert [usual["name"], new["name"]] == [losses[0], "given"]
+    assert metrics <= set(new["test"])
+    assert "logloss" not in new["test"]
+    against = new["vs_best_baseline"]
+    assert against["metric"] == reward
+    paired = new["test"][reward]["mean"] - usual["test"][reward]["mean"]
+    assert against["difference"] == pytest.approx(paired)
 
 
 @pytest.mark.parametrize(
