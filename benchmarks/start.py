@@ -56,9 +56,9 @@ def start(arguments: list[str]) -> None:
 
     stages.passed("importing JAX")
     import data
-    import run
     from alg.devices import start_jax
     from configs.command_line import read_command_line
+    from phases import join, search_phase
 
     stages.passed("importing the rest")
     inside, programs = Counter(), Counter()
@@ -72,13 +72,11 @@ def start(arguments: list[str]) -> None:
     start_jax(data.cache_folder() / "compiled")
     jax.devices()
     stages.passed("starting JAX")
-    data.build(**config.data)
-    stages.passed("reading the data (once more)")
-    joined = run.join(config, Path(folder), Console(quiet=True))
+    joined = join(config, Path(folder), Console(quiet=True))
     stages.passed("joining, with the data")
     config.search.generations = 1
     Path(folder).mkdir(parents=True)
-    run.search_phase(joined, Path(folder) / "checkpoints")
+    search_phase(joined, Path(folder) / "checkpoints")
     stages.passed("first generation, checkpoint")
     stages.end()
     for event, name in INSIDE.items():
