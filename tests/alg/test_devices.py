@@ -36,7 +36,7 @@ def joined(devices):
 @cache
 def searched(devices):
     """Give the states and reports of three generations and a round's end."""
-    search, splits = joined(devices).search, joined(devices).splits
+    search, splits = joined(devices).search, joined(devices).ground.splits
     key, data = jax.random.key(1), (splits["train"], splits["reward"])
     state = search.init(key, data[1])
     passed = [state]
@@ -69,9 +69,9 @@ def test_states_are_whole_on_every_device():
 
 
 def lower(name):
-    search, splits = joined(8).search, joined(8).splits
+    search, splits = joined(8).search, joined(8).ground.splits
     arguments = (searched(8)[0], jax.random.key(1), splits["train"], splits["reward"])
-    return getattr(search, name).lower(*arguments).compile()
+    return jax.jit(getattr(search, name)).lower(*arguments).compile()
 
 
 def test_a_generation_gathers_three_numbers_a_lane():

@@ -8,7 +8,8 @@ import jax
 import pytest
 import tiny
 
-import run
+from phases import check_phase, search_phase
+from phases import test_phase as compare  # which pytest would call
 
 OURS = {"_init", "_generation", "_advance", "init", "factors", "epoch", "score", "slopes"}
 
@@ -45,14 +46,14 @@ def phases(tmp_path_factory):
             *("--config.search.checkpoint_every=4", "--config.generation.samples=8192"),
             workdir=folder,
         )
-        state, _ = run.search_phase(whole, folder / "checkpoints")
+        state, _ = search_phase(whole, folder / "checkpoints")
         seen = {"search": compilations.phase()}
-        whole.config.search.generations = 18
-        state, entries = run.search_phase(whole, folder / "checkpoints")
+        whole.ground.config.search.generations = 18
+        state, entries = search_phase(whole, folder / "checkpoints")
         seen["restored"] = compilations.phase()
-        found = run.check_phase(whole, state)
+        found = check_phase(whole, state)
         seen["check"] = compilations.phase()
-        run.test_phase(whole, found)
+        compare(whole, found)
         seen["test"] = compilations.phase()
     logger.removeHandler(compilations)
     assert found

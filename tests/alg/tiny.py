@@ -1,11 +1,11 @@
-"""A run through run.py that is cheap to compile, and whose generations take no time."""
+"""A run joined as run.py joins it, cheap to compile, whose generations take no time."""
 
 from pathlib import Path
 
 from rich.console import Console
 
-import run
 from configs.command_line import read_command_line
+from phases import Run, join
 
 FLAGS = (
     "--config=configs/synthetic.py:smoke",
@@ -24,6 +24,6 @@ FLAGS = (
 )
 
 
-def joined(*more: str, workdir: Path = Path("nowhere")) -> run.Run:
+def joined(*more: str, workdir: Path = Path("nowhere")) -> Run:
     config, _ = read_command_line(["run.py", *FLAGS, *more])
-    return run.join(config, workdir, Console(quiet=True))
+    return join(config, workdir, Console(quiet=True))
