@@ -33,6 +33,7 @@ AXES = {
     "tokens": [PLAIN._replace(length=n) for n in (5, 10, 15, 20, 30)],
     "width": [PLAIN._replace(width=d) for d in (16, 32, 64, 128, 256)],
     "batch": [PLAIN._replace(batch=b) for b in (128, 512, 2048, 8192, 16384)],
+    "lanes at batch 2,048": [PLAIN._replace(lanes=k, batch=2048) for k in (2, 4, 8, 16, 64)],
     "users and items": [
         FEW_LANES._replace(users=users, items=items)
         for users, items in ((10**3, 2 * 10**3), (10**4, 2 * 10**4), (10**5, 10**5), (10**6, 10**6))
@@ -43,6 +44,7 @@ SIZE: dict[str, Callable[[cases.Case], int]] = {
     "tokens": lambda case: case.length,
     "width": lambda case: case.width,
     "batch": lambda case: case.batch,
+    "lanes at batch 2,048": lambda case: case.lanes,
     "users and items": lambda case: case.users + case.items,
 }
 SECONDS = 0.2  # that the longer training takes, by a guess of 20 µs per lane, step and core

@@ -1,0 +1,100 @@
+"""The benchmarks: the peer computes what it is compared with, and pages show what was measured."""
+
+import importlib
+import json
+from pathlib import Path
+
+import jax
+import numpy as np
+import pytest
+
+from alg import PAPER, Program, interpret
+from alg.operators import NUMBER_OF
+
+ROOT = Path(__file__).resolve().parents[1]
+RESULTS = ROOT / "docs" / "results"
+
+
+@pytest.fixture
+def benchmark(monkeypatch):
+    """Give a function that imports a file of benchmarks/."""
+    monkeypatch.syspath_prepend(ROOT / "benchmarks")
+    return importlib.import_module
+
+
+def test_the_peer_evaluates_programs_as_the_lanes_do(benchmark):
+    torch = pytest.importorskip("torch")
+    peer = benchmark("peer_pytorch")
+    rng = np.random.default_rng(0)
+    pred, label = rng.uniform(0.05, 0.95, 9), rng.integers(0, 2, 9)
+    pred, label = (x.astype(np.float32) for x in (pred, label))
+    drawn = [peer.draw_program(rng) for _ in range(30)]
+    theirs = [peer.evaluate(nodes, torch.tensor(pred), torch.tensor(label)) for nodes in drawn]
+    number = [[NUMBER_OF[node.operator] for node in nodes] for nodes in drawn]
+    lhs = [[node.reads[0] for node in nodes] for nodes in drawn]
+    rhs = [[(*node.reads, -1)[1] for node in nodes] for nodes in drawn]
+    programs = Program(*map(np.asarray, (number, lhs, rhs)), np.zeros((30, peer.NODES)))
+    evaluate = jax.vmap(lambda program: interpret(program, pred, label, bounds=PAPER))
+    np.testing.assert_allclose(evaluate(programs), torch.stack(theirs), rtol=1e-4)
+
+
+def test_the_peer_trains_and_judges(benchmark):
+    torch = pytest.importorskip("torch")
+    peer, cases = benchmark("peer_pytorch"), benchmark("lane_cases")
+    case = cases.Case(width=4, users=30, items=40, rows=600)
+    data = peer.tensors(cases.interactions(case, case.rows, 0))
+    data = data._replace(label=(data.user % 2).float())  # a bias can learn it
+    torch.manual_seed(0)
+    model = peer.BiasedMF(case)
+    maxr = [  # max(label / pred, pred / label)
+        peer.Node("reciprocal", (0,)),
+        peer.Node("reciprocal", (1,)),
+        peer.Node("mul", (1, 3)),
+        peer.Node("mul", (0, 4)),
+        peer.Node("max", (5, 6)),
+    ]
+
+    def loss():
+        pred = torch.sigmoid(model(data.user, data.item))
+        return peer.evaluate(maxr, pred, data.label).mean().item()
+
+    before = loss()
+    for _ in range(5):
+        peer.train_epoch(model, maxr, data, 16)
+    assert loss() < 0.8 * before
+
+
+def test_the_peers_auc_is_the_share_of_pairs_in_order(benchmark):
+    torch = pytest.importorskip("torch")
+    peer = benchmark("peer_pytorch")
+    rng = np.random.default_rng(0)
+    score = rng.integers(0, 5, 40)
+    label = rng.integers(0, 2, 40)
+    pairs = score[label == 1][:, None] - score[label == 0]
+    data = peer.Tensors(torch.tensor(score), torch.tensor(score), torch.tensor(label).float())
+    expected = np.mean((pairs > 0) + 0.5 * (pairs == 0))
+    assert peer.auc(lambda user, item: user, data) == pytest.approx(expected)
+
+
+def test_the_cost_of_a_step_is_told_from_that_of_an_epoch(benchmark, monkeypatch):
+    cost = benchmark("cost")
+
+    def taken(ways, repeats):
+        return {name: np.full(repeats, 0.5 + 0.001 * way()) for name, way in ways.items()}
+
+    monkeypatch.setattr(cost, "in_turns", taken)
+    monkeypatch.setattr(cost, "epoch_way", lambda case, steps: lambda: steps)
+    row = cost.measure(cost.PLAIN, 3)
+    assert row["microseconds_per_lane_and_step"] == pytest.approx(1000 / 64)
+    assert row["milliseconds_per_epoch_and_lane_beside_steps"] == pytest.approx(500 / 64)
+    assert row["candidates_per_second"] == pytest.approx(64 / (0.5 + 0.001 * 740))
+
+
+def test_the_page_shows_the_costs_that_were_measured(benchmark):
+    cost = benchmark("cost")
+    page = (ROOT / "docs" / "performance.md").read_text(encoding="utf-8")
+    axes = {}
+    for name in ("cost", "cost_large_batches", "cost_catalogue"):
+        axes |= json.loads((RESULTS / f"{name}.json").read_text())["axes"]
+    assert {*axes} == {*cost.AXES}
+    assert cost.table(axes) in page
