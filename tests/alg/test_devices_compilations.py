@@ -11,7 +11,7 @@ import tiny
 from phases import check_phase, search_phase
 from phases import test_phase as compare  # which pytest would call
 
-OURS = {"_init", "_generation", "_advance", "init", "factors", "epoch", "score", "slopes"}
+OURS = {"_init", "_generation", "_advance", "init", "factors", "train", "score", "slopes"}
 
 
 class Compilations(logging.Handler):

@@ -89,7 +89,12 @@ def test_two_processes_find_what_one_does(runs):
     assert (code, error) == (0, "")
     alone, together = files(folder / "alone"), files(folder / "together")
     assert alone[0] == together[0]
-    assert alone[1:] == together[1:]
+    assert alone[1] == together[1]
+    for one, two in zip(alone[2], together[2], strict=True):
+        floats = {key for key, value in one.items() if isinstance(value, float)}
+        # The policy's step is fused otherwise, and may differ in the last bit.
+        assert {key: one[key] for key in floats} == pytest.approx({key: two[key] for key in floats})
+        assert {**one, **dict.fromkeys(floats)} == {**two, **dict.fromkeys(floats)}
     assert any(loss["found"] for loss in alone[1])
     assert len(alone[2]) == 40
 

@@ -19,7 +19,7 @@ FLAGS = (
     "--config.generation.memory=64",
     "--config.generation.hall=3",
     "--config.promote.width=8",
-    "--config.reinforce.width=8",
+    "--config.risk_seeking.width=8",
     "--config.contenders.baselines=('bce','mse')",
 )
 
