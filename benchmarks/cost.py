@@ -125,6 +125,8 @@ def plot(axes: dict[str, list[dict]]) -> Figure:
             panel.grid(alpha=0.3)
             panel.set_ylabel(name if column == 0 else "")
         panels[1, column].set_xlabel(axis)
+        panels[1, column].set_xticks(sizes, [f"{size:,}" for size in sizes], rotation=45)
+        panels[1, column].minorticks_off()
     for panel in panels[:, 0]:
         panel.set_ylim(bottom=0.5 * panel.get_ylim()[0], top=2 * panel.get_ylim()[1])
     return figure
