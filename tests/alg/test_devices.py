@@ -55,9 +55,9 @@ def talk(compiled):
 
 
 def alike(one, eight):
-    """The step of the policy is fused otherwise: last bits differ, and Adam enlarges them."""
+    """Programs are fused otherwise: last bits differ, Adam enlarges them, and ranks may swap."""
     if jnp.issubdtype(one.dtype, jnp.floating):
-        np.testing.assert_allclose(one, eight, rtol=1e-3, atol=1e-5)
+        np.testing.assert_allclose(one, eight, rtol=1e-2, atol=1e-3)
     else:
         np.testing.assert_array_equal(one, eight)
 
