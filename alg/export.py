@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from .canonical import simplify
 from .families import POINTWISE, Family
-from .formulas import described, number_text
+from .formulas import check_size, described, number_text
 from .ranges import clips
 from .sources import LossFn, Source, Stated, stated
 
@@ -198,6 +198,8 @@ def to_latex(
 ) -> str:
     r"""Write a loss as LaTeX, simplified by SymPy where the values on the grid stay the same.
 
+    What SymPy would take long to simplify, as a high power of a sum, is written as it is.
+
     Prediction, label and logit are :math:`\hat{y}`, :math:`y` and :math:`z`; the logits of the
     positive and its negatives :math:`s^{+}` and :math:`s^{-}_{j}`. Neither clips nor the protection
     of log, root and quotient at zero are written.
@@ -211,7 +213,7 @@ def to_latex(
 
     Raises:
       ImportError: without SymPy; ``pip install autolossgen[symbolic]`` brings it.
-      ValueError: if the source is not a loss.
+      ValueError: as ``to_python``, or if the formula is too long to write.
 
     >>> print(to_latex("square(label - pred) / s", s=2))
     \frac{\left(y - \hat{y}\right)^{2}}{2}
@@ -221,4 +223,5 @@ def to_latex(
     from .symbolic import latex
 
     program, family, _ = _shortest(source, bounds, family, constants)
+    check_size(program, family)
     return latex(program, family)

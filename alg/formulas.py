@@ -72,6 +72,16 @@ def complexity(source: Source | LossFn, /, *, family: str | Family | None = None
     return counts[-1]
 
 
+def check_size(program: Program, family: Family) -> None:
+    """Refuse a program whose formula repeats shared registers too often to be written.
+
+    Raises:
+      ValueError: if it has more than ``MAX_COMPLEXITY`` tokens.
+    """
+    if complexity(program, family=family) > MAX_COMPLEXITY:
+        raise ValueError(f"written out, the formula has more than {MAX_COMPLEXITY} tokens")
+
+
 def number_text(value: float) -> str:
     """Give the shortest text that reads back as ``value`` (as a float32, where it is one)."""
     dtype = np.float32 if float(np.float32(value)) == value else np.float64
@@ -100,8 +110,7 @@ def to_text(source: Source | LossFn, /, *, family: str | Family | None = None) -
     """
     program, family, _ = stated(source, family=family)
     program = _without_copies_at_the_end(program)
-    if complexity(program, family=family) > MAX_COMPLEXITY:
-        raise ValueError(f"written out, the formula has more than {MAX_COMPLEXITY} tokens")
+    check_size(program, family)
     written = [(name, 4, 1) for name in family.registers]  # text, precedence, depth
     rows = list(zip(*program, strict=True))
     base = len(family.registers)

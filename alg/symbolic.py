@@ -1,5 +1,6 @@
 """Programs as SymPy expressions; needs SymPy, which nothing else here does."""
 
+import math
 import re
 
 import jax
@@ -16,6 +17,9 @@ from .formulas import number_text
 from .probes import close, grid
 from .programs import Program
 from .rows import float64
+
+MAX_TERMS, MAX_PARTS = 500, 300
+"""Larger expressions are written as they are: SymPy would take minutes to simplify them."""
 
 _SYMBOLS = {
     "pred": r"\hat{y}",
@@ -137,10 +141,36 @@ class _Printer(LatexPrinter):
         return power if mantissa == "1" else rf"{mantissa} \cdot {power}"
 
 
+def _terms(expression: sympy.Expr) -> tuple[int, int]:
+    """Give how many terms numerator and denominator have at most, if written out."""
+    if expression.is_Pow and expression.exp.is_Integer:
+        sizes = [_power(terms, abs(int(expression.exp))) for terms in _terms(expression.base)]
+        return tuple(sizes if expression.exp > 0 else sizes[::-1])
+    if not (expression.is_Add or expression.is_Mul):
+        return 1, 1
+    sizes = [_terms(part) for part in expression.args]
+    below = math.prod(bottom for _, bottom in sizes)
+    if expression.is_Mul:
+        return math.prod(top for top, _ in sizes), below
+    return sum(top * below // bottom for top, bottom in sizes), below
+
+
+def _power(terms: int, exponent: int) -> int:
+    return 1 if terms == 1 else math.comb(terms + exponent - 1, exponent)
+
+
+def _is_small(expression: sympy.Expr) -> bool:
+    """Say if SymPy, which writes sums out to simplify them, is done with it in a second or two."""
+    parts = list(sympy.postorder_traversal(expression))
+    return len(parts) <= MAX_PARTS and all(max(_terms(part)) <= MAX_TERMS for part in parts)
+
+
 def latex(program: Program, family: Family) -> str:
     """Give the shortest LaTeX that SymPy finds and that has the program's values on the grid."""
     divided = _expression(program, family, divide=True)
-    found = [divided, sympy.factor_terms(divided), sympy.simplify(divided)]
+    found = [divided, sympy.factor_terms(divided)]
+    if _is_small(divided):
+        found.append(sympy.simplify(divided))
     for expression in sorted(found, key=sympy.count_ops):
         if _is_same(expression, program, family):
             return _Printer(family).doprint(expression)

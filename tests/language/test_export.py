@@ -3,6 +3,7 @@
 import importlib.util
 import subprocess
 import sys
+import time
 
 import jax
 import jax.numpy as jnp
@@ -29,6 +30,7 @@ from alg import (
 )
 from alg.rows import float64
 from alg.sources import as_program
+from tests.language.exported import by_jax, by_torch, function_of
 from tests.language.test_random_programs import (
     DIRECTION,
     LABEL,
@@ -48,12 +50,6 @@ needs_torch = pytest.mark.skipif(not has_torch, reason="PyTorch is not installed
 needs_sympy = pytest.mark.skipif(
     importlib.util.find_spec("sympy") is None, reason="SymPy is not installed"
 )
-
-
-def function_of(source, name="loss"):
-    scope = {}
-    exec(compile(source, f"<{name}>", "exec"), scope)
-    return scope[name]
 
 
 def random_programs(space, count):
@@ -90,57 +86,27 @@ def wanted(program, bounds, family):
     return value, slope, close(moved[0], value) & close(moved[1], slope)
 
 
-def along(first, second, family):
-    """Give the slope that NumPy has from derivatives by both arguments."""
-    if family.name == "pointwise":
-        return first
-    return first * DIRECTION[0] + np.sum(np.asarray(second) * DIRECTION[1], -1)
+def check(source, evaluate, program, bounds, family):
+    direction = None if family == POINTWISE else DIRECTION
+    value, slope = evaluate(source, points(family), direction)
+    value_wanted, slope_wanted, sharp = wanted(program, bounds, family)
+    assert value.shape == value_wanted.shape
+    assert close(value, value_wanted)[sharp].all(), source
+    assert close(slope, slope_wanted)[sharp].all(), source
 
 
 @pytest.mark.parametrize("index", range(len(PROGRAMS)))
 def test_python_source_is_the_loss(index):
     program, bounds, family = PROGRAMS[index]
-    source = to_python(program, bounds=bounds, family=family)
-    exported = function_of(source)
-
-    @jax.jit
-    def both(first, second):
-        value, pullback = jax.vjp(exported, first, second)
-        return value, *pullback(jnp.ones_like(value))
-
     with float64():
-        first, second = map(jnp.asarray, points(family))
-        value, *derivatives = map(np.asarray, both(first, second))
-        slope = along(*derivatives, family)
-    value_wanted, slope_wanted, sharp = wanted(program, bounds, family)
-    assert value.shape == first.shape
-    assert close(np.asarray(value), value_wanted)[sharp].all(), source
-    assert close(slope, slope_wanted)[sharp].all(), source
+        check(to_python(program, bounds=bounds, family=family), by_jax, *PROGRAMS[index])
 
 
 @needs_torch
 @pytest.mark.parametrize("index", range(len(PROGRAMS)))
 def test_torch_source_is_the_loss(index):
-    import torch
-
     program, bounds, family = PROGRAMS[index]
-    source = to_torch(program, bounds=bounds, family=family)
-    exported = function_of(source)
-    first, second = (torch.tensor(x, requires_grad=True) for x in points(family))
-    value = exported(first, second)
-    value_wanted, slope_wanted, sharp = wanted(program, bounds, family)
-    assert value.shape == first.shape
-    assert close(value.detach().numpy(), value_wanted)[sharp].all(), source
-    if value.requires_grad:
-        grads = torch.autograd.grad(value.sum(), (first, second), allow_unused=True)
-        grads = [
-            torch.zeros_like(x) if g is None else g
-            for x, g in zip((first, second), grads, strict=True)
-        ]
-        slope = along(*(g.numpy() for g in grads), family)
-    else:
-        slope = np.zeros(value_wanted.shape)
-    assert close(slope, slope_wanted)[sharp].all(), source
+    check(to_torch(program, bounds=bounds, family=family), by_torch, *PROGRAMS[index])
 
 
 def test_python_source_stands_alone(tmp_path):
@@ -326,6 +292,26 @@ def test_every_named_loss_and_random_programs_have_latex():
         assert not any(
             name in latex for name in ("sum_neg", "softplus", "label", "pred", "Derivative")
         )
+
+
+@needs_sympy
+def test_what_sympy_would_take_minutes_to_simplify_is_written_as_it_is():
+    sums = [f"(pred + {i} * label + logit)" for i in range(2, 16)]
+    start = time.process_time()
+    assert to_latex("(pred + label + logit + 1)**64").endswith("^{64}")
+    assert to_latex(" * ".join(sums)).count("z") == len(sums)
+    assert to_latex(" + ".join(f"{i} / {term}" for i, term in enumerate(sums, 1))).count("z") == 14
+    assert time.process_time() - start < 5
+    assert to_latex("(pred + label - label + 1)**3 * 2 / 2").endswith("^{3}")
+
+
+@needs_sympy
+def test_latex_of_a_program_that_is_too_long_to_write_is_refused():
+    log, add = 6, 0
+    op = np.array([log, *[add] * 40])  # each sum is of the two before it
+    fibonacci = Program(op, np.array([0, *range(3, 43)]), np.array([-1, 0, *range(3, 42)]))
+    with pytest.raises(ValueError, match="more than 10000 tokens"):
+        to_latex(fibonacci)
 
 
 def test_latex_without_sympy_says_what_to_install(monkeypatch):

@@ -1,0 +1,40 @@
+"""Exported source as a function: value and slope of the loss at points."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+
+def function_of(source, name="loss"):
+    """Give the function that a source defines."""
+    scope = {}
+    exec(compile(source, f"<{name}>", "exec"), scope)
+    return scope[name]
+
+
+def along(by_first, by_second, direction):
+    """Give the slope [P] of derivatives [P] and [P, S] by both arguments along a direction.
+
+    A pointwise loss has none, and the slope is that by the logit.
+    """
+    if direction is None:
+        return np.asarray(by_first)
+    return np.asarray(by_first * direction[0] + np.sum(by_second * direction[1], -1))
+
+
+def by_jax(source, points, direction=None):
+    """Give value and slope of a Python source, evaluated eagerly."""
+    value, pullback = jax.vjp(function_of(source), *map(jnp.asarray, points))
+    derivatives = map(np.asarray, pullback(jnp.ones_like(value)))
+    return np.asarray(value), along(*derivatives, direction)
+
+
+def by_torch(source, points, direction=None):
+    """Give value and slope of a PyTorch source; needs PyTorch."""
+    import torch
+
+    points = [torch.tensor(x, requires_grad=True) for x in points]
+    value = function_of(source)(*points)
+    total = value.sum() + sum(0 * x.sum() for x in points)  # also where nothing has a gradient
+    derivatives = [x.numpy() for x in torch.autograd.grad(total, points)]
+    return value.detach().numpy(), along(*derivatives, direction)
