@@ -19,10 +19,21 @@ from .operators import Op
 TOLERANCE = 1e-4
 """Largest difference between two forms of a row, relative to the larger value and at least 1."""
 
-_SIZES = np.float32(
-    [1e-7, 1e-5, 1e-3, 0.1, *np.arange(1, 21) / 2, 79, 81, 100, 1e3, 1e4, 99999, 1e5]
-)
-_POINTS = np.concatenate([-_SIZES[::-1], [np.float32(0)], _SIZES])
+_SIZES = [1e-7, 1e-5, 1e-3, 0.1, *np.arange(1, 21) / 2, 79, 81, 100, 1e3, 1e4, 99999, 1e5]
+_BETWEEN = np.random.default_rng(0).uniform(0, 10, 100)
+
+
+def _either_sign(*sizes: np.ndarray) -> np.ndarray:
+    sizes = np.unique(np.float32(np.concatenate([_SIZES, *sizes])))
+    return np.concatenate([-sizes[sizes > 0][::-1], sizes])
+
+
+# A pole shows only where a point hits it, and people put poles at short decimal numbers.
+_POINTS = {
+    1: _either_sign(np.linspace(0, 10, 1001), np.geomspace(1e-7, 1e5, 121), _BETWEEN),
+    2: _either_sign(np.linspace(0, 2, 41), _BETWEEN[:5]),
+}
+"""Where a row of one argument is looked at, and one of two, at every pair."""
 
 
 class _Refused(ValueError):
@@ -44,7 +55,7 @@ def float64():
 
 def arguments(op: Op, dtype=np.float32) -> list[jax.Array]:
     """Give arguments over the clip range, zero and both ends included: every pair for two."""
-    points = _POINTS.astype(dtype)
+    points = _POINTS[op.arity].astype(dtype)
     pairs = (points,) if op.arity == 1 else np.meshgrid(points, points)
     return [jnp.asarray(x.ravel()) for x in pairs]
 

@@ -184,6 +184,22 @@ def test_a_bad_row_is_refused_with_the_reason(change, reason):
         vocabulary(extra=[row])
 
 
+@pytest.mark.parametrize("pole", [0.25, 0.3, -0.3, 1.0, -7.77, 1e-4])
+def test_a_pole_at_a_short_number_is_refused(pole):
+    row = CUBE._replace(function=lambda x: 1 / (x - pole), python=f"(1 / ({{0}} - {pole}))")
+    with pytest.raises(ValueError, match=rf"its value at \({pole:g}\) is inf, expected finite"):
+        check_row(row)
+
+
+@pytest.mark.parametrize("pole", [0.25, 0.3, -0.3, 1.0])
+def test_a_pole_of_either_of_two_arguments_is_refused(pole):
+    form = f"({{0}} / ({{1}} - {pole}))"
+    ratio = Op("ratio", 2, lambda x, y: x / (y - pole), "ratio({0}, {1})", form, form, form)
+    for row in (ratio, ratio._replace(function=lambda x, y: y / (x - pole))):
+        with pytest.raises(ValueError, match=f"its value at .*{pole:g}.* expected finite"):
+            check_row(row)
+
+
 @pytest.mark.skipif(not has_torch, reason="PyTorch is not installed")
 def test_a_torch_form_that_disagrees_is_refused():
     with pytest.raises(ValueError, match="PyTorch form and its function give different values"):
