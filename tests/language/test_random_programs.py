@@ -4,7 +4,8 @@ Each example of hypothesis is a batch of token sequences, so that 2,000 programs
 compilation for each search space.
 """
 
-from functools import lru_cache
+import importlib.util
+from functools import lru_cache, partial
 
 import jax
 import jax.numpy as jnp
@@ -24,17 +25,24 @@ from alg import (
     build_loss,
     interpret,
     parse,
+    to_python,
     to_text,
+    to_torch,
     vocabulary,
 )
 from alg.build import evaluate
 from alg.families import operators_of
 from alg.interpreter import pair_slopes
+from alg.ranges import clips
 from alg.rows import float64
 from alg.sources import as_static
 from tests.language import numpy_reference
+from tests.language.exported import by_jax, by_torch
+
+has_torch = importlib.util.find_spec("torch") is not None
 
 LENGTH, BATCH, EXAMPLES = 13, 40, 13  # 4 spaces: 2,080 programs
+EXPORTED = 10  # one in so many is exported: 208
 NAMES = [op.name for op in OPERATORS]
 SPACES = {
     "paper": (vocabulary(), PAPER),
@@ -116,22 +124,33 @@ def compiled_clip():
 
 
 def unrolled(program, family, bounds):
-    """Give value and slope of a static program by the evaluator of ``build_loss``."""
-    family = compiled(family)
+    """Give value and slope of a static program as ``build_loss`` evaluates it."""
+    clipped = clips(program, bounds, family)
+    run = partial(evaluate, program, bounds=bounds, family=compiled(family), clipped=clipped)
     if family.registers == POINTWISE.registers:
 
         def value(logit):
             registers = (jax.nn.sigmoid(logit), jnp.asarray(LABEL), jnp.ones(LOGIT.shape))
-            return evaluate(program, registers, logit=logit, bounds=bounds, family=family)
+            return run(registers, logit=logit)
 
         return jax.jvp(value, (jnp.asarray(LOGIT),), (jnp.ones(LOGIT.shape),))
 
     def value_of_pair(pos, neg):
         wide = jnp.broadcast_to(pos[:, None], neg.shape)
         registers = (wide, neg, jnp.ones(neg.shape))
-        return jnp.mean(evaluate(program, registers, bounds=bounds, family=family), -1)
+        return jnp.mean(run(registers), -1)
 
     return jax.jvp(value_of_pair, (jnp.asarray(POS), jnp.asarray(NEG)), DIRECTION)
+
+
+def exports(program, family, bounds):
+    """Give name, value and slope of a program's exports, PyTorch's where it is installed."""
+    is_pointwise = family.registers == POINTWISE.registers
+    points, direction = ((LOGIT, LABEL), None) if is_pointwise else ((POS, NEG), DIRECTION)
+    settings = {"bounds": bounds, "family": compiled(family)}
+    yield "to_python", *by_jax(to_python(program, **settings), points, direction)
+    if has_torch:
+        yield "to_torch", *by_torch(to_torch(program, **settings), points, direction)
 
 
 def reference(program, family, bounds, stretch=1.0):
@@ -181,6 +200,8 @@ def test_tokens_text_and_both_evaluators_agree(space):
                 assert to_text(again, family=family) == text
                 built = map(np.asarray, unrolled(again, family, bounds))
                 results = [("interpret", values[i], slopes[i]), ("build", *built)]
+                if i % EXPORTED == 0:
+                    results += exports(program, family, bounds)
                 shares.append(check(program, family, bounds, *results))
                 seen.add(text)
 
