@@ -21,15 +21,13 @@ from alg import (
     PAIRWISE_LOSSES,
     POINTWISE_LOSSES,
     UNBOUNDED,
-    build_loss,
     named_loss,
-    named_program,
     to_latex,
     to_python,
     to_torch,
 )
 from alg.families import operators_of
-from alg.losses import formula_of
+from alg.losses import Option, formula_of
 from alg.operators import PAPER_OPERATORS
 
 FOLDER = Path(__file__).resolve().parent
@@ -67,16 +65,18 @@ def operator_table() -> str:
     return "\n".join(lines)
 
 
-def loss_table(losses: dict, family: str) -> str:
+def option_text(name: str, option: Option) -> str:
+    """Give an option with its default and what it takes."""
+    default = "None" if option.default is None else f"{option.default:g}"
+    return f"`{name}={default}` ({option})"
+
+
+def loss_table(losses: dict) -> str:
     """Give named losses with formula, source, options and plot."""
     parts = []
     for name, loss in losses.items():
-        program = named_program(name, smoothing=SMOOTHING)
-        latex = to_latex(program, bounds=UNBOUNDED, family=family)
-        options = ", ".join(
-            f"`{key}={'None' if option.default is None else format(option.default, 'g')}`"
-            for key, option in loss.options.items()
-        )
+        latex = to_latex(named_loss(name, smoothing=SMOOTHING))
+        options = ", ".join(option_text(*item) for item in loss.options.items())
         parts.append(
             f"**`{name}`**{' (in the comparison of the paper)' if name in NAMED else ''}\n\n"
             f"![{name}](losses/{name}.svg)\n\n"
@@ -90,6 +90,8 @@ def exports() -> str:
     """Give one loss in every form that leaves the language."""
     return (
         f"```python\n{to_python(FOUND, name='found')}```\n\n"
+        f"```python\n{to_torch(FOUND, name='found')}```\n\n"
+        f"The same with `bounds=UNBOUNDED`, which clips nothing:\n\n"
         f"```python\n{to_torch(FOUND, name='found', bounds=UNBOUNDED)}```\n\n"
         f"$${to_latex(FOUND)}$$"
     )
@@ -99,8 +101,8 @@ def parts() -> dict[str, str]:
     """Give the generated parts of the page."""
     return {
         "operators": operator_table(),
-        "pointwise losses": loss_table(POINTWISE_LOSSES, "pointwise"),
-        "pairwise losses": loss_table(PAIRWISE_LOSSES, "pairwise"),
+        "pointwise losses": loss_table(POINTWISE_LOSSES),
+        "pairwise losses": loss_table(PAIRWISE_LOSSES),
         "exports": exports(),
     }
 
@@ -120,11 +122,10 @@ def rendered(page: str) -> str:
 def curves(name: str) -> list[tuple[str, np.ndarray]]:
     """Give colour and values over the logits: labels 1 and 0, or a positive's over 0."""
     logits = jnp.asarray(LOGITS, jnp.float32)
+    loss = named_loss(name, smoothing=SMOOTHING)
     if name in POINTWISE_LOSSES:
-        loss = named_loss(name, smoothing=SMOOTHING)
         labels = ((1.0, "#0969da"), (0.0, "#cf222e"))
         return [(colour, np.asarray(loss(logits, y, reduce_fn=None))) for y, colour in labels]
-    loss = build_loss(named_program(name), bounds=UNBOUNDED, family="pairwise")
     values = loss(logits, jnp.zeros((logits.size, 1)), reduce_fn=None)
     return [("#0969da", np.asarray(values))]
 

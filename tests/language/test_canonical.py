@@ -26,6 +26,7 @@ from alg.interpreter import ELEMENTWISE, slope
 from alg.objectives import extend
 from alg.probes import TOLERANCE, agree, close
 from alg.sources import as_program
+from configs.base import get_config
 from tests.language.test_random_programs import (
     BATCH,
     LENGTH,
@@ -219,10 +220,12 @@ def test_the_key_is_of_the_loss_under_its_bounds():
     )
 
 
-def prints(*formulas):
+RULES_OF_64 = graded(probes=64, min_gradient=1e-4, min_direction=0.5, tolerance=1e-4)
+
+
+def prints(*formulas, rules=RULES_OF_64):
     """Give the fingerprints [n, P] of formulas, as a search compares them."""
-    rules = graded(probes=64, min_gradient=1e-4, min_direction=0.5, tolerance=1e-4)
-    programs = [extend(parse(formula), 8) for formula in formulas]
+    programs = [extend(parse(formula), 12) for formula in formulas]
     stacked = jax.tree.map(lambda *parts: jnp.stack(parts), *programs)
     logit, label = jnp.asarray(rules.probe.logit), rules.probe.label
     slopes = jax.vmap(lambda program: slope(program, logit, label, operators=ELEMENTWISE))
@@ -245,3 +248,16 @@ def test_the_fingerprint_decides_where_the_key_cannot():
     others = prints("square(label - pred)", "softplus(logit) - label * logit", "pred * label")
     assert not twins(same, others, tolerance=1e-4).any()
     assert np.array_equal(twins(others, others, tolerance=1e-4), np.eye(3, dtype=bool))
+
+
+def test_what_counts_as_one_loss_at_the_default_tolerance():
+    rules = graded(**get_config().graded)
+    assert rules.tolerance == 1e-2
+    smoothed = "softplus(logit) - (label * (1 - {0}) + {0} / 2) * logit"
+    formulas = ["softplus(logit) - label * logit", *map(smoothed.format, (0.02, 0.05, 0.1))]
+    found = prints(*formulas, "square(label - pred)", rules=rules)
+    distances = np.abs(found[1:] - found[0]).max(-1)
+    assert (np.diff(distances) > 0).all()
+    assert distances[1] < rules.tolerance < distances[2]
+    of_bce = twins(found[:1], found, tolerance=rules.tolerance)[0]
+    assert of_bce.tolist() == [True, True, True, False, False]
