@@ -138,9 +138,8 @@ def _built(
     function = pointwise if family.registers == POINTWISE.registers else pairwise
     function.__name__ = function.__qualname__ = name
     text = described(program, family)
-    function.__doc__ = (
-        f"The {family.name} loss {text} of {inputs}, intermediates clipped to {bounds}."
-    )
+    clips_told = "" if bounds == UNBOUNDED else f", intermediates clipped to {bounds}"
+    function.__doc__ = f"The {family.name} loss {text} of {inputs}{clips_told}."
     loss = jax.jit(function, static_argnames="reduce_fn")
     loss.program, loss.family, loss.bounds, loss.inputs = program, family, bounds, inputs
     return loss

@@ -76,7 +76,8 @@ def test_other_settings_are_other_functions():
 def test_a_loss_says_what_it_is():
     loss = build_loss("square(label - pred)")
     assert loss.__name__ == "loss"
-    assert "square(label - pred) of logits" in loss.__doc__
+    assert "square(label - pred) of logits, intermediates clipped to (-1" in loss.__doc__
+    assert named_loss("mse").__doc__.endswith("square(label - pred) of logits.")
 
 
 def test_a_loss_whose_formula_is_too_long_to_write_is_built():
