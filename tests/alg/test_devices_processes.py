@@ -12,6 +12,8 @@ from pathlib import Path
 import pytest
 import tiny
 
+from alg.processes import ProcessError, join_processes
+
 ROOT = Path(__file__).resolve().parents[2]
 FLAGS = (
     *tiny.FLAGS,
@@ -39,6 +41,15 @@ class Processes:
             process = subprocess.Popen(command, cwd=ROOT, env=environment | mine, **options)
             self.started.append(process)
 
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *error):
+        """Leave none behind, whatever failed."""
+        for process in self.started:
+            process.kill()
+            process.communicate()
+
     def wait(self):
         """Give exit status, output and errors of each."""
         ended = []
@@ -59,12 +70,14 @@ def environment(request):
 def runs(environment, tmp_path_factory):
     """One process from beginning to end; two that are stopped, by the second, and go on."""
     folder = tmp_path_factory.mktemp("runs")
-    alone = Processes(folder / "alone", environment, 1)
-    stopped = Processes(folder / "together", environment, 2)
-    wait_for(folder / "together" / "metrics.jsonl", stopped)
-    stopped.started[1].send_signal(signal.SIGINT)
-    stages = [stopped.wait(), Processes(folder / "together", environment, 2).wait()]
-    return folder, alone.wait(), stages
+    with Processes(folder / "alone", environment, 1) as alone:
+        with Processes(folder / "together", environment, 2) as stopped:
+            wait_for(folder / "together" / "metrics.jsonl", stopped)
+            stopped.started[1].send_signal(signal.SIGINT)
+            stages = [stopped.wait()]
+        with Processes(folder / "together", environment, 2) as ended:
+            stages.append(ended.wait())
+        return folder, alone.wait(), stages
 
 
 def wait_for(path, processes, seconds=600):
@@ -119,26 +132,20 @@ def test_the_first_process_alone_prints(runs):
         assert not [line for line in second[1].splitlines() if not line.startswith("[Gloo]")]
 
 
-@pytest.mark.parametrize(
-    ("number", "why"),
-    [
-        ("", "the processes cannot be joined: The process id of the current process must be"),
-        ("first", "JAX_PROCESS_ID in the environment is a whole number, got 'first'"),
-        ("2", "process_id < num_processes"),
-    ],
-)
-def test_a_process_without_its_number_is_told(environment, tmp_path, number, why):
+def test_a_process_without_its_number_is_told(environment, tmp_path):
     several = {"JAX_COORDINATOR_ADDRESS": "localhost:1", "JAX_NUM_PROCESSES": "2"}
-    done = subprocess.run(
-        [sys.executable, "run.py", *FLAGS, f"--workdir={tmp_path / 'run'}"],
-        cwd=ROOT,
-        env=environment | several | {"JAX_PROCESS_ID": number},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    command = [sys.executable, "run.py", *FLAGS, f"--workdir={tmp_path / 'run'}"]
+    options = {"capture_output": True, "text": True, "check": False}
+    done = subprocess.run(command, cwd=ROOT, env=environment | several, **options)
     assert done.returncode == 1
-    assert done.stderr.startswith("run.py: ")
-    assert why in done.stderr
+    assert done.stderr.startswith("run.py: JAX_COORDINATOR_ADDRESS is set, but the processes")
+    assert "The process id of the current process must be defined" in done.stderr
     assert len(done.stderr.splitlines()) == 1
     assert not (tmp_path / "run").exists()
+
+
+def test_a_number_that_is_none_is_told(monkeypatch):
+    monkeypatch.setenv("JAX_COORDINATOR_ADDRESS", "localhost:1")
+    monkeypatch.setenv("JAX_PROCESS_ID", "first")
+    with pytest.raises(ProcessError, match="is a whole number, got 'first'"):
+        join_processes()
