@@ -178,7 +178,8 @@ def _interactions(part: data.Interactions | data.Streamed) -> Batch | Source:
 def _can_be_judged(split: Batch, task: Task, name: str) -> None:
     """See that a split has what the metric needs, such as users with likes and dislikes."""
     judged = whom(split)
-    if not np.isfinite(task.metric.value(jnp.ones(judged.label.shape), judged)):
+    value = jax.jit(task.metric.value)  # operator by operator, it would compile for a second
+    if not np.isfinite(value(jnp.ones(judged.label.shape), judged)):
         raise ValueError(
             f"{task.metric.name} cannot be taken of the {name} split: none of its users has both "
             "likes and dislikes there; choose another search.reward, such as auc, or another "

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import jax
 import numpy as np
-from scipy import stats
+from scipy.special import stdtrit  # scipy.stats takes half a second to import
 
 from .contenders import Contender
 from .courses import whom
@@ -91,7 +91,7 @@ def interval(values: np.ndarray) -> list[float] | None:
     """
     if len(values) < 2:
         return None
-    half = stats.t.ppf(0.975, len(values) - 1) * values.std(ddof=1) / np.sqrt(len(values))
+    half = stdtrit(len(values) - 1, 0.975) * values.std(ddof=1) / np.sqrt(len(values))
     return [float(values.mean() - half), float(values.mean() + half)]
 
 

@@ -9,7 +9,6 @@ from typing import Any
 from .formats import count, duration, number, score
 from .markup import Html, element, formula, join, page, raw, table
 from .matrix import matrix_cells
-from .plots import reward_plot, score_plot
 from .results import LossResult, Setting, finite, metric_name
 from .run_folder import RunFolder, read_run_folder
 from .table import score_text
@@ -96,6 +95,8 @@ def _test_section(setting: Setting, index: int) -> Html:
     header += ("to the best usual [95 %]", "verdict")
     rows = [_test_row(setting, loss) for loss in setting.losses]
     classes = ["found" if loss.found else "" for loss in setting.losses]
+    from .plots import score_plot  # matplotlib takes half a second, and a run needs it last
+
     plot = score_plot(setting, f"score{index}")
     return _section(
         f"Test: {setting.title}",
@@ -154,6 +155,8 @@ def _search_section(
         f"{count(len(generations))} generations, {count(sampled)} candidates sampled, "
         f"{count(trained)} trained, in {duration(seconds)}."
     )
+    from .plots import reward_plot  # as above
+
     plot = reward_plot(generations, "reward")
     figure = (
         _figure(plot, "Reward over the candidates trained.")
