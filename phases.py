@@ -97,8 +97,7 @@ def ground(config: ConfigDict, console: Console) -> Ground:
     optimizer = _named("train.optimizer", config.train.optimizer, OPTIMIZERS)(
         clip=config.train.clip, **config.get(config.train.optimizer, {})
     )
-    options = {key: config.contenders[key] for key in ("baselines", "smoothing")}
-    known = usual(task, **options)
+    known = usual_losses(config, task)
     dataset = data.build(**config.data)
     recommender = models.build(**config.model, sizes=dataset.sizes, sides=dataset.sides)
 
@@ -119,6 +118,12 @@ def ground(config: ConfigDict, console: Console) -> Ground:
     watched = _watched(config, console)
     test = make_fair_test(lanes, **config.test, **watched, task=task, devices=mesh.size)
     return Ground(config, console, dataset, splits, task, everywhere, lanes, known, test)
+
+
+def usual_losses(config: ConfigDict, task: Task) -> list[Contender]:
+    """Give the losses that a config has found ones tested against."""
+    section = config.contenders
+    return usual(task, baselines=section.baselines, smoothing=section.smoothing)
 
 
 def join(config: ConfigDict, workdir: Path, console: Console) -> Run:

@@ -16,7 +16,7 @@ from alg.contenders import Contender, found, usual
 from alg.search import space
 from alg.tasks import Task, task_of
 from configs.command_line import DEFAULT
-from phases import Ground, compare, ground
+from phases import Ground, compare, ground, usual_losses
 
 NO_SEARCH = {"sampled": 0, "trained": 0, "seconds": 0.0, "funnel": {}}
 
@@ -78,8 +78,7 @@ def given(config: ConfigDict) -> list[Contender]:
       ValueError: for what is none of these, or a name of the usual losses.
     """
     task = task_of(config.space.family, config.train.negatives, config.search.reward)
-    options = {key: config.contenders[key] for key in ("baselines", "smoothing")}
-    names = {each.name for each in usual(task, **options)}
+    names = {each.name for each in usual_losses(config, task)}
     made = []
     for source in config.transfer.losses:
         for each in _read(source, task, config):
@@ -90,8 +89,7 @@ def given(config: ConfigDict) -> list[Contender]:
 
 def _read(source: str, task: Task, config: ConfigDict) -> Sequence[Contender]:
     if source in {**POINTWISE_LOSSES, **PAIRWISE_LOSSES}:
-        more = {"smoothing": config.contenders.smoothing}
-        return usual(task, baselines=(source,), **more)
+        return usual(task, baselines=(source,), smoothing=config.contenders.smoothing)
     where = space(**config.space)
     language = {"family": task.family, "bounds": where.bounds}
     path = Path(source)

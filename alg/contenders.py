@@ -3,10 +3,10 @@
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from .build import LossFn, as_program, build_loss
+from .build import LossFn, build_loss
 from .families import Family
 from .formulas import to_text
-from .losses import PAIRWISE_LOSSES, POINTWISE_LOSSES, named_loss, named_program
+from .losses import PAIRWISE_LOSSES, POINTWISE_LOSSES, named_loss
 from .programs import Program
 from .tasks import Task
 
@@ -38,9 +38,8 @@ def found(
     >>> found("mine", "square( label-pred )", family=POINTWISE, bounds=(-1e5, 1e5)).formula
     'square(label - pred)'
     """
-    program = as_program(source, family=family)
-    loss = build_loss(program, bounds=bounds, family=family)
-    return Contender(name, to_text(program, family=family), loss, True, tokens and tuple(tokens))
+    loss = build_loss(source, bounds=bounds, family=family)
+    return Contender(name, to_text(loss), loss, True, tokens and tuple(tokens))
 
 
 def usual(task: Task, *, baselines: Sequence[str] | None, smoothing: float) -> list[Contender]:
@@ -54,8 +53,8 @@ def usual(task: Task, *, baselines: Sequence[str] | None, smoothing: float) -> l
     for name in task.baselines if baselines is None else baselines:
         if name in others:
             raise ValueError(f"contenders are {task.family.name} losses, got {name!r}")
-        formula = to_text(named_program(name, smoothing=smoothing), family=task.family)
-        made.append(Contender(name, formula, named_loss(name, smoothing=smoothing), False))
+        loss = named_loss(name, smoothing=smoothing)
+        made.append(Contender(name, to_text(loss), loss, False))
     if not made:
         raise ValueError("contenders.baselines names at least one loss, the others are seen beside")
     return made

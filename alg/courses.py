@@ -77,6 +77,11 @@ def _block(data: Batch) -> int:
     return max(1, min(examples // math.prod(data.label.shape[1:]), data.label.shape[0]))
 
 
+def epoch_batches(task: Task, data: Batch | Positives, size: int, key: Array) -> Batch:
+    """Give the batches [N, B] of the epoch that ``key`` chooses: what it draws, and the order."""
+    return batches(task.examples(data, jax.random.fold_in(key, 1)), size, key)
+
+
 def judge(lanes: Lanes, state: LaneState, data: Batch, task: Task = RATING) -> Array:
     """Give the reward [K] of lanes by the task's metric on interactions [n] or groups [n, G].
 
@@ -115,8 +120,7 @@ def make_courses(
 
     @jax.jit
     def factors(objective: Any, state: LaneState, data: Batch | Positives) -> Array:
-        key = jax.random.key(0)
-        cut = batches(task.examples(data, jax.random.fold_in(key, 1)), 256, key)
+        cut = epoch_batches(task, data, 256, jax.random.key(0))
         few = jax.tree.map(lambda x: x[:8], cut)
         size = lanes.gradient_size(state, objective, few)
         if lanes.scale_free:
@@ -125,7 +129,7 @@ def make_courses(
 
     @partial(jax.jit, donate_argnums=0)
     def train(state, objective, hyper, key: Array, data: Batch | Positives) -> LaneState:
-        cut = batches(task.examples(data, jax.random.fold_in(key, 1)), batch_size, key)
+        cut = epoch_batches(task, data, batch_size, key)
         return lanes.train(state, objective, hyper, cut, key)
 
     @jax.jit

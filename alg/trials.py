@@ -7,8 +7,8 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from .courses import judge
-from .lanes import Hyper, Lanes, LaneState, batches
+from .courses import epoch_batches, judge
+from .lanes import Hyper, Lanes, LaneState
 from .losses import as_program
 from .objectives import Objective, Slopes, extend, objective
 from .operators import SIGNED
@@ -79,18 +79,19 @@ def make_trials(
         ours = Objective(programs, bounds[0] * ones, bounds[1] * ones, ones)
         return jax.tree.map(lambda mine, theirs: mine.at[0].set(theirs[0]), ours, beside)
 
-    def rescale(losses: Objective, start: LaneState, sample: Batch) -> Objective:
+    def rescale(losses: Objective, copies: LaneState, sample: Batch) -> Objective:
         if reward_scale == "raw":
             return losses
-        size = lanes.everywhere(lanes.gradient_size(lanes.spread(start, width), losses, sample))
+        size = lanes.everywhere(lanes.gradient_size(copies, losses, sample))
         return losses._replace(scale=jnp.clip(size[0] / jnp.maximum(size, 1e-30), 1e-6, 1e6))
 
     def run(key, start, programs, penalty, data, rewarded):
-        cut = batches(task.examples(data, jax.random.fold_in(key, 1)), batch_size, key)
+        cut = epoch_batches(task, data, batch_size, key)
         few = jax.tree.map(lambda x: x[: max(1, 1024 // batch_size)], cut)
         hyper = Hyper(learning_rate * ones, weight_decay * ones, penalty * ones)
-        losses = rescale(objectives(lanes.everywhere(programs)), start, few)
-        trained = lanes.train(lanes.spread(start, width), losses, hyper, cut, key)
+        copies = lanes.spread(start, width)
+        losses = rescale(objectives(lanes.everywhere(programs)), copies, few)
+        trained = lanes.train(copies, losses, hyper, cut, key)
         return trained, judge(lanes, trained, rewarded, task)
 
     return Trials(lanes, slopes, slots, run, partial(judge, lanes, task=task))

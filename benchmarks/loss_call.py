@@ -7,11 +7,7 @@ each round, so that neither a drift of the machine nor the neighbour in turn dec
 """
 
 import argparse
-import json
-import platform
 import sys
-import time
-from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
@@ -20,6 +16,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 import jax
 import jax.numpy as jnp
 import numpy as np
+from timing import in_turns, write
 
 from alg import build_loss, named_loss
 
@@ -55,28 +52,18 @@ PAIRS = {
 """Losses as built and as written by hand; the last has the default bounds, which nobody writes."""
 
 
-def seconds(function: Callable, *arguments) -> float:
-    """Give the seconds of one call."""
-    start = time.perf_counter()
-    jax.block_until_ready(function(*arguments))
-    return time.perf_counter() - start
-
-
 def compare(arguments: tuple, rounds: int) -> dict[str, dict]:
     """Give every pair's milliseconds, and the ratio of medians with its interval over rounds."""
-    compiled = [
-        jax.jit(jax.value_and_grad(loss)).lower(*arguments).compile()
-        for pair in PAIRS.values()
-        for loss in pair
-    ]
-    answers = [jax.block_until_ready(function(*arguments)) for function in compiled]
+    ways = {}
+    for name, pair in PAIRS.items():
+        for kind, loss in zip(("built", "by hand"), pair, strict=True):
+            compiled = jax.jit(jax.value_and_grad(loss)).lower(*arguments).compile()
+            ways[name, kind] = partial(compiled, *arguments)
+    answers = [way() for way in ways.values()]
     for ours, theirs in zip(answers[::2], answers[1::2], strict=True):
         jax.tree.map(partial(np.testing.assert_allclose, rtol=1e-3, atol=1e-6), ours, theirs)
+    times = 1e3 * np.stack([*in_turns(ways, rounds).values()], axis=1)
     rng = np.random.default_rng(0)
-    times = np.zeros((rounds, len(compiled)))
-    for i in range(rounds):
-        for j in rng.permutation(len(compiled)):
-            times[i, j] = 1e3 * seconds(compiled[j], *arguments)
     draws = np.median(times[rng.integers(0, rounds, (1000, rounds))], axis=1)
     rows = {}
     for j, name in enumerate(PAIRS):
@@ -113,14 +100,7 @@ def main() -> None:
             f"{row['ratio']:>6.3f}  {low:.3f}-{high:.3f}  {row['ratio_of_fastest']:>12.3f}"
         )
     if options.json:
-        environment = {
-            "device": device,
-            "jax": jax.__version__,
-            "python": platform.python_version(),
-        }
-        options.json.write_text(
-            json.dumps({"environment": environment, "losses": results}, indent=2)
-        )
+        write(options.json, {"losses": results})
 
 
 if __name__ == "__main__":

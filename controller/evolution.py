@@ -17,7 +17,7 @@ KEEP, REPLACE, INSERT, DELETE = range(4)
 
 
 class Population(NamedTuple):
-    """Individuals, the youngest first; a reward of -inf marks a place that is free."""
+    """Individuals, the youngest first; places that are free have padding and a reward of -inf."""
 
     tokens: jax.Array  # int32 [P, L]
     reward: jax.Array  # float32 [P]
@@ -102,15 +102,14 @@ def evolution(
         worth = jnp.where(weight > 0, reward, -jnp.inf)
         worth = jnp.where(_repeated(tokens, worth, state.tokens), -jnp.inf, worth)
         best, index = jax.lax.top_k(worth, min(newcomers, len(worth)))
-        alive = jnp.isfinite(best)
-        # Those that are there move back by as many places as are taken.
-        places = jnp.arange(population + len(best))
-        order = jnp.argsort(jnp.where(places < len(best), jnp.where(places < alive.sum(), 0, 2), 1))
         joined = Population(
             jnp.concatenate([tokens[index], state.tokens]), jnp.concatenate([best, state.reward])
         )
+        order = jnp.argsort(~jnp.isfinite(joined.reward))  # stable: free places go last
         state = jax.tree.map(lambda part: part[order][:population], joined)
         known = jnp.isfinite(state.reward)
+        # A free place holds no loss, not one that stayed out.
+        state = state._replace(tokens=jnp.where(known[:, None], state.tokens, 0))
         mean = jnp.sum(jnp.where(known, state.reward, 0)) / jnp.maximum(known.sum(), 1)
         return state, {"population": known.sum(), "population_mean": mean}
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 ROOT = Path(__file__).resolve().parents[1]
-TINY = (
+SMALL = (  # for any run that is to be cheap to compile
     "--config=configs/synthetic.py:smoke",
     "--config.data.num_users=40",
     "--config.data.num_items=50",
@@ -16,11 +16,14 @@ TINY = (
     "--config.model.width=4",
     "--config.train.batch_size=256",
     "--config.space.length=7",
-    "--config.generation.samples=128",
-    "--config.generation.width=4",
     "--config.generation.memory=64",
     "--config.generation.hall=3",
     "--config.risk_seeking.width=8",
+)
+TINY = (
+    *SMALL,
+    "--config.generation.samples=128",
+    "--config.generation.width=4",
     "--config.search.generations=24",
     "--config.search.round_generations=4",
     "--config.search.checkpoint_every=8",

@@ -7,14 +7,13 @@ import socket
 import subprocess
 import sys
 import time
-from pathlib import Path
 
 import pytest
 import tiny
 
 from alg.processes import ProcessError, join_processes
+from tests.run_server import ROOT
 
-ROOT = Path(__file__).resolve().parents[2]
 FLAGS = (
     *tiny.FLAGS,
     "--config.generation.samples=4096",

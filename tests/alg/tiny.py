@@ -6,20 +6,12 @@ from rich.console import Console
 
 from configs.command_line import read_command_line
 from phases import Run, join
+from tests.run_server import SMALL
 
 FLAGS = (
-    "--config=configs/synthetic.py:smoke",
-    "--config.data.num_users=40",
-    "--config.data.num_items=50",
-    "--config.data.num_interactions=1500",
-    "--config.model.width=4",
-    "--config.train.batch_size=256",
-    "--config.space.length=7",
+    *SMALL,
     "--config.generation.width=8",
-    "--config.generation.memory=64",
-    "--config.generation.hall=3",
     "--config.promote.width=8",
-    "--config.risk_seeking.width=8",
     "--config.contenders.baselines=('bce','mse')",
 )
 
