@@ -84,6 +84,17 @@ def _watched(config: ConfigDict, console: Console) -> dict[str, Any]:
     return {**shared, "seed": config.seed, "progress": progress}
 
 
+def _with_rates(config: ConfigDict) -> ConfigDict:
+    """Give the config with the model's own learning rates where it leaves them open."""
+    rates = models.learning_rates(config.model.name)
+    open_ = {"promote.learning_rates": rates, "test.learning_rates": rates}
+    open_["generation.learning_rate"] = rates[0]
+    unset = {key: value for key, value in open_.items() if attrgetter(key)(config) is None}
+    settled = config.copy_and_resolve_references()
+    settled.update_from_flattened_dict(unset)
+    return settled
+
+
 def ground(config: ConfigDict, console: Console) -> Ground:
     """Build what losses are trained and judged on, and the fair test.
 
@@ -91,6 +102,7 @@ def ground(config: ConfigDict, console: Console) -> Ground:
       ValueError: for bad data, unknown names or values out of range.
     """
     _check_numbers(config)
+    config = _with_rates(config)
     task = task_of(config.space.family, config.train.negatives, config.search.reward)
     widths = {f"{name}.width": config[name].width for name in ("generation", "promote")}
     mesh = lane_mesh(config.devices, widths)
@@ -143,7 +155,7 @@ def join(config: ConfigDict, workdir: Path, console: Console) -> Run:
         on.lanes,
         where,
         make_filter(**config[config.filter], group=on.task.group),
-        **config.generation,
+        **on.config.generation,
         batch_size=config.train.batch_size,
         l2=config.train.l2,
         sharding=on.everywhere,
@@ -152,7 +164,7 @@ def join(config: ConfigDict, workdir: Path, console: Console) -> Run:
     search = drawing(search, config.train.interactions)
     slopes = on.task.traced_slopes(where.vocabulary.operators)
     watched = _watched(config, console)
-    promote = make_promotion(on.lanes, slopes, **config.promote, **watched, task=on.task)
+    promote = make_promotion(on.lanes, slopes, **on.config.promote, **watched, task=on.task)
     return Run(on, workdir, where, slopes, search, promote)
 
 

@@ -102,7 +102,7 @@ def get_config() -> ConfigDict:
     # Formula of the loss that lane 0 trains, beside which all others are seen; None for BCE, or for
     # BPR in the pairwise family.
     config.generation.reference = placeholder(str)
-    config.generation.learning_rate = 3.0
+    config.generation.learning_rate = placeholder(float)  # None for the model's smallest
     config.generation.weight_decay = 1e-4
     config.generation.reward_scale = "gradient"  # or raw: a large gradient is an advantage
     config.generation.hall = 128  # rows of the hall of fame
@@ -120,7 +120,7 @@ def get_config() -> ConfigDict:
 
     # Sound losses of the hall of fame are trained from scratch, rung by rung; the best are tested.
     config.promote = ConfigDict()
-    config.promote.learning_rates = (3.0, 10.0)
+    config.promote.learning_rates = placeholder(tuple)  # None for the model's own
     config.promote.weight_decays = (3e-5, 1e-4)
     config.promote.epochs = (2, 6, 20)  # of each rung
     config.promote.keep = 0.25  # the share that goes on to the next rung
@@ -133,7 +133,8 @@ def get_config() -> ConfigDict:
     config.contenders.smoothing = 0.1  # of maxr, sumr and logmin
 
     config.test = ConfigDict()
-    config.test.learning_rates = (3.0, 10.0)  # for a gradient as large as BCE's, or BPR's
+    # For a gradient as large as BCE's, or BPR's; None for the model's own, see docs/models.md.
+    config.test.learning_rates = placeholder(tuple)
     config.test.weight_decays = (3e-5, 1e-4, 2e-4)
     config.test.scale = "gradient"  # or raw: learning rates as they stand
     config.test.seeds = 5

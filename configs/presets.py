@@ -14,8 +14,7 @@ def _smoke(config: ConfigDict) -> None:
     decays = config.promote.weight_decays[-1:]
     config.promote.update(epochs=(1,), weight_decays=decays, width=8)
     config.contenders.found = 1
-    rates = config.test.learning_rates[-1:]
-    config.test.update(learning_rates=rates, weight_decays=decays, seeds=3, epochs=2)
+    config.test.update(weight_decays=decays, seeds=3, epochs=2)
 
 
 def _paper(config: ConfigDict) -> None:

@@ -17,6 +17,4 @@ def get_config(preset: str = "") -> ConfigDict:
     config.transfer.losses = ("square(max(label, square(pred))) + label * square(log(pred))",)
     config.transfer.models = ("biased_mf", "deep")
     config.transfer.datasets = ("ml100k", "synthetic")
-    # What suits products is too much for perceptrons, and what suits those too little: both.
-    config.test.update(learning_rates=(0.1, 0.3, 1.0, 3.0, 10.0), weight_decays=(1e-4,))
     return presets.apply(config, preset)

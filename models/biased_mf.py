@@ -17,6 +17,7 @@ class BiasedMF(nn.Module):
     """
 
     reads = ("user", "item")
+    learning_rates = (3.0, 10.0)
 
     @staticmethod
     def row_width(width: int) -> int:

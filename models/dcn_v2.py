@@ -25,6 +25,8 @@ class DCNv2(nn.Module):
     dropout: float = 0.0
     parallel: bool = False  # the perceptron beside the cross layers, not after them
 
+    learning_rates = (1.0, 3.0)
+
     @nn.compact
     def __call__(
         self, rows: dict[str, jax.Array], features: dict[str, jax.Array], *, train: bool

@@ -22,6 +22,8 @@ class Deep(nn.Module):
     hidden: tuple[int, ...] = (64, 16)
     dropout: float = 0.2
 
+    learning_rates = (1.0, 3.0)
+
     @nn.compact
     def __call__(
         self,

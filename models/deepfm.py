@@ -28,6 +28,8 @@ class DeepFM(nn.Module):
         """Give the numbers of a row whose vector has ``width``."""
         return width + 1
 
+    learning_rates = (0.3, 1.0, 3.0)
+
     @nn.compact
     def __call__(
         self, rows: dict[str, jax.Array], features: dict[str, jax.Array], *, train: bool

@@ -94,6 +94,31 @@ def make_module(
         ) from error
 
 
+def learning_rates(name: str | type[nn.Module]) -> tuple[float, ...]:
+    """Give the learning rates of SGD that a model is to be tried at, smallest first.
+
+    They are for a mean loss with a gradient as large as BCE's, and what the module's class has as
+    ``learning_rates``; a module without them gets rates that suit perceptrons.
+
+    Raises:
+      ValueError: as in ``module_class``, and for rates that are not positive numbers.
+
+    >>> learning_rates("biased_mf")
+    (3.0, 10.0)
+    """
+    cls = module_class(name)
+    rates = getattr(cls, "learning_rates", (0.3, 1.0, 3.0))
+    try:
+        found = tuple(sorted(float(rate) for rate in rates))
+    except (TypeError, ValueError):
+        found = ()
+    if not found or not found[0] > 0:
+        raise ValueError(
+            f"model {cls.__name__}: learning_rates are positive numbers, got {rates!r}"
+        )
+    return found
+
+
 def _checked(found: Any, name: str) -> type[nn.Module]:
     if isinstance(found, type) and issubclass(found, nn.Module):
         return found

@@ -21,6 +21,7 @@ class NeuMF(nn.Module):
     hidden: tuple[int, ...] = (64, 32, 16)
 
     reads = ("user", "item")
+    learning_rates = (0.3, 1.0)
 
     @staticmethod
     def row_width(width: int) -> int:

@@ -27,6 +27,8 @@ class TwoTower(nn.Module):
     out: int = 32  # width of the two vectors
     of_item: tuple[str, ...] = ("item",)  # rows and features that are the item's
 
+    learning_rates = (0.3, 1.0)
+
     @nn.compact
     def __call__(
         self, rows: dict[str, jax.Array], features: dict[str, jax.Array], *, train: bool

@@ -262,3 +262,25 @@ def test_the_example_trains_a_module_of_its_own(tmp_path):
     aucs = [float(found) for found in re.findall(r"AUC (\d\.\d+)", done)]
     assert len(aucs) == 4
     assert max(aucs) > 0.98
+
+
+class Impatient(nn.Module):
+    """Has learning rates of its own, out of order."""
+
+    learning_rates = (5, 0.5)
+
+    def __call__(self, rows, features, *, train):
+        """Give the sum of all that is looked up."""
+        return sum(row.sum(-1) for row in rows.values())
+
+
+def test_learning_rates_are_those_of_the_class_or_suit_perceptrons():
+    assert models.learning_rates(Impatient) == (0.5, 5.0)
+    assert models.learning_rates(nn.Dense) == (0.3, 1.0, 3.0)
+
+
+@pytest.mark.parametrize("rates", [(), (0.0, 1.0), "fast", 3.0])
+def test_learning_rates_that_are_none_are_refused(rates):
+    own = type("Own", (Impatient,), {"learning_rates": rates})
+    with pytest.raises(ValueError, match="Own: learning_rates are positive numbers"):
+        models.learning_rates(own)
