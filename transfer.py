@@ -133,15 +133,17 @@ def transfer(config: ConfigDict, workdir: Path, own: Path, console: Console) -> 
     for name in every:
         console.print(f"{name}, {len(done) + 1} of {len(every)}", markup=False, soft_wrap=True)
         on = open_.get(name)
-        done.append(_test(own / name, on, losses) if on else report.finished(workdir / name))
+        done.append(
+            _test(own / name, every[name], on, losses) if on else report.finished(workdir / name)
+        )
     rows = [row for results in done for row in results["losses"]]
     notes = [note for results in done for note in results["environment"]["data"]]
     return save(own, rows, NO_SEARCH, notes)
 
 
-def _test(folder: Path, on: Ground, losses: list[Contender]) -> dict[str, Any]:
+def _test(folder: Path, config: ConfigDict, on: Ground, losses: list[Contender]) -> dict[str, Any]:
     """Test the losses in a cell; write and give what came out."""
-    report.claim(folder, on.config.to_dict())
+    report.claim(folder, config.to_dict())
     label = {"dataset": folder.name.removeprefix(f"{on.config.model.name}-".replace(":", "."))}
     rows = [row | label for row in compare(on, losses)]
     return save(folder, rows, NO_SEARCH, on.dataset.notes)

@@ -74,7 +74,7 @@ def start(arguments: list[str]) -> None:
     stages.passed("starting JAX")
     joined = join(config, Path(folder), Console(quiet=True))
     stages.passed("joining, with the data")
-    config.search.generations = 1
+    joined.ground.config.search.generations = 1
     Path(folder).mkdir(parents=True)
     search_phase(joined, Path(folder) / "checkpoints")
     stages.passed("first generation, checkpoint")
