@@ -132,11 +132,14 @@ def make_courses(
         cut = epoch_batches(task, data, batch_size, key)
         return lanes.train(state, objective, hyper, cut, key)
 
-    @jax.jit
-    def score(state: LaneState, data: Batch) -> Array:
-        return lanes.everywhere(_kept(lanes, state, data, task))
-
+    scored = jax.jit(lambda state, data: lanes.everywhere(_kept(lanes, state, data, task)))
     reward = jax.jit(partial(judge, lanes, task=task))
+
+    # What gathers over devices is waited for. Of two such programs in flight, one device may reach
+    # the second while another is still to reach the first: on CPU each of them holds a thread, and
+    # with one thread a device none is left to go on.
+    def score(state: LaneState, data: Batch) -> Array:
+        return jax.block_until_ready(scored(state, data))
 
     def factors_of(objective: Any, state: LaneState, data: Data) -> Array:
         _, piece = next(pieces(data, jax.random.key(0)))
@@ -146,6 +149,6 @@ def make_courses(
         for piece_key, piece in pieces(data, key):  # read while the one before trains
             jax.block_until_ready(state)
             state = train(state, objective, hyper, piece_key, piece)
-        return state, reward(state, judged)
+        return state, jax.block_until_ready(reward(state, judged))
 
     return Courses(jax.jit(lanes.init), factors_of, epoch, score)

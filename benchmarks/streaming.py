@@ -32,7 +32,7 @@ from alg.types import Batch, Source
 from data.file_generator import write_synthetic_stream
 from data.stream import Stream, draw, held_rows, open_stream
 
-BATCH, STEPS, LANES = 4_096, 256, 8
+BATCH, STEPS = 4_096, 256
 
 
 def memory() -> dict[str, float]:
@@ -72,8 +72,8 @@ def draw_epoch(stream: Stream, rows: int) -> None:
             draw(stream, seed=0, start=start, steps=STEPS, batch_size=BATCH)
 
 
-def train(stream: Stream, steps: int, width: int) -> None:
-    """Train lanes of BiasedMF by Adagrad for ``steps`` steps; say how well they rank held rows."""
+def train(stream: Stream, steps: int, width: int, count: int) -> None:
+    """Train ``count`` lanes of BiasedMF by Adagrad for ``steps`` steps; say how held rows rank."""
 
     def interactions(rows) -> Batch:
         flat = jax.tree.map(np.ravel, rows)
@@ -89,10 +89,10 @@ def train(stream: Stream, steps: int, width: int) -> None:
         batch_size=BATCH,
     )
     source = Source(min(steps * BATCH, stream.rows), STEPS * BATCH, read)
-    judged, ones = interactions(held_rows(stream)), jnp.ones(LANES)
+    judged, ones = interactions(held_rows(stream)), jnp.ones(count)
     hyper = Hyper(0.3 * ones, 1e-4 * ones, 0 * ones)
-    with watched(f"made {LANES} lanes of width {width}"):
-        state = courses.begin(jax.random.split(jax.random.key(0), LANES))
+    with watched(f"made {count} lanes of width {width}"):
+        state = courses.begin(jax.random.split(jax.random.key(0), count))
         jax.block_until_ready(state)
     size = sum(x.nbytes for x in jax.tree.leaves(state)) / 2**30
     print(f"  of which there are {size:.2f} GiB")
@@ -110,6 +110,7 @@ def main() -> None:
     parser.add_argument("--file", type=Path)
     parser.add_argument("--draw", type=int, help="rows to draw alone; an epoch if left out")
     parser.add_argument("--steps", type=int, default=2_560, help="of training, at most")
+    parser.add_argument("--lanes", type=int, default=8, help="a multiple of the two losses")
     parser.add_argument("--width", type=int, default=8, help="of embedding vectors")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(dir=options.folder) as place:
@@ -117,7 +118,7 @@ def main() -> None:
         with watched(f"opened and checked {path.stat().st_size / 1e9:.2f} GB"):
             stream = open_stream(path, held_out=min(100_000, options.rows // 10))
         draw_epoch(stream, stream.rows if options.draw is None else options.draw)
-        train(stream, options.steps, options.width)
+        train(stream, options.steps, options.width, options.lanes)
 
 
 def write(path: Path, rows: int) -> Path:
