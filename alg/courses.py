@@ -101,6 +101,16 @@ def whom(data: Batch) -> Judged:
     return Judged(*(x if x.ndim == 1 else x[:, 0] for x in columns))
 
 
+def _waited_for(gathers: Callable[..., Array]) -> Callable[..., Array]:
+    """Give a function that returns when all devices are done with the program that it calls.
+
+    Of two programs that gather over devices in flight, one device may reach the second while
+    another is still to reach the first. On CPU each of them holds a thread meanwhile, and with one
+    thread a device none is left to go on.
+    """
+    return lambda *given: jax.block_until_ready(gathers(*given))
+
+
 def make_courses(
     make_lanes: Callable[[Slopes], Lanes],
     slopes: Slopes,
@@ -132,14 +142,12 @@ def make_courses(
         cut = epoch_batches(task, data, batch_size, key)
         return lanes.train(state, objective, hyper, cut, key)
 
-    scored = jax.jit(lambda state, data: lanes.everywhere(_kept(lanes, state, data, task)))
-    reward = jax.jit(partial(judge, lanes, task=task))
-
-    # What gathers over devices is waited for. Of two such programs in flight, one device may reach
-    # the second while another is still to reach the first: on CPU each of them holds a thread, and
-    # with one thread a device none is left to go on.
+    @_waited_for
+    @jax.jit
     def score(state: LaneState, data: Batch) -> Array:
-        return jax.block_until_ready(scored(state, data))
+        return lanes.everywhere(_kept(lanes, state, data, task))
+
+    reward = _waited_for(jax.jit(partial(judge, lanes, task=task)))
 
     def factors_of(objective: Any, state: LaneState, data: Data) -> Array:
         _, piece = next(pieces(data, jax.random.key(0)))
@@ -149,6 +157,6 @@ def make_courses(
         for piece_key, piece in pieces(data, key):  # read while the one before trains
             jax.block_until_ready(state)
             state = train(state, objective, hyper, piece_key, piece)
-        return state, jax.block_until_ready(reward(state, judged))
+        return state, reward(state, judged)
 
     return Courses(jax.jit(lanes.init), factors_of, epoch, score)
