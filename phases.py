@@ -330,13 +330,22 @@ def check_phase(run: Run, state: SearchState) -> list[Found]:
             "generation": int(hall.generation[j]),
             "check": f"{validity.right[j]:.4f}",
             "sound": str(validity.sound[j]).lower(),
+            "front": "false",
             "tokens": " ".join(tokens),
         }
         table.append(row)
         if validity.sound[j]:
             sound.append(Found(j + 1, tokens, each))
+    _mark_front([row for row in table if row["sound"] == "true"])
     report.write(run.workdir / "hall_of_fame.csv", report.hall_csv(table))
     return sound
+
+
+def _mark_front(sound: list[dict[str, Any]]) -> None:
+    """Mark the rows that no other has a better reward at the same length than, or a shorter one."""
+    lengths, rewards = [row["complexity"] for row in sound], [float(row["reward"]) for row in sound]
+    for row, front in zip(sound, report.on_front(lengths, rewards), strict=True):
+        row["front"] = str(front).lower()
 
 
 def _objective(run: Run, programs: list[Program]) -> Objective:
