@@ -236,7 +236,8 @@ def search_phase(run: Run, folder: Path) -> tuple[SearchState, list[dict[str, An
         if not _over(on, state, journal):
             state = _generations(run, state, key, saved, journal)
     if why := _limit(on, state, journal):
-        on.console.print(f"the search ended after generation {int(state.generation)}: {why}")
+        ended = f"the search ended after generation {int(state.generation)}: {why}"
+        on.console.print(ended, soft_wrap=True)
     return state, journal.entries
 
 

@@ -27,7 +27,7 @@ def search(joined, tmp_path):
 
     def run(**limits):
         joined.ground.config.search.update(NONE | limits)
-        console = Console(file=io.StringIO(), width=200)
+        console = Console(file=io.StringIO(), width=60)
         mine = joined._replace(workdir=tmp_path, ground=joined.ground._replace(console=console))
         return *phases.search_phase(mine, tmp_path / "checkpoints"), console.file.getvalue()
 
