@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Mapping
+from contextlib import closing
 from functools import partial
 from operator import attrgetter
 from pathlib import Path
@@ -19,7 +20,7 @@ import data
 import models
 import report
 from alg import complexity, grammar, to_text
-from alg.checkpoints import checkpoints
+from alg.checkpoints import Checkpoints, checkpoints
 from alg.contenders import Contender, found, usual
 from alg.courses import whom
 from alg.devices import lane_mesh
@@ -27,17 +28,18 @@ from alg.entries import entry, names, program
 from alg.fair_test import FairTest, make_fair_test
 from alg.filters import FILTERS
 from alg.lanes import Lanes, make_lanes
+from alg.limits import Limits, reached
 from alg.memory import check_memory, need
 from alg.objectives import Objective, Slopes, objective
 from alg.optimizers import OPTIMIZERS
 from alg.pieces import at_once
-from alg.processes import said_anywhere
+from alg.processes import is_first, said_anywhere
 from alg.programs import Program
 from alg.promotion import Promote, make_promotion
 from alg.results import Splits, rows
 from alg.search import Search, SearchState, Space, drawing, make_search, space
 from alg.tasks import Task, task_of
-from alg.types import Batch, Data, Positives, Source
+from alg.types import Array, Batch, Data, Positives, Source
 from alg.validity import check
 
 
@@ -68,13 +70,16 @@ class Run(NamedTuple):
 
 LEAST = {"contenders.found": 0, "search.generations": 0}
 LEAST |= {"search.round_generations": 1, "search.checkpoint_every": 1}
+LEAST |= {"search.candidates": 0, "search.seconds": 0}
 
 
 def _check_numbers(config: ConfigDict) -> None:
     """See that the numbers that no builder takes are in range."""
     for key, least in LEAST.items():
-        if (value := attrgetter(key)(config)) < least:
+        if not (value := attrgetter(key)(config)) >= least:  # NaN is not, either
             raise ValueError(f"{key} is at least {least}, got {value}")
+    if (target := config.search.target) is not None and not 0 <= target <= 1:
+        raise ValueError(f"search.target is a reward, from 0 to 1, or None, got {target}")
 
 
 def _watched(config: ConfigDict, console: Console) -> dict[str, Any]:
@@ -218,45 +223,82 @@ def search_phase(run: Run, folder: Path) -> tuple[SearchState, list[dict[str, An
       Stopped: after Ctrl-C, with everything written.
       CheckpointError: for a checkpoint that cannot be read.
     """
-    on, search, settings = run.ground, run.search, run.ground.config.search
+    on = run.ground
     key = jax.random.fold_in(jax.random.key(on.config.seed), 0)
-    train, reward = on.splits["train"], on.splits["reward"]
-    state = search.init(key, reward)
+    state = run.search.init(key, on.splits["reward"])
     saved = checkpoints(folder)
     if saved.latest() is not None:
         state = saved.restore(state)
     begun = int(state.generation)
-    journal = report.Journal(run.workdir, keep=begun)
     if begun:
         on.console.print(f"going on after generation {begun}")
-    last = journal.entries[-1] if journal.entries else None
-    start = time.monotonic() - (last["seconds"] if last else 0.0)
-    every = {"round_generations": settings.round_generations}
+    with closing(report.Journal(run.workdir, keep=begun)) as journal:
+        if not _over(on, state, journal):
+            state = _generations(run, state, key, saved, journal)
+    if why := _limit(on, state, journal):
+        ended = f"the search ended after generation {int(state.generation)}: {why}"
+        on.console.print(ended, soft_wrap=True)
+    return state, journal.entries
+
+
+def _generations(
+    run: Run, state: SearchState, key: Array, saved: Checkpoints, journal: report.Journal
+) -> SearchState:
+    """Search to the end, or to Ctrl-C, writing what is found."""
+    on, settings = run.ground, run.ground.config.search
+    start = time.monotonic() - (journal.last["seconds"] if journal.last else 0.0)
+    ends = {"max_seconds": settings.seconds or None, "max_trained": settings.candidates or None}
+    over = False
     with (
         report.Interrupt() as interrupt,
-        report.progress(settings.generations, on.console) as live,
+        report.progress(settings.generations, on.console, **ends) as live,
     ):
-        for generation in range(begun + 1, settings.generations + 1):
-            state, done = search.generation(
-                state, jax.random.fold_in(key, 2 * generation), train, reward
-            )
-            last = entry(run.space, on.task.family, state, done, last, **every)
+        while not over:
+            state, last = _generation(run, state, key, journal.last)
             last["seconds"] = time.monotonic() - start
             journal.write(last)
             live.update(last)
-            if generation % settings.round_generations == 0:
-                state, _ = search.advance(
-                    state, jax.random.fold_in(key, 2 * generation + 1), train, reward
-                )
-            stops = said_anywhere(interrupt.asked)
-            ends = stops or generation == settings.generations
-            if ends or generation % settings.checkpoint_every == 0:
+            state = _new_round(run, state, key)
+            generation = int(state.generation)
+            stops, over = said_anywhere(interrupt.asked), _over(on, state, journal)
+            if stops or over or generation % settings.checkpoint_every == 0:
                 saved.save(state)
-            if stops and generation < settings.generations:
-                journal.close()
+            if stops and not over:
                 raise Stopped(f"stopped after generation {generation}; the same command goes on")
-    journal.close()
-    return state, journal.entries
+    return state
+
+
+def _generation(
+    run: Run, state: SearchState, key: Array, last: dict[str, Any] | None
+) -> tuple[SearchState, dict[str, Any]]:
+    """Search for one generation; give the journal's entry, less its seconds, too."""
+    on, every = run.ground, run.ground.config.search.round_generations
+    key = jax.random.fold_in(key, 2 * (int(state.generation) + 1))
+    state, done = run.search.generation(state, key, on.splits["train"], on.splits["reward"])
+    return state, entry(run.space, on.task.family, state, done, last, round_generations=every)
+
+
+def _new_round(run: Run, state: SearchState, key: Array) -> SearchState:
+    """Let the recommender move on where a round has ended."""
+    on, generation = run.ground, int(state.generation)
+    if generation % on.config.search.round_generations:
+        return state
+    key = jax.random.fold_in(key, 2 * generation + 1)
+    return run.search.advance(state, key, on.splits["train"], on.splits["reward"])[0]
+
+
+def _over(on: Ground, state: SearchState, journal: report.Journal) -> bool:
+    """Say if the search is over, the same in all processes, which all have to ask."""
+    # Others' clocks differ and their journals end with them: the first one's say counts.
+    limited = is_first() and _limit(on, state, journal) is not None
+    return said_anywhere(limited) or int(state.generation) >= on.config.search.generations
+
+
+def _limit(on: Ground, state: SearchState, journal: report.Journal) -> str | None:
+    """Say which of the user's limits the search has reached, if any."""
+    settings = on.config.search
+    limits = Limits(settings.candidates, settings.seconds, settings.target)
+    return reached(limits, journal.last, state.hall) if journal.last else None
 
 
 class Stopped(Exception):
@@ -289,13 +331,22 @@ def check_phase(run: Run, state: SearchState) -> list[Found]:
             "generation": int(hall.generation[j]),
             "check": f"{validity.right[j]:.4f}",
             "sound": str(validity.sound[j]).lower(),
+            "front": "false",
             "tokens": " ".join(tokens),
         }
         table.append(row)
         if validity.sound[j]:
             sound.append(Found(j + 1, tokens, each))
+    _mark_front([row for row in table if row["sound"] == "true"])
     report.write(run.workdir / "hall_of_fame.csv", report.hall_csv(table))
     return sound
+
+
+def _mark_front(sound: list[dict[str, Any]]) -> None:
+    """Mark the rows that no other has a better reward at the same length than, or a shorter one."""
+    lengths, rewards = [row["complexity"] for row in sound], [float(row["reward"]) for row in sound]
+    for row, front in zip(sound, report.on_front(lengths, rewards), strict=True):
+        row["front"] = str(front).lower()
 
 
 def _objective(run: Run, programs: list[Program]) -> Objective:

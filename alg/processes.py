@@ -56,6 +56,15 @@ def _number(name: str) -> int | None:
     return int(text) if text else None
 
 
+def is_first() -> bool:
+    """Say if this is the first process, whose files and output are the run's.
+
+    >>> is_first()
+    True
+    """
+    return jax.process_index() == 0
+
+
 def said_anywhere(flag: bool) -> bool:
     """Say if any process says so; all have to ask.
 

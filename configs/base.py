@@ -110,7 +110,12 @@ def get_config() -> ConfigDict:
     config.generation.restart = True  # from fresh weights where the reference stops to help
 
     config.search = ConfigDict()
+    # At most. The search also ends after the generation in which the first of these is reached.
     config.search.generations = 60
+    config.search.candidates = 0  # trained; 0 for no limit
+    config.search.seconds = 0.0  # with what a resumed search took before; 0.0 for no limit
+    # A reward in the hall of fame, as hall_of_fame.csv has them; None for no limit.
+    config.search.target = placeholder(float)
     config.search.round_generations = 10  # then the recommender moves on
     config.search.checkpoint_every = 10  # generations
     # The metric that rewards, promotes, chooses and compares: auc, user_auc, logloss, rmse, mae,

@@ -2,6 +2,7 @@
 
 from .environment import environment
 from .found import found_losses
+from .front import on_front
 from .interrupt import Interrupt
 from .journal import Journal
 from .live import Progress, live_line, progress, show_epochs
@@ -30,6 +31,7 @@ __all__ = [
     "live_line",
     "matrix_csv",
     "matrix_table",
+    "on_front",
     "progress",
     "results_csv",
     "results_table",

@@ -31,6 +31,11 @@ class Journal:
         for entry in self.entries:
             self._add_events(entry)
 
+    @property
+    def last(self) -> dict[str, Any] | None:
+        """The last entry, if there is one."""
+        return self.entries[-1] if self.entries else None
+
     def _read(self) -> list[dict[str, Any]]:
         lines = self.path.read_text().splitlines() if self.path.exists() else []
         entries = []

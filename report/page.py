@@ -210,15 +210,22 @@ def _hall_of_fame_section(rows: Sequence[Mapping[str, str]] | None) -> Html:
         return _section(title, _note("This run has no readable hall_of_fame.csv."))
     if not rows:
         return _section(title, _note("The hall of fame is empty: no candidate was good enough."))
-    header = ("rank", "formula", "complexity", "reward", "generation", "check", "sound")
+    header = ("rank", "formula", "complexity", "reward", "generation", "check", "sound", "front")
     body = [[_fame_cell(key, row.get(key, "")) for key in header] for row in rows]
+    from .plots import front_plot  # as above
+
+    plot = front_plot(rows, "front")
     return _section(
         title,
         table(header, body, right=(0, 2, 3, 4, 5)),
         _note(
             "Check: share of a fine grid of predictions and labels, or of positives and negatives, "
-            "on which the gradient pushes the right way. Sound: it passed that check."
+            "on which the gradient pushes the right way. Sound: it passed that check. Front: no "
+            "sound loss is as short and has a higher reward, or is shorter and has as high a one."
         ),
+        _figure(plot, "Reward of sound losses over their complexity; ◆ the front.")
+        if plot
+        else _note("No loss is sound, so there is no plot of reward over complexity."),
     )
 
 
@@ -230,7 +237,7 @@ def _fame_cell(key: str, value: str) -> Html | str:
             return score(finite(float(value)))
         except ValueError:
             return value
-    if key == "sound":
+    if key in ("sound", "front"):
         return {"true": "yes", "false": "no"}.get(value.lower(), value)
     return value
 

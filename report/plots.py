@@ -124,6 +124,43 @@ def reward_plot(generations: Sequence[Mapping[str, Any]], key: str) -> str | Non
         return _svg(figure, key)
 
 
+def front_plot(rows: Sequence[Mapping[str, str]], key: str) -> str | None:
+    """SVG of the reward of sound losses over their complexity; None where none is known.
+
+    Args:
+        rows: of `hall_of_fame.csv`; a line joins those whose column `front` is true.
+        key: letters that make the identifiers in this SVG differ from those of other plots.
+    """
+    points = {"true": [], "false": []}
+    for row in rows:
+        complexity, reward = (_number(row.get(name, "")) for name in ("complexity", "reward"))
+        if row.get("sound") == "true" and None not in (complexity, reward):
+            points["true" if row.get("front") == "true" else "false"].append((complexity, reward))
+    front, others = sorted(points["true"]), points["false"]
+    if not front + others:
+        return None
+    with matplotlib.rc_context(_STYLE):
+        figure = Figure(figsize=(_INCHES, 3.2), layout="constrained")
+        axes = figure.subplots()
+        if others:
+            axes.plot(*zip(*others, strict=True), color=_USUAL, marker="o", linestyle="", ms=4)
+        if front:
+            # Between two lengths the shorter one is the best there is.
+            axes.plot(*zip(*front, strict=True), color=_FOUND, marker="D", drawstyle="steps-post")
+        axes.xaxis.get_major_locator().set_params(integer=True)
+        axes.grid(axis="y")
+        axes.set_xlabel("complexity")
+        axes.set_ylabel("reward")
+        return _svg(figure, key)
+
+
+def _number(text: str) -> float | None:
+    try:
+        return finite(float(text))
+    except ValueError:
+        return None
+
+
 def _draw_interval(axes: Axes, row: int, loss: LossResult, low: float) -> None:
     color = _FOUND if loss.found else _USUAL
     test = loss.test_score

@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from report import on_front
 from tests.run_server import ROOT, SMOKE, TINY, assert_one_line, contents, results
 
 FILES = {"config.json", "metrics.jsonl", "hall_of_fame.csv", "results.json", "results.csv"}
@@ -115,6 +116,17 @@ def test_the_hall_of_fame_holds_losses_that_can_be_built(whole):
         np.testing.assert_allclose(of_formula(scores, labels), of_tokens(scores, labels), rtol=1e-5)
         assert len(row["tokens"].split()) <= 7
         assert row["sound"] in ("true", "false")
+
+
+def test_the_front_is_of_sound_losses_that_none_beats(whole):
+    with (whole[0] / "hall_of_fame.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    sound = [row for row in rows if row["sound"] == "true"]
+    lengths, rewards = ([float(row[name]) for row in sound] for name in ("complexity", "reward"))
+    marked = [row["front"] == "true" for row in sound]
+    assert marked == on_front(lengths, rewards)
+    assert any(marked)
+    assert {row["front"] for row in rows if row["sound"] == "false"} <= {"false"}
 
 
 def test_the_best_found_loss_of_the_results_is_in_the_hall_of_fame(whole):

@@ -98,6 +98,7 @@ def _hall_of_fame() -> list[dict[str, Any]]:
             "generation": 3 * rank,
             "check": 1.0 if rank == 1 else 0.8123,
             "sound": "true" if rank == 1 else "false",
+            "front": "true" if rank == 1 else "false",
             "tokens": "pred label sub square",
         }
         for rank in (1, 2)

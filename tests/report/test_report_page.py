@@ -62,7 +62,7 @@ def test_full_run(run_folder):
     folder = run_folder()
     text, outline = written(folder)
     words = " ".join(outline.text)
-    assert outline.tags.count("svg") == 2
+    assert outline.tags.count("svg") == 3
     assert (
         "The best found loss on validation (found 1) is better than the best usual one (bce)"
         in words
@@ -140,6 +140,29 @@ def test_run_without_optional_files_says_so(run_folder, loss_entry):
         "does not say where the run took place",
     ):
         assert said in words
+
+
+SOUND = {"sound": "true", "reward": "0.7", "complexity": "3", "front": "true"}
+
+
+@pytest.mark.parametrize(
+    ("fame", "drawn"),
+    [
+        ([SOUND], True),
+        ([SOUND, SOUND | {"reward": "0.6", "front": "false"}], True),
+        ([SOUND | {"front": ""}], True),  # of a run from before there was a front
+        ([SOUND | {"sound": "false", "front": "false"}], False),
+        ([SOUND | {"reward": "high"}, SOUND | {"complexity": "nan"}], False),
+    ],
+)
+def test_reward_is_drawn_over_complexity_where_a_loss_is_sound(
+    run_folder, hall_of_fame, fame, drawn
+):
+    rows = [hall_of_fame[0] | row for row in fame]
+    text, _ = written(run_folder(fame=rows))
+    assert ("over their complexity; ◆ the front" in text) == drawn
+    assert ("No loss is sound" in text) != drawn
+    assert ('id="front-' in text) == drawn
 
 
 @pytest.mark.parametrize(
