@@ -216,6 +216,14 @@ def _named(what: str, name: str, known: Mapping[str, Any]) -> Any:
     return known[name]
 
 
+def _tell_seeds(run: Run) -> None:
+    """Print the seeds as the space writes them, so that a smoothing is seen."""
+    family = run.ground.task.family
+    for seed, tokens in zip(run.ground.config.space.seeds, run.space.seeds, strict=True):
+        formula = to_text(program(run.space, family, tokens), family=family)
+        run.ground.console.print(f"seed {seed}: {formula}", markup=False, highlight=False)
+
+
 def search_phase(run: Run, folder: Path) -> tuple[SearchState, list[dict[str, Any]]]:
     """Search, from the last checkpoint in ``folder`` on; give the state and the journal's entries.
 
@@ -232,6 +240,8 @@ def search_phase(run: Run, folder: Path) -> tuple[SearchState, list[dict[str, An
     begun = int(state.generation)
     if begun:
         on.console.print(f"going on after generation {begun}")
+    else:
+        _tell_seeds(run)
     with closing(report.Journal(run.workdir, keep=begun)) as journal:
         if not _over(on, state, journal):
             state = _generations(run, state, key, saved, journal)

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax.sharding import Sharding
 
 from .families import as_family
@@ -20,6 +21,7 @@ from .objectives import Objective, Slopes, extend
 from .operators import as_bounds
 from .pieces import some
 from .programs import Program, Vocabulary, assemble, vocabulary
+from .seeds import seed_tokens
 from .selection import choose
 from .tasks import RATING, Task
 from .trials import Trials, make_trials
@@ -32,6 +34,7 @@ class Space(NamedTuple):
     vocabulary: Vocabulary
     length: int  # tokens of a loss at most, L
     bounds: tuple[float, float]  # intermediate results are clipped to them
+    seeds: np.ndarray  # int32 [N, L], losses that a search begins with
 
 
 class SearchState(NamedTuple):
@@ -99,13 +102,16 @@ def space(
     length: int,
     bounds: tuple[float, float],
     family: str = "pointwise",
+    seeds: Sequence[str] = (),
 ) -> Space:
     """Give a search space of named operators and operands.
 
-    Those that are None are the family's, less ``id``, which only makes losses longer.
+    Those that are None are the family's, less ``id``, which only makes losses longer. ``seeds`` are
+    named losses or formulas, see ``seed_tokens``.
 
     Raises:
-      ValueError: for unknown names, no tokens, or bounds that are out of order.
+      ValueError: for unknown names, no tokens, bounds that are out of order, or a seed that the
+        space cannot write.
 
     >>> space(length=9, bounds=(-1e5, 1e5), family="pairwise").vocabulary.names[:5]
     ('PAD', 'pos', 'neg', 'diff', '1')
@@ -114,7 +120,8 @@ def space(
         raise ValueError(f"a loss needs at least one token, got length {length}")
     if operators is None:
         operators = [name for name in as_family(family).operators if name != "id"]
-    return Space(vocabulary(operators, operands, family=family), length, as_bounds(bounds))
+    vocab, bounds = vocabulary(operators, operands, family=family), as_bounds(bounds)
+    return Space(vocab, length, bounds, seed_tokens(seeds, vocab, length=length, bounds=bounds))
 
 
 def make_search(
@@ -140,9 +147,11 @@ def make_search(
     """Make a search.
 
     Args:
-      policy: ``init``, ``sample``, ``update`` and ``begin_round``; see the ``controller`` folder.
+      policy: ``init``, ``sample``, ``update``, ``begin_round`` and, where the space has seeds,
+        ``warm_start``; see the ``controller`` folder.
       make_lanes: gives lanes of the recommender for the losses' slopes.
-      where: the space that the policy writes in.
+      where: the space that the policy writes in. Its seeds are the first samples of the first
+        generation, in place of what the policy wrote there.
       filter_: decides what is trained.
       samples: sequences of a generation, M.
       width: lanes, K; one of them trains the reference.
@@ -162,6 +171,12 @@ def make_search(
         raise ValueError(
             "a search needs at least 2 lanes and 1 of samples, batch_size, hall and memory, got "
             f"{width}, {samples}, {batch_size}, {hall} and {memory}"
+        )
+    if len(where.seeds) > min(samples, width - 1):
+        raise ValueError(
+            f"seeds are trained in the first generation, which has {samples} samples and lanes for "
+            f"{width - 1} of them, got {len(where.seeds)} seeds; name fewer, or raise "
+            "generation.width or generation.samples"
         )
     if not 0 <= learning_rate * (weight_decay + 2 * l2) < 1:
         raise ValueError("learning_rate times weight decay must stay in [0, 1)")
@@ -221,8 +236,11 @@ def _untrained(parts: _Parts, key: Array, rewarded: Batch) -> tuple[LaneState, A
 def _init(parts: _Parts, key: Array, rewarded: Batch) -> SearchState:
     policy_key, lane_key = jax.random.split(key)
     recommender, standing = _untrained(parts, lane_key, rewarded)
+    policy = parts.policy.init(policy_key)
+    if len(parts.space.seeds):
+        policy = parts.policy.warm_start(policy, jnp.asarray(parts.space.seeds))
     return SearchState(
-        policy=parts.policy.begin_round(parts.policy.init(policy_key), standing),
+        policy=parts.policy.begin_round(policy, standing),
         recommender=recommender,
         standing=standing,
         memory=empty_memory(parts.memory, parts.probes),
@@ -241,11 +259,21 @@ def _probe(parts: _Parts, programs: Program) -> Array:
     return parts.trials.slopes(losses, logits, jnp.asarray(parts.filter.probe.label))
 
 
+def _write(parts: _Parts, state: SearchState, key: Array) -> Array:
+    """Give the token sequences [M, L] of a generation; the first one begins with the seeds."""
+    tokens = parts.policy.sample(state.policy, key, parts.samples)
+    count = len(parts.space.seeds)
+    if not count:
+        return tokens
+    first = jnp.where(state.generation == 0, parts.space.seeds, tokens[:count])
+    return tokens.at[:count].set(first)
+
+
 def _generation(
     parts: _Parts, state: SearchState, key: Array, data: Data, rewarded: Batch
 ) -> tuple[SearchState, Report]:
     sample_key, batch_key = jax.random.split(key)
-    tokens = parts.policy.sample(state.policy, sample_key, parts.samples)
+    tokens = _write(parts, state, sample_key)
     programs = parts.programs(tokens)
     slopes = _probe(parts, programs)
     screening, prints = parts.filter.screen(slopes), parts.filter.fingerprint(slopes)

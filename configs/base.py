@@ -70,6 +70,9 @@ def get_config() -> ConfigDict:
     config.space.operands = placeholder(tuple)
     config.space.length = 15  # tokens of a loss, at most
     config.space.bounds = (-1e5, 1e5)  # intermediate results are clipped to them
+    # Named losses or formulas to begin with, as in ("bce", "maxr"): the first losses of the first
+    # generation, and what a policy gradient is warmed up with.
+    config.space.seeds = ()
 
     # risk_seeking, reinforce (the paper), evolution or random
     config.policy = "risk_seeking"
@@ -174,4 +177,5 @@ def _policy_gradient() -> ConfigDict:
     section.normalize = True  # advantages by the standard deviation of the rewards
     section.below_baseline = placeholder(float)  # what such a reward becomes; None: itself
     section.explore = 0.5  # share of losses written at random, against a closed mind
+    section.warm_steps = 10  # that raise the likelihood of space.seeds before the first generation
     return section

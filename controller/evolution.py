@@ -113,7 +113,8 @@ def evolution(
         mean = jnp.sum(jnp.where(known, state.reward, 0)) / jnp.maximum(known.sum(), 1)
         return state, {"population": known.sum(), "population_mean": mean}
 
-    return Policy(init, sample, update, lambda state, reward: state)
+    # Seeds have no reward yet: they come into the population with that of the first generation.
+    return Policy(init, sample, update, lambda state, reward: state, lambda state, seeds: state)
 
 
 def _repeated(tokens: jax.Array, worth: jax.Array, known: jax.Array) -> jax.Array:

@@ -21,9 +21,12 @@ class Policy(NamedTuple):
     ``sample(state, key, M)`` gives tokens [M, L]. ``update(state, tokens, reward, weight)`` takes
     the reward [M] of every sequence and a weight [M], 0 where there is none, and gives the next
     state and numbers to log. ``begin_round(state, reward)`` is told the recommender's reward.
+    ``warm_start(state, seeds)`` follows ``init`` where there are seeds [N, L]: losses to begin
+    with, which are also written for the policy in the first generation.
     """
 
     init: Callable[[jax.Array], Any]
     sample: Callable[[Any, jax.Array, int], jax.Array]
     update: Callable[..., tuple[Any, Mapping[str, jax.Array]]]
     begin_round: Callable[[Any, jax.Array], Any]
+    warm_start: Callable[[Any, jax.Array], Any]

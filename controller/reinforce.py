@@ -59,6 +59,7 @@ def reinforce(
     normalize: bool,
     below_baseline: float | None,
     explore: float,
+    warm_steps: int,
     quantile: float | None = None,
 ) -> Policy:
     """Make the LSTM policy trained by REINFORCE.
@@ -83,6 +84,8 @@ def reinforce(
         None to learn from all.
       explore: share of the sequences in which every token that the grammar allows is equally
         likely, against a policy that writes one kind of loss only. They teach like the others.
+      warm_steps: of Adam that raise the likelihood of the seeds, if there are any, before the
+        first generation, so that it writes variations of them.
 
     Raises:
       ValueError: for values out of range.
@@ -93,6 +96,8 @@ def reinforce(
         raise ValueError(f"quantile is between 0 and 1, or None, got {quantile}")
     if not 0 <= explore < 1:
         raise ValueError(f"explore is in [0, 1), got {explore}")
+    if warm_steps < 0:
+        raise ValueError(f"warm_steps is at least 0, got {warm_steps}")
     if min(width, init_range, squash, learning_rate, clip_norm) <= 0:
         raise ValueError("width, init_range, squash, learning_rate and clip_norm are positive")
     anything = uniform(grammar)
@@ -104,6 +109,14 @@ def reinforce(
     def roll(params, count, pick, inputs):
         carry = (jnp.zeros((count, width)), jnp.zeros((count, width)))
         return rollout(grammar, lambda c, t: module.apply(params, c, t), carry, count, pick, inputs)
+
+    def replay(params, tokens):
+        return roll(params, tokens.shape[0], lambda logits, given: given, tokens.T)
+
+    def step(gradient, state):
+        updates, optimizer_state = optimizer.update(gradient, state.optimizer, state.params)
+        params = optax.apply_updates(state.params, updates)
+        return state._replace(params=params, optimizer=optimizer_state)
 
     def init(key):
         carry = (jnp.zeros((1, width)), jnp.zeros((1, width)))
@@ -150,21 +163,27 @@ def reinforce(
             advantage = advantage / jnp.maximum(deviation, 1e-6)
 
         def loss(params):
-            written = roll(params, tokens.shape[0], lambda logits, given: given, tokens.T)
+            written = replay(params, tokens)
             gain = jnp.sum(share * advantage * written.log_prob)
             entropy = jnp.sum(share * written.entropy)
             return -gain - entropy_weight * entropy, entropy
 
         gradient, entropy = jax.grad(loss, has_aux=True)(state.params)
-        updates, optimizer_state = optimizer.update(gradient, state.optimizer, state.params)
-        params = optax.apply_updates(state.params, updates)
-        return ReinforceState(params, optimizer_state, moved), {
-            "baseline": moved,
-            "entropy": entropy,
-        }
+        state = step(gradient, state)._replace(baseline=moved)
+        return state, {"baseline": moved, "entropy": entropy}
 
     def begin_round(state, reward):
         # The paper starts each round's baseline where the recommender stands.
         return state._replace(baseline=reward) if below_baseline is not None else state
 
-    return Policy(init, sample, update, begin_round)
+    def warm_start(state, seeds):
+        def unlikely(params):
+            return -jnp.mean(replay(params, seeds).log_prob)
+
+        def learn(state, _):
+            return step(jax.grad(unlikely)(state.params), state), None
+
+        warm, _ = jax.lax.scan(learn, state, length=warm_steps)
+        return state._replace(params=warm.params)  # what Adam remembers is of another loss
+
+    return Policy(init, sample, update, begin_round, warm_start)

@@ -22,4 +22,5 @@ def uniform(grammar: Grammar) -> Policy:
         sample=sample,
         update=lambda state, tokens, reward, weight: (state, {}),
         begin_round=lambda state, reward: state,
+        warm_start=lambda state, seeds: state,
     )

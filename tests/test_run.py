@@ -219,6 +219,7 @@ def test_bad_usage_is_one_line_and_status_2(server, argument, fragments, tmp_pat
         ("--config.space.operators=('add','sqare')", ["'sqare'", "did you mean 'square'?"]),
         ("--config.space.operands=()", ["at least one operand"]),
         ("--config.space.bounds=(1,)", ["low < high"]),
+        ("--config.space.seeds=('bce','bec')", ["'bec'", "did you mean 'bce'?"]),
         ("--config.generation.reference=square(label -", ["expected"]),
         ("--config.generation.reward_scale=loud", ["'gradient' or 'raw'", "'loud'"]),
         ("--config.generation.width=1", ["at least 2 lanes"]),

@@ -343,3 +343,57 @@ def test_the_first_share_of_a_generation_explores():
 def test_options_out_of_range_are_refused(wrong):
     with pytest.raises(ValueError, match=r"baseline_decay|positive|quantile|explore"):
         policy(**wrong)
+
+
+BCE = "pred 1 neg add log label pred reciprocal 1 neg add log mul add"
+
+
+@cache
+def warmed(steps):
+    """Give the policy of the base config and its state, warmed up with BCE."""
+    vocab, length = SPACES["default"]
+    seed = tokens_of(BCE.split(), vocab)
+    seeds = jnp.zeros((1, length), jnp.int32).at[0, : len(seed)].set(seed)
+    made = policy("risk_seeking", "default", explore=0.0, warm_steps=steps)
+    state = jax.jit(lambda key: made.warm_start(made.init(key), seeds))(jax.random.key(0))
+    return made, state, seeds
+
+
+def test_a_warm_start_raises_the_likelihood_of_the_seeds():
+    seeds = sequences()[:3]
+    cold = policy(**PLAIN).init(jax.random.key(0))
+    chances = [
+        np.exp(replay(policy(**PLAIN, warm_steps=steps).warm_start(cold, seeds).params, seeds))
+        for steps in (0, 5, 10)
+    ]
+    np.testing.assert_array_equal(chances[0], np.exp(replay(cold.params, seeds)))
+    assert chances[0].sum() < chances[1].sum() < chances[2].sum()
+
+
+def test_a_warm_start_leaves_exploration():
+    distinct, near = [], []
+    for steps in (0, base.get_config().risk_seeking.warm_steps):
+        made, state, seeds = warmed(steps)
+        tokens = np.asarray(made.sample(state, jax.random.key(1), 2000))
+        distinct.append(len(np.unique(tokens, axis=0)))
+        near.append(np.mean(np.sum(tokens != np.asarray(seeds), axis=1) <= 5))
+    assert distinct[1] > 0.8 * distinct[0]  # as many losses
+    assert near[1] > near[0] + 0.005  # some of them variations of the seed
+
+
+def test_a_warm_start_leaves_the_optimizer_fresh():
+    (_, cold, _), (_, warm, _) = warmed(0), warmed(base.get_config().risk_seeking.warm_steps)
+    np.testing.assert_array_equal(vector(cold.optimizer), vector(warm.optimizer))
+    assert np.isnan(warm.baseline)
+
+
+@pytest.mark.parametrize("name", ["evolution", "random"])
+def test_policies_without_a_likelihood_start_as_they_are(name):
+    made = policy(name)
+    state = made.init(jax.random.key(0))
+    assert made.warm_start(state, sequences()[:2]) is state
+
+
+def test_a_negative_number_of_warm_steps_is_refused():
+    with pytest.raises(ValueError, match="warm_steps is at least 0"):
+        policy.__wrapped__(warm_steps=-1)
