@@ -17,9 +17,10 @@ from tests.run_server import ROOT
 FLAGS = (
     *tiny.FLAGS,
     "--config.generation.samples=4096",
-    "--config.search.generations=40",
+    "--config.contenders.baselines=('bce',)",
+    "--config.search.generations=16",
     "--config.search.round_generations=4",
-    "--config.search.checkpoint_every=16",
+    "--config.search.checkpoint_every=8",
 )
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="jaxlib has no Gloo on Windows")
 
@@ -108,7 +109,7 @@ def test_two_processes_find_what_one_does(runs):
         assert {key: one[key] for key in floats} == pytest.approx({key: two[key] for key in floats})
         assert {**one, **dict.fromkeys(floats)} == {**two, **dict.fromkeys(floats)}
     assert any(loss["found"] for loss in alone[1])
-    assert len(alone[2]) == 40
+    assert len(alone[2]) == 16
 
 
 def test_ctrl_c_in_any_process_stops_all_after_the_same_generation(runs):
