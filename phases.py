@@ -264,11 +264,11 @@ def _generations(
         report.progress(settings.generations, on.console, **ends) as live,
     ):
         while not over:
-            state, last = _generation(run, state, key, journal.last)
+            state, last = next_generation(run, state, key, journal.last)
             last["seconds"] = time.monotonic() - start
             journal.write(last)
             live.update(last)
-            state = _new_round(run, state, key)
+            state = next_round(run, state, key)
             generation = int(state.generation)
             stops, over = said_anywhere(interrupt.asked), _over(on, state, journal)
             if stops or over or generation % settings.checkpoint_every == 0:
@@ -278,7 +278,7 @@ def _generations(
     return state
 
 
-def _generation(
+def next_generation(
     run: Run, state: SearchState, key: Array, last: dict[str, Any] | None
 ) -> tuple[SearchState, dict[str, Any]]:
     """Search for one generation; give the journal's entry, less its seconds, too."""
@@ -288,7 +288,7 @@ def _generation(
     return state, entry(run.space, on.task.family, state, done, last, round_generations=every)
 
 
-def _new_round(run: Run, state: SearchState, key: Array) -> SearchState:
+def next_round(run: Run, state: SearchState, key: Array) -> SearchState:
     """Let the recommender move on where a round has ended."""
     on, generation = run.ground, int(state.generation)
     if generation % on.config.search.round_generations:

@@ -128,6 +128,7 @@ def make_courses(
     """
     lanes = make_lanes(slopes)
 
+    @_waited_for
     @jax.jit
     def factors(objective: Any, state: LaneState, data: Batch | Positives) -> Array:
         cut = epoch_batches(task, data, 256, jax.random.key(0))

@@ -9,7 +9,6 @@ rate and epoch of each mark, and test judges it. BCE goes through the same. A va
 few losses worth training is stopped after a number of generations and has no more marks.
 """
 
-import json
 import sys
 from collections.abc import Iterator
 from itertools import product
@@ -21,7 +20,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from rich.console import Console
-from timing import use_all_cores, write
+from timing import write
 
 import data
 from alg.courses import Courses, make_courses, settings_grid
@@ -35,7 +34,7 @@ from alg.operators import SIGNED
 from alg.programs import Program
 from alg.validity import check
 from configs.command_line import read_command_line
-from phases import Run, join
+from phases import Run, join, next_generation, next_round
 
 MARKS = (75, 150, 300, 600)  # trainings
 GENERATIONS = 120  # at most
@@ -60,23 +59,18 @@ VARIANTS = {
 
 def halls(run: Run, seed: int) -> Iterator[tuple[int, list[tuple[str, ...]]]]:
     """Search, and give trainings and the best losses whenever a mark is passed."""
-    on, marks = run.ground, list(MARKS)
-    train, reward = on.splits["train"], on.splits["reward"]
     key = jax.random.fold_in(jax.random.key(seed), 0)
-    state, trained = run.search.init(key, reward), 0
-    for generation in range(1, GENERATIONS + 1):
-        step = jax.random.fold_in(key, 2 * generation)
-        state, done = run.search.generation(state, step, train, reward)
-        trained += int(np.asarray(done.trained).sum())
-        if marks and trained >= marks[0]:
-            while marks and trained >= marks[0]:
-                marks.pop(0)
+    state, last = run.search.init(key, run.ground.splits["reward"]), None
+    marks = list(MARKS)
+    for _ in range(GENERATIONS):
+        state, last = next_generation(run, state, key, last)
+        trained = last["trained_total"]
+        if trained >= marks[0]:
             yield trained, best(run, state.hall)
+            marks = [mark for mark in marks if mark > trained]
         if not marks:
             return
-        if generation % on.config.search.round_generations == 0:
-            step = jax.random.fold_in(key, 2 * generation + 1)
-            state, _ = run.search.advance(state, step, train, reward)
+        state = next_round(run, state, key)
 
 
 def best(run: Run, hall) -> list[tuple[str, ...]]:
@@ -155,16 +149,16 @@ def measure(run: Run, courses: Courses, seed: int) -> dict:
     for trained, hall in noted:
         if hall:
             chosen = max((place[tokens] for tokens in hall), key=lambda j: valid[j])
-            row = {"trained": trained, "valid": valid[chosen], "test": test[chosen]}
+            row = {"trained": trained, "valid": float(valid[chosen]), "test": float(test[chosen])}
             curve.append({**row, "tokens": " ".join(losses[chosen - 1])})
-    return {"seed": seed, "curve": curve, "bce": {"valid": valid[0], "test": test[0]}}
+    bce = {"valid": float(valid[0]), "test": float(test[0])}
+    return {"seed": seed, "curve": curve, "bce": bce}
 
 
 def main() -> None:
     """Measure all variants, print and write what is there after each search."""
     (path,) = (Path(a.removeprefix("--json=")) for a in sys.argv[1:] if a.startswith("--json="))
     rest = [a for a in sys.argv[1:] if not a.startswith("--json=")]
-    use_all_cores()
     start_jax(data.cache_folder() / "compiled")
     runs = {}
     for name, changes in VARIANTS.items():
@@ -178,7 +172,7 @@ def main() -> None:
         last = found[name][-1]
         points = ", ".join(f"{row['trained']}: {row['test']:.4f}" for row in last["curve"])
         print(f"{name}, seed {seed}: {points}; BCE {last['bce']['test']:.4f}", flush=True)
-        write(path, json.loads(json.dumps({"variants": found}, default=float)))
+        write(path, {"variants": found})
 
 
 if __name__ == "__main__":
