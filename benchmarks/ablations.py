@@ -17,21 +17,16 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from rich.console import Console
+from scratch import curves, final_courses, padded
 from timing import write
 
 import data
-from alg.courses import Courses, make_courses, settings_grid
+from alg.courses import Courses
 from alg.devices import start_jax
 from alg.entries import names, program
-from alg.lanes import Hyper
 from alg.losses import as_program
-from alg.metrics import auc
-from alg.objectives import Objective, extend, objective
-from alg.operators import SIGNED
-from alg.programs import Program
 from alg.validity import check
 from configs.command_line import read_command_line
 from phases import Run, join, next_generation, next_round
@@ -57,14 +52,18 @@ VARIANTS = {
 }
 
 
-def halls(run: Run, seed: int) -> Iterator[tuple[int, list[tuple[str, ...]]]]:
-    """Search, and give trainings and the best losses whenever a mark is passed."""
+def halls(run: Run, seed: int, seen: list[dict]) -> Iterator[tuple[int, list[tuple[str, ...]]]]:
+    """Search, and give trainings and the best losses whenever a mark is passed.
+
+    What the search itself saw after each generation is added to ``seen``.
+    """
     key = jax.random.fold_in(jax.random.key(seed), 0)
     state, last = run.search.init(key, run.ground.splits["reward"]), None
     marks = list(MARKS)
     for _ in range(GENERATIONS):
         state, last = next_generation(run, state, key, last)
         trained = last["trained_total"]
+        seen.append({"trained": trained, **{k: last[k] for k in ("best_gain", "best_reward")}})
         if trained >= marks[0]:
             yield trained, best(run, state.hall)
             marks = [mark for mark in marks if mark > trained]
@@ -87,63 +86,17 @@ def best(run: Run, hall) -> list[tuple[str, ...]]:
     return [names(run.space, tokens[row]) for row in chosen]
 
 
-def padded(run: Run, programs: list[Program], bounds: list[tuple[float, float]]) -> Objective:
-    """Give an objective of programs with as many instructions as any loss can have."""
-    losses = objective(programs, bounds)
-    slots = max(run.space.length, len(reference(run).op))
-    return losses._replace(program=extend(losses.program, slots))
-
-
-def reference(run: Run) -> Program:
-    """Give BCE, or what the task has in its place."""
-    return as_program(run.ground.task.reference, family=run.ground.task.family)
-
-
-def test_auc(
-    run: Run, courses: Courses, programs: list[Program], seed: int
-) -> tuple[np.ndarray, np.ndarray]:
-    """Train losses from scratch; give validation and test AUC [J] where validation is best."""
-    on, section = run.ground, run.ground.config.test
-    grid = settings_grid(section.learning_rates, (1e-4,), l2=0.0, scale="gradient")
-    wide = (1 + len(MARKS) * BEST) * len(grid)  # lanes, of which the last may be copies
-    wide += -wide % jax.device_count()
-    member = np.minimum(np.arange(wide) // len(grid), len(programs) - 1)
-    setting = grid[np.arange(wide) % len(grid)]
-    bounds = [SIGNED] + [run.space.bounds] * (len(programs) - 1)
-    losses = padded(run, [programs[j] for j in member], [bounds[j] for j in member])
-    key = jax.random.fold_in(jax.random.key(seed), 1)
-    state = courses.begin(jnp.repeat(key[None], wide))
-    train, valid, test = (on.splits[name] for name in ("full_train", "valid", "test"))
-    factor = courses.factors(losses, state, train)
-    hyper = Hyper(setting[:, 0] * factor, setting[:, 1] / factor, jnp.zeros(wide))
-    found = []
-    for epoch in range(EPOCHS):
-        shuffle = jax.random.fold_in(key, epoch)
-        state, reached = courses.epoch(state, losses, hyper, shuffle, train, valid)
-        of_test = jax.vmap(auc, (0, None))(courses.score(state, test), test.label)
-        found.append((np.asarray(reached), np.asarray(of_test)))
-    valids, tests = (np.stack(each) for each in zip(*found, strict=True))
-    out = np.full((2, len(programs)), -1.0)
-    for lane, j in enumerate(member):
-        epoch = valids[:, lane].argmax()
-        if valids[epoch, lane] > out[0, j]:
-            out[:, j] = valids[epoch, lane], tests[epoch, lane]
-    return out[0], out[1]
-
-
-def final_courses(run: Run) -> Courses:
-    """Give the trainings that measure what searches found, compiled once for all of them."""
-    operators = {*run.space.vocabulary.operators, *np.asarray(reference(run).op).tolist()}
-    slopes = run.ground.task.traced_slopes(sorted(operators))
-    return make_courses(run.ground.lanes, slopes, batch_size=run.ground.config.train.batch_size)
-
-
 def measure(run: Run, courses: Courses, seed: int) -> dict:
     """Search with a seed and give the curve, and BCE's figures."""
-    noted = list(halls(run, seed))
+    searched = []
+    noted = list(halls(run, seed, searched))
     losses = list(dict.fromkeys(tokens for _, hall in noted for tokens in hall))
     programs = [as_program(tokens, family=run.ground.task.family) for tokens in losses]
-    valid, test = test_auc(run, courses, [reference(run), *programs], seed)
+    on = run.ground
+    parts = {"train": "full_train", "chooses": "valid", "test": "test"}
+    parts = {part: on.splits[name] for part, name in parts.items()}
+    seen = curves(run, courses, programs, epochs=EPOCHS, seed=seed, **parts)
+    valid, test = seen.chooses.max((0, 2)), seen.best()
     place = {tokens: 1 + j for j, tokens in enumerate(losses)}
     curve = []
     for trained, hall in noted:
@@ -152,7 +105,7 @@ def measure(run: Run, courses: Courses, seed: int) -> dict:
             row = {"trained": trained, "valid": float(valid[chosen]), "test": float(test[chosen])}
             curve.append({**row, "tokens": " ".join(losses[chosen - 1])})
     bce = {"valid": float(valid[0]), "test": float(test[0])}
-    return {"seed": seed, "curve": curve, "bce": bce}
+    return {"seed": seed, "curve": curve, "bce": bce, "search": searched}
 
 
 def main() -> None:
