@@ -19,7 +19,7 @@ import controller
 import data
 import models
 import report
-from alg import complexity, grammar, to_text
+from alg import complexity, to_text
 from alg.checkpoints import Checkpoints, checkpoints
 from alg.contenders import Contender, found, usual
 from alg.courses import whom
@@ -152,7 +152,7 @@ def join(config: ConfigDict, workdir: Path, console: Console) -> Run:
     where = space(**config.space)
     make_filter = _named("filter", config.filter, FILTERS)
     policy = _named("policy", config.policy, controller.POLICIES)(
-        grammar(where.vocabulary, where.length), **config.get(config.policy, {})
+        where.grammar, **config.get(config.policy, {})
     )
     on = ground(config, console)
     search = make_search(

@@ -41,17 +41,27 @@ class LaneState(NamedTuple):
 _LANE_AXIS = LaneState(tables=-1, scale=0, dense=0, statistics=0, accumulators=-1, memory=0)
 
 
-def _along_lanes(function: Callable[..., Array], state: LaneState) -> LaneState:
-    """Apply a function that takes the axis of the lanes to every array of a state."""
-    of_part = lambda axis, part: jax.tree.map(partial(function, axis=axis), part)  # noqa: E731
-    return jax.tree.map(of_part, _LANE_AXIS, state)
+def _along_lanes(function: Callable[..., Array], *states: LaneState) -> LaneState:
+    """Apply a function that takes the axis of the lanes to every array of states."""
+    of_part = lambda axis, *parts: jax.tree.map(partial(function, axis=axis), *parts)  # noqa: E731
+    return jax.tree.map(of_part, _LANE_AXIS, *states)
+
+
+def either(condition: Array, yes: LaneState, no: LaneState) -> LaneState:
+    """Choose lane by lane: condition [K]."""
+
+    def choose(mine: Array, theirs: Array, axis: int) -> Array:
+        along = condition if axis == -1 else condition.reshape(-1, *[1] * (mine.ndim - 1))
+        return jnp.where(along, mine, theirs)
+
+    return _along_lanes(choose, yes, no)
 
 
 class Lanes(NamedTuple):
     """Training and scoring of K lanes as pure functions."""
 
     init: Callable[[Array], LaneState]  # keys [K]
-    spread: Callable[[LaneState, int], LaneState]  # one lane -> K copies
+    spread: Callable[[LaneState, int], LaneState]  # lanes -> so many copies of each, side by side
     take: Callable[[LaneState, Array], LaneState]  # lanes by index [K'] -> K' lanes
     # batches [N, B], and a key, from which every step draws one for all lanes
     train: Callable[[LaneState, Any, Hyper, Batch, Array], LaneState]

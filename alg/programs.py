@@ -78,6 +78,7 @@ class Grammar(NamedTuple):
     size: int  # V
     allowed: Callable[[Array, Array, Array], Array]  # depth, slots left, previous token -> bool [V]
     advance: Callable[[Array, Array], Array]  # depth, token -> depth
+    prior: Callable[[Array, Array], Array]  # depth, slots left -> what is added to logits [V]
 
 
 def as_number(name: str) -> float | None:
@@ -168,14 +169,21 @@ def vocabulary(
 DEFAULT_VOCABULARY = vocabulary()
 
 
-def grammar(vocab: Vocabulary, length: int) -> Grammar:
+def grammar(
+    vocab: Vocabulary, length: int, *, length_prior: tuple[float, float] | None = None
+) -> Grammar:
     """Give the grammar of sequences of ``length`` tokens, under which every sequence is a loss.
 
     With stack depth ``d`` and ``r`` slots left (this one included), a token of arity ``a`` may come
     iff ``a <= d`` and ``d - a + 1 <= r``; padding iff ``d = 1``, and after it only padding.
 
+    With a length prior of mean ``m`` and deviation ``s``, ``-(t - m)^2 / (2 s^2)`` is added to the
+    logits of padding where that would end a loss at ``t < m`` tokens, and of other tokens after
+    which a loss has at least ``t > m`` (the soft length prior of Landajuela et al., 2021,
+    arXiv:2107.09158, for postfix, where every value on the stack but one takes a binary operator).
+
     Raises:
-      ValueError: for a length below 1.
+      ValueError: for a length below 1, or a deviation that is not above 0.
 
     >>> vocab = vocabulary(("add",), ("pred", "label"))
     >>> rules = grammar(vocab, length=3)
@@ -185,6 +193,11 @@ def grammar(vocab: Vocabulary, length: int) -> Grammar:
     """
     if length < 1:
         raise ValueError(f"a loss needs at least one token, got length {length}")
+    mean, deviation = (0.0, np.inf) if length_prior is None else length_prior
+    if not deviation > 0 or not np.isfinite(mean):
+        raise ValueError(
+            f"a length prior is a mean and a deviation above 0, or None, got {length_prior}"
+        )
     arity = jnp.asarray(vocab.arity)
     is_pad = arity < 0
     # Without a binary operator, two values never become one.
@@ -198,7 +211,13 @@ def grammar(vocab: Vocabulary, length: int) -> Grammar:
     def advance(depth: Array, token: Array) -> Array:
         return jnp.where(is_pad[token], depth, depth - arity[token] + 1)
 
-    return Grammar(length, len(vocab.names), allowed, advance)
+    def prior(depth: Array, remaining: Array) -> Array:
+        written = length - remaining
+        too_short = jnp.maximum(mean - written, 0)
+        too_long = jnp.maximum(written + depth - arity + 1 - mean, 0)
+        return -(jnp.where(is_pad, too_short, too_long) ** 2) / (2 * deviation**2)
+
+    return Grammar(length, len(vocab.names), allowed, advance, prior)
 
 
 def assemble(tokens: Array, vocab: Vocabulary = DEFAULT_VOCABULARY) -> Program:

@@ -16,11 +16,11 @@ from jax.sharding import Sharding
 from .families import as_family
 from .filters import Filter, Verdict
 from .hall_of_fame import HallOfFame, Memory, admit, empty_hall, empty_memory, remember
-from .lanes import Lanes, LaneState
+from .lanes import Lanes, LaneState, either
 from .objectives import Objective, Slopes, extend
 from .operators import as_bounds
 from .pieces import some
-from .programs import Program, Vocabulary, assemble, vocabulary
+from .programs import Grammar, Program, Vocabulary, assemble, grammar, vocabulary
 from .seeds import seed_tokens
 from .selection import choose
 from .tasks import RATING, Task
@@ -35,17 +35,20 @@ class Space(NamedTuple):
     length: int  # tokens of a loss at most, L
     bounds: tuple[float, float]  # intermediate results are clipped to them
     seeds: np.ndarray  # int32 [N, L], losses that a search begins with
+    grammar: Grammar
 
 
 class SearchState(NamedTuple):
     """All that a search needs to go on."""
 
     policy: Any
-    recommender: LaneState  # one lane
-    standing: Array  # float32 [], the recommender's reward
+    # Where candidates begin, S lanes: the one that moves on; fresh weights; one half as trained.
+    recommenders: LaneState
+    moves: Array  # int32 [], of the first since it was fresh
+    standing: Array  # float32 [], its reward
     memory: Memory
     hall: HallOfFame  # of the whole run
-    round_best: HallOfFame  # of this round, K - 1 rows
+    round_best: HallOfFame  # of this round, C - 1 rows
     generation: Array  # int32 []
 
 
@@ -53,8 +56,8 @@ class Report(NamedTuple):
     """What one generation did."""
 
     verdicts: Array  # int32 [M]
-    rewards: Array  # float32 [K], of the lanes; lane 0 trains the reference loss
-    trained: Array  # bool [K]
+    rewards: Array  # float32 [C], means over the starts; the first is of the reference loss
+    trained: Array  # bool [C]
     policy: Any  # numbers to log
 
 
@@ -75,6 +78,7 @@ class _Parts(NamedTuple):
     filter: Filter
     samples: int  # M
     width: int  # K
+    starts: int  # S
     l2: float
     hall: int  # H
     memory: int
@@ -85,6 +89,11 @@ class _Parts(NamedTuple):
         """The number of probe points, P."""
         return len(self.filter.probe.label)
 
+    @property
+    def candidates(self) -> int:
+        """The number of losses that are trained at once, the reference among them, C."""
+        return self.width // self.starts
+
     def programs(self, tokens: Array) -> Program:
         """Assemble token sequences [M, L] into programs [M, I]."""
         programs = jax.vmap(partial(assemble, vocab=self.space.vocabulary))(tokens)
@@ -92,7 +101,7 @@ class _Parts(NamedTuple):
 
     def no_round(self) -> HallOfFame:
         """Give the best of a round that has not begun."""
-        return empty_hall(self.width - 1, self.space.length, self.probes)
+        return empty_hall(self.candidates - 1, self.space.length, self.probes)
 
 
 def space(
@@ -103,11 +112,12 @@ def space(
     bounds: tuple[float, float],
     family: str = "pointwise",
     seeds: Sequence[str] = (),
+    length_prior: tuple[float, float] | None = None,
 ) -> Space:
     """Give a search space of named operators and operands.
 
     Those that are None are the family's, less ``id``, which only makes losses longer. ``seeds`` are
-    named losses or formulas, see ``seed_tokens``.
+    named losses or formulas, see ``seed_tokens``; for ``length_prior`` see ``grammar``.
 
     Raises:
       ValueError: for unknown names, no tokens, bounds that are out of order, or a seed that the
@@ -116,12 +126,12 @@ def space(
     >>> space(length=9, bounds=(-1e5, 1e5), family="pairwise").vocabulary.names[:5]
     ('PAD', 'pos', 'neg', 'diff', '1')
     """
-    if length < 1:
-        raise ValueError(f"a loss needs at least one token, got length {length}")
     if operators is None:
         operators = [name for name in as_family(family).operators if name != "id"]
     vocab, bounds = vocabulary(operators, operands, family=family), as_bounds(bounds)
-    return Space(vocab, length, bounds, seed_tokens(seeds, vocab, length=length, bounds=bounds))
+    rules = grammar(vocab, length, length_prior=length_prior)
+    seeds = seed_tokens(seeds, vocab, length=length, bounds=bounds)
+    return Space(vocab, length, bounds, seeds, rules)
 
 
 def make_search(
@@ -133,6 +143,7 @@ def make_search(
     reference: str | None,
     samples: int,
     width: int,
+    starts: int = 1,
     batch_size: int,
     learning_rate: float,
     weight_decay: float,
@@ -154,7 +165,11 @@ def make_search(
         generation, in place of what the policy wrote there.
       filter_: decides what is trained.
       samples: sequences of a generation, M.
-      width: lanes, K; one of them trains the reference.
+      width: lanes, K, a multiple of ``starts``.
+      starts: recommenders that each candidate is trained from, S, so that C = K / S losses are
+        trained at once, one of them the reference; a reward is the mean. 1 for the recommender that
+        moves on; 2 for one with fresh weights, too, anew in every round; 3 for one half as trained,
+        too, which moves on every second time.
       l2: penalty in the loss when the recommender moves on.
       hall: rows of the hall of fame, H.
       memory: fingerprints remembered.
@@ -167,15 +182,20 @@ def make_search(
     Raises:
       ValueError: for values out of range.
     """
-    if width < 2 or samples < 1 or batch_size < 1 or hall < 1 or memory < 1:
+    if not 1 <= starts <= 3 or width % starts or width < 2 * starts:
         raise ValueError(
-            "a search needs at least 2 lanes and 1 of samples, batch_size, hall and memory, got "
-            f"{width}, {samples}, {batch_size}, {hall} and {memory}"
+            "candidates begin at 1 to 3 starts (generation.starts), each with as many lanes, at "
+            f"least 2, got {starts} starts and {width} lanes (generation.width)"
         )
-    if len(where.seeds) > min(samples, width - 1):
+    if samples < 1 or batch_size < 1 or hall < 1 or memory < 1:
+        raise ValueError(
+            "a search needs at least 1 of samples, batch_size, hall and memory, got "
+            f"{samples}, {batch_size}, {hall} and {memory}"
+        )
+    if len(where.seeds) > min(samples, width // starts - 1):
         raise ValueError(
             f"seeds are trained in the first generation, which has {samples} samples and lanes for "
-            f"{width - 1} of them, got {len(where.seeds)} seeds; name fewer, or raise "
+            f"{width // starts - 1} of them, got {len(where.seeds)} seeds; name fewer, or raise "
             "generation.width or generation.samples"
         )
     if not 0 <= learning_rate * (weight_decay + 2 * l2) < 1:
@@ -193,7 +213,8 @@ def make_search(
         weight_decay=weight_decay,
         reward_scale=reward_scale,
     )
-    parts = _Parts(policy, trials, where, filter_, samples, width, l2, hall, memory, restart)
+    sizes = samples, width, starts, l2, hall, memory
+    parts = _Parts(policy, trials, where, filter_, *sizes, restart)
     # One sharding for all states, or each phase would compile again for what the last one left.
     compiled = partial(jax.jit, out_shardings=sharding)
     return Search(
@@ -226,22 +247,25 @@ def drawing(search: Search, interactions: int) -> Search:
 
 
 def _untrained(parts: _Parts, key: Array, rewarded: Batch) -> tuple[LaneState, Array]:
-    """Give a recommender with fresh weights, one lane, and its reward."""
-    # As many lanes as are divided over the devices, all alike.
-    lanes = parts.trials.lanes.init(jnp.repeat(key[None], parts.width))
-    first = parts.trials.lanes.take(lanes, jnp.zeros(1, jnp.int32))
+    """Give recommenders with fresh weights, S lanes, and the reward of the first."""
+    others = jax.random.split(jax.random.fold_in(key, 1), parts.starts - 1)
+    # As many lanes as are divided over the devices.
+    copies = jnp.repeat(key[None], parts.width - len(others))
+    lanes = parts.trials.lanes.init(jnp.concatenate([key[None], others, copies[1:]]))
+    first = parts.trials.lanes.take(lanes, jnp.arange(parts.starts))
     return first, parts.trials.reward(lanes, rewarded)[0]
 
 
 def _init(parts: _Parts, key: Array, rewarded: Batch) -> SearchState:
     policy_key, lane_key = jax.random.split(key)
-    recommender, standing = _untrained(parts, lane_key, rewarded)
+    recommenders, standing = _untrained(parts, lane_key, rewarded)
     policy = parts.policy.init(policy_key)
     if len(parts.space.seeds):
         policy = parts.policy.warm_start(policy, jnp.asarray(parts.space.seeds))
     return SearchState(
         policy=parts.policy.begin_round(policy, standing),
-        recommender=recommender,
+        recommenders=recommenders,
+        moves=jnp.int32(0),
         standing=standing,
         memory=empty_memory(parts.memory, parts.probes),
         hall=empty_hall(parts.hall, parts.space.length, parts.probes),
@@ -277,9 +301,10 @@ def _generation(
     programs = parts.programs(tokens)
     slopes = _probe(parts, programs)
     screening, prints = parts.filter.screen(slopes), parts.filter.fingerprint(slopes)
-    chosen = choose(parts.filter, state.memory, screening.verdict, prints, parts.width)
+    chosen = choose(parts.filter, state.memory, screening.verdict, prints, parts.candidates)
     mine = jax.tree.map(lambda part: part[chosen.candidate], programs)
-    _, rewards = parts.trials.run(batch_key, state.recommender, mine, 0.0, data, rewarded)
+    _, rewards = parts.trials.run(batch_key, state.recommenders, mine, 0.0, data, rewarded)
+    rewards = rewards.mean(0)
 
     of_lane = jnp.where(chosen.lane > 0, rewards[chosen.lane], jnp.nan)
     reward = jnp.where(jnp.isnan(chosen.gain), of_lane, chosen.gain + rewards[0])
@@ -293,7 +318,7 @@ def _generation(
     gain = jnp.where(chosen.trained, rewards - rewards[0], -jnp.inf)
     their_prints = prints[chosen.candidate]
     generation = state.generation + 1
-    born = jnp.full(parts.width, generation)
+    born = jnp.full(parts.candidates, generation)
     new = HallOfFame(tokens[chosen.candidate], their_prints, gain, rewards, born)
     tolerance = parts.filter.tolerance
     return state._replace(
@@ -310,39 +335,47 @@ def _advance(
 ) -> tuple[SearchState, Array]:
     """Move the recommender on with the best loss of the round, if that does not hurt it."""
     best = state.round_best
-    tokens = jnp.concatenate([best.tokens[:1], best.tokens])  # lane 0 is the reference's
+    tokens = jnp.concatenate([best.tokens[:1], best.tokens])  # the first gives way
     trained, rewards = parts.trials.run(
-        key, state.recommender, parts.programs(tokens), parts.l2, data, rewarded
+        key, state.recommenders, parts.programs(tokens), parts.l2, data, rewarded
     )
-    rewards = jnp.where(jnp.append(False, jnp.isfinite(best.gain)), rewards, -jnp.inf)
-    winner = jnp.argmax(rewards)
-    moves = rewards[winner] >= state.standing - 1e-5
-    candidate = parts.trials.lanes.take(trained, winner[None])
-    standing = jnp.where(moves, rewards[winner], state.standing)
-    recommender = _where(moves, candidate, state.recommender)
-    if parts.restart:
-        recommender, standing = _afresh(parts, recommender, standing, key, data, rewarded)
+    there = jnp.append(False, jnp.isfinite(best.gain))
+    winner = jnp.argmax(jnp.where(there, rewards[0], -jnp.inf))
+    moves = there[winner] & (rewards[0, winner] >= state.standing - 1e-5)
+    standing = jnp.where(moves, rewards[0, winner], state.standing)
+    of_winner = parts.candidates * jnp.arange(parts.starts) + winner
+    candidates = parts.trials.lanes.take(trained, of_winner)
+    # Every second time the half trained one, which is the third, moves on, too.
+    moving = moves & jnp.asarray([True, False, state.moves % 2 == 1])[: parts.starts]
+    recommenders = either(moving, candidates, state.recommenders)
+    state = state._replace(recommenders=recommenders, standing=standing, moves=state.moves + moves)
+    state = _freshened(parts, state, key, data, rewarded)
     nothing = empty_memory(parts.memory, parts.probes)
     return state._replace(
-        policy=parts.policy.begin_round(state.policy, standing),
-        recommender=recommender,
-        standing=standing,
+        policy=parts.policy.begin_round(state.policy, state.standing),
         memory=nothing if parts.filter.forgets else state.memory,
         round_best=parts.no_round(),
     ), moves
 
 
-def _afresh(
-    parts: _Parts, recommender: LaneState, standing: Array, key: Array, data: Data, rewarded: Batch
-) -> tuple[LaneState, Array]:
-    """Give fresh weights in place of a recommender that the reference would make worse."""
+def _freshened(
+    parts: _Parts, state: SearchState, key: Array, data: Data, rewarded: Batch
+) -> SearchState:
+    """Give fresh weights to what begins with them, and to all that the reference makes worse."""
+    if not parts.restart and parts.starts == 1:
+        return state
     trial_key, weight_key = jax.random.split(jax.random.fold_in(key, 1))
-    nothing = parts.programs(jnp.zeros((parts.width, parts.space.length), jnp.int32))
-    _, ahead = parts.trials.run(trial_key, recommender, nothing, 0.0, data, rewarded)
-    finished = ahead[0] < standing
-    again, beginning = _untrained(parts, weight_key, rewarded)
-    return _where(finished, again, recommender), jnp.where(finished, beginning, standing)
-
-
-def _where(condition: Array, yes: LaneState, no: LaneState) -> LaneState:
-    return jax.tree.map(partial(jnp.where, condition), yes, no)
+    fresh, beginning = _untrained(parts, weight_key, rewarded)
+    finished = jnp.bool_(False)
+    if parts.restart:
+        nothing = jnp.zeros((parts.candidates, parts.space.length), jnp.int32)
+        _, ahead = parts.trials.run(
+            trial_key, state.recommenders, parts.programs(nothing), 0.0, data, rewarded
+        )
+        finished = ahead[0, 0] < state.standing
+    begins = finished | (jnp.arange(parts.starts) == 1)
+    return state._replace(
+        recommenders=either(begins, fresh, state.recommenders),
+        standing=jnp.where(finished, beginning, state.standing),
+        moves=jnp.where(finished, 0, state.moves),
+    )

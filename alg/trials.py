@@ -1,4 +1,4 @@
-"""A trial: K losses trained from one start on the same batches, and their rewards."""
+"""A trial: losses trained from the same starts on the same batches, and their rewards."""
 
 from collections.abc import Callable
 from functools import partial
@@ -18,12 +18,16 @@ from .types import Array, Batch
 
 
 class Trials(NamedTuple):
-    """Trials of K lanes, lane 0 of which trains the reference, as pure functions."""
+    """Trials of C losses from each of S starts in K = S * C lanes, as pure functions.
+
+    Lanes of one start follow one another; the first of them trains the reference.
+    """
 
     lanes: Lanes
     slopes: Slopes
     slots: int  # instructions of every program, I
-    # key, start (one lane), programs [K, I], penalty, data, reward split -> lanes, rewards [K]
+    # key, starts (S lanes), programs [C, I], penalty, data, reward split -> lanes, rewards [S, C];
+    # the first program gives way to the reference
     run: Callable[..., tuple[LaneState, Array]]
     reward: Callable[[LaneState, Batch], Array]  # K lanes, reward split -> rewards [K]
 
@@ -48,8 +52,7 @@ def make_trials(
       make_lanes: gives lanes of the recommender for the losses' slopes.
       operators: numbers of the operators that candidates use.
       task: what losses are trained on, and the metric that rewards them.
-      reference: formula of the loss of lane 0, beside which all others are seen; None for the
-        task's.
+      reference: formula of the loss beside which all others are seen; None for the task's.
       length: instructions of a candidate at most.
       bounds: intermediate results of candidates are clipped to them.
       width: lanes, K.
@@ -74,24 +77,28 @@ def make_trials(
     beside = beside._replace(program=extend(beside.program, slots))
     ones = jnp.ones(width)
 
-    def objectives(programs: Program) -> Objective:
-        """Give the objective of K programs, the first replaced by the reference."""
-        ours = Objective(programs, bounds[0] * ones, bounds[1] * ones, ones)
-        return jax.tree.map(lambda mine, theirs: mine.at[0].set(theirs[0]), ours, beside)
+    def objectives(programs: Program, starts: int) -> Objective:
+        """Give the objective of C programs from every start, the first one the reference."""
+        one = jnp.ones(width // starts)
+        ours = Objective(programs, bounds[0] * one, bounds[1] * one, one)
+        ours = jax.tree.map(lambda mine, theirs: mine.at[0].set(theirs[0]), ours, beside)
+        return jax.tree.map(lambda part: jnp.concatenate([part] * starts), ours)
 
-    def rescale(losses: Objective, copies: LaneState, sample: Batch) -> Objective:
+    def rescale(losses: Objective, copies: LaneState, sample: Batch, starts: int) -> Objective:
         if reward_scale == "raw":
             return losses
-        size = lanes.everywhere(lanes.gradient_size(copies, losses, sample))
-        return losses._replace(scale=jnp.clip(size[0] / jnp.maximum(size, 1e-30), 1e-6, 1e6))
+        size = lanes.everywhere(lanes.gradient_size(copies, losses, sample)).reshape(starts, -1)
+        scale = jnp.clip(size[:, :1] / jnp.maximum(size, 1e-30), 1e-6, 1e6)
+        return losses._replace(scale=scale.reshape(width))
 
-    def run(key, start, programs, penalty, data, rewarded):
+    def run(key, begin, programs, penalty, data, rewarded):
+        starts = begin.scale.shape[0]
         cut = epoch_batches(task, data, batch_size, key)
         few = jax.tree.map(lambda x: x[: max(1, 1024 // batch_size)], cut)
         hyper = Hyper(learning_rate * ones, weight_decay * ones, penalty * ones)
-        copies = lanes.spread(start, width)
-        losses = rescale(objectives(lanes.everywhere(programs)), copies, few)
+        copies = lanes.spread(begin, width // starts)
+        losses = rescale(objectives(lanes.everywhere(programs), starts), copies, few, starts)
         trained = lanes.train(copies, losses, hyper, cut, key)
-        return trained, judge(lanes, trained, rewarded, task)
+        return trained, judge(lanes, trained, rewarded, task).reshape(starts, -1)
 
     return Trials(lanes, slopes, slots, run, partial(judge, lanes, task=task))

@@ -27,7 +27,6 @@ from timing import write
 
 import controller
 import data
-from alg import grammar
 from alg.devices import start_jax
 from alg.entries import program
 from alg.filters import FILTERS, Verdict
@@ -51,7 +50,7 @@ STARTS = ("fresh", "half trained", "trained")
 def candidates(run: Run) -> np.ndarray:
     """Give the tokens [J, L] of losses written at random that pass the filter, no two alike."""
     config, where = run.ground.config, run.space
-    policy = controller.POLICIES["random"](grammar(where.vocabulary, where.length))
+    policy = controller.POLICIES["random"](where.grammar)
     filter_ = FILTERS[config.filter](**config[config.filter], group=run.ground.task.group)
     logits = jnp.broadcast_to(filter_.probe.logit, (SAMPLES, len(filter_.probe.logit)))
     low, high = (jnp.full(SAMPLES, bound) for bound in where.bounds)
@@ -101,9 +100,9 @@ def starts(run: Run, tried: Trials, step) -> list[LaneState]:
     best = -np.inf
     for epoch in range(EPOCHS):
         trained, rewards = step(jax.random.fold_in(key, epoch), states[-1], nothing)
-        if rewards[0] < best:
+        if rewards[0, 0] < best:
             break
-        best = rewards[0]
+        best = rewards[0, 0]
         states.append(tried.lanes.take(trained, jnp.zeros(1, jnp.int32)))
     return [states[0], states[len(states) // 2], states[-1]]
 
@@ -120,7 +119,7 @@ def gains(run: Run, tried: Trials, step, start: LaneState, tokens: np.ndarray) -
     for first in range(0, len(tokens), width - 1):
         rows = np.minimum(first + np.arange(-1, width - 1), len(tokens) - 1)  # lane 0: reference
         _, rewards = step(key, start, _programs(run, tried, tokens[rows]))
-        found[rows[1:]] = np.asarray(rewards[1:] - rewards[0])
+        found[rows[1:]] = np.asarray(rewards[0, 1:] - rewards[0, 0])
     return found
 
 

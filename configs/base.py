@@ -70,6 +70,8 @@ def get_config() -> ConfigDict:
     config.space.operands = placeholder(tuple)
     config.space.length = 15  # tokens of a loss, at most
     config.space.bounds = (-1e5, 1e5)  # intermediate results are clipped to them
+    # Mean and deviation of the tokens of a loss that is written, as in (9.0, 2.0); or None.
+    config.space.length_prior = placeholder(tuple)
     # Named losses or formulas to begin with, as in ("bce", "maxr"): the first losses of the first
     # generation, and what a policy gradient is warmed up with.
     config.space.seeds = ()
@@ -102,6 +104,9 @@ def get_config() -> ConfigDict:
     config.generation = ConfigDict()
     config.generation.samples = 8192  # losses that the policy writes
     config.generation.width = 32  # lanes trained side by side, one of them with the reference
+    # Recommenders that a candidate is trained from, in as many lanes: 1, that which moves on; 2,
+    # one with fresh weights, too; 3, and one half as trained. Width is a multiple of it.
+    config.generation.starts = 1
     # Formula of the loss that lane 0 trains, beside which all others are seen; None for BCE, or for
     # BPR in the pairwise family.
     config.generation.reference = placeholder(str)

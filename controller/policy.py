@@ -13,6 +13,7 @@ class Grammar(Protocol):
     size: int  # V
     allowed: Callable[[jax.Array, jax.Array, jax.Array], jax.Array]
     advance: Callable[[jax.Array, jax.Array], jax.Array]
+    prior: Callable[[jax.Array, jax.Array], jax.Array]
 
 
 class Policy(NamedTuple):

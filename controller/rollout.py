@@ -28,7 +28,7 @@ def rollout(
     """Roll a policy out over ``count`` sequences at once.
 
     Args:
-      grammar: masks the logits, so that every sequence is a loss.
+      grammar: masks the logits, so that every sequence is a loss, and adds its prior.
       step: (carry, previous tokens [M]) -> (carry, logits [M, V]).
       carry: first carry of ``step``.
       count: M.
@@ -36,11 +36,12 @@ def rollout(
       inputs: what ``pick`` gets at each token, L leading.
     """
     allowed = jax.vmap(grammar.allowed, in_axes=(0, None, 0))
-    advance = jax.vmap(grammar.advance)
+    prior, advance = jax.vmap(grammar.prior, in_axes=(0, None)), jax.vmap(grammar.advance)
 
     def write(state, given):
         carry, depth, previous, remaining = state
         carry, logits = step(carry, previous)
+        logits = logits + prior(depth, remaining)
         logits = jnp.where(allowed(depth, remaining, previous), logits, -jnp.inf)
         tokens = pick(logits, given)
         log_probs = jax.nn.log_softmax(logits)

@@ -257,7 +257,7 @@ def test_a_checkpoint_brings_back_all_of_it(make, data, tmp_path):
     trained = train(lanes, start, data)
     state = SearchState((), trained, jnp.float32(0), (), (), (), jnp.int32(1))
     checkpoints(tmp_path).save(state)
-    restored = checkpoints(tmp_path).restore(state._replace(recommender=start))
+    restored = checkpoints(tmp_path).restore(state._replace(recommenders=start))
     jax.tree.map(np.testing.assert_array_equal, restored, state)
 
 

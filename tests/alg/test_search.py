@@ -185,7 +185,7 @@ def test_a_generation_without_survivors_is_no_error():
     assert np.isfinite(state.policy.reward).all()
     moved, better = advance(state)
     assert not better
-    same(moved.recommender, state.recommender)
+    same(moved.recommenders, state.recommenders)
 
 
 def test_more_sound_candidates_than_are_compared_have_no_reward():
@@ -269,7 +269,7 @@ def test_the_recommender_stays_where_every_loss_hurts():
     content = state._replace(standing=jnp.full_like(state.standing, 2.0))
     content, moved = advance(content)
     assert not moved
-    same(content.recommender, state.recommender)
+    same(content.recommenders, state.recommenders)
     assert float(content.standing) == 2.0
 
 
@@ -285,7 +285,7 @@ def test_a_recommender_that_the_reference_hurts_starts_afresh():
     assert abs(again.standing - 0.5) < 0.1  # untrained
     same(again.hall, state.hall)
     for one, two in ((again, state), (again, other), (again, moved)):
-        assert not np.allclose(one.recommender.tables["user"], two.recommender.tables["user"])
+        assert not np.allclose(one.recommenders.tables["user"], two.recommenders.tables["user"])
 
 
 def test_the_standing_is_the_auc_of_the_recommender():
@@ -294,10 +294,10 @@ def test_the_standing_is_the_auc_of_the_recommender():
     _, _, (_, rewarded) = searching()
     for each in (state, moved):
         rows = {
-            field: np.asarray(each.recommender.scale * table)[rewarded.ids[field], :, 0]
-            for field, table in each.recommender.tables.items()
+            field: np.asarray(each.recommenders.scale * table)[rewarded.ids[field], :, 0]
+            for field, table in each.recommenders.tables.items()
         }
-        scores = toys.forward({"bias": each.recommender.dense["bias"][0]}, rows)
+        scores = toys.forward({"bias": each.recommenders.dense["bias"][0]}, rows)
         expected = sklearn.metrics.roc_auc_score(rewarded.label, scores)
         np.testing.assert_allclose(each.standing, expected, atol=1e-5)
 
@@ -335,7 +335,9 @@ def test_a_whole_search_is_traced_once():
     ],
 )
 def test_options_out_of_range_are_refused(wrong):
-    with pytest.raises(ValueError, match=r"reward_scale|at least 2 lanes|must stay|expected"):
+    with pytest.raises(
+        ValueError, match=r"reward_scale|at least 2|at least 1 of|must stay|expected"
+    ):
         searching.__wrapped__(**wrong)
 
 
