@@ -1,0 +1,124 @@
+"""The figures of ``ablations.py`` as a table in Markdown and as a plot::
+
+    python benchmarks/ablation_curves.py FILE.json [--plot FILE.svg]
+
+Differences are paired: test AUC of the loss that validation picks, less that of BCE trained with
+the same random numbers. Intervals are Student's over seeds, of 95 %.
+"""
+
+import argparse
+import json
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from matplotlib.figure import Figure
+from scipy.stats import t
+
+MARKS = (75, 150, 300, 600)  # trainings, of ablations.py
+RIVAL = "random"
+
+
+class Point(NamedTuple):
+    """A mark of a variant over the seeds that reached it."""
+
+    mean: float
+    half: float  # of the interval; NaN for a single seed
+    seeds: int
+
+
+def ahead(searches: list[dict], mark: int) -> Point:
+    """Give how far a variant is ahead of BCE when it has spent ``mark`` trainings."""
+    found = []
+    for search in searches:
+        later = [row for row in search["curve"] if row["trained"] >= mark]
+        if later:
+            found.append(later[0]["test"] - search["bce"]["test"])
+    if not found:
+        return Point(np.nan, np.nan, 0)
+    half = np.nan
+    if len(found) > 1:
+        half = t.ppf(0.975, len(found) - 1) * np.std(found, ddof=1) / np.sqrt(len(found))
+    return Point(float(np.mean(found)), float(half), len(found))
+
+
+def to_reach(searches: list[dict], rivals: list[dict]) -> list[float]:
+    """Give the share of the rival's trainings that reach its last gain, by seed.
+
+    The rival's trainings are those after which it has that gain; infinite where it is not reached.
+    """
+    shares = []
+    for mine, theirs in zip(searches, rivals, strict=False):
+        goal = theirs["search"][-1]["best_gain"]
+        if goal is None:
+            continue
+        spent = [_first(each["search"], goal) for each in (mine, theirs)]
+        shares.append(spent[0] / spent[1])
+    return shares
+
+
+def _first(entries: list[dict], goal: float) -> float:
+    reached = [e["trained"] for e in entries if (e["best_gain"] or -np.inf) >= goal]
+    return reached[0] if reached else np.inf
+
+
+def table(variants: dict[str, list[dict]]) -> str:
+    """Give the table."""
+    lines = [
+        f"| variant | {' | '.join(f'{mark} trainings' for mark in MARKS)} | of random's trainings |",
+        f"|---|{'---|' * (len(MARKS) + 1)}",
+    ]
+    for name, searches in variants.items():
+        cells = []
+        for mark in MARKS:
+            point = ahead(searches, mark)
+            short = f" ({point.seeds} seeds)" if point.seeds < len(searches) else ""
+            cells.append(f"{point.mean:+.4f} ± {point.half:.4f}{short}" if point.seeds else "–")
+        shares = to_reach(searches, variants.get(RIVAL, []))
+        cells.append(f"{np.median(shares):.2f}" if shares and name != RIVAL else "")
+        lines.append(f"| {name} | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def plot(variants: dict[str, list[dict]]) -> Figure:
+    """Plot the curves."""
+    figure = Figure(figsize=(7.5, 4.2), layout="constrained")
+    axes = figure.subplots()
+    for number, (name, searches) in enumerate(variants.items()):
+        points = [ahead(searches, mark) for mark in MARKS]
+        moved = np.array(MARKS) * 1.025 ** (number - len(variants) / 2)  # intervals side by side
+        axes.errorbar(
+            moved,
+            [point.mean for point in points],
+            [point.half for point in points],
+            marker="o",
+            markersize=4,
+            linewidth=1.2,
+            elinewidth=0.7,
+            label=name,
+        )
+    axes.axhline(0, color="black", linewidth=0.8)
+    axes.set_xscale("log")
+    axes.set_xticks(MARKS, [str(mark) for mark in MARKS])
+    axes.minorticks_off()
+    axes.set_xlabel("trainings spent")
+    axes.set_ylabel("test AUC, ahead of BCE")
+    axes.grid(alpha=0.3)
+    figure.legend(loc="outside right upper", fontsize="small")
+    return figure
+
+
+def main() -> None:
+    """Print the table, draw the plot where asked."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("file", type=Path, help="JSON that ablations.py wrote")
+    parser.add_argument("--plot", type=Path, help="draw the curves in this file")
+    options = parser.parse_args()
+    variants = json.loads(options.file.read_text())["variants"]
+    print(table(variants))
+    if options.plot:
+        plot(variants).savefig(options.plot)
+
+
+if __name__ == "__main__":
+    main()
