@@ -64,10 +64,8 @@ def _first(entries: list[dict], goal: float) -> float:
 
 def table(variants: dict[str, list[dict]]) -> str:
     """Give the table."""
-    lines = [
-        f"| variant | {' | '.join(f'{mark} trainings' for mark in MARKS)} | of random's trainings |",
-        f"|---|{'---|' * (len(MARKS) + 1)}",
-    ]
+    heads = ["variant", *(f"{mark} trainings" for mark in MARKS), "of random's trainings"]
+    lines = [f"| {' | '.join(heads)} |", f"|{'---|' * len(heads)}"]
     for name, searches in variants.items():
         cells = []
         for mark in MARKS:

@@ -54,6 +54,7 @@ VARIANTS = {
     },
     "risk_seeking, three starts": {"generation.starts": 3, "generation.width": 36},
     "risk_seeking, length prior": {"space.length_prior": (9.0, 2.0)},
+    "risk_seeking, seeds": {"space.seeds": ("bce", "mse")},
 }
 
 
