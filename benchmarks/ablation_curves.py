@@ -71,7 +71,8 @@ def table(variants: dict[str, list[dict]]) -> str:
         for mark in MARKS:
             point = ahead(searches, mark)
             short = f" ({point.seeds} seeds)" if point.seeds < len(searches) else ""
-            cells.append(f"{point.mean:+.4f} ± {point.half:.4f}{short}" if point.seeds else "–")
+            half = f" ± {point.half:.4f}" if point.seeds > 1 else ""
+            cells.append(f"{point.mean:+.4f}{half}{short}" if point.seeds else "–")
         shares = to_reach(searches, variants.get(RIVAL, []))
         cells.append(f"{np.median(shares):.2f}" if shares and name != RIVAL else "")
         lines.append(f"| {name} | {' | '.join(cells)} |")

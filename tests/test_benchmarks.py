@@ -98,3 +98,69 @@ def test_the_page_shows_the_costs_that_were_measured(benchmark):
         axes |= json.loads((RESULTS / f"{name}.json").read_text())["axes"]
     assert {*axes} == {*cost.AXES}
     assert cost.table(axes) in page
+
+
+def test_the_page_shows_the_results_that_runs_wrote(benchmark):
+    page = (ROOT / "docs" / "results.md").read_text(encoding="utf-8")
+    for title, table in benchmark("results_tables").tables():
+        assert table in page, title
+
+
+def searches(gain, *curves):
+    """Give what ablations.py writes of a variant: a curve and what the search saw, by seed."""
+    return [
+        {
+            "curve": [{"trained": trained, "test": 0.8 + ahead} for trained, ahead in curve],
+            "bce": {"test": 0.8},
+            "search": [{"trained": 50 * i, "best_gain": i * gain} for i in range(1, 9)],
+        }
+        for curve in curves
+    ]
+
+
+def test_ablations_are_paired_with_bce_at_each_mark(benchmark):
+    curves = benchmark("ablation_curves")
+    found = searches(0.01, [(80, 0.002), (310, 0.004)], [(90, 0.004)])
+    assert curves.ahead(found, 75) == pytest.approx((0.003, 0.001 * 12.7062, 2), rel=1e-4)
+    mean, half, seeds = curves.ahead(found, 150)
+    assert (round(mean, 6), np.isnan(half), seeds) == (0.004, True, 1)
+    assert curves.ahead(found, 600).seeds == 0
+
+
+def test_ablations_count_the_trainings_to_reach_random_search(benchmark):
+    curves = benchmark("ablation_curves")
+    random, fast, slow = (searches(gain, [], []) for gain in (0.01, 0.04, 0.005))
+    assert curves.to_reach(fast, random) == [0.25, 0.25]
+    assert curves.to_reach(slow, random) == [np.inf, np.inf]
+
+
+def test_the_table_of_ablations_has_every_variant(benchmark):
+    curves = benchmark("ablation_curves")
+    variants = {
+        "random": searches(0.01, [(75, 0.001)], [(75, 0.001)]),
+        "fast": searches(0.04, [(75, 0.002)]),
+    }
+    rows = curves.table(variants).splitlines()
+    assert rows[2] == "| random | +0.0010 ± 0.0000 | – | – | – |  |"
+    assert rows[3] == "| fast | +0.0020 | – | – | – | 0.25 |"
+    labels = curves.plot(variants).legends[0].get_texts()
+    assert [text.get_text() for text in labels] == ["random", "fast"]
+
+
+def test_the_test_metric_is_that_of_the_epoch_and_rate_that_validation_picks(benchmark):
+    scratch = benchmark("scratch")
+    chooses = np.array([[[0.1, 0.2], [0.9, 0.3]], [[0.4, 0.3], [0.5, 0.6]]])  # [E, J, V]
+    test = np.arange(8.0).reshape(2, 2, 2)
+    assert scratch.Curves(chooses, test).best().tolist() == [4.0, 2.0]
+
+
+def test_the_correlation_is_of_ranks_and_its_interval_over_losses(benchmark):
+    fidelity = benchmark("fidelity")
+    worth = np.linspace(0.5, 0.8, 64)
+    same = fidelity.correlation(np.exp(30 * worth), worth)
+    assert [same[name] for name in ("correlation", "low", "high")] == pytest.approx([1, 1, 1])
+    assert same["best_of_sixteenth"] == 0.8
+    assert same["mean_of_sixteenth"] == pytest.approx(worth[-4:].mean())
+    noise = fidelity.correlation(np.random.default_rng(0).random(64), worth)
+    assert noise["low"] < 0 < noise["high"]
+    assert abs(noise["correlation"]) < 0.3

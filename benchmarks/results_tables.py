@@ -1,0 +1,114 @@
+"""The tables of docs/results.md, in Markdown, from the JSON beside it::
+
+    python benchmarks/results_tables.py
+
+A test holds the page to them.
+"""
+
+import json
+import sys
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from report.results import LossResult, Setting, settings
+from report.verdict import best_usual, difference_text, users_text, verdict_text
+
+RESULTS = Path(__file__).resolve().parent.parent / "docs" / "results"
+METRICS = ("auc", "f1", "accuracy")
+# The page's losses, in the order in which transfers were given them.
+FOUND = ("**found A**", "**found B**")
+MODELS = ("biased_mf", "deep")
+DATASETS = {
+    "ml100k": "ML-100K",
+    "ml_latest_small": "ml-latest-small",
+    "movietweetings": "MovieTweetings",
+}
+
+
+def read(name: str) -> dict[str, Any]:
+    """Give the results of a file."""
+    return json.loads((RESULTS / f"{name}.json").read_text())
+
+
+def of(results: Mapping[str, Any], dataset: str) -> tuple[Setting, dict[str, LossResult]]:
+    """Give a data set's setting, and its losses as they were run by what the page calls them."""
+    (setting,) = (each for each in settings(results) if each.dataset == dataset)
+    by_name = {loss.name: loss for loss in setting.losses}
+    names = [loss["name"] for loss in results["losses"] if loss["dataset"] == dataset]
+    called = iter(FOUND)
+    losses = [by_name[name] for name in names]
+    return setting, {next(called) if loss.found else loss.name: loss for loss in losses}
+
+
+def _values(loss: LossResult) -> list[str]:
+    """Give mean and half an interval of each metric on test."""
+    tests = [loss.test[metric] for metric in METRICS]
+    return [f"{test.mean:.4f} ± {(test.high - test.low) / 2:.4f}" for test in tests]
+
+
+def _markdown(heads: list[str], rows: Iterable[list[str]]) -> str:
+    lines = [f"| {' | '.join(cells)} |" for cells in (heads, *rows)]
+    return "\n".join([lines[0], f"|{'---|' * len(heads)}", *lines[1:]])
+
+
+def comparison(results: Mapping[str, Any], dataset: str) -> str:
+    """Give the losses of a data set, each beside the usual one that validation picks."""
+    setting, losses = of(results, dataset)
+    heads = ["loss", "AUC", "F1", "accuracy", "AUC to the best usual, over seeds", "over users"]
+
+    def row(name: str, loss: LossResult) -> list[str]:
+        beside = ["", ""]
+        if loss is not best_usual(setting):
+            beside = [difference_text(loss), users_text(loss).removeprefix("users ")]
+        return [name, *_values(loss), *beside, verdict_text(setting, loss)]
+
+    return _markdown([*heads, "verdict"], [row(*each) for each in losses.items()])
+
+
+def side_by_side(paper: Mapping[str, Any], fair: Mapping[str, Any], dataset: str) -> str:
+    """Give the metrics under the original's protocol beside those of the fair test."""
+    theirs, losses = (of(results, dataset)[1] for results in (paper, fair))
+    heads = [f"{kind} {metric}" for kind in ("paper:", "fair:") for metric in ("AUC", "F1", "acc.")]
+    rows = [[name, *_values(theirs[name]), *_values(loss)] for name, loss in losses.items()]
+    return _markdown(["loss", *heads], rows)
+
+
+def transfer(results: Mapping[str, Any]) -> str:
+    """Give the matrix: AUC, its difference to the column's best usual loss, and the verdict."""
+    columns = [of(results, dataset) for dataset in DATASETS]
+
+    def cell(setting: Setting, loss: LossResult) -> str:
+        mean = f"{loss.test_score.mean:.4f}"
+        if loss is best_usual(setting):
+            return f"{mean} best usual"
+        return f"{mean}, {difference_text(loss)}, {verdict_text(setting, loss)}"
+
+    rows = [
+        [name, *(cell(setting, losses[name]) for setting, losses in columns)]
+        for name in columns[0][1]
+    ]
+    return _markdown(["loss", *DATASETS.values()], rows)
+
+
+def tables() -> Iterator[tuple[str, str]]:
+    """Give every table of the page, with a title."""
+    for model in MODELS:
+        fair, paper = read(f"transfer_{model}"), read(f"paper_{model}")
+        yield f"{model}, both protocols", side_by_side(paper, fair, "ml100k")
+        for dataset, title in DATASETS.items():
+            yield f"{model} on {title}", comparison(fair, dataset)
+        yield f"{model}, original's protocol", comparison(paper, "ml100k")
+        yield f"{model}, transfer", transfer(fair)
+
+
+def main() -> None:
+    """Print the tables."""
+    for title, table in tables():
+        print(f"## {title}\n\n{table}\n")
+
+
+if __name__ == "__main__":
+    main()
