@@ -13,11 +13,13 @@ from rich.console import Console
 import report
 from alg import PAIRWISE_LOSSES, POINTWISE_LOSSES
 from alg.contenders import Contender, found, usual
+from alg.families import Family
 from alg.search import space
 from alg.tasks import Task, task_of
 from configs.command_line import DEFAULT
 from phases import Ground, compare, ground, usual_losses
 
+Bounds = tuple[float, float]
 NO_SEARCH = {"sampled": 0, "trained": 0, "seconds": 0.0, "funnel": {}}
 
 
@@ -72,7 +74,8 @@ def given(config: ConfigDict) -> list[Contender]:
     """Give the losses of ``config.transfer``, which are seen beside the usual ones.
 
     Each is a name, a formula, or a path: of a run folder, whose tested found losses are taken, or
-    of a hall of fame, whose first ``contenders.found`` sound losses are.
+    of a hall of fame, whose first ``contenders.found`` sound losses are. Those of a run are clipped
+    as its ``config.json`` says, formulas as ``space.bounds`` does.
 
     Raises:
       ValueError: for what is none of these, or a name of the usual losses.
@@ -91,17 +94,26 @@ def _read(source: str, task: Task, config: ConfigDict) -> Sequence[Contender]:
     if source in {**POINTWISE_LOSSES, **PAIRWISE_LOSSES}:
         return usual(task, baselines=(source,), smoothing=config.contenders.smoothing)
     where = space(**config.space)
-    language = {"family": task.family, "bounds": where.bounds}
     path = Path(source)
     if path.is_dir() or path.suffix == ".csv":
         losses = report.found_losses(path, config.contenders.found)
-        return [found(name, formula, **language) for name, formula in losses]
-    return [found("given", source, **language)]
+        return [_of_run(each, source, task.family, where.bounds) for each in losses]
+    return [found("given", source, family=task.family, bounds=where.bounds)]
+
+
+def _of_run(loss: report.FoundLoss, source: str, family: Family, bounds: Bounds) -> Contender:
+    """Give what another run found, under the bounds that it was found with, if these are known."""
+    if (theirs := loss.family or family.name) != family.name:
+        raise ValueError(
+            f"transfer.losses has {source!r}, whose losses are {theirs}, and here they are "
+            f"{family.name}; give --config.space.family={theirs}"
+        )
+    return found(loss.name, loss.formula, family=family, bounds=loss.bounds or bounds)
 
 
 def _apart(losses: Sequence[Contender]) -> list[Contender]:
-    """Give losses without those that are written alike, and number names that are not unique."""
-    unique = list({each.formula: each for each in losses}.values())
+    """Give losses without those that are alike, and number names that are not unique."""
+    unique = list({(each.formula, each.loss.bounds): each for each in losses}.values())
     names = [each.name for each in unique]
     return [
         each._replace(name=f"{each.name}-{names[:j].count(each.name) + 1}")

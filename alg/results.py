@@ -136,6 +136,7 @@ def rows(
             "formula": outcome.contender.formula,
             "tokens": list(outcome.contender.tokens) if outcome.contender.tokens else None,
             "found": outcome.contender.found,
+            "bounds": list(outcome.contender.loss.bounds) if outcome.contender.found else None,
             "model": model,
             "dataset": dataset,
             "learning_rate": outcome.learning_rate,

@@ -52,6 +52,7 @@ class LossResult(NamedTuple):
     test: dict[str, Estimate]
     comparison: Comparison | None
     metric: str = "auc"  # by which the setting chose and compares
+    bounds: tuple[float, float] | None = None  # of a found loss, where they are known
 
     @property
     def valid_score(self) -> float | None:
@@ -172,6 +173,7 @@ def _loss_result(entry: Any, where: str) -> LossResult:
             for metric, value in test.items()
         },
         comparison=_comparison(entry.get("vs_best_baseline"), f"{where}.vs_best_baseline"),
+        bounds=_bounds(entry.get("bounds"), f"{where}.bounds"),
     )
 
 
@@ -205,6 +207,14 @@ def _seeds(value: Any, where: str) -> tuple[int, ...]:
         return ()
     if not isinstance(value, list | tuple):
         raise ReportError(f"results: {where}: expected a list of seeds, got {value!r}")
+    return tuple(value)
+
+
+def _bounds(value: Any, where: str) -> tuple[float, float] | None:
+    if value is None:
+        return None
+    if not isinstance(value, list | tuple) or [finite(bound) for bound in value].count(None):
+        raise ReportError(f"results: {where}: expected [low, high], got {value!r}")
     return tuple(value)
 
 

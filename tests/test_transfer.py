@@ -4,9 +4,12 @@ import csv
 import json
 import shutil
 
+import numpy as np
 import pytest
 
+from configs.transfer import get_config
 from tests.run_server import assert_one_line, contents
+from transfer import given
 
 CONFIG = """
 from configs import synthetic
@@ -117,6 +120,32 @@ def test_another_runs_folder_gives_its_tested_found_losses(place, done, server):
     assert [x["formula"] for x in found] == [max(both, key=lambda x: x["valid"]["auc"])["formula"]]
     compared = [x["vs_best_baseline"] for x in losses_of(folder) if x["vs_best_baseline"]]
     assert {against["metric"] for against in compared} == {"rmse"}
+
+
+def given_losses(*losses):
+    config = get_config()
+    config.transfer.losses = losses
+    return given(config)
+
+
+def test_a_runs_losses_are_clipped_as_its_config_says(tmp_path):
+    """BCE's first half is flat where log is clipped at 1e-5, as in the paper."""
+    formula = "-(label * log(pred))"
+    (tmp_path / "hall_of_fame.csv").write_text(f"rank,formula,sound\n1,{formula},true\n")
+    settings = {"space": {"family": "pointwise", "bounds": [1e-5, 1e5]}}
+    (tmp_path / "config.json").write_text(json.dumps(settings))
+    for source in (tmp_path, tmp_path / "hall_of_fame.csv"):
+        theirs, ours = given_losses(str(source), formula)
+        assert (theirs.formula, theirs.loss.bounds) == (ours.formula, (1e-5, 1e5))
+        values = [float(loss.loss(np.zeros(1), np.ones(1))) for loss in (theirs, ours)]
+        assert values == pytest.approx([1e-5, np.log(2)], rel=1e-3)
+
+
+def test_a_run_of_the_other_family_is_said(tmp_path):
+    (tmp_path / "hall_of_fame.csv").write_text("rank,formula,sound\n1,square(diff),true\n")
+    (tmp_path / "config.json").write_text(json.dumps({"space": {"family": "pairwise"}}))
+    with pytest.raises(ValueError, match=r"losses are pairwise, .* --config\.space\.family=pairw"):
+        given_losses(str(tmp_path))
 
 
 @pytest.mark.parametrize(
