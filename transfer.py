@@ -4,6 +4,7 @@ import difflib
 import json
 import runpy
 from collections.abc import Sequence
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from alg.contenders import Contender, found, usual
 from alg.families import Family
 from alg.search import space
 from alg.tasks import Task, task_of
+from configs.base import get_config
 from configs.command_line import DEFAULT
 from phases import Ground, compare, ground, usual_losses
 
@@ -30,12 +32,15 @@ def cells(config: ConfigDict) -> dict[str, ConfigDict]:
     where the data lie elsewhere. Its data section and batch size are taken; all else is ``config``.
 
     Raises:
-      ValueError: if one is named twice, or is no config.
+      ValueError: if one is named twice, is no config or wants other losses, or if ``config`` sets
+        what a cell has from elsewhere.
     """
+    _check_unused(config)
     made = {}
     for source in config.transfer.datasets:
         name, _, path = source.partition("=")
         theirs = _data_config(name)
+        _check_agrees(name, theirs, config)
         for model in config.transfer.models:
             one = ConfigDict(config.to_dict())
             one.data, one.train.batch_size = theirs.data, theirs.train.batch_size
@@ -49,6 +54,42 @@ def cells(config: ConfigDict) -> dict[str, ConfigDict]:
     if not made:
         raise ValueError("transfer needs at least one of transfer.models and transfer.datasets")
     return made
+
+
+def _check_unused(config: ConfigDict) -> None:
+    """See that what no cell would take from ``config`` is as in ``base``."""
+    model = {"model.name": "transfer.models"}
+    data = dict.fromkeys(("data", "train.batch_size"), "the configs that transfer.datasets names")
+    for key, whence in {**data, **model}.items():
+        if difference := _difference(key, attrgetter(key)(config), attrgetter(key)(get_config())):
+            raise ValueError(
+                f"a transfer takes {key} from {whence}, so nothing would read {difference}: set it "
+                f"there" + ("" if key in model else ", in a config file of your own if need be")
+            )
+
+
+def _difference(key: str, value: Any, usual: Any) -> str:
+    """Give the first key whose value is not the usual one, with that value; or nothing."""
+    if not isinstance(value, ConfigDict):
+        return "" if value == usual else f"{key}={value!r}"
+    # The name says most: another data set has other keys.
+    order = sorted(value, key=lambda name: name != "name")
+    differences = (_difference(f"{key}.{name}", value[name], usual.get(name)) for name in order)
+    return next(filter(None, differences), "")
+
+
+def _check_agrees(name: str, theirs: ConfigDict, config: ConfigDict) -> None:
+    """See that a data set's config asks for no losses that this transfer does not test."""
+    if theirs.transfer.losses:
+        raise ValueError(f"transfer.datasets has {name!r}, which is a transfer itself")
+    usual = get_config()
+    for key in ("space.family", "search.reward"):
+        wanted, here = attrgetter(key)(theirs), attrgetter(key)(config)
+        if wanted not in (attrgetter(key)(usual), here):
+            raise ValueError(
+                f"transfer.datasets has {name!r}, whose {key} is {wanted!r}, and here it is "
+                f"{here!r}: give --config.{key}={wanted}, or another config of the same data"
+            )
 
 
 def _data_config(name: str) -> ConfigDict:
@@ -65,8 +106,9 @@ def _data_config(name: str) -> ConfigDict:
         theirs = runpy.run_path(str(path))["get_config"]()
     except Exception as error:  # a config is a Python file, and can fail in any way
         raise ValueError(f"{path} gives no config: {type(error).__name__}: {error}") from error
-    if not isinstance(theirs, ConfigDict) or "data" not in theirs or "train" not in theirs:
-        raise ValueError(f"{path} gives no config with a data and a train section")
+    needed = ("data", "train", "space", "search", "transfer")
+    if not isinstance(theirs, ConfigDict) or any(section not in theirs for section in needed):
+        raise ValueError(f"{path} gives no config with the sections {', '.join(needed)}")
     return theirs.unlock()
 
 

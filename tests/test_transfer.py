@@ -9,7 +9,7 @@ import pytest
 
 from configs.transfer import get_config
 from tests.run_server import assert_one_line, contents
-from transfer import given
+from transfer import cells, given
 
 CONFIG = """
 from configs import synthetic
@@ -120,6 +120,51 @@ def test_another_runs_folder_gives_its_tested_found_losses(place, done, server):
     assert [x["formula"] for x in found] == [max(both, key=lambda x: x["valid"]["auc"])["formula"]]
     compared = [x["vs_best_baseline"] for x in losses_of(folder) if x["vs_best_baseline"]]
     assert {against["metric"] for against in compared} == {"rmse"}
+
+
+def transferred(preset="", **changes):
+    config = get_config(preset)
+    config.update_from_flattened_dict(
+        {"transfer.datasets": ("ml100k", "movietweetings"), **changes}
+    )
+    return cells(config)
+
+
+@pytest.mark.parametrize("preset", ["", "smoke", "paper", "adagrad"])
+def test_cells_have_the_data_of_their_configs_and_all_else_of_the_transfers(preset):
+    every = transferred(preset, **{"transfer.models": ("deep",), "test.epochs": 7})
+    assert list(every) == ["deep-ml100k", "deep-movietweetings"]
+    assert [one.data.threshold for one in every.values()] == [3.0, 7.0]
+    assert {(one.model.name, one.test.epochs) for one in every.values()} == {("deep", 7)}
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"data.split": "random"}, r"data from the configs .* read data\.split"),
+        ({"data.features": ("age",)}, r"data\.features=\('age',\)"),
+        ({"data.name": "ml1m", "data.path": "x"}, r"data\.name='ml1m'"),
+        ({"train.batch_size": 64}, r"train\.batch_size=64: set it there, in a config file of your"),
+        ({"model.name": "deep"}, r"takes model\.name from transfer\.models, .*'deep'"),
+        ({"transfer.datasets": ("ml100k_ranking",)}, r"space\.family is .pairwise., .* .point"),
+        ({"transfer.datasets": ("transfer",)}, "'transfer', which is a transfer itself"),
+    ],
+)
+def test_what_no_cell_would_take_is_refused(change, message):
+    with pytest.raises(ValueError, match=message):
+        transferred(**change)
+
+
+def test_a_data_set_that_wants_another_reward_is_refused(place):
+    text = CONFIG.format(seed=0).replace("return", "config.search.reward = 'ndcg@5'\n    return")
+    (place / "ranked.py").write_text(text)
+    wanted = {"transfer.datasets": (str(place / "ranked.py"),)}
+    with pytest.raises(ValueError, match=r"give --config\.search\.reward=ndcg@5"):
+        transferred(**wanted)
+    assert list(transferred(**wanted, **{"search.reward": "ndcg@5"})) == [
+        "biased_mf-ranked",
+        "deep-ranked",
+    ]
 
 
 def given_losses(*losses):
