@@ -173,16 +173,27 @@ def join(config: ConfigDict, workdir: Path, console: Console) -> Run:
     return Run(on, workdir, where, slopes, search, promote)
 
 
-def _splits(dataset: data.Dataset, task: Task, **options: int) -> dict[str, Data]:
+def _splits(
+    dataset: data.Dataset, task: Task, *, negatives: int, seed: int, **ranking: int
+) -> dict[str, Data]:
     """Give what the task trains on, interactions or positives, and what its metric judges.
 
-    That is interactions, or groups to rank in, in splits of the same names either way.
+    That is interactions, or groups to rank in, in splits of the same names either way. Interactions
+    to train on have ``negatives`` drawn ones behind each positive.
     """
+    if negatives and task.group > 1:
+        raise ValueError(
+            "implicit.negatives are of pointwise losses, pairwise ones have train.negatives"
+        )
     rows = {name: getattr(dataset, name) for name in ("train", "reward", "valid", "test")}
     rows["full_train"] = data.full_train(dataset)
+    rows |= data.with_negatives(dataset, negatives=negatives, seed=seed) if negatives else {}
+    with_labels = [] if task.group > 1 else ["train"]
+    with_labels += [] if task.metric.of_ranks else ["reward", "valid", "test"]
+    data.check_both_labels(dataset.name, {name: rows[name] for name in with_labels})
     parts = {name: _interactions(part) for name, part in rows.items()}
     if task.metric.of_ranks:
-        ranked = data.implicit(dataset, **options)
+        ranked = data.implicit(dataset, seed=seed, **ranking)
         parts |= {name: Batch(*getattr(ranked, name)) for name in ("reward", "valid", "test")}
     if task.group > 1:
         train, full_train = data.positives(dataset)

@@ -31,7 +31,10 @@ def get_config() -> ConfigDict:
     config.data.reward_split = "leave_one_out"
     config.data.features = ()  # names of those that the model reads, or all; see docs/data.md
 
-    config.implicit = ConfigDict()  # positives to be ranked, for pairwise losses
+    config.implicit = ConfigDict()  # positives to be ranked, and negatives drawn for them
+    # Rows of label 0 that are drawn once for each positive to train on, for pointwise losses of
+    # data without dislikes. Pairwise losses have train.negatives.
+    config.implicit.negatives = 0
     # Sampled to rank each reward positive among; 0 for all items, as validation and test have.
     config.implicit.candidates = 200
     config.implicit.seed = 0

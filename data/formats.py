@@ -31,7 +31,7 @@ class Roles(NamedTuple):
 
     user: str = "user"
     item: str = "item"
-    label: str = "rating"
+    label: str = "rating"  # empty where every row is a positive
     time: str = "time"  # empty where the order of the file is that of time
     ids: Kind | None = ID  # of users and items; None for words and for numbers of any size
 

@@ -24,15 +24,16 @@ class Gathered(NamedTuple):
 def gather(table: Table, roles: Roles, threshold: float | None) -> Gathered:
     """The interactions of a table, by time and at one time as in the file; of a pair the last.
 
-    A label is 1 where it is above `threshold`, or as it is without one. DataError naming the first
-    place with an id, label or time that is none.
+    A label is 1 where it is above `threshold`, or as it is without one, or everywhere without a
+    column of labels. DataError naming the first place with an id, label or time that is none.
 
     >>> frame = pl.DataFrame({"user": ["a", "b"], "item": ["7", "7"], "y": ["1", "0"]})
     >>> gather(Table("f", frame), Roles(label="y", time="", ids=None), None).rows.ids["user"]
     array([0, 1], dtype=int32)
     """
     ids = {field: _ids(table, getattr(roles, field), roles.ids) for field in ("user", "item")}
-    label = _label(table, roles.label, threshold)
+    rows = len(ids["user"])
+    label = _label(table, roles.label, threshold) if roles.label else np.ones(rows, np.float32)
     time = times(table, roles.time) if roles.time else None
     known = {field: index(values) for field, values in ids.items()}
     number = {field: known[field].rows(values) for field, values in ids.items()}
@@ -41,9 +42,11 @@ def gather(table: Table, roles: Roles, threshold: float | None) -> Gathered:
     # The first of each pair from the end is the last in time.
     _, last = np.unique(pair[::-1], return_index=True)
     at = at[np.sort(pair.size - 1 - last)]
-    rule = "as in the file" if threshold is None else f"1 is a rating above {threshold:g}"
+    rule = (
+        "label as in the file" if threshold is None else f"label 1 is a rating above {threshold:g}"
+    )
     notes = [
-        f"{label.size:,} ratings read; label {rule}",
+        f"{label.size:,} ratings read; {rule if roles.label else 'no labels: all are positives'}",
         f"{label.size - at.size:,} repeated pairs of user and item dropped, the last kept",
     ]
     if time is None:

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from .types import DataError, Dataset, Interactions, full_train
+from .types import DataError, Dataset, Interactions, full_train, take
 
 MOST_CELLS = 1_000_000_000  # pairs of a positive and an item to rank, at 16 bytes or more each
 
@@ -112,6 +112,54 @@ def positives(dataset: Dataset) -> tuple[Positives, Positives]:
     return tuple(_some(made).values())
 
 
+def with_negatives(dataset: Dataset, *, negatives: int, seed: int) -> dict[str, Interactions]:
+    """Splits train and full_train with rows of label 0 behind each positive, drawn for its user.
+
+    For pointwise losses of data without dislikes.
+
+    Args:
+      dataset: its dislikes, if it has any, stay as they are.
+      negatives: rows behind each positive, for the same user and with the same ids but for the
+        item, which is drawn evenly, with replacement, from those that the user has no row with in
+        these rows. A positive of a user who has all of them gets none.
+      seed: of what is drawn, once for all epochs.
+
+    DataError for numbers out of range, or if no user is without some item.
+
+    >>> from .generator import synthetic
+    >>> tiny = synthetic(num_users=50, num_items=40, num_interactions=1000, seed=1)
+    >>> rows = with_negatives(tiny, negatives=2, seed=0)["train"]
+    >>> tiny.train.label[:4].tolist(), rows.label[:6].tolist()
+    ([0.0, 1.0, 0.0, 1.0], [0.0, 1.0, 0.0, 0.0, 0.0, 1.0])
+    """
+    if negatives < 0 or seed < 0:
+        raise DataError(
+            f"implicit.negatives and implicit.seed are at least 0, got {negatives} and {seed}"
+        )
+    items = _catalogue(dataset)
+    rng = np.random.default_rng([seed, 1])
+    rows = {"train": dataset.train, "full_train": full_train(dataset)}
+    return {name: _beside(part, items, negatives, rng) for name, part in rows.items()}
+
+
+def _beside(
+    rows: Interactions, items: np.ndarray, negatives: int, rng: np.random.Generator
+) -> Interactions:
+    """Rows [n] with `negatives` drawn ones behind each positive."""
+    known = _met(rows, items)
+    free = items.size - known.count(rows.ids["user"])
+    drawn = np.where((rows.label > 0) & (free > 0), negatives, 0)
+    if negatives and not drawn.any():
+        raise DataError("implicit.negatives: every user with a positive has a row with every item")
+    at = np.repeat(np.arange(rows.label.size), 1 + drawn)
+    new = np.append(False, at[1:] == at[:-1])[: at.size]
+    made = take(rows, at)
+    rank = (rng.random(new.sum()) * free[at[new]]).astype(np.int64)[:, None]
+    index = _unknown(known, made.ids["user"][new], rank, items.size)[:, 0]
+    made.ids["item"][new], made.label[new] = items[index], 0
+    return made
+
+
 def _some(parts: dict) -> dict:
     """The parts, if each has a positive."""
     for name, part in parts.items():
@@ -124,9 +172,9 @@ def _catalogue(dataset: Dataset) -> np.ndarray:
     """Ids of all items, ascending."""
     if not isinstance(dataset.train, Interactions):
         raise DataError(
-            f"pairwise losses and rankings need data in memory, and {dataset.name!r} stays in its "
-            f"file. Use space.family=pointwise with search.reward=auc, or read the file with "
-            f"data.name=csv."
+            f"pairwise losses, sampled negatives and rankings need data in memory, and "
+            f"{dataset.name!r} stays in its file. Use space.family=pointwise with "
+            f"search.reward=auc, or read the file with data.name=csv."
         )
     splits = (dataset.train, dataset.reward, dataset.valid, dataset.test)
     return np.unique(np.concatenate([rows.ids["item"] for rows in splits]))
@@ -134,10 +182,13 @@ def _catalogue(dataset: Dataset) -> np.ndarray:
 
 def _positives(rows: Interactions, items: np.ndarray) -> _Pairs:
     """Pairs of the positives; an item is its index in the catalogue."""
-    liked = rows.label > 0
-    user = rows.ids["user"][liked].astype(np.int64)
-    index = np.searchsorted(items, rows.ids["item"][liked])
-    return _pairs(user, index, items.size)
+    return _met(take(rows, rows.label > 0), items)
+
+
+def _met(rows: Interactions, items: np.ndarray) -> _Pairs:
+    """Pairs of all rows."""
+    index = np.searchsorted(items, rows.ids["item"])
+    return _pairs(rows.ids["user"].astype(np.int64), index, items.size)
 
 
 def _pairs(user: np.ndarray, index: np.ndarray, items: int) -> _Pairs:

@@ -51,7 +51,7 @@ def csv(
       separator: of its columns; empty for the likeliest of tab, comma, semicolon and bar.
       user: the column of user ids: whole numbers of any size, or words.
       item: the column of item ids, likewise.
-      label: the column of labels.
+      label: the column of labels; empty where every row is a positive.
       time: the column of times: seconds or milliseconds since 1970, or ISO dates; empty where the
         order of the file is that of time.
       threshold: a label above it is 1; None where the column holds 0 and 1.
@@ -68,6 +68,11 @@ def csv(
     cut = checked(Cut(split, shares, seed, min_interactions, reward_split))
     if threshold is not None and not math.isfinite(threshold):
         raise DataError(f"data.threshold must be a finite number or None, got {threshold}")
+    if threshold is not None and not label:
+        raise DataError(
+            f"data.threshold={threshold:g} needs a column of labels, data.label, and it is empty: "
+            f"leave the threshold out where every row is a positive"
+        )
     if not path:
         raise DataError("data.path is empty: give the file of interactions, --config.data.path=...")
     wanted = _wanted(features, bool(time))

@@ -161,7 +161,7 @@ def finish(
     The reward split "leave_one_out" is each user's last positive and the negatives after it, out of
     `train`; "same" applies the rule of `cut.split` once more, with validation's share; "valid"
     rewards on validation and keeps `train` whole, as the original does. DataError if a split is
-    empty or has one class only: no AUC could be computed on it.
+    empty or has no positive: nothing could be learnt, or ranked, of it.
     """
     reward, reward_rows = valid, np.zeros(0, np.int64)
     if cut.reward_split != "valid":
@@ -171,7 +171,7 @@ def finish(
         train, reward = take(train, held_out == 0), take(train, reward_rows)
     named = {"train": train, "valid": valid, "test": test, "reward": reward}
     for split, rows in named.items():
-        _check_classes(split, rows, source)
+        _check_positives(split, rows, source)
     counts = tuple(f"{split}: {_count(rows)}" for split, rows in named.items())
     if cut.reward_split == "valid":
         counts += ("reward split: the validation split itself",)
@@ -179,19 +179,32 @@ def finish(
     return Dataset(name, train, reward, valid, test, reward_rows, dict(sizes), notes, sides)
 
 
-def _check_classes(split: str, rows: Interactions, source: str) -> None:
-    n, positives = rows.label.size, int(rows.label.sum())
-    if n == 0:
-        came = "no rows"
-    elif positives in (0, n):
-        came = f"only label {int(positives > 0)} in {n:,} rows"
-    else:
+def _check_positives(split: str, rows: Interactions, source: str) -> None:
+    if rows.label.any():
         return
+    came = f"only label 0 in {rows.label.size:,} rows" if rows.label.size else "no rows"
     raise DataError(
-        f"{source}: the {split} split must hold labels 0 and 1, got {came}. Use data with likes "
-        f"and dislikes of users who have several likes each, or change data.threshold, data.split, "
-        f"data.min_interactions or data.reward_split."
+        f"{source}: the {split} split must hold label 1, got {came}. Use data of users who have "
+        f"several likes each, or change data.threshold, data.split, data.min_interactions or "
+        f"data.reward_split."
     )
+
+
+def check_both_labels(source: str, splits: Mapping[str, Interactions]) -> None:
+    """DataError unless each of the splits, by name, holds labels 0 and 1 if it is in memory.
+
+    Losses of single interactions need both to train on, and metrics of labels to judge by; losses
+    of pairs and rankings need positives alone.
+    """
+    for split, rows in splits.items():
+        if isinstance(rows, Interactions) and rows.label.all():
+            raise DataError(
+                f"{source}: the {split} split must hold labels 0 and 1, got only label 1 in "
+                f"{rows.label.size:,} rows. Change data.threshold or data.split; or, for positives "
+                f"alone, rank them, --config.search.reward=ndcg@10, and search losses of pairs, "
+                f"--config.space.family=pairwise, or train on sampled negatives, "
+                f"--config.implicit.negatives=4."
+            )
 
 
 def _count(rows: Interactions) -> str:

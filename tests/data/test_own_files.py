@@ -136,7 +136,8 @@ def test_features_of_one_file_and_of_files_beside(own):
         ({"time": "product"}, r"line 2, column 2 \(product\): expected a date"),
         ({"threshold": None}, r"column 3 \(stars\): expected 0 or 1"),
         ({"threshold": float("inf")}, "data.threshold must be a finite number or None"),
-        ({"threshold": 9.0}, "must hold labels 0 and 1, got only label 0|got no rows"),
+        ({"threshold": 9.0}, "must hold label 1, got only label 0|got no rows"),
+        ({"label": ""}, r"data\.threshold=3 needs a column of labels, data\.label"),
         ({"path": ""}, "data.path is empty"),
         ({"path": "nowhere.csv"}, "nowhere.csv cannot be read"),
         ({"user_path": "nowhere.csv", "features": ("user.x",)}, "existing file as data.user_path"),
@@ -160,6 +161,16 @@ def test_what_cannot_be_meant_is_said(own, options, message):
 def test_a_file_of_users_that_no_feature_reads_is_said(own):
     with pytest.raises(data.DataError, match=r"data\.user_path is given, and no user\.COLUMN"):
         read(own, user_path=str(own))
+
+
+def test_rows_without_labels_are_positives(own):
+    d = read(own, label="", threshold=None)
+    assert all(getattr(d, split).label.all() for split in SPLITS)
+    assert "900 ratings read; no labels: all are positives" in d.notes
+    groups = data.implicit(d, candidates=0, seed=0)
+    assert groups.test.label[:, 0].size == d.test.label.size
+    with pytest.raises(data.DataError, match=r"only label 1 .* --config\.implicit\.negatives=4"):
+        data.check_both_labels("own", {"train": d.train})
 
 
 def test_quoted_fields_hold_separators_and_bad_rows_below_are_named(tmp_path):
