@@ -28,8 +28,13 @@ class Kind(NamedTuple):
 ID = Kind(f"a whole number from 0 to {MAX_ID}", pl.Int64, lambda x: (x >= 0) & (x <= MAX_ID))
 NUMBER = Kind("a finite number", pl.Float64, lambda x: x.is_finite())
 LABEL = Kind("0 or 1", pl.Float64, lambda x: (x == 0) | (x == 1))
-WORD = Kind("a word", pl.String, lambda x: x != "")
-WHOLE = Kind("a whole number from 0, or a word", pl.Int64, lambda x: x >= 0)
+# What programs write for something that is missing, and for what is no id, as -1 is.
+NOBODY = r"(?i)^([-+]?(nan|inf|infinity)|null|none|nil|na|n/a|<na>|nat|-\d+(\.\d*)?)$"
+WORD = Kind(
+    "an id: a whole number from 0, or a word that does not stand for a missing one",
+    pl.String,
+    lambda x: (x != "") & ~x.str.contains(NOBODY),
+)
 
 
 def column(table: Table, name: str, kind: Kind) -> pl.Series:
@@ -75,12 +80,17 @@ def _bad(table: Table, name: str, row: int, expected: str) -> DataError:
 def names(table: Table, name: str) -> pl.Series:
     """Ids [n] of any size: Int64 if all are whole numbers, else as written.
 
-    DataError if one is empty, or if all are whole numbers and one is negative: in such a column it
-    stands for something that is missing.
+    DataError if one is empty, a negative number or a word such as nan, NULL, none or NA: it stands
+    for something that is missing, and would be a user or an item that there is not.
+
+    >>> names(Table("f", pl.DataFrame({"user": ["anna", "NaN"]})), "user")
+    Traceback (most recent call last):
+    ...
+    data.types.DataError: f, row 2, column 1 (user): expected an id: a whole number from 0, ...
     """
     words = column(table, name, WORD)
     numbers = words.cast(pl.Int64, strict=False)
-    return words if numbers.null_count() else column(table, name, WHOLE)
+    return words if numbers.null_count() else numbers
 
 
 def times(table: Table, name: str) -> np.ndarray:

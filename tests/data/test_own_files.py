@@ -98,6 +98,13 @@ def test_parquet_of_typed_columns(tmp_path):
     assert d.train.label.sum() < d.train.label.size
 
 
+def test_a_missing_id_in_parquet_is_named(tmp_path):
+    frame = pl.DataFrame({"user": [1.0, float("nan")], "item": [1, 2], "rating": [1, 0]})
+    frame.write_parquet(tmp_path / "x.parquet")
+    with pytest.raises(data.DataError, match=r"row 2, column 1 \(user\): expected an id.* 'NaN'"):
+        data.build(name="csv", path=str(tmp_path / "x.parquet"))
+
+
 def test_features_of_one_file_and_of_files_beside(own):
     frame = pl.read_csv(own)
     frame = frame.with_columns(
