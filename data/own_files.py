@@ -48,7 +48,8 @@ def csv(
 
     Args:
       path: the file of interactions.
-      separator: of its columns; empty for the likeliest of tab, comma, semicolon and bar.
+      separator: of its columns; one character, or "::"; empty for the likeliest of tab, comma,
+        semicolon, bar and "::".
       user: the column of user ids: whole numbers of any size, or words.
       item: the column of item ids, likewise.
       label: the column of labels; empty where every row is a positive.

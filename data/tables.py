@@ -105,8 +105,10 @@ def read_text(raw: bytes, where: str, layout: Layout) -> Table:
 
 def _header(raw: bytes, where: str, layout: Layout) -> tuple[str, ...]:
     first = raw.split(b"\n", 1)[0].decode(errors="replace").rstrip("\r")
-    quoting = csv.QUOTE_MINIMAL if layout.quoted else csv.QUOTE_NONE
-    names = next(csv.reader([first], delimiter=layout.separator, quoting=quoting))
+    separator = layout.separator
+    names = (
+        next(csv.reader([first], delimiter=separator)) if layout.quoted else first.split(separator)
+    )
     if twice := sorted({name for name in names if names.count(name) > 1}):
         raise DataError(f"{where}, line 1: the name {twice[0]!r} stands twice. Rename a column.")
     return tuple(names)

@@ -47,8 +47,10 @@ def test_ids_are_whole_numbers_where_all_are_else_words(given, read):
 @pytest.mark.parametrize("other", ["5", "x", "99999999999999999999"])
 @pytest.mark.parametrize(
     "bad",
-    ["-1", "", None, " ", "nan", "NaN", "NULL", "none", "na", "N/A", "inf", "-Infinity", "-1.0"]
-    + [f"-{10**20}"],
+    [
+        *("-1", "-1.0", f"-{10**20}", "", None, " "),
+        *("nan", "NaN", "NULL", "none", "na", "N/A", "inf", "-Infinity"),
+    ],
 )
 def test_an_id_that_stands_for_none_is_named(bad, other):
     got = re.escape(repr(bad or ""))

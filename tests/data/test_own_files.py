@@ -33,13 +33,13 @@ def read(path, **options):
     return data.build(name="csv", path=str(path), **(NAMES | options))
 
 
-@pytest.mark.parametrize("form", ["own.tsv", "own.parquet", "own.csv.gz", "semicolons.csv"])
+@pytest.mark.parametrize("form", ["own.tsv", "own.parquet", "own.csv.gz", "as;.csv", "as::.csv"])
 def test_every_form_gives_the_same(own, form):
     path = own.parent / form
     if form.endswith(".gz"):
         path.write_bytes(gzip.compress(own.read_bytes()))
-    elif form.startswith("semi"):
-        path.write_text(own.read_text().replace(",", ";"))
+    elif form.startswith("as"):
+        path.write_text(own.read_text().replace(",", form[2:-4]))
     else:
         files.write_table(path, MADE)
     one, other = read(own), read(path)
@@ -163,6 +163,27 @@ def test_features_of_one_file_and_of_files_beside(own):
 def test_what_cannot_be_meant_is_said(own, options, message):
     with pytest.raises(data.DataError, match=message):
         read(options.pop("path", own), **options)
+
+
+@pytest.mark.parametrize("separator", ["\\t", "\t"])
+def test_a_tab_may_be_written_as_shells_leave_it(own, separator):
+    path = own.parent / "tabs.csv"
+    path.write_text(own.read_text().replace(",", "\t"))
+    assert parts(read(path, separator=separator)) == parts(read(own))
+
+
+@pytest.mark.parametrize("separator", [";;", ", ", ":::", "§", '"', "\n"])
+def test_a_separator_that_cannot_be_is_one_line(own, separator):
+    with pytest.raises(data.DataError, match="one character, such as ',', or '::', got") as error:
+        read(own, separator=separator)
+    assert "\n" not in str(error.value)
+
+
+def test_rows_between_double_colons_are_counted(own):
+    path = own.parent / "colons.csv"
+    path.write_text(own.read_text().replace(",", "::") + "u-1::p-2::4\n")
+    with pytest.raises(data.DataError, match=r"colons\.csv, line 902: expected 4 fields .*'::'"):
+        read(path, separator="::")
 
 
 def test_a_file_of_users_that_no_feature_reads_is_said(own):
