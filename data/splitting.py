@@ -3,7 +3,7 @@
 Interactions at one second keep the order of the file they come from, here as everywhere.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -39,6 +39,16 @@ def checked(cut: Cut) -> Cut:
         raise DataError(
             f"data.shares are those of validation and test, over 0 and below 1 together, such as "
             f"(0.1, 0.1); got {tuple(shares)}"
+        )
+    return cut
+
+
+def checked_parts(cut: Cut, folder: str) -> Cut:
+    """The cut of a folder that is split already; DataError if it asks for another split."""
+    if cut.split != Cut().split:
+        raise DataError(
+            f"{folder} is split already: leave data.split at {Cut().split!r}, got {cut.split!r}, "
+            f"or give the ratings as they come."
         )
     return cut
 
@@ -131,6 +141,12 @@ def _part_before(place: np.ndarray, ends: np.ndarray) -> np.ndarray:
     """Part of each place [n], given where the parts end [parts, n or 1]."""
     passed = np.sum(place >= ends, axis=0)
     return np.where(passed < len(ends), passed + 1, 0).astype(np.int8)
+
+
+def split_at(rows: Interactions, sizes: Sequence[int]) -> list[Interactions]:
+    """Consecutive parts of `rows` with so many each."""
+    ends = np.cumsum(sizes)
+    return [take(rows, np.arange(end - n, end)) for n, end in zip(sizes, ends, strict=True)]
 
 
 def split_rows(rows: Interactions, cut: Cut) -> tuple[Interactions, Interactions, Interactions]:

@@ -96,6 +96,7 @@ def test_rows_of_a_folder_already_split_stay_as_they_are(tmp_path):
     dataset = data.load(name="ml1m", path=folder, reward_split="valid")
     assert rows_of(dataset.train) == both
     assert dataset.sizes == {"user": 10, "item": 8}
+    assert sum("WARNING: 3 of 3 rows" in note for note in dataset.notes) == 2
 
 
 def test_rows_at_one_second_keep_the_order_of_the_file(tmp_path):

@@ -201,6 +201,92 @@ def test_rows_without_labels_are_positives(own):
         data.check_both_labels("own", {"train": d.train})
 
 
+@pytest.fixture
+def folder(own):
+    """The rows of the file in three files, each in an order of its own, in some forms."""
+    frame = pl.read_csv(own)
+    folder = own.parent / "split"
+    folder.mkdir()
+    frame[:600].write_csv(folder / "train.csv")
+    frame[600:750].write_csv(folder / "my.valid.tsv", separator="\t")
+    frame[750:].write_parquet(folder / "my-test.parquet")
+    return folder
+
+
+def test_a_folder_of_ones_own_that_is_split_already(own, folder):
+    frame = pl.read_csv(own).with_columns(device=pl.col("product").str.slice(-1))
+    users, items = sorted(set(frame["customer"])), sorted(set(frame["product"]))
+    d = read(folder)
+    assert (d.name, d.sizes) == ("split", {"user": len(users), "item": len(items)})
+    cuts = {"train": frame[:600], "valid": frame[600:750], "test": frame[750:]}
+    for name, part in cuts.items():
+        rows = data.full_train(d) if name == "train" else getattr(d, name)
+        part = part.sort("at", maintain_order=True)
+        assert [users[u] for u in rows.ids["user"]] == part["customer"].to_list()
+        assert [items[i] for i in rows.ids["item"]] == part["product"].to_list()
+        assert rows.label.tolist() == (part["stars"] > 3).cast(pl.Float32).to_list()
+    untimed = read(folder, time="")
+    assert [users[u] for u in untimed.test.ids["user"]] == frame[750:]["customer"].to_list()
+    with pytest.raises(data.DataError, match=r"is split already: leave data\.split at 'leave_one"):
+        read(folder, split="random")
+
+
+def test_features_of_a_folder_that_is_split_already(own, folder):
+    frame = pl.read_csv(own)
+    more = frame.with_columns(
+        device=pl.col("product").str.slice(-1), price=pl.col("product").str.slice(2)
+    )
+    for name, part in {"train.csv": more[:600], "my.valid.tsv": more[600:750]}.items():
+        part.write_csv(folder / name, separator="\t" if name.endswith("tsv") else ",")
+    more[750:].write_parquet(folder / "my-test.parquet")
+    d = read(folder, features=("row.device", "hour", "item.price:number"))
+    items = sorted(set(frame["product"]))
+    devices = sorted(set(more["device"]))
+    for part in (d.train, d.reward, d.valid, d.test):
+        expected = [items[i][-1] for i in part.ids["item"]]
+        assert [devices[k] for k in part.ids["device"]] == expected
+    hours = more[750:].sort("at", maintain_order=True)["at"].str.slice(11, 2).cast(pl.Int32)
+    assert d.test.ids["hour"].tolist() == hours.to_list()
+    price = np.array([int(name[2:]) for name in items])
+    np.testing.assert_allclose(
+        d.sides["price"].values, (price - price.mean()) / price.std(), atol=1e-5
+    )
+
+
+def test_pairs_that_stand_twice_in_a_split_folder_are_counted(tmp_path):
+    head, rows = (
+        "user,item,rating\n",
+        [f"{u},{i},{(u + i) % 2}\n" for u in (1, 2) for i in range(4)],
+    )
+    (tmp_path / "train.csv").write_text(head + "".join(rows[:6]) + rows[0] + rows[5])
+    (tmp_path / "dev.csv").write_text(head + "".join(rows[6:]))
+    (tmp_path / "test.csv").write_text(head + "2,9,1\n" + rows[1] + rows[7] + rows[7])
+    d = data.build(name="csv", path=str(tmp_path), reward_split="valid")
+    assert (d.train.label.size, d.test.label.size) == (8, 4)
+    assert [note for note in d.notes[1:] if "pair" in note] == [
+        "2 repeated pairs of user and item within train, all kept",
+        "1 repeated pairs of user and item within test, all kept",
+        "WARNING: 3 of 4 rows of test have a pair of user and item that train or validation has, "
+        "too: what is measured on them has been seen",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("names", "got"),
+    [
+        ([], "got nothing"),
+        (["a.csv"], r"got a\.csv\. Give such a folder, or one file"),
+        (["train.csv", "test.csv"], r"got train\.csv, test\.csv"),
+        (["a.train.csv", "b.train.csv", "valid.csv", "test.csv"], r"got a\.train\.csv, b\.train"),
+    ],
+)
+def test_a_folder_without_one_of_each_part_is_named(tmp_path, names, got):
+    for name in names:
+        (tmp_path / name).write_text("user,item,rating\n1,2,1\n")
+    with pytest.raises(data.DataError, match=f"is a folder: expected one file each .*{got}"):
+        data.build(name="csv", path=str(tmp_path))
+
+
 def test_quoted_fields_hold_separators_and_bad_rows_below_are_named(tmp_path):
     path = tmp_path / "x.csv"
     path.write_text('user,title,item,rating\n1,"a, b",2,1\n1,"c\nd",3,0\n2,e,4,good\n')
