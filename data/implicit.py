@@ -70,13 +70,15 @@ def implicit(dataset: Dataset, *, candidates: int, seed: int) -> Implicit:
       dataset: its dislikes only tell which items there are.
       candidates: sampled once for each positive of the reward split, to rank it among; 0 for all
         items, as always on validation and test: a sample is a hundred times faster to score, but
-        its top is not that of all. Never among them are the user's other positives of that split
-        and of what came before.
+        its top is not that of all. Never among them are the user's other positives of that split,
+        and what the user has met before, liked or not: for validation in training, for test in
+        training and validation.
       seed: of everything that is drawn.
 
     What else an interaction has, such as its hour, goes with its positive and holds for its group.
-    A user who likes everything has no negatives and is left out. DataError for numbers out of
-    range, if a split is left without positives, or if there is more to rank than memory holds.
+    A user who has met everything has nothing to rank among and is left out. DataError for numbers
+    out of range, if a split is left without positives, or if there is more to rank than memory
+    holds.
 
     >>> from .generator import synthetic
     >>> tiny = synthetic(num_users=50, num_items=40, num_interactions=1000, seed=1)
@@ -91,7 +93,7 @@ def implicit(dataset: Dataset, *, candidates: int, seed: int) -> Implicit:
     items = _catalogue(dataset)
     whole = full_train(dataset)
     rng = np.random.default_rng(seed)
-    before = [_positives(rows, items) for rows in (dataset.train, whole, dataset.valid)]
+    before = [_met(rows, items) for rows in (dataset.train, whole, dataset.valid)]
     groups = {
         "reward": _ranked(dataset.reward, items, before[:1], candidates, rng),
         "valid": _ranked(dataset.valid, items, before[1:2], 0, rng),
@@ -196,7 +198,7 @@ def _pairs(user: np.ndarray, index: np.ndarray, items: int) -> _Pairs:
 
 
 def _liked(rows: Interactions, known: _Pairs, items: np.ndarray) -> dict[str, np.ndarray]:
-    """Ids of the positives, less those of users who like everything: field -> int32[n]."""
+    """Ids of the positives, less those of users who know everything: field -> int32[n]."""
     liked = rows.label > 0
     liked[liked] = known.count(rows.ids["user"][liked]) < items.size
     return {field: values[liked].astype(np.int32) for field, values in rows.ids.items()}
@@ -230,7 +232,10 @@ def _ranked(
     candidates: int,
     rng: np.random.Generator,
 ) -> Groups:
-    """Each positive of `rows` beside all items or `candidates` sampled ones; known ones masked."""
+    """Each positive of `rows` beside all items or `candidates` sampled ones.
+
+    Masked are the user's other positives of `rows`, and all pairs `before`.
+    """
     every = [_positives(rows, items), *before]
     known = _pairs(
         np.concatenate([pairs.user for pairs in every]),
