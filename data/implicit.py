@@ -42,6 +42,7 @@ class Implicit(NamedTuple):
     reward: Groups
     valid: Groups
     test: Groups
+    notes: tuple[str, ...] = ()  # for people
 
 
 class _Pairs(NamedTuple):
@@ -63,17 +64,18 @@ class _Pairs(NamedTuple):
         return self.item - (np.arange(self.user.size) - self.start(self.user))
 
 
-def implicit(dataset: Dataset, *, candidates: int, seed: int) -> Implicit:
+def implicit(dataset: Dataset, *, candidates: int, seed: int, test_candidates: int = 0) -> Implicit:
     """The positives of a data set, to train on and to rank.
 
     Args:
       dataset: its dislikes only tell which items there are.
-      candidates: sampled once for each positive of the reward split, to rank it among; 0 for all
-        items, as always on validation and test: a sample is a hundred times faster to score, but
-        its top is not that of all. Never among them are the user's other positives of that split,
-        and what the user has met before, liked or not: for validation in training, for test in
-        training and validation.
+      candidates: sampled once for each positive of the reward split, to rank it among, each item
+        once; 0 for all items. A sample is a hundred times faster to score, but its top is not that
+        of all (Krichene and Rendle, KDD 2020, doi:10.1145/3394486.3403226). Never among them are
+        the user's other positives of that split, and what the user has met before, liked or not:
+        for validation in training, for test in training and validation.
       seed: of everything that is drawn.
+      test_candidates: the same for validation and test; what is sampled there is in the notes.
 
     What else an interaction has, such as its hour, goes with its positive and holds for its group.
     A user who has met everything has nothing to rank among and is left out. DataError for numbers
@@ -86,9 +88,10 @@ def implicit(dataset: Dataset, *, candidates: int, seed: int) -> Implicit:
     >>> parts.train.catalogue.size, parts.test.label.shape[1]
     (40, 41)
     """
-    if candidates < 0 or seed < 0:
+    if min(candidates, test_candidates, seed) < 0:
         raise DataError(
-            f"implicit.candidates and implicit.seed are at least 0, got {candidates} and {seed}"
+            f"implicit.candidates, implicit.test_candidates and implicit.seed are at least 0, got "
+            f"{candidates}, {test_candidates} and {seed}"
         )
     items = _catalogue(dataset)
     whole = full_train(dataset)
@@ -96,10 +99,17 @@ def implicit(dataset: Dataset, *, candidates: int, seed: int) -> Implicit:
     before = [_met(rows, items) for rows in (dataset.train, whole, dataset.valid)]
     groups = {
         "reward": _ranked(dataset.reward, items, before[:1], candidates, rng),
-        "valid": _ranked(dataset.valid, items, before[1:2], 0, rng),
-        "test": _ranked(dataset.test, items, before[1:], 0, rng),
+        "valid": _ranked(dataset.valid, items, before[1:2], test_candidates, rng),
+        "test": _ranked(dataset.test, items, before[1:], test_candidates, rng),
     }
-    return Implicit(*positives(dataset), **_some(groups))
+    notes = ()
+    if test_candidates:
+        notes += (
+            f"SAMPLED rankings: each positive of validation and test among {test_candidates:,} "
+            f"items drawn by implicit.seed={seed}, not all {items.size:,}; values are higher, "
+            f"and compare with others among so many alone",
+        )
+    return Implicit(*positives(dataset), **_some(groups), notes=notes)
 
 
 def positives(dataset: Dataset) -> tuple[Positives, Positives]:
@@ -225,6 +235,29 @@ def _unknown(known: _Pairs, user: np.ndarray, rank: np.ndarray, items: int) -> n
     return rank + before - known.start(user)[:, None]
 
 
+def _drawn(free: np.ndarray, count: int, rng: np.random.Generator) -> np.ndarray:
+    """Different numbers int64[n, count] below each of `free` [n], evenly; -1 where none is left.
+
+    >>> _drawn(np.array([3, 1000]), 4, np.random.default_rng(0))[0].tolist()
+    [0, 2, 1, -1]
+    """
+    drawn = (rng.random((free.size, count)) * free[:, None]).astype(np.int64)
+    few = free < 2 * count  # shuffled; the others are drawn again where a number comes twice
+    keys = rng.random((int(few.sum()), 2 * count))
+    keys[np.arange(2 * count) >= free[few, None]] = 1
+    order = np.argsort(keys, axis=1)[:, :count]
+    drawn[few] = np.where(order < free[few, None], order, -1)
+    open_ = np.flatnonzero(~few)
+    while open_.size:
+        some = np.sort(drawn[open_], axis=1)
+        twice = np.pad(some[:, 1:] == some[:, :-1], ((0, 0), (1, 0)))
+        again = rng.random(int(twice.sum())) * free[open_[np.nonzero(twice)[0]]]
+        some[twice] = again.astype(np.int64)
+        drawn[open_] = some
+        open_ = open_[twice.any(axis=1)]
+    return drawn
+
+
 def _ranked(
     rows: Interactions,
     items: np.ndarray,
@@ -245,9 +278,11 @@ def _ranked(
     liked = _liked(rows, known, items)
     user = liked["user"]
     if candidates:
-        free = (items.size - known.count(user))[:, None]
-        rank = (rng.random((user.size, candidates)) * free).astype(np.int64)
-        return _groups(liked, items[_unknown(known, user, rank, items.size)])
+        rank = _drawn(items.size - known.count(user), candidates, rng)
+        is_one = rank >= 0
+        groups = _groups(liked, items[_unknown(known, user, np.maximum(rank, 0), items.size)])
+        groups.weight[:, 1:] = is_one
+        return groups
     if (cells := user.size * (items.size + 1)) > MOST_CELLS:
         raise DataError(
             f"{user.size:,} positives among {items.size:,} items are {cells:,} pairs to rank, over "

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 import data
+from data.implicit import _drawn
 
 
 def rows(*triples):
@@ -113,11 +114,12 @@ def test_more_to_rank_than_memory_holds_is_refused(dataset, monkeypatch):
 
 
 @pytest.mark.parametrize("name", ["reward", "valid", "test"])
-@pytest.mark.parametrize("candidates", [0, 300])
+@pytest.mark.parametrize("candidates", [0, 3, 300])
 def test_a_held_out_positive_is_ranked_among_items_that_are_new_to_its_user(
     dataset, name, candidates
 ):
-    groups = getattr(data.implicit(dataset, candidates=candidates, seed=0), name)
+    drawn = {"candidates": candidates, "test_candidates": candidates}
+    groups = getattr(data.implicit(dataset, **drawn, seed=0), name)
     before = {
         "reward": [dataset.train],
         "valid": [data.full_train(dataset)],
@@ -134,8 +136,9 @@ def test_a_held_out_positive_is_ranked_among_items_that_are_new_to_its_user(
     ):
         assert weight[0] == 1
         ranked = item[1:][weight[1:] > 0].tolist()
-        assert set(ranked) == items - known[int(user)]
-        assert candidates or len(ranked) == len(items - known[int(user)])
+        new = items - known[int(user)]
+        assert set(ranked) <= new
+        assert len(set(ranked)) == len(ranked) == min(len(new), candidates or len(new))
 
 
 def test_the_seed_decides_what_is_drawn(dataset):
@@ -144,6 +147,28 @@ def test_the_seed_decides_what_is_drawn(dataset):
         first, second, third = (getattr(part, name).ids["item"] for part in (one, again, other))
         np.testing.assert_array_equal(first, second)
         assert np.array_equal(first, third) == (name != "reward")  # the others draw nothing
+    assert one.notes == ()
+    sampled, same, other = (
+        data.implicit(dataset, candidates=0, test_candidates=10, seed=seed) for seed in (0, 0, 1)
+    )
+    for name in ("valid", "test"):
+        first, second, third = (getattr(part, name).ids["item"] for part in (sampled, same, other))
+        np.testing.assert_array_equal(first, second)
+        assert not np.array_equal(first, third)
+    assert sampled.notes[0].startswith("SAMPLED rankings: each positive of validation and test amo")
+
+
+@pytest.mark.parametrize("free", [4, 7, 8, 9, 40])
+def test_candidates_are_drawn_evenly_and_each_once(free):
+    drawn = _drawn(np.full(8_000, free), 4, np.random.default_rng(0))
+    assert (np.diff(np.sort(drawn, axis=1), axis=1) > 0).all()
+    counts = np.bincount(drawn.ravel(), minlength=free)
+    assert counts.size == free
+    expected = 8_000 * 4 / free
+    assert np.abs(counts - expected).max() <= 4.5 * np.sqrt(expected * (1 - 4 / free))
+    pairs = [tuple(pair) for row in drawn for pair in [sorted(row.tolist())[:2]]]
+    lowest = pairs.count((0, 1)) / 8_000  # both of two numbers are among the four
+    assert lowest == pytest.approx(4 * 3 / (free * (free - 1)), abs=0.025)
 
 
 def test_a_user_who_likes_everything_is_left_out():
@@ -181,7 +206,11 @@ def test_negatives_out_of_range_are_refused(dataset, wrong):
         data.with_negatives(dataset, **{"negatives": 1, "seed": 0} | wrong)
 
 
-@pytest.mark.parametrize("wrong", [{"candidates": -1}, {"seed": -1}], ids=lambda wrong: str(wrong))
+@pytest.mark.parametrize(
+    "wrong",
+    [{"candidates": -1}, {"test_candidates": -1}, {"seed": -1}],
+    ids=lambda wrong: str(wrong),
+)
 def test_numbers_out_of_range_are_refused(dataset, wrong):
     options = {"candidates": 0, "seed": 0} | wrong
     with pytest.raises(data.DataError, match=f"implicit.{next(iter(wrong))}"):
