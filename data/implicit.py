@@ -68,7 +68,7 @@ def implicit(dataset: Dataset, *, candidates: int, seed: int, test_candidates: i
     """The positives of a data set, to train on and to rank.
 
     Args:
-      dataset: its dislikes only tell which items there are.
+      dataset: its dislikes tell which items there are, and what their users have met.
       candidates: sampled once for each positive of the reward split, to rank it among, each item
         once; 0 for all items. A sample is a hundred times faster to score, but its top is not that
         of all (Krichene and Rendle, KDD 2020, doi:10.1145/3394486.3403226). Never among them are
@@ -104,7 +104,7 @@ def implicit(dataset: Dataset, *, candidates: int, seed: int, test_candidates: i
     }
     notes = ()
     if test_candidates:
-        notes += (
+        notes = (
             f"SAMPLED rankings: each positive of validation and test among {test_candidates:,} "
             f"items drawn by implicit.seed={seed}, not all {items.size:,}; values are higher, "
             f"and compare with others among so many alone",
@@ -286,7 +286,8 @@ def _ranked(
     if (cells := user.size * (items.size + 1)) > MOST_CELLS:
         raise DataError(
             f"{user.size:,} positives among {items.size:,} items are {cells:,} pairs to rank, over "
-            f"{MOST_CELLS:,}: more than memory holds. Judge by a metric of labels, "
+            f"{MOST_CELLS:,}: more than memory holds. Rank among sampled items, "
+            f"--config.implicit.test_candidates=100, judge by a metric of labels, "
             f"--config.search.reward=auc, or hold out fewer, as by data.split=by_user with "
             f"small data.shares."
         )
