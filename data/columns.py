@@ -58,6 +58,11 @@ def column(table: Table, name: str, kind: Kind) -> pl.Series:
 def need(table: Table, names: tuple[str, ...]) -> None:
     """DataError unless the table has all columns `names`."""
     if missing := table.missing(names):
+        if kind := table.unread.get(missing[0]):
+            raise DataError(
+                f"{table.where}: the column {missing[0]!r} is of type {kind}, which stands for no "
+                f"number, word or time. Write it as one of these, or name another column."
+            )
         have = table.frame.columns
         close = difflib.get_close_matches(missing[0], have, n=1)
         hint = f" (did you mean {close[0]!r}?)" if close else ""

@@ -1,7 +1,7 @@
 """Files that people bring, in every form, and what is said of those that cannot be used."""
 
 import gzip
-from datetime import UTC, datetime
+from datetime import UTC, datetime, time, timedelta
 
 import numpy as np
 import polars as pl
@@ -96,6 +96,29 @@ def test_parquet_of_typed_columns(tmp_path):
     assert set(d.train.ids["hour"]) == {18}
     assert d.sides["tags"].values.tolist() == [[0, 1]] * 20
     assert d.train.label.sum() < d.train.label.size
+
+
+def test_a_column_of_parquet_that_no_text_stands_for_matters_only_if_it_is_used(tmp_path):
+    n = 200
+    frame = pl.DataFrame(
+        {
+            "user": np.arange(n) % 10,
+            "item": np.arange(n) // 10,
+            "rating": [k * k % 7 < 3 for k in range(n)],
+            "hash": [b"\xff\x00"] * n,
+            "clock": [time(18, 30)] * n,
+            "stay": [timedelta(hours=1)] * n,
+            "kind": pl.Series(["a", "b"] * 100, dtype=pl.Categorical),
+        }
+    )
+    frame.write_parquet(tmp_path / "x.parquet")
+    d = data.build(name="csv", path=str(tmp_path / "x.parquet"), features=("row.kind",))
+    assert d.sizes["kind"] == 2
+    for name in ("hash", "stay"):
+        with pytest.raises(
+            data.DataError, match=rf"the column '{name}' is of type \w+.* no number"
+        ):
+            data.build(name="csv", path=str(tmp_path / "x.parquet"), features=(f"row.{name}",))
 
 
 def test_a_missing_id_in_parquet_is_named(tmp_path):
