@@ -14,7 +14,9 @@ MAX_ID = 2**31 - 2  # ids and table sizes (largest id + 1) are int32
 # Ids keep their numbers if their table has at most this many rows for each id, and some more.
 # MovieLens-1M's films fill 3,706 of 3,953 rows; those of ml-latest-small 9,724 of 193,610.
 ROWS_PER_ID, SPARE_ROWS = 2, 1_000
-MILLISECONDS = 1e11  # in seconds the year 5138
+# Times up to the first are seconds, up to the next milliseconds, and so on to nanoseconds: each is
+# the year 5138 in its unit, and no unit's times after 1973 are below the one before.
+UNITS = (1e11, 1e14, 1e17)
 
 
 class Kind(NamedTuple):
@@ -99,7 +101,10 @@ def names(table: Table, name: str) -> pl.Series:
 
 
 def times(table: Table, name: str) -> np.ndarray:
-    """Seconds float64[n] since 1970, of numbers (in milliseconds if over 1e11) or ISO dates.
+    """Seconds float64[n] since 1970, of numbers or ISO dates.
+
+    The largest number tells the unit of all: over 1e11 milliseconds, over 1e14 microseconds, over
+    1e17 nanoseconds.
 
     >>> times(Table("f", pl.DataFrame({"t": ["1970-01-02", "1970-01-01 00:00:09"]})), "t").tolist()
     [86400.0, 9.0]
@@ -117,7 +122,7 @@ def times(table: Table, name: str) -> np.ndarray:
     if not good.all():
         raise _bad(table, name, int(good.arg_min()), expected)
     values = seconds.to_numpy()
-    return values / 1000 if np.abs(values).max(initial=0) > MILLISECONDS else values
+    return values / 1000.0 ** int(np.searchsorted(UNITS, np.abs(values).max(initial=0)))
 
 
 def _dates(text: pl.Series) -> pl.Series:

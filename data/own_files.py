@@ -54,7 +54,7 @@ def csv(
       user: the column of user ids: whole numbers of any size, or words.
       item: the column of item ids, likewise.
       label: the column of labels; empty where every row is a positive.
-      time: the column of times: seconds or milliseconds since 1970, or ISO dates; empty where the
+      time: the column of times: numbers since 1970 (see `times`) or ISO dates; empty where the
         order of the file is that of time.
       threshold: a label above it is 1; None where the column holds 0 and 1.
       user_path: a file about users, with the ids in a column of the same name; empty where the

@@ -101,7 +101,7 @@ def parts(rows: Interactions, cut: Cut, shares: tuple[float, ...], draw: int) ->
 
     - leave_one_out: what `leave_out` says, whatever the shares;
     - ratio_per_user: a share of each user's rows, the last ones, rounded up;
-    - ratio_by_time: a share of all rows, the last ones: later than all of train;
+    - ratio_by_time: a share of all these rows, the last ones;
     - random: a share of the rows, drawn by `seed` and `draw`;
     - by_user: all rows of a share of the users, so drawn: none of theirs is in train.
 
