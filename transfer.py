@@ -133,14 +133,23 @@ def given(config: ConfigDict) -> list[Contender]:
 
 
 def _read(source: str, task: Task, config: ConfigDict) -> Sequence[Contender]:
-    if source in {**POINTWISE_LOSSES, **PAIRWISE_LOSSES}:
+    named = {**POINTWISE_LOSSES, **PAIRWISE_LOSSES}
+    if source in named:
         return usual(task, baselines=(source,), smoothing=config.contenders.smoothing)
     where = space(**config.space)
     path = Path(source)
     if path.is_dir() or path.suffix == ".csv":
         losses = report.found_losses(path, config.contenders.found)
         return [_of_run(each, source, task.family, where.bounds) for each in losses]
-    return [found("given", source, family=task.family, bounds=where.bounds)]
+    try:
+        return [found("given", source, family=task.family, bounds=where.bounds)]
+    except ValueError as error:
+        near = difflib.get_close_matches(source, named, n=1)
+        hint = f" (did you mean {near[0]!r}?)" if near else ""
+        raise ValueError(
+            f"transfer.losses has {source!r}, which is no name of a loss{hint}, no folder or CSV "
+            f"file that is there, and no formula: {error}"
+        ) from error
 
 
 def _of_run(loss: report.FoundLoss, source: str, family: Family, bounds: Bounds) -> Contender:

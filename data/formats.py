@@ -1,5 +1,6 @@
 """Which format a rating file has, told by its first line."""
 
+import re
 from typing import NamedTuple
 
 from .columns import ID, Kind
@@ -103,8 +104,8 @@ def read_reviews(raw: bytes, where: str) -> tuple[Table, Roles]:
 
 
 def _first_line(raw: bytes) -> str:
-    return (
-        raw.removeprefix(b"\xef\xbb\xbf").split(b"\n", 1)[0].decode(errors="replace").rstrip("\r")
+    return re.split(rb"[\r\n]", raw.removeprefix(b"\xef\xbb\xbf"), maxsplit=1)[0].decode(
+        errors="replace"
     )
 
 

@@ -37,8 +37,11 @@ def build(*, name: str, **options) -> Dataset:
     accepted = [word for word in inspect.signature(builder).parameters if word != "name"]
     for option in options:
         if option not in accepted:
+            builders = (load, *OTHERS.values())
+            of_another = any(option in inspect.signature(one).parameters for one in builders)
+            own = f". Its keys are those of --config=configs/{name}.py" if of_another else ""
             raise DataError(
-                f"data.{option} is not an option of {name!r}; {did_you_mean(option, accepted)}"
+                f"data.{option} is not an option of {name!r}; {did_you_mean(option, accepted)}{own}"
             )
     return builder(**options) if name in OTHERS else load(name=name, **options)
 

@@ -78,6 +78,12 @@ def csv(
     if not path:
         raise DataError("data.path is empty: give the file of interactions, --config.data.path=...")
     wanted = _wanted(features, bool(time))
+    columns = {"user": user, "item": item, "label": label, "time": time}
+    for key, name in columns.items():
+        if first := next((k for k in columns if k != key and columns[k] == name != ""), None):
+            raise DataError(
+                f"data.{key} and data.{first} both name the column {name!r}: each has its own"
+            )
     file, roles = Path(path).expanduser(), Roles(user, item, label, time, ids=None)
     table, gathered, sizes = _interactions(file, separator, roles, threshold, cut)
     beside = {

@@ -77,9 +77,13 @@ def read_text(raw: bytes, where: str, layout: Layout) -> Table:
     >>> read_text(b"1::5\\n2::7\\n", "f", layout).frame["item"].to_list()
     ['5', '7']
     """
+    if raw.startswith((b"\xff\xfe", b"\xfe\xff")):
+        raise DataError(f"{where} is written in UTF-16. Save it as UTF-8.")
     if layout.encoding != "utf-8":
         raw = raw.decode(layout.encoding).encode()
     raw = raw.removeprefix(b"\xef\xbb\xbf").rstrip(b"\r\n ")
+    if b"\n" not in raw:  # lines of old Macs end so
+        raw = raw.replace(b"\r", b"\n")
     if not raw or (layout.header and b"\n" not in raw):
         what = "has a header and no rows" if raw else "is empty"
         names = ", ".join(layout.columns) or "a header and rows"
@@ -111,6 +115,7 @@ def _header(raw: bytes, where: str, layout: Layout) -> tuple[str, ...]:
     names = (
         next(csv.reader([first], delimiter=separator)) if layout.quoted else first.split(separator)
     )
+    names = [name.strip() for name in names]
     if twice := sorted({name for name in names if names.count(name) > 1}):
         raise DataError(f"{where}, line 1: the name {twice[0]!r} stands twice. Rename a column.")
     return tuple(names)

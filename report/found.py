@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import NamedTuple
 
-from .results import ReportError
+from .results import ReportError, bounds_of
 from .run_folder import read_config, read_rows, read_run_folder
 from .verdict import by_validation
 
@@ -55,8 +55,8 @@ def _language(folder: Path) -> tuple[str | None, tuple[float, float] | None]:
     space = (read_config(folder) or {}).get("space")
     if not isinstance(space, dict):
         return None, None
-    family, bounds = space.get("family"), space.get("bounds")
-    return family, tuple(bounds) if isinstance(bounds, list) else None
+    where = f"{(folder / 'config.json').as_posix()}, space.bounds"
+    return space.get("family"), bounds_of(space.get("bounds"), where)
 
 
 def _hall(path: Path) -> list[tuple[str, str]]:

@@ -186,6 +186,22 @@ def test_a_runs_losses_are_clipped_as_its_config_says(tmp_path):
         assert values == pytest.approx([1e-5, np.log(2)], rel=1e-3)
 
 
+@pytest.mark.parametrize(
+    ("source", "message"),
+    [
+        (
+            "runs/ml100q",
+            "'runs/ml100q', which is no name of a loss, no folder or CSV file that is ",
+        ),
+        ("logmn", r"'logmn', which is no name of a loss \(did you mean 'logmin'\?\)"),
+        ("square(label -", "and no formula: .*expected"),
+    ],
+)
+def test_what_is_no_loss_is_told_as_all_that_it_could_be(source, message):
+    with pytest.raises(ValueError, match=message):
+        given_losses(source)
+
+
 def test_a_run_of_the_other_family_is_said(tmp_path):
     (tmp_path / "hall_of_fame.csv").write_text("rank,formula,sound\n1,square(diff),true\n")
     (tmp_path / "config.json").write_text(json.dumps({"space": {"family": "pairwise"}}))

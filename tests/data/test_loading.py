@@ -134,7 +134,11 @@ def test_a_rating_above_the_threshold_is_a_like(rated, threshold, positive):
     [
         ({"name": "ml10k"}, ["data.name='ml10k'", "did you mean 'ml100k'?"]),
         ({"name": "ml1m", "treshold": 3.0}, ["data.treshold", "did you mean 'threshold'?"]),
-        ({"name": "synthetic", "path": "x"}, ["data.path", "num_users"]),
+        ({"name": "synthetic", "path": "x"}, ["data.path", "num_users", "=configs/synthetic.py"]),
+        (
+            {"name": "ml1m", "separator": ""},
+            ["data.separator", "those of --config=configs/ml1m.py"],
+        ),
         ({"name": "ml1m", "reward_split": "validation"}, ["data.reward_split", "mean 'valid'?"]),
         ({"name": "ml1m", "min_interactions": 0}, ["data.min_interactions", "at least 1"]),
         ({"name": "ml1m", "threshold": float("nan")}, ["data.threshold", "finite", "nan"]),

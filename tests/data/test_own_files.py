@@ -162,13 +162,15 @@ def test_features_of_one_file_and_of_files_beside(own):
     ("options", "message"),
     [
         ({"user": "custmer"}, r"expected a column 'custmer' \(did you mean 'customer'\?\)"),
-        ({"label": "customer"}, r"line 2, column 1 \(customer\): expected a finite number"),
-        ({"time": "product"}, r"line 2, column 2 \(product\): expected a date"),
+        ({"label": "at", "time": ""}, r"line 2, column 4 \(at\): expected a finite number"),
+        ({"time": "product", "item": "at"}, r"line 2, column 2 \(product\): expected a date"),
         ({"threshold": None}, r"column 3 \(stars\): expected 0 or 1"),
         ({"threshold": float("inf")}, "data.threshold must be a finite number or None"),
         ({"threshold": 9.0}, "must hold label 1, got only label 0|got no rows"),
         ({"label": ""}, r"data\.threshold=3 needs a column of labels, data\.label"),
         ({"path": ""}, "data.path is empty"),
+        ({"item": "customer"}, r"data\.user and data\.item both name the column 'customer'"),
+        ({"time": "stars"}, r"data\.label and data\.time both name the column 'stars'"),
         ({"path": "nowhere.csv"}, "nowhere.csv cannot be read"),
         ({"user_path": "nowhere.csv", "features": ("user.x",)}, "existing file as data.user_path"),
         ({"features": ("color",)}, "expected user.COLUMN, item.COLUMN or row.COLUMN.*'color'"),
@@ -186,6 +188,15 @@ def test_features_of_one_file_and_of_files_beside(own):
 def test_what_cannot_be_meant_is_said(own, options, message):
     with pytest.raises(data.DataError, match=message):
         read(options.pop("path", own), **options)
+
+
+@pytest.mark.parametrize("end", ["\r", "\r\n"])
+def test_blanks_in_a_header_and_ends_of_lines_do_not_matter(own, end):
+    header, rows = own.read_text().split("\n", 1)
+    path = own.parent / "blank.csv"
+    text = "\n".join([header.replace(",", " , "), rows]).replace("\n", end)
+    path.write_bytes(text.encode())
+    assert parts(read(path)) == parts(read(own))
 
 
 @pytest.mark.parametrize("separator", ["\\t", "\t"])
@@ -324,6 +335,7 @@ def test_quoted_fields_hold_separators_and_bad_rows_below_are_named(tmp_path):
     ("raw", "message"),
     [
         (b"", "x.csv is empty"),
+        ("user,item,rating\n1,2,1\n".encode("utf-16"), r"x\.csv is written in UTF-16. Save it as"),
         (b"user,item,rating\n", "x.csv has a header and no rows"),
         (b"user,user,rating\n1,2,3\n", "the name 'user' stands twice"),
         (b"PAR1 but no Parquet", "cannot be read as Parquet"),
