@@ -51,12 +51,17 @@ def test_the_table_has_a_row_for_each_loss_and_a_column_for_each_setting():
     console.print(matrix_table(RESULTS))
     text = console.export_text()
     assert "m on one, AUC" in text
-    lines = [line for line in text.splitlines() if "0." in line]
-    assert [line.split()[0] for line in lines] == ["bce", "mse", "*"]
-    bce, mse, new = (" ".join(line.split()) for line in lines)
-    assert bce == "bce 0.8000 best usual 0.6990 -0.0010 no better"
-    assert mse == "mse 0.7900 -0.0100 worse 0.7000 best usual"
-    assert new == "* new 0.8300 +0.0300 better"
+    lines = [" ".join(line.split()) for line in text.splitlines() if "0." in line]
+    assert lines == [
+        "bce 0.8000 best usual 0.6990 no better",
+        "-0.0010 [-0.0020, +0.0000]",
+        "mse 0.7900 worse 0.7000 best usual",
+        "-0.0100 [-0.0110, -0.0090]",
+        "* new 0.8300 better",
+        "+0.0300 [+0.0290, +0.0310]",
+    ]
+    assert "Intervals are over seeds" in text
+    assert "matrix.csv has both" in text
 
 
 def test_the_csv_keeps_all_digits_and_leaves_blank_what_is_not_there():
