@@ -196,6 +196,8 @@ def transfer(config: ConfigDict, workdir: Path, own: Path, console: Console) -> 
     for name in every:
         console.print(f"{name}, {len(done) + 1} of {len(every)}", markup=False, soft_wrap=True)
         on = open_.get(name)
+        for note in on.dataset.notes if on else ():
+            console.print(f"  {note}", markup=False, soft_wrap=True)
         done.append(
             _test(own / name, every[name], on, losses) if on else report.finished(workdir / name)
         )

@@ -67,6 +67,9 @@ def test_every_loss_is_tested_in_every_cell(done):
     folder, finished = done
     assert (finished.code, finished.err) == (0, "")
     assert {path.name for path in folder.iterdir() if path.is_file()} == FILES
+    assert (
+        finished.out.count("  source: generated, seed=") == 2
+    )  # what is known of the data is told
     names = ["bce", "mse", "logmin", "given", "found-2"]
     assert [loss["name"] for loss in losses_of(folder)] == 2 * names
     for cell in ("one", "two"):
