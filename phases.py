@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from jax.sharding import NamedSharding, PartitionSpec
 from ml_collections import ConfigDict
@@ -22,7 +21,6 @@ import report
 from alg import complexity, to_text
 from alg.checkpoints import Checkpoints, checkpoints
 from alg.contenders import Contender, found, usual
-from alg.courses import whom
 from alg.devices import lane_mesh
 from alg.entries import entry, names, program
 from alg.fair_test import FairTest, make_fair_test
@@ -39,8 +37,9 @@ from alg.promotion import Promote, make_promotion
 from alg.results import Splits, rows
 from alg.search import Search, SearchState, Space, drawing, make_search, space
 from alg.tasks import Task, task_of
-from alg.types import Array, Batch, Data, Positives, Source
+from alg.types import Array, Data
 from alg.validity import check
+from splits import splits_of
 
 
 class Ground(NamedTuple):
@@ -122,9 +121,8 @@ def ground(config: ConfigDict, console: Console) -> Ground:
         return make_lanes(recommender, slopes, optimizer=optimizer, mesh=mesh)
 
     everywhere = NamedSharding(mesh, PartitionSpec())
-    parts = _splits(dataset, task, **config.implicit)
-    for name in ("reward", "valid", "test"):
-        _can_be_judged(parts[name], task, name)
+    parts, notes = splits_of(dataset, task, **config.implicit)
+    dataset = dataset._replace(notes=(*dataset.notes, *notes))
     splits = jax.device_put(parts, everywhere)
     counts = config.train.batch_size, at_once(splits["full_train"])
     sums = optimizer.scale_free or config.train.clip is not None
@@ -171,42 +169,6 @@ def join(config: ConfigDict, workdir: Path, console: Console) -> Run:
     watched = _watched(config, console)
     promote = make_promotion(on.lanes, slopes, **on.config.promote, **watched, task=on.task)
     return Run(on, workdir, where, slopes, search, promote)
-
-
-def _splits(dataset: data.Dataset, task: Task, **options: int) -> dict[str, Data]:
-    """Give what the task trains on, interactions or positives, and what its metric judges.
-
-    That is interactions, or groups to rank in, in splits of the same names either way.
-    """
-    rows = {name: getattr(dataset, name) for name in ("train", "reward", "valid", "test")}
-    rows["full_train"] = data.full_train(dataset)
-    parts = {name: _interactions(part) for name, part in rows.items()}
-    if task.metric.of_ranks:
-        ranked = data.implicit(dataset, **options)
-        parts |= {name: Batch(*getattr(ranked, name)) for name in ("reward", "valid", "test")}
-    if task.group > 1:
-        train, full_train = data.positives(dataset)
-        parts |= {"train": Positives(*train), "full_train": Positives(*full_train)}
-    return parts
-
-
-def _interactions(part: data.Interactions | data.Streamed) -> Batch | Source:
-    """Give a split as it is trained on, each interaction with weight 1."""
-    if isinstance(part, data.Streamed):
-        return Source(part.rows, part.piece, lambda *where: _interactions(part.draw(*where)))
-    return Batch(*part, np.ones_like(part.label))
-
-
-def _can_be_judged(split: Batch, task: Task, name: str) -> None:
-    """See that a split has what the metric needs, such as users with likes and dislikes."""
-    judged = whom(split)
-    value = jax.jit(task.metric.value)  # operator by operator, it would compile for a second
-    if not np.isfinite(value(jnp.ones(judged.label.shape), judged)):
-        raise ValueError(
-            f"{task.metric.name} cannot be taken of the {name} split: none of its users has both "
-            "likes and dislikes there; choose another search.reward, such as auc, or another "
-            "data.split, such as ratio_per_user"
-        )
 
 
 def _named(what: str, name: str, known: Mapping[str, Any]) -> Any:

@@ -4,6 +4,7 @@ import difflib
 import json
 import runpy
 from collections.abc import Sequence
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +14,14 @@ from rich.console import Console
 import report
 from alg import PAIRWISE_LOSSES, POINTWISE_LOSSES
 from alg.contenders import Contender, found, usual
+from alg.families import Family
 from alg.search import space
 from alg.tasks import Task, task_of
+from configs.base import get_config
 from configs.command_line import DEFAULT
 from phases import Ground, compare, ground, usual_losses
 
+Bounds = tuple[float, float]
 NO_SEARCH = {"sampled": 0, "trained": 0, "seconds": 0.0, "funnel": {}}
 
 
@@ -28,12 +32,15 @@ def cells(config: ConfigDict) -> dict[str, ConfigDict]:
     where the data lie elsewhere. Its data section and batch size are taken; all else is ``config``.
 
     Raises:
-      ValueError: if one is named twice, or is no config.
+      ValueError: if one is named twice, is no config or wants other losses, or if ``config`` sets
+        what a cell has from elsewhere.
     """
+    _check_unused(config)
     made = {}
     for source in config.transfer.datasets:
         name, _, path = source.partition("=")
         theirs = _data_config(name)
+        _check_agrees(name, theirs, config)
         for model in config.transfer.models:
             one = ConfigDict(config.to_dict())
             one.data, one.train.batch_size = theirs.data, theirs.train.batch_size
@@ -47,6 +54,42 @@ def cells(config: ConfigDict) -> dict[str, ConfigDict]:
     if not made:
         raise ValueError("transfer needs at least one of transfer.models and transfer.datasets")
     return made
+
+
+def _check_unused(config: ConfigDict) -> None:
+    """See that what no cell would take from ``config`` is as in ``base``."""
+    model = {"model.name": "transfer.models"}
+    data = dict.fromkeys(("data", "train.batch_size"), "the configs that transfer.datasets names")
+    for key, whence in {**data, **model}.items():
+        if difference := _difference(key, attrgetter(key)(config), attrgetter(key)(get_config())):
+            raise ValueError(
+                f"a transfer takes {key} from {whence}, so nothing would read {difference}: set it "
+                f"there" + ("" if key in model else ", in a config file of your own if need be")
+            )
+
+
+def _difference(key: str, value: Any, usual: Any) -> str:
+    """Give the first key whose value is not the usual one, with that value; or nothing."""
+    if not isinstance(value, ConfigDict):
+        return "" if value == usual else f"{key}={value!r}"
+    # The name says most: another data set has other keys.
+    order = sorted(value, key=lambda name: name != "name")
+    differences = (_difference(f"{key}.{name}", value[name], usual.get(name)) for name in order)
+    return next(filter(None, differences), "")
+
+
+def _check_agrees(name: str, theirs: ConfigDict, config: ConfigDict) -> None:
+    """See that a data set's config asks for no losses that this transfer does not test."""
+    if theirs.transfer.losses:
+        raise ValueError(f"transfer.datasets has {name!r}, which is a transfer itself")
+    usual = get_config()
+    for key in ("space.family", "search.reward"):
+        wanted, here = attrgetter(key)(theirs), attrgetter(key)(config)
+        if wanted not in (attrgetter(key)(usual), here):
+            raise ValueError(
+                f"transfer.datasets has {name!r}, whose {key} is {wanted!r}, and here it is "
+                f"{here!r}: give --config.{key}={wanted}, or another config of the same data"
+            )
 
 
 def _data_config(name: str) -> ConfigDict:
@@ -63,8 +106,9 @@ def _data_config(name: str) -> ConfigDict:
         theirs = runpy.run_path(str(path))["get_config"]()
     except Exception as error:  # a config is a Python file, and can fail in any way
         raise ValueError(f"{path} gives no config: {type(error).__name__}: {error}") from error
-    if not isinstance(theirs, ConfigDict) or "data" not in theirs or "train" not in theirs:
-        raise ValueError(f"{path} gives no config with a data and a train section")
+    needed = ("data", "train", "space", "search", "transfer")
+    if not isinstance(theirs, ConfigDict) or any(section not in theirs for section in needed):
+        raise ValueError(f"{path} gives no config with the sections {', '.join(needed)}")
     return theirs.unlock()
 
 
@@ -72,7 +116,8 @@ def given(config: ConfigDict) -> list[Contender]:
     """Give the losses of ``config.transfer``, which are seen beside the usual ones.
 
     Each is a name, a formula, or a path: of a run folder, whose tested found losses are taken, or
-    of a hall of fame, whose first ``contenders.found`` sound losses are.
+    of a hall of fame, whose first ``contenders.found`` sound losses are. Those of a run are clipped
+    as its ``config.json`` says, formulas as ``space.bounds`` does.
 
     Raises:
       ValueError: for what is none of these, or a name of the usual losses.
@@ -88,20 +133,38 @@ def given(config: ConfigDict) -> list[Contender]:
 
 
 def _read(source: str, task: Task, config: ConfigDict) -> Sequence[Contender]:
-    if source in {**POINTWISE_LOSSES, **PAIRWISE_LOSSES}:
+    named = {**POINTWISE_LOSSES, **PAIRWISE_LOSSES}
+    if source in named:
         return usual(task, baselines=(source,), smoothing=config.contenders.smoothing)
     where = space(**config.space)
-    language = {"family": task.family, "bounds": where.bounds}
     path = Path(source)
     if path.is_dir() or path.suffix == ".csv":
         losses = report.found_losses(path, config.contenders.found)
-        return [found(name, formula, **language) for name, formula in losses]
-    return [found("given", source, **language)]
+        return [_of_run(each, source, task.family, where.bounds) for each in losses]
+    try:
+        return [found("given", source, family=task.family, bounds=where.bounds)]
+    except ValueError as error:
+        near = difflib.get_close_matches(source, named, n=1)
+        hint = f" (did you mean {near[0]!r}?)" if near else ""
+        raise ValueError(
+            f"transfer.losses has {source!r}, which is no name of a loss{hint}, no folder or CSV "
+            f"file that is there, and no formula: {error}"
+        ) from error
+
+
+def _of_run(loss: report.FoundLoss, source: str, family: Family, bounds: Bounds) -> Contender:
+    """Give what another run found, under the bounds that it was found with, if these are known."""
+    if (theirs := loss.family or family.name) != family.name:
+        raise ValueError(
+            f"transfer.losses has {source!r}, whose losses are {theirs}, and here they are "
+            f"{family.name}; give --config.space.family={theirs}"
+        )
+    return found(loss.name, loss.formula, family=family, bounds=loss.bounds or bounds)
 
 
 def _apart(losses: Sequence[Contender]) -> list[Contender]:
-    """Give losses without those that are written alike, and number names that are not unique."""
-    unique = list({each.formula: each for each in losses}.values())
+    """Give losses without those that are alike, and number names that are not unique."""
+    unique = list({(each.formula, each.loss.bounds): each for each in losses}.values())
     names = [each.name for each in unique]
     return [
         each._replace(name=f"{each.name}-{names[:j].count(each.name) + 1}")
@@ -133,6 +196,8 @@ def transfer(config: ConfigDict, workdir: Path, own: Path, console: Console) -> 
     for name in every:
         console.print(f"{name}, {len(done) + 1} of {len(every)}", markup=False, soft_wrap=True)
         on = open_.get(name)
+        for note in on.dataset.notes if on else ():
+            console.print(f"  {note}", markup=False, soft_wrap=True)
         done.append(
             _test(own / name, every[name], on, losses) if on else report.finished(workdir / name)
         )

@@ -1,5 +1,6 @@
 """Judges: the metrics that can reward a search, choose and compare, by name."""
 
+import difflib
 import re
 from collections.abc import Callable, Sequence
 from functools import lru_cache, partial
@@ -107,6 +108,8 @@ _RANKED = {
     "hit": _hits,
     "mrr": _of_ranks(mrr),
 }
+_ALSO = {"gauc": "user_auc", "uauc": "user_auc", "roc_auc": "auc", "hr": "hit", "acc": "accuracy"}
+"""What others call a metric; only meant as a hint."""
 KNOWN = (*_NAMED, *(f"{name}@{CUTOFF}" for name in _RANKED), "mrr")
 
 
@@ -130,10 +133,22 @@ def metric_of(name: str) -> Metric:
         return Metric(name, True, _RANKED[name])
     plain, _, ranks = name.partition("@")
     if plain not in _RANKED:
-        raise ValueError(f"{name!r} is no metric{suggestion(name, KNOWN)}")
+        raise ValueError(f"{name!r} is no metric{_meant(name)}")
     if not re.fullmatch("[1-9][0-9]*", ranks):
         raise ValueError(f"{plain} counts the first ranks, as in '{plain}@{CUTOFF}', got {name!r}")
     return Metric(name, True, partial(_RANKED[plain], k=int(ranks)))
+
+
+def _meant(name: str) -> str:
+    """Give a hint at the metric with a name like that, at the same number of ranks."""
+    plain, _, ranks = name.lower().partition("@")
+    names = [*_NAMED, *_RANKED, *_ALSO]
+    near = plain if plain in names else next(iter(difflib.get_close_matches(plain, names, n=1)), "")
+    if not near:
+        return suggestion(name, KNOWN)
+    near = _ALSO.get(near, near)
+    cutoff = ranks if re.fullmatch("[1-9][0-9]*", ranks) else CUTOFF
+    return f" (did you mean '{near}{f'@{cutoff}' if near in _RANKED else ''}'?)"
 
 
 def fitting(name: str, family: Family) -> Metric:

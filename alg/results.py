@@ -95,6 +95,13 @@ def interval(values: np.ndarray) -> list[float] | None:
     return [float(values.mean() - half), float(values.mean() + half)]
 
 
+def _bounds(contender: Contender) -> list[float | None] | None:
+    """Give what a found loss clips to, None for a side without end; a named loss clips nothing."""
+    if not contender.found:
+        return None
+    return [bound if np.isfinite(bound) else None for bound in contender.loss.bounds]
+
+
 def rows(
     outcomes: Sequence[Outcome], *, model: str, dataset: str, metric: Metric = RATING.metric
 ) -> list[dict]:
@@ -136,6 +143,7 @@ def rows(
             "formula": outcome.contender.formula,
             "tokens": list(outcome.contender.tokens) if outcome.contender.tokens else None,
             "found": outcome.contender.found,
+            "bounds": _bounds(outcome.contender),
             "model": model,
             "dataset": dataset,
             "learning_rate": outcome.learning_rate,

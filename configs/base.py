@@ -31,9 +31,12 @@ def get_config() -> ConfigDict:
     config.data.reward_split = "leave_one_out"
     config.data.features = ()  # names of those that the model reads, or all; see docs/data.md
 
-    config.implicit = ConfigDict()  # positives to be ranked, for pairwise losses
-    # Sampled to rank each reward positive among; 0 for all items, as validation and test have.
-    config.implicit.candidates = 200
+    config.implicit = ConfigDict()  # positives to be ranked, and negatives drawn for them
+    # Rows of label 0 that are drawn once for each positive to train on, for pointwise losses of
+    # data without dislikes. Pairwise losses have train.negatives.
+    config.implicit.negatives = 0
+    config.implicit.candidates = 200  # sampled to rank each reward positive among; 0 for all items
+    config.implicit.test_candidates = 0  # the same for those of validation and test
     config.implicit.seed = 0
 
     config.model = ConfigDict()
@@ -128,7 +131,7 @@ def get_config() -> ConfigDict:
     config.search.checkpoint_every = 10  # generations
     # The metric that rewards, promotes, chooses and compares: auc, user_auc, logloss, rmse, mae,
     # accuracy or f1; or ndcg@10, recall@10, hit@10, mrr@10 (any number of ranks) or mrr, among all
-    # items. None: auc for pointwise losses, ndcg@10 for pairwise ones.
+    # items or sampled ones (implicit). None: auc for pointwise losses, ndcg@10 for pairwise ones.
     config.search.reward = placeholder(str)
 
     # Sound losses of the hall of fame are trained from scratch, rung by rung; the best are tested.

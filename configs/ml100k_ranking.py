@@ -10,8 +10,10 @@ def get_config(preset: str = "") -> ConfigDict:
     config = base.get_config()
     config.name = "ml100k_ranking"
     config.space.family = "pairwise"
-    # Chosen by the usual losses' NDCG on validation. Four negatives leave them 0.003 to 0.009
-    # lower; larger learning rates undo the losses of several negatives, more decay undoes all.
+    # Chosen by the usual losses' NDCG on validation, with BiasedMF: another model.name needs other
+    # generation.learning_rate, promote.learning_rates and test.learning_rates beside it, such as
+    # docs/models.md has. Four negatives leave the losses 0.003 to 0.009 lower; larger learning
+    # rates undo those of several negatives, more decay undoes all.
     config.train.negatives = 8
     config.generation.update(learning_rate=10.0, weight_decay=3e-5)
     config.promote.update(learning_rates=(10.0, 30.0), weight_decays=(1e-5, 3e-5), epochs=(1, 3, 8))

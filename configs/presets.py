@@ -23,7 +23,8 @@ def _paper(config: ConfigDict) -> None:
     Sequences are ours (postfix, where the original writes graphs of ten nodes); rounds have a
     fixed length (the original's has no bound).
     """
-    if "reward_split" in config.data:  # a stream holds its own rows out
+    # A stream holds its own rows out, and a transfer searches nothing.
+    if "reward_split" in config.data and not config.transfer.losses:
         config.data.reward_split = "valid"
     config.model.init_scale = 1.0
     config.train.update(clip=50.0, l2=1e-4)

@@ -1,10 +1,11 @@
 """Interactions for the search: reading, splitting, features, groups, a set with known truth."""
 
 from .generator import Preferences, preference_logits, synthetic, synthetic_preferences
-from .implicit import Groups, Implicit, Positives, implicit, positives
+from .implicit import Groups, Implicit, Positives, implicit, positives, with_negatives
 from .loading import build, load
 from .own_files import csv
 from .sources import cache_folder
+from .splitting import check_both_labels
 from .streamed import Streamed, streamed
 from .types import DataError, Dataset, Interactions, Side, full_train
 
@@ -20,6 +21,7 @@ __all__ = [
     "Streamed",
     "build",
     "cache_folder",
+    "check_both_labels",
     "csv",
     "full_train",
     "implicit",
@@ -29,4 +31,5 @@ __all__ = [
     "streamed",
     "synthetic",
     "synthetic_preferences",
+    "with_negatives",
 ]

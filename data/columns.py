@@ -14,7 +14,9 @@ MAX_ID = 2**31 - 2  # ids and table sizes (largest id + 1) are int32
 # Ids keep their numbers if their table has at most this many rows for each id, and some more.
 # MovieLens-1M's films fill 3,706 of 3,953 rows; those of ml-latest-small 9,724 of 193,610.
 ROWS_PER_ID, SPARE_ROWS = 2, 1_000
-MILLISECONDS = 1e11  # in seconds the year 5138
+# Times up to the first are seconds, up to the next milliseconds, and so on to nanoseconds: each is
+# the year 5138 in its unit, and no unit's times after 1973 are below the one before.
+UNITS = (1e11, 1e14, 1e17)
 
 
 class Kind(NamedTuple):
@@ -28,8 +30,13 @@ class Kind(NamedTuple):
 ID = Kind(f"a whole number from 0 to {MAX_ID}", pl.Int64, lambda x: (x >= 0) & (x <= MAX_ID))
 NUMBER = Kind("a finite number", pl.Float64, lambda x: x.is_finite())
 LABEL = Kind("0 or 1", pl.Float64, lambda x: (x == 0) | (x == 1))
-WORD = Kind("a word", pl.String, lambda x: x != "")
-WHOLE = Kind("a whole number from 0, or a word", pl.Int64, lambda x: x >= 0)
+# What programs write for something that is missing, and for what is no id, as -1 is.
+NOBODY = r"(?i)^([-+]?(nan|inf|infinity)|null|none|nil|na|n/a|<na>|nat|-\d+(\.\d*)?)$"
+WORD = Kind(
+    "an id: a whole number from 0, or a word that does not stand for a missing one",
+    pl.String,
+    lambda x: (x != "") & ~x.str.contains(NOBODY),
+)
 
 
 def column(table: Table, name: str, kind: Kind) -> pl.Series:
@@ -53,6 +60,11 @@ def column(table: Table, name: str, kind: Kind) -> pl.Series:
 def need(table: Table, names: tuple[str, ...]) -> None:
     """DataError unless the table has all columns `names`."""
     if missing := table.missing(names):
+        if kind := table.unread.get(missing[0]):
+            raise DataError(
+                f"{table.where}: the column {missing[0]!r} is of type {kind}, which stands for no "
+                f"number, word or time. Write it as one of these, or name another column."
+            )
         have = table.frame.columns
         close = difflib.get_close_matches(missing[0], have, n=1)
         hint = f" (did you mean {close[0]!r}?)" if close else ""
@@ -75,16 +87,24 @@ def _bad(table: Table, name: str, row: int, expected: str) -> DataError:
 def names(table: Table, name: str) -> pl.Series:
     """Ids [n] of any size: Int64 if all are whole numbers, else as written.
 
-    DataError if one is empty, or if all are whole numbers and one is negative: in such a column it
-    stands for something that is missing.
+    DataError if one is empty, a negative number or a word such as nan, NULL, none or NA: it stands
+    for something that is missing, and would be a user or an item that there is not.
+
+    >>> names(Table("f", pl.DataFrame({"user": ["anna", "NaN"]})), "user")
+    Traceback (most recent call last):
+    ...
+    data.types.DataError: f, row 2, column 1 (user): expected an id: a whole number from 0, ...
     """
     words = column(table, name, WORD)
     numbers = words.cast(pl.Int64, strict=False)
-    return words if numbers.null_count() else column(table, name, WHOLE)
+    return words if numbers.null_count() else numbers
 
 
 def times(table: Table, name: str) -> np.ndarray:
-    """Seconds float64[n] since 1970, of numbers (in milliseconds if over 1e11) or ISO dates.
+    """Seconds float64[n] since 1970, of numbers or ISO dates.
+
+    The largest number tells the unit of all: over 1e11 milliseconds, over 1e14 microseconds, over
+    1e17 nanoseconds.
 
     >>> times(Table("f", pl.DataFrame({"t": ["1970-01-02", "1970-01-01 00:00:09"]})), "t").tolist()
     [86400.0, 9.0]
@@ -102,7 +122,7 @@ def times(table: Table, name: str) -> np.ndarray:
     if not good.all():
         raise _bad(table, name, int(good.arg_min()), expected)
     values = seconds.to_numpy()
-    return values / 1000 if np.abs(values).max(initial=0) > MILLISECONDS else values
+    return values / 1000.0 ** int(np.searchsorted(UNITS, np.abs(values).max(initial=0)))
 
 
 def _dates(text: pl.Series) -> pl.Series:

@@ -1,6 +1,7 @@
 """From a data set's name and an optional path to the bytes of its files."""
 
 import io
+import re
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -11,6 +12,9 @@ from .sources import cache_folder, obtain, unpack
 from .types import DataError
 
 Beside = Callable[[str], tuple[str, bytes] | None]  # file name -> where, raw; None if not there
+# Of people's own: X.train.csv and its like. {} is a part.
+OWN_PART = r"(?i)(.+[._-])?{}\.(csv|tsv|txt|dat|parquet)(\.gz)?"
+MOST_NAMED = 6  # files in a message
 SPLIT_ENDINGS = (".train.csv", ".validation.csv", ".test.csv")
 
 
@@ -92,6 +96,30 @@ def beside_in(folder: Path) -> Beside:
         return None
 
     return beside
+
+
+def own_split_files(folder: Path) -> list[Path]:
+    """The train, validation and test files of a folder in any form, as train.csv or my-test.tsv.
+
+    DataError unless there is one of each.
+    """
+    found = [
+        [
+            file
+            for file in sorted(folder.iterdir())
+            if re.fullmatch(OWN_PART.format(part), file.name)
+        ]
+        for part in ("train", "(valid|validation|val|dev)", "test")
+    ]
+    if [len(files) for files in found] != [1, 1, 1]:
+        some = [file.name for files in found for file in files]
+        there = ", ".join((some or sorted(file.name for file in folder.iterdir()))[:MOST_NAMED])
+        raise DataError(
+            f"{folder} is a folder: expected one file each of train, valid and test in it, such as "
+            f"train.csv, X.valid.tsv or X-test.parquet, got {there or 'nothing'}. Give such a "
+            f"folder, or one file that is to be split."
+        )
+    return [files[0] for files in found]
 
 
 def split_files(path: Path) -> list[Path]:

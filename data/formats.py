@@ -1,9 +1,10 @@
 """Which format a rating file has, told by its first line."""
 
+import re
 from typing import NamedTuple
 
 from .columns import ID, Kind
-from .tables import SHOWN, Layout, Table, read_json_lines, read_text
+from .tables import DOUBLE_COLON, SHOWN, Layout, Table, read_json_lines, read_text
 from .types import DataError
 
 RATINGS = ("user", "item", "rating", "time")
@@ -31,7 +32,7 @@ class Roles(NamedTuple):
 
     user: str = "user"
     item: str = "item"
-    label: str = "rating"
+    label: str = "rating"  # empty where every row is a positive
     time: str = "time"  # empty where the order of the file is that of time
     ids: Kind | None = ID  # of users and items; None for words and for numbers of any size
 
@@ -103,8 +104,8 @@ def read_reviews(raw: bytes, where: str) -> tuple[Table, Roles]:
 
 
 def _first_line(raw: bytes) -> str:
-    return (
-        raw.removeprefix(b"\xef\xbb\xbf").split(b"\n", 1)[0].decode(errors="replace").rstrip("\r")
+    return re.split(rb"[\r\n]", raw.removeprefix(b"\xef\xbb\xbf"), maxsplit=1)[0].decode(
+        errors="replace"
     )
 
 
@@ -139,10 +140,20 @@ def _unknown(where: str, first: str, wanted: tuple[str, ...]) -> DataError:
 
 
 def sniffed(raw: bytes, separator: str) -> Layout:
-    """The layout of a file with a header: its separator is given, or the likeliest of tab , ; |.
+    """The layout of a file with a header: its separator is given, or the likeliest of tab , ; | ::.
+
+    Fields may be quoted, but between double colons. DataError for a separator that cannot be.
 
     >>> sniffed(b"user;item\\n1;2\\n", "").separator
     ';'
     """
-    first = _first_line(raw)
-    return Layout(separator or max("\t,;|", key=first.count), quoted=True)
+    separator = {"\\t": "\t"}.get(separator, separator)  # as shells leave it
+    if not separator:
+        separator = max(("\t", ",", ";", "|", DOUBLE_COLON), key=_first_line(raw).count)
+    one = len(separator) == 1 and separator.isascii() and separator not in '"\r\n'
+    if not one and separator != DOUBLE_COLON:
+        raise DataError(
+            f"data.separator is one character, such as ',', or '::', got {separator!r}. Leave it "
+            f"empty for the likeliest."
+        )
+    return Layout(separator, quoted=separator != DOUBLE_COLON)

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from .types import DataError, Dataset, Interactions, full_train
+from .types import DataError, Dataset, Interactions, full_train, take
 
 MOST_CELLS = 1_000_000_000  # pairs of a positive and an item to rank, at 16 bytes or more each
 
@@ -42,6 +42,7 @@ class Implicit(NamedTuple):
     reward: Groups
     valid: Groups
     test: Groups
+    notes: tuple[str, ...] = ()  # for people
 
 
 class _Pairs(NamedTuple):
@@ -63,20 +64,23 @@ class _Pairs(NamedTuple):
         return self.item - (np.arange(self.user.size) - self.start(self.user))
 
 
-def implicit(dataset: Dataset, *, candidates: int, seed: int) -> Implicit:
+def implicit(dataset: Dataset, *, candidates: int, seed: int, test_candidates: int = 0) -> Implicit:
     """The positives of a data set, to train on and to rank.
 
     Args:
-      dataset: its dislikes only tell which items there are.
-      candidates: sampled once for each positive of the reward split, to rank it among; 0 for all
-        items, as always on validation and test: a sample is a hundred times faster to score, but
-        its top is not that of all. Never among them are the user's other positives of that split
-        and of what came before.
+      dataset: its dislikes tell which items there are, and what their users have met.
+      candidates: sampled once for each positive of the reward split, to rank it among, each item
+        once; 0 for all items. A sample is a hundred times faster to score, but its top is not that
+        of all (Krichene and Rendle, KDD 2020, doi:10.1145/3394486.3403226). Never among them are
+        the user's other positives of that split, and what the user has met before, liked or not:
+        for validation in training, for test in training and validation.
       seed: of everything that is drawn.
+      test_candidates: the same for validation and test; what is sampled there is in the notes.
 
     What else an interaction has, such as its hour, goes with its positive and holds for its group.
-    A user who likes everything has no negatives and is left out. DataError for numbers out of
-    range, if a split is left without positives, or if there is more to rank than memory holds.
+    A user who has met everything has nothing to rank among and is left out. DataError for numbers
+    out of range, if a split is left without positives, or if there is more to rank than memory
+    holds.
 
     >>> from .generator import synthetic
     >>> tiny = synthetic(num_users=50, num_items=40, num_interactions=1000, seed=1)
@@ -84,20 +88,28 @@ def implicit(dataset: Dataset, *, candidates: int, seed: int) -> Implicit:
     >>> parts.train.catalogue.size, parts.test.label.shape[1]
     (40, 41)
     """
-    if candidates < 0 or seed < 0:
+    if min(candidates, test_candidates, seed) < 0:
         raise DataError(
-            f"implicit.candidates and implicit.seed are at least 0, got {candidates} and {seed}"
+            f"implicit.candidates, implicit.test_candidates and implicit.seed are at least 0, got "
+            f"{candidates}, {test_candidates} and {seed}"
         )
     items = _catalogue(dataset)
     whole = full_train(dataset)
     rng = np.random.default_rng(seed)
-    before = [_positives(rows, items) for rows in (dataset.train, whole, dataset.valid)]
+    before = [_met(rows, items) for rows in (dataset.train, whole, dataset.valid)]
     groups = {
         "reward": _ranked(dataset.reward, items, before[:1], candidates, rng),
-        "valid": _ranked(dataset.valid, items, before[1:2], 0, rng),
-        "test": _ranked(dataset.test, items, before[1:], 0, rng),
+        "valid": _ranked(dataset.valid, items, before[1:2], test_candidates, rng),
+        "test": _ranked(dataset.test, items, before[1:], test_candidates, rng),
     }
-    return Implicit(*positives(dataset), **_some(groups))
+    notes = ()
+    if test_candidates:
+        notes = (
+            f"SAMPLED rankings: each positive of validation and test among {test_candidates:,} "
+            f"items drawn by implicit.seed={seed}, not all {items.size:,}; values are higher, "
+            f"and compare with others among so many alone",
+        )
+    return Implicit(*positives(dataset), **_some(groups), notes=notes)
 
 
 def positives(dataset: Dataset) -> tuple[Positives, Positives]:
@@ -112,6 +124,54 @@ def positives(dataset: Dataset) -> tuple[Positives, Positives]:
     return tuple(_some(made).values())
 
 
+def with_negatives(dataset: Dataset, *, negatives: int, seed: int) -> dict[str, Interactions]:
+    """Splits train and full_train with rows of label 0 behind each positive, drawn for its user.
+
+    For pointwise losses of data without dislikes.
+
+    Args:
+      dataset: its dislikes, if it has any, stay as they are.
+      negatives: rows behind each positive, for the same user and with the same ids but for the
+        item, which is drawn evenly, with replacement, from those that the user has no row with in
+        these rows. A positive of a user who has all of them gets none.
+      seed: of what is drawn, once for all epochs.
+
+    DataError for numbers out of range, or if no user is without some item.
+
+    >>> from .generator import synthetic
+    >>> tiny = synthetic(num_users=50, num_items=40, num_interactions=1000, seed=1)
+    >>> rows = with_negatives(tiny, negatives=2, seed=0)["train"]
+    >>> tiny.train.label[:4].tolist(), rows.label[:6].tolist()
+    ([0.0, 1.0, 0.0, 1.0], [0.0, 1.0, 0.0, 0.0, 0.0, 1.0])
+    """
+    if negatives < 0 or seed < 0:
+        raise DataError(
+            f"implicit.negatives and implicit.seed are at least 0, got {negatives} and {seed}"
+        )
+    items = _catalogue(dataset)
+    rng = np.random.default_rng([seed, 1])
+    rows = {"train": dataset.train, "full_train": full_train(dataset)}
+    return {name: _beside(part, items, negatives, rng) for name, part in rows.items()}
+
+
+def _beside(
+    rows: Interactions, items: np.ndarray, negatives: int, rng: np.random.Generator
+) -> Interactions:
+    """Rows [n] with `negatives` drawn ones behind each positive."""
+    known = _met(rows, items)
+    free = items.size - known.count(rows.ids["user"])
+    drawn = np.where((rows.label > 0) & (free > 0), negatives, 0)
+    if negatives and not drawn.any():
+        raise DataError("implicit.negatives: every user with a positive has a row with every item")
+    at = np.repeat(np.arange(rows.label.size), 1 + drawn)
+    new = np.append(False, at[1:] == at[:-1])[: at.size]
+    made = take(rows, at)
+    rank = (rng.random(new.sum()) * free[at[new]]).astype(np.int64)[:, None]
+    index = _unknown(known, made.ids["user"][new], rank, items.size)[:, 0]
+    made.ids["item"][new], made.label[new] = items[index], 0
+    return made
+
+
 def _some(parts: dict) -> dict:
     """The parts, if each has a positive."""
     for name, part in parts.items():
@@ -124,9 +184,9 @@ def _catalogue(dataset: Dataset) -> np.ndarray:
     """Ids of all items, ascending."""
     if not isinstance(dataset.train, Interactions):
         raise DataError(
-            f"pairwise losses and rankings need data in memory, and {dataset.name!r} stays in its "
-            f"file. Use space.family=pointwise with search.reward=auc, or read the file with "
-            f"data.name=csv."
+            f"pairwise losses, sampled negatives and rankings need data in memory, and "
+            f"{dataset.name!r} stays in its file. Use space.family=pointwise with "
+            f"search.reward=auc, or read the file with data.name=csv."
         )
     splits = (dataset.train, dataset.reward, dataset.valid, dataset.test)
     return np.unique(np.concatenate([rows.ids["item"] for rows in splits]))
@@ -134,10 +194,13 @@ def _catalogue(dataset: Dataset) -> np.ndarray:
 
 def _positives(rows: Interactions, items: np.ndarray) -> _Pairs:
     """Pairs of the positives; an item is its index in the catalogue."""
-    liked = rows.label > 0
-    user = rows.ids["user"][liked].astype(np.int64)
-    index = np.searchsorted(items, rows.ids["item"][liked])
-    return _pairs(user, index, items.size)
+    return _met(take(rows, rows.label > 0), items)
+
+
+def _met(rows: Interactions, items: np.ndarray) -> _Pairs:
+    """Pairs of all rows."""
+    index = np.searchsorted(items, rows.ids["item"])
+    return _pairs(rows.ids["user"].astype(np.int64), index, items.size)
 
 
 def _pairs(user: np.ndarray, index: np.ndarray, items: int) -> _Pairs:
@@ -145,7 +208,7 @@ def _pairs(user: np.ndarray, index: np.ndarray, items: int) -> _Pairs:
 
 
 def _liked(rows: Interactions, known: _Pairs, items: np.ndarray) -> dict[str, np.ndarray]:
-    """Ids of the positives, less those of users who like everything: field -> int32[n]."""
+    """Ids of the positives, less those of users who know everything: field -> int32[n]."""
     liked = rows.label > 0
     liked[liked] = known.count(rows.ids["user"][liked]) < items.size
     return {field: values[liked].astype(np.int32) for field, values in rows.ids.items()}
@@ -172,6 +235,29 @@ def _unknown(known: _Pairs, user: np.ndarray, rank: np.ndarray, items: int) -> n
     return rank + before - known.start(user)[:, None]
 
 
+def _drawn(free: np.ndarray, count: int, rng: np.random.Generator) -> np.ndarray:
+    """Different numbers int64[n, count] below each of `free` [n], evenly; -1 where none is left.
+
+    >>> _drawn(np.array([3, 1000]), 4, np.random.default_rng(0))[0].tolist()
+    [0, 2, 1, -1]
+    """
+    drawn = (rng.random((free.size, count)) * free[:, None]).astype(np.int64)
+    few = free < 2 * count  # shuffled; the others are drawn again where a number comes twice
+    keys = rng.random((int(few.sum()), 2 * count))
+    keys[np.arange(2 * count) >= free[few, None]] = 1
+    order = np.argsort(keys, axis=1)[:, :count]
+    drawn[few] = np.where(order < free[few, None], order, -1)
+    open_ = np.flatnonzero(~few)
+    while open_.size:
+        some = np.sort(drawn[open_], axis=1)
+        twice = np.pad(some[:, 1:] == some[:, :-1], ((0, 0), (1, 0)))
+        again = rng.random(int(twice.sum())) * free[open_[np.nonzero(twice)[0]]]
+        some[twice] = again.astype(np.int64)
+        drawn[open_] = some
+        open_ = open_[twice.any(axis=1)]
+    return drawn
+
+
 def _ranked(
     rows: Interactions,
     items: np.ndarray,
@@ -179,7 +265,10 @@ def _ranked(
     candidates: int,
     rng: np.random.Generator,
 ) -> Groups:
-    """Each positive of `rows` beside all items or `candidates` sampled ones; known ones masked."""
+    """Each positive of `rows` beside all items or `candidates` sampled ones.
+
+    Masked are the user's other positives of `rows`, and all pairs `before`.
+    """
     every = [_positives(rows, items), *before]
     known = _pairs(
         np.concatenate([pairs.user for pairs in every]),
@@ -189,13 +278,16 @@ def _ranked(
     liked = _liked(rows, known, items)
     user = liked["user"]
     if candidates:
-        free = (items.size - known.count(user))[:, None]
-        rank = (rng.random((user.size, candidates)) * free).astype(np.int64)
-        return _groups(liked, items[_unknown(known, user, rank, items.size)])
+        rank = _drawn(items.size - known.count(user), candidates, rng)
+        is_one = rank >= 0
+        groups = _groups(liked, items[_unknown(known, user, np.maximum(rank, 0), items.size)])
+        groups.weight[:, 1:] = is_one
+        return groups
     if (cells := user.size * (items.size + 1)) > MOST_CELLS:
         raise DataError(
             f"{user.size:,} positives among {items.size:,} items are {cells:,} pairs to rank, over "
-            f"{MOST_CELLS:,}: more than memory holds. Judge by a metric of labels, "
+            f"{MOST_CELLS:,}: more than memory holds. Rank among sampled items, "
+            f"--config.implicit.test_candidates=100, judge by a metric of labels, "
             f"--config.search.reward=auc, or hold out fewer, as by data.split=by_user with "
             f"small data.shares."
         )

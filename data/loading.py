@@ -7,12 +7,12 @@ from pathlib import Path
 from .columns import Index
 from .features import CLOCK, Features, chosen, clock, described, side, with_fields
 from .finding import Beside, beside_in, find, read_file, split_files
-from .formats import read_labelled
+from .formats import Roles, read_labelled
 from .gathering import gather, gather_parts
 from .generator import synthetic
 from .origins import ORIGINS, SideFile
 from .own_files import csv
-from .splitting import Cut, checked, finish, split_rows
+from .splitting import Cut, checked, checked_parts, finish, split_at, split_rows
 from .streamed import streamed
 from .tables import Table, read_text
 from .types import DataError, Dataset, did_you_mean
@@ -37,8 +37,11 @@ def build(*, name: str, **options) -> Dataset:
     accepted = [word for word in inspect.signature(builder).parameters if word != "name"]
     for option in options:
         if option not in accepted:
+            builders = (load, *OTHERS.values())
+            of_another = any(option in inspect.signature(one).parameters for one in builders)
+            own = f". Its keys are those of --config=configs/{name}.py" if of_another else ""
             raise DataError(
-                f"data.{option} is not an option of {name!r}; {did_you_mean(option, accepted)}"
+                f"data.{option} is not an option of {name!r}; {did_you_mean(option, accepted)}{own}"
             )
     return builder(**options) if name in OTHERS else load(name=name, **options)
 
@@ -101,17 +104,12 @@ def _load_parts(
     name: str, folder: Path, files: list[Path], cut: Cut, features: tuple[str, ...]
 ) -> Dataset:
     """The data set of a folder that is already split."""
-    if cut.split != Cut().split:
-        raise DataError(
-            f"{folder} is split already: leave data.split at {Cut().split!r}, got {cut.split!r}, "
-            f"or give the ratings as they come."
-        )
+    checked_parts(cut, str(folder))
     wanted = chosen(features, _side_features(name))
-    (train, valid, test), index = gather_parts(
-        [read_labelled(read_file(file), str(file)) for file in files]
-    )
-    extra = _side_by_side(name, beside_in(folder), wanted, index)
-    note = "already split; labels and order as in the files"
+    tables = [read_labelled(read_file(file), str(file)) for file in files]
+    _, gathered, sizes = gather_parts(tables, Roles(label="label", time=""), None)
+    train, valid, test = split_at(gathered.rows, sizes)
+    extra = _side_by_side(name, beside_in(folder), wanted, gathered.index)
     return finish(
         name=name,
         source=str(folder),
@@ -119,8 +117,8 @@ def _load_parts(
         valid=valid,
         test=test,
         cut=cut,
-        notes=(note, *described(extra)),
-        sizes=_tables(index) | extra.sizes,
+        notes=(*gathered.notes, *described(extra)),
+        sizes=_tables(gathered.index) | extra.sizes,
         sides=extra.sides,
     )
 

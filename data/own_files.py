@@ -16,10 +16,10 @@ from .features import (
     side,
     with_fields,
 )
-from .finding import read_file
+from .finding import own_split_files, read_file
 from .formats import Roles, sniffed
-from .gathering import Gathered, gather
-from .splitting import Cut, checked, finish, split_rows
+from .gathering import Gathered, gather, gather_parts
+from .splitting import Cut, checked, checked_parts, finish, split_at, split_rows
 from .tables import Table, read_parquet, read_text, unzipped
 from .types import DataError, Dataset
 
@@ -47,12 +47,14 @@ def csv(
     """A data set of a file with a header, or of Parquet; either may be compressed by gzip.
 
     Args:
-      path: the file of interactions.
-      separator: of its columns; empty for the likeliest of tab, comma, semicolon and bar.
+      path: the file of interactions; or a folder that is split already, with one file each of
+        train, valid and test (train.csv, X.valid.tsv, X-test.parquet), whose rows all stay there.
+      separator: of its columns; one character, or "::"; empty for the likeliest of tab, comma,
+        semicolon, bar and "::".
       user: the column of user ids: whole numbers of any size, or words.
       item: the column of item ids, likewise.
-      label: the column of labels.
-      time: the column of times: seconds or milliseconds since 1970, or ISO dates; empty where the
+      label: the column of labels; empty where every row is a positive.
+      time: the column of times: numbers since 1970 (see `times`) or ISO dates; empty where the
         order of the file is that of time.
       threshold: a label above it is 1; None where the column holds 0 and 1.
       user_path: a file about users, with the ids in a column of the same name; empty where the
@@ -68,11 +70,22 @@ def csv(
     cut = checked(Cut(split, shares, seed, min_interactions, reward_split))
     if threshold is not None and not math.isfinite(threshold):
         raise DataError(f"data.threshold must be a finite number or None, got {threshold}")
+    if threshold is not None and not label:
+        raise DataError(
+            f"data.threshold={threshold:g} needs a column of labels, data.label, and it is empty: "
+            f"leave the threshold out where every row is a positive"
+        )
     if not path:
         raise DataError("data.path is empty: give the file of interactions, --config.data.path=...")
     wanted = _wanted(features, bool(time))
-    table = _table(path, "path", separator)
-    gathered = gather(table, Roles(user, item, label, time, ids=None), threshold)
+    columns = {"user": user, "item": item, "label": label, "time": time}
+    for key, name in columns.items():
+        if first := next((k for k in columns if k != key and columns[k] == name != ""), None):
+            raise DataError(
+                f"data.{key} and data.{first} both name the column {name!r}: each has its own"
+            )
+    file, roles = Path(path).expanduser(), Roles(user, item, label, time, ids=None)
+    table, gathered, sizes = _interactions(file, separator, roles, threshold, cut)
     beside = {
         "user": (_table(user_path, "user_path", separator) if user_path else table, user),
         "item": (_table(item_path, "item_path", separator) if item_path else table, item),
@@ -81,9 +94,10 @@ def csv(
         if given and not any(isinstance(f, Feature) and f.of == key for f in wanted):
             raise DataError(f"data.{key}_path is given, and no {key}.COLUMN is in data.features")
     extra = _features(wanted, table, gathered, beside)
-    train, valid, test = split_rows(with_fields(gathered.rows, extra.fields), cut)
+    rows = with_fields(gathered.rows, extra.fields)
+    train, valid, test = split_at(rows, sizes) if sizes else split_rows(rows, cut)
     return finish(
-        name=Path(path).name.split(".")[0],
+        name=file.name.split(".")[0],
         source=path,
         train=train,
         valid=valid,
@@ -93,6 +107,18 @@ def csv(
         sizes={field: known.size for field, known in gathered.index.items()} | extra.sizes,
         sides=extra.sides,
     )
+
+
+def _interactions(
+    path: Path, separator: str, roles: Roles, threshold: float | None, cut: Cut
+) -> tuple[Table, Gathered, list[int]]:
+    """The table of a file or of a folder's parts, what is in it, and the sizes of the parts."""
+    if not path.is_dir():
+        table = _table(str(path), "path", separator)
+        return table, gather(table, roles, threshold), []
+    checked_parts(cut, str(path))
+    tables = [_table(str(file), "path", separator) for file in own_split_files(path)]
+    return gather_parts(tables, roles, threshold)
 
 
 def _table(path: str, key: str, separator: str) -> Table:

@@ -3,7 +3,7 @@
 Interactions at one second keep the order of the file they come from, here as everywhere.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -39,6 +39,16 @@ def checked(cut: Cut) -> Cut:
         raise DataError(
             f"data.shares are those of validation and test, over 0 and below 1 together, such as "
             f"(0.1, 0.1); got {tuple(shares)}"
+        )
+    return cut
+
+
+def checked_parts(cut: Cut, folder: str) -> Cut:
+    """The cut of a folder that is split already; DataError if it asks for another split."""
+    if cut.split != Cut().split:
+        raise DataError(
+            f"{folder} is split already: leave data.split at {Cut().split!r}, got {cut.split!r}, "
+            f"or give the ratings as they come."
         )
     return cut
 
@@ -91,7 +101,7 @@ def parts(rows: Interactions, cut: Cut, shares: tuple[float, ...], draw: int) ->
 
     - leave_one_out: what `leave_out` says, whatever the shares;
     - ratio_per_user: a share of each user's rows, the last ones, rounded up;
-    - ratio_by_time: a share of all rows, the last ones: later than all of train;
+    - ratio_by_time: a share of all these rows, the last ones;
     - random: a share of the rows, drawn by `seed` and `draw`;
     - by_user: all rows of a share of the users, so drawn: none of theirs is in train.
 
@@ -133,6 +143,12 @@ def _part_before(place: np.ndarray, ends: np.ndarray) -> np.ndarray:
     return np.where(passed < len(ends), passed + 1, 0).astype(np.int8)
 
 
+def split_at(rows: Interactions, sizes: Sequence[int]) -> list[Interactions]:
+    """Consecutive parts of `rows` with so many each."""
+    ends = np.cumsum(sizes)
+    return [take(rows, np.arange(end - n, end)) for n, end in zip(sizes, ends, strict=True)]
+
+
 def split_rows(rows: Interactions, cut: Cut) -> tuple[Interactions, Interactions, Interactions]:
     """Train, valid and test of `rows` [n], which are in time order.
 
@@ -161,7 +177,7 @@ def finish(
     The reward split "leave_one_out" is each user's last positive and the negatives after it, out of
     `train`; "same" applies the rule of `cut.split` once more, with validation's share; "valid"
     rewards on validation and keeps `train` whole, as the original does. DataError if a split is
-    empty or has one class only: no AUC could be computed on it.
+    empty or has no positive: nothing could be learnt, or ranked, of it.
     """
     reward, reward_rows = valid, np.zeros(0, np.int64)
     if cut.reward_split != "valid":
@@ -171,7 +187,7 @@ def finish(
         train, reward = take(train, held_out == 0), take(train, reward_rows)
     named = {"train": train, "valid": valid, "test": test, "reward": reward}
     for split, rows in named.items():
-        _check_classes(split, rows, source)
+        _check_positives(split, rows, source)
     counts = tuple(f"{split}: {_count(rows)}" for split, rows in named.items())
     if cut.reward_split == "valid":
         counts += ("reward split: the validation split itself",)
@@ -179,19 +195,32 @@ def finish(
     return Dataset(name, train, reward, valid, test, reward_rows, dict(sizes), notes, sides)
 
 
-def _check_classes(split: str, rows: Interactions, source: str) -> None:
-    n, positives = rows.label.size, int(rows.label.sum())
-    if n == 0:
-        came = "no rows"
-    elif positives in (0, n):
-        came = f"only label {int(positives > 0)} in {n:,} rows"
-    else:
+def _check_positives(split: str, rows: Interactions, source: str) -> None:
+    if rows.label.any():
         return
+    came = f"only label 0 in {rows.label.size:,} rows" if rows.label.size else "no rows"
     raise DataError(
-        f"{source}: the {split} split must hold labels 0 and 1, got {came}. Use data with likes "
-        f"and dislikes of users who have several likes each, or change data.threshold, data.split, "
-        f"data.min_interactions or data.reward_split."
+        f"{source}: the {split} split must hold label 1, got {came}. Use data of users who have "
+        f"several likes each, or change data.threshold, data.split, data.min_interactions or "
+        f"data.reward_split."
     )
+
+
+def check_both_labels(source: str, splits: Mapping[str, Interactions]) -> None:
+    """DataError unless each of the splits, by name, holds labels 0 and 1 if it is in memory.
+
+    Losses of single interactions need both to train on, and metrics of labels to judge by; losses
+    of pairs and rankings need positives alone.
+    """
+    for split, rows in splits.items():
+        if isinstance(rows, Interactions) and rows.label.all():
+            raise DataError(
+                f"{source}: the {split} split must hold labels 0 and 1, got only label 1 in "
+                f"{rows.label.size:,} rows. Change data.threshold or data.split; or, for positives "
+                f"alone, rank them, --config.search.reward=ndcg@10, and search losses of pairs, "
+                f"--config.space.family=pairwise, or train on sampled negatives, "
+                f"--config.implicit.negatives=4."
+            )
 
 
 def _count(rows: Interactions) -> str:

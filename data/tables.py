@@ -8,7 +8,8 @@ import gzip
 import io
 import json
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from types import MappingProxyType
 from typing import NamedTuple
 
 import polars as pl
@@ -36,6 +37,7 @@ class Table(NamedTuple):
     frame: pl.DataFrame  # [n], String columns; null where a field is empty or missing
     raw: bytes = b""  # of text and of JSON lines
     layout: Layout | None = None  # of text
+    unread: Mapping[str, str] = MappingProxyType({})  # columns of Parquet left out -> their type
 
     def place(self, row: int) -> str:
         """Where row `row` (from 0) is: its line, or its number where lines cannot be told."""
@@ -75,9 +77,13 @@ def read_text(raw: bytes, where: str, layout: Layout) -> Table:
     >>> read_text(b"1::5\\n2::7\\n", "f", layout).frame["item"].to_list()
     ['5', '7']
     """
+    if raw.startswith((b"\xff\xfe", b"\xfe\xff")):
+        raise DataError(f"{where} is written in UTF-16. Save it as UTF-8.")
     if layout.encoding != "utf-8":
         raw = raw.decode(layout.encoding).encode()
     raw = raw.removeprefix(b"\xef\xbb\xbf").rstrip(b"\r\n ")
+    if b"\n" not in raw:  # lines of old Macs end so
+        raw = raw.replace(b"\r", b"\n")
     if not raw or (layout.header and b"\n" not in raw):
         what = "has a header and no rows" if raw else "is empty"
         names = ", ".join(layout.columns) or "a header and rows"
@@ -105,8 +111,11 @@ def read_text(raw: bytes, where: str, layout: Layout) -> Table:
 
 def _header(raw: bytes, where: str, layout: Layout) -> tuple[str, ...]:
     first = raw.split(b"\n", 1)[0].decode(errors="replace").rstrip("\r")
-    quoting = csv.QUOTE_MINIMAL if layout.quoted else csv.QUOTE_NONE
-    names = next(csv.reader([first], delimiter=layout.separator, quoting=quoting))
+    separator = layout.separator
+    names = (
+        next(csv.reader([first], delimiter=separator)) if layout.quoted else first.split(separator)
+    )
+    names = [name.strip() for name in names]
     if twice := sorted({name for name in names if names.count(name) > 1}):
         raise DataError(f"{where}, line 1: the name {twice[0]!r} stands twice. Rename a column.")
     return tuple(names)
@@ -186,23 +195,30 @@ def _json_error(where: str, number: int, line: bytes) -> DataError | None:
 def read_parquet(raw: bytes, where: str) -> Table:
     """The table in a Parquet file's bytes; its types become text as a CSV file would hold them.
 
+    Columns of a type that no text stands for, such as bytes, are passed over, and kept in `unread`.
     DataError if it is not a Parquet file, or has no rows.
     """
     try:
         frame = pl.read_parquet(io.BytesIO(raw))
-        frame = frame.select(_as_text(name, kind) for name, kind in frame.schema.items())
     except pl.exceptions.PolarsError as error:
         raise DataError(f"{where} cannot be read as Parquet: {_first_line(error)}.") from error
     if frame.is_empty():
         raise DataError(f"{where} has no rows.")
-    return Table(where, frame)
+    text, unread = [], {}
+    for name, kind in frame.schema.items():
+        try:
+            text.append(frame.select(_as_text(name, kind)).to_series())
+        except pl.exceptions.PolarsError:
+            unread[name] = str(kind)
+    return Table(where, pl.DataFrame(text), unread=unread)
 
 
 def _as_text(name: str, kind: pl.DataType) -> pl.Expr:
+    """A column as text; a PolarsError when it is run if there is none."""
     column = pl.col(name)
     if kind == pl.Boolean:
         column = column.cast(pl.Int8)
-    elif kind.is_temporal():
+    elif kind in (pl.Date, pl.Datetime):
         column = column.cast(pl.Datetime("us")).dt.epoch("us") / 1e6
     elif kind == pl.List:
         return column.cast(pl.List(pl.String)).list.join("|")

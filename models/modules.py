@@ -75,12 +75,22 @@ def make_module(
     fields = {field.name for field in dataclasses.fields(cls)} - {"parent", "name"}
     known = sorted(fields - {"of_item"})
     if not hasattr(options, "items"):
-        raise ValueError(f"options are a dict of a model's options, got {options!r}")
+        raise ValueError(
+            "options are a dict of a model's options, as in "
+            f'{{"hidden": (64, 16)}}, got {options!r}'
+        )
     for option in options:
         if option not in known:
             has = f"has options {', '.join(known)}" if known else "has no options"
             raise ValueError(
                 f"model {cls.__name__} {has}, got {option!r}{_meant(str(option), known)}"
+            )
+    for field in dataclasses.fields(cls):
+        value = options.get(field.name)
+        if isinstance(field.default, tuple) and not isinstance(value, list | tuple | None):
+            raise ValueError(
+                f"model {cls.__name__}: the option {field.name!r} is a tuple, such as "
+                f"{field.default}, got {value!r}"
             )
     values = {key: tuple(x) if isinstance(x, list) else x for key, x in options.items()}
     if "of_item" in fields:

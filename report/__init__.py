@@ -1,7 +1,7 @@
 """From what a run leaves in its folder to tables, plots and one HTML page."""
 
 from .environment import environment
-from .found import found_losses
+from .found import FoundLoss, found_losses
 from .front import on_front
 from .interrupt import Interrupt
 from .journal import Journal
@@ -15,6 +15,7 @@ from .verdict import headline
 from .workdir import check, claim, finished, write
 
 __all__ = [
+    "FoundLoss",
     "Interrupt",
     "Journal",
     "Progress",

@@ -1,14 +1,27 @@
 """What an earlier run found, for another test of it."""
 
 from pathlib import Path
+from typing import NamedTuple
 
-from .results import ReportError
-from .run_folder import read_rows, read_run_folder
+from .results import ReportError, bounds_of
+from .run_folder import read_config, read_rows, read_run_folder
 from .verdict import by_validation
 
 
-def found_losses(path: Path, most: int) -> list[tuple[str, str]]:
-    """Names and formulas of what a run found, the best first.
+class FoundLoss(NamedTuple):
+    """A loss that a run found, and the language that the run read it in; None for not known."""
+
+    name: str
+    formula: str
+    family: str | None = None
+    bounds: tuple[float, float] | None = None  # its intermediate results are clipped to them
+
+
+def found_losses(path: Path, most: int) -> list[FoundLoss]:
+    """What a run found, the best first.
+
+    Family and bounds are those of the `config.json` beside; in the results of a transfer, whose
+    losses come from other runs, each loss has bounds of its own.
 
     Args:
         path: a run folder, whose tested found losses are taken, in the order of validation; or a
@@ -24,15 +37,26 @@ def found_losses(path: Path, most: int) -> list[tuple[str, str]]:
         ...
         report.results.ReportError: no/such.csv cannot be read: give the folder of a run...
     """
+    family, bounds = _language(path if path.is_dir() else path.parent)
     if (path / "results.json").is_file():
         every = read_run_folder(path).settings
         best = [loss for setting in every for loss in by_validation(setting) if loss.found]
-        pairs = [(loss.name, loss.formula) for loss in best]
+        losses = [FoundLoss(x.name, x.formula, family, x.bounds or bounds) for x in best]
     else:
-        pairs = _hall(path / "hall_of_fame.csv" if path.is_dir() else path)
-    if not pairs or most < 1:
+        hall = _hall(path / "hall_of_fame.csv" if path.is_dir() else path)
+        losses = [FoundLoss(name, formula, family, bounds) for name, formula in hall]
+    if not losses or most < 1:
         raise ReportError(f"{path.as_posix()} holds no sound found loss to test")
-    return pairs[:most]
+    return losses[:most]
+
+
+def _language(folder: Path) -> tuple[str | None, tuple[float, float] | None]:
+    """Family and bounds of the losses of the run in a folder, where its config tells."""
+    space = (read_config(folder) or {}).get("space")
+    if not isinstance(space, dict):
+        return None, None
+    where = f"{(folder / 'config.json').as_posix()}, space.bounds"
+    return space.get("family"), bounds_of(space.get("bounds"), where)
 
 
 def _hall(path: Path) -> list[tuple[str, str]]:

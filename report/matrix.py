@@ -10,8 +10,17 @@ from rich.table import Table
 
 from .formats import one_line, score
 from .results import LossResult, Setting, metric_name, settings
-from .verdict import BETTER, WORSE, best_usual, difference_text, users_text, verdict
+from .verdict import (
+    BETTER,
+    OVER_USERS,
+    WORSE,
+    best_usual,
+    difference_text,
+    users_text,
+    verdict,
+)
 
+_CAPTION = f"{OVER_USERS} matrix.csv has both."
 _STYLES = {BETTER: "green", WORSE: "red"}
 
 
@@ -74,11 +83,14 @@ def _numbers(loss: LossResult | None) -> list[Any]:
 def matrix_table(results: Mapping[str, Any]) -> Table:
     """A rich table: in each cell the test metric, and the difference to the best usual loss there.
 
+    Below the metric stands the difference with its interval over seeds.
+
     Raises:
         ReportError: when an entry of `results` is not of the documented form.
     """
     every = settings(results)
-    table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False)
+    table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, caption=_CAPTION)
+    table.caption_style, table.caption_justify = "", "left"
     table.add_column("loss")
     for setting in every:
         table.add_column(one_line(f"{setting.title}, {metric_name(setting.metric)}"))
@@ -98,8 +110,7 @@ def _terminal_cell(setting: Setting, loss: LossResult | None) -> str:
     word = verdict(loss.comparison)
     style = _STYLES.get(word, "")
     shown = f"[{style}]{word}[/]" if style else word
-    against = loss.comparison.difference.mean if loss.comparison else None
-    return f"{mean} {score(against, signed=True)} {shown}"
+    return f"{mean} {shown}\n{difference_text(loss)}"
 
 
 def matrix_cells(every: Sequence[Setting]) -> list[list[str]]:

@@ -52,6 +52,7 @@ class LossResult(NamedTuple):
     test: dict[str, Estimate]
     comparison: Comparison | None
     metric: str = "auc"  # by which the setting chose and compares
+    bounds: tuple[float, float] | None = None  # of a found loss, where they are known
 
     @property
     def valid_score(self) -> float | None:
@@ -172,6 +173,7 @@ def _loss_result(entry: Any, where: str) -> LossResult:
             for metric, value in test.items()
         },
         comparison=_comparison(entry.get("vs_best_baseline"), f"{where}.vs_best_baseline"),
+        bounds=bounds_of(entry.get("bounds"), f"{where}.bounds"),
     )
 
 
@@ -206,6 +208,24 @@ def _seeds(value: Any, where: str) -> tuple[int, ...]:
     if not isinstance(value, list | tuple):
         raise ReportError(f"results: {where}: expected a list of seeds, got {value!r}")
     return tuple(value)
+
+
+def bounds_of(value: Any, where: str) -> tuple[float, float] | None:
+    """What a loss is clipped to, of JSON, where a side without end is no number.
+
+    Raises:
+        ReportError: when it is neither two sides nor nothing.
+
+    Example:
+        >>> bounds_of([1e-5, None], "bounds")
+        (1e-05, inf)
+    """
+    if value is None:
+        return None
+    if not isinstance(value, list | tuple) or len(value) != 2:
+        raise ReportError(f"results: {where}: expected [low, high], got {value!r}")
+    low, high = map(finite, value)
+    return -math.inf if low is None else low, math.inf if high is None else high
 
 
 def _tokens(value: Any) -> str:

@@ -43,8 +43,13 @@ def read_run_folder(workdir: Path) -> RunFolder:
         settings=settings(results),
         generations=_optional(workdir / "metrics.jsonl", _read_generations),
         hall_of_fame=_optional(workdir / "hall_of_fame.csv", read_rows),
-        config=_optional(workdir / "config.json", _read_object),
+        config=read_config(workdir),
     )
+
+
+def read_config(workdir: Path) -> dict[str, Any] | None:
+    """The config of a run; None where it is not there or cannot be read."""
+    return _optional(workdir / "config.json", _read_object)
 
 
 def _read_results(workdir: Path) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""The star: parts meet in run.py and the two files beside it; only ``autolossgen`` is installed."""
+"""The star: parts meet in run.py and the files beside it; only ``autolossgen`` is installed."""
 
 import ast
 import configparser
@@ -12,7 +12,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 PARTS = ("alg", "controller", "data", "models", "report")
-JOINING = ("run", "phases", "transfer")
+JOINING = ("run", "phases", "splits", "transfer")
 OURS = {*PARTS, *JOINING, "configs", "tests", "benchmarks", "examples", "autolossgen"}
 SHIPPED = sorted(path for part in PARTS for path in (ROOT / part).rglob("*.py"))
 FOLDERS = (*PARTS, "configs", "tests", "benchmarks", "examples")
@@ -87,7 +87,12 @@ def test_examples_import_what_is_installed():
 def test_what_joins_the_parts_is_called_from_the_entry_point():
     assert sorted(path.stem for path in ROOT.glob("*.py")) == sorted(JOINING)
     theirs = {stem: packages(ROOT / f"{stem}.py") & {*JOINING} for stem in JOINING}
-    assert theirs == {"run": {"phases", "transfer"}, "transfer": {"phases"}, "phases": set()}
+    assert theirs == {
+        "run": {"phases", "transfer"},
+        "transfer": {"phases"},
+        "phases": {"splits"},
+        "splits": set(),
+    }
 
 
 @pytest.mark.parametrize("part", PARTS)

@@ -111,7 +111,7 @@ BY_RUN = {"devices", "seed", "progress", "task"}
         ("test", options(make_fair_test) - TRAINING - BY_RUN),
         *((name, options(FILTERS[name]) - {"group"}) for name in FILTERS),
         ("adagrad", options(adagrad) - {"clip"}),
-        ("implicit", options(data.implicit)),
+        ("implicit", options(data.implicit) | options(data.with_negatives)),
         ("reinforce", options(controller.reinforce) - {"quantile"}),
         ("risk_seeking", options(controller.reinforce)),
         ("evolution", options(controller.evolution)),

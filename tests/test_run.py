@@ -88,10 +88,10 @@ def test_results_fit_their_contract(whole):
 def check_loss(loss):
     assert set(loss) == {
         *("name", "formula", "tokens", "found", "model", "dataset", "learning_rate"),
-        *("weight_decay", "seeds", "epochs", "valid", "test", "vs_best_baseline"),
+        *("weight_decay", "seeds", "epochs", "valid", "test", "vs_best_baseline", "bounds"),
     }
     assert (loss["model"], loss["dataset"], loss["seeds"]) == ("biased_mf", "synthetic", [0, 1, 2])
-    assert (loss["tokens"] is not None) == loss["found"]
+    assert (loss["tokens"] is not None) == (loss["bounds"] is not None) == loss["found"]
     assert set(loss["valid"]) == set(loss["test"]) >= {"auc", "logloss", "f1", "accuracy"}
     for value in loss["test"].values():
         low, high = value["ci95"]

@@ -1,7 +1,11 @@
 """The command line with pairwise losses."""
 
+import numpy as np
 import pytest
+from rich.console import Console
 
+from configs.command_line import read_command_line
+from phases import ground
 from tests.run_server import SMOKE, TINY, assert_one_line, results
 
 METRICS = ("ndcg@10", "recall@10", "hit@10", "mrr@10", "mrr")
@@ -42,3 +46,33 @@ def test_what_is_not_pairwise_is_refused_in_that_family(server, argument, fragme
     family = "--config.space.family=pairwise"
     done = server.run(SMOKE, family, argument, f"--workdir={tmp_path / 'run'}")
     assert_one_line(done, 1, *fragments)
+
+
+@pytest.fixture
+def liked(tmp_path):
+    """A file of positives alone."""
+    rng = np.random.default_rng(0)
+    rows = [(u, i) for u in range(30) for i in rng.permutation(40)[:12]]
+    path = tmp_path / "liked.csv"
+    path.write_text("user,item\n" + "".join(f"{user},{item}\n" for user, item in rows))
+    config = read_command_line(["run.py", "--config=configs/csv.py:smoke"])[0]
+    config.data.update(path=str(path), label="")
+    config.model.width = 4
+    return config
+
+
+def test_data_of_positives_alone_are_searched_in_pairs_or_with_drawn_negatives(liked):
+    with pytest.raises(ValueError, match=r"train split .* got only label 1"):
+        ground(liked, Console(quiet=True))
+    liked.implicit.negatives = 3
+    with pytest.raises(ValueError, match=r"reward split .* --config\.search\.reward=ndcg@10"):
+        ground(liked, Console(quiet=True))
+    liked.search.reward = "ndcg@10"
+    splits = ground(liked, Console(quiet=True)).splits
+    assert float(splits["full_train"].label.mean()) == 0.25
+    assert splits["train"].label.size < splits["full_train"].label.size
+    liked.space.family = "pairwise"
+    with pytest.raises(ValueError, match=r"pairwise ones have train\.negatives"):
+        ground(liked, Console(quiet=True))
+    liked.implicit.negatives = 0
+    assert ground(liked, Console(quiet=True)).task.group == 5

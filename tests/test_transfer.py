@@ -4,9 +4,12 @@ import csv
 import json
 import shutil
 
+import numpy as np
 import pytest
 
+from configs.transfer import get_config
 from tests.run_server import assert_one_line, contents
+from transfer import cells, given
 
 CONFIG = """
 from configs import synthetic
@@ -64,6 +67,9 @@ def test_every_loss_is_tested_in_every_cell(done):
     folder, finished = done
     assert (finished.code, finished.err) == (0, "")
     assert {path.name for path in folder.iterdir() if path.is_file()} == FILES
+    assert (
+        finished.out.count("  source: generated, seed=") == 2
+    )  # what is known of the data is told
     names = ["bce", "mse", "logmin", "given", "found-2"]
     assert [loss["name"] for loss in losses_of(folder)] == 2 * names
     for cell in ("one", "two"):
@@ -117,6 +123,93 @@ def test_another_runs_folder_gives_its_tested_found_losses(place, done, server):
     assert [x["formula"] for x in found] == [max(both, key=lambda x: x["valid"]["auc"])["formula"]]
     compared = [x["vs_best_baseline"] for x in losses_of(folder) if x["vs_best_baseline"]]
     assert {against["metric"] for against in compared} == {"rmse"}
+
+
+def transferred(preset="", **changes):
+    config = get_config(preset)
+    config.update_from_flattened_dict(
+        {"transfer.datasets": ("ml100k", "movietweetings"), **changes}
+    )
+    return cells(config)
+
+
+@pytest.mark.parametrize("preset", ["", "smoke", "paper", "adagrad"])
+def test_cells_have_the_data_of_their_configs_and_all_else_of_the_transfers(preset):
+    every = transferred(preset, **{"transfer.models": ("deep",), "test.epochs": 7})
+    assert list(every) == ["deep-ml100k", "deep-movietweetings"]
+    assert [one.data.threshold for one in every.values()] == [3.0, 7.0]
+    assert {(one.model.name, one.test.epochs) for one in every.values()} == {("deep", 7)}
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"data.split": "random"}, r"data from the configs .* read data\.split"),
+        ({"data.features": ("age",)}, r"data\.features=\('age',\)"),
+        ({"data.name": "ml1m", "data.path": "x"}, r"data\.name='ml1m'"),
+        ({"train.batch_size": 64}, r"train\.batch_size=64: set it there, in a config file of your"),
+        ({"model.name": "deep"}, r"takes model\.name from transfer\.models, .*'deep'"),
+        ({"transfer.datasets": ("ml100k_ranking",)}, r"space\.family is .pairwise., .* .point"),
+        ({"transfer.datasets": ("transfer",)}, "'transfer', which is a transfer itself"),
+    ],
+)
+def test_what_no_cell_would_take_is_refused(change, message):
+    with pytest.raises(ValueError, match=message):
+        transferred(**change)
+
+
+def test_a_data_set_that_wants_another_reward_is_refused(place):
+    text = CONFIG.format(seed=0).replace("return", "config.search.reward = 'ndcg@5'\n    return")
+    (place / "ranked.py").write_text(text)
+    wanted = {"transfer.datasets": (str(place / "ranked.py"),)}
+    with pytest.raises(ValueError, match=r"give --config\.search\.reward=ndcg@5"):
+        transferred(**wanted)
+    assert list(transferred(**wanted, **{"search.reward": "ndcg@5"})) == [
+        "biased_mf-ranked",
+        "deep-ranked",
+    ]
+
+
+def given_losses(*losses):
+    config = get_config()
+    config.transfer.losses = losses
+    return given(config)
+
+
+def test_a_runs_losses_are_clipped_as_its_config_says(tmp_path):
+    """BCE's first half is flat where log is clipped at 1e-5, as in the paper."""
+    formula = "-(label * log(pred))"
+    (tmp_path / "hall_of_fame.csv").write_text(f"rank,formula,sound\n1,{formula},true\n")
+    settings = {"space": {"family": "pointwise", "bounds": [1e-5, 1e5]}}
+    (tmp_path / "config.json").write_text(json.dumps(settings))
+    for source in (tmp_path, tmp_path / "hall_of_fame.csv"):
+        theirs, ours = given_losses(str(source), formula)
+        assert (theirs.formula, theirs.loss.bounds) == (ours.formula, (1e-5, 1e5))
+        values = [float(loss.loss(np.zeros(1), np.ones(1))) for loss in (theirs, ours)]
+        assert values == pytest.approx([1e-5, np.log(2)], rel=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("source", "message"),
+    [
+        (
+            "runs/ml100q",
+            "'runs/ml100q', which is no name of a loss, no folder or CSV file that is ",
+        ),
+        ("logmn", r"'logmn', which is no name of a loss \(did you mean 'logmin'\?\)"),
+        ("square(label -", "and no formula: .*expected"),
+    ],
+)
+def test_what_is_no_loss_is_told_as_all_that_it_could_be(source, message):
+    with pytest.raises(ValueError, match=message):
+        given_losses(source)
+
+
+def test_a_run_of_the_other_family_is_said(tmp_path):
+    (tmp_path / "hall_of_fame.csv").write_text("rank,formula,sound\n1,square(diff),true\n")
+    (tmp_path / "config.json").write_text(json.dumps({"space": {"family": "pairwise"}}))
+    with pytest.raises(ValueError, match=r"losses are pairwise, .* --config\.space\.family=pairw"):
+        given_losses(str(tmp_path))
 
 
 @pytest.mark.parametrize(

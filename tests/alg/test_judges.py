@@ -7,7 +7,7 @@ import pytest
 import sklearn.metrics
 import toys
 
-from alg import PAIRWISE, POINTWISE
+from alg import PAIRWISE, POINTWISE, build_loss
 from alg.courses import judge
 from alg.judges import KNOWN, Judged, fitting, metric_of, reported
 from alg.lanes import make_lanes
@@ -52,6 +52,11 @@ def test_the_reward_of_accuracy_is_that_of_the_best_threshold():
     [
         ("acu", "'acu' is no metric .did you mean 'auc'"),
         ("precision@10", "'precision@10' is no metric"),
+        ("AUC", "did you mean 'auc'"),
+        ("gauc", "did you mean 'user_auc'"),
+        ("ndgc@5", "did you mean 'ndcg@5'"),
+        ("NDCG@20", "did you mean 'ndcg@20'"),
+        ("HR@5", "did you mean 'hit@5'"),
         ("ndcg", "ndcg counts the first ranks, as in 'ndcg@10', got 'ndcg'"),
         ("ndcg@0", "got 'ndcg@0'"),
         ("hit@ten", "got 'hit@ten'"),
@@ -105,7 +110,7 @@ def test_lanes_are_judged_by_the_metric_and_a_diverged_one_gets_nothing(name):
 
 def outcome(name, found, valid, test):
     values = {"rmse": np.asarray(valid)}, {"rmse": np.asarray(test)}
-    contender = Contender(name, "label", None, found)
+    contender = Contender(name, "label", build_loss("label"), found)
     return Outcome(contender, 1.0, 0.0, 3, *values, np.asarray([np.mean(test)]))
 
 

@@ -1,5 +1,7 @@
 """What a column may hold, times in every form, and the rows that ids get."""
 
+import re
+
 import numpy as np
 import polars as pl
 import pytest
@@ -35,17 +37,25 @@ def test_a_missing_column_is_guessed():
         (["9223372036854775807"], [2**63 - 1]),
         (["9223372036854775808", "1"], ["9223372036854775808", "1"]),
         (["a", "1"], ["a", "1"]),
-        (["-1", "x"], ["-1", "x"]),
+        (["-x", "nana"], ["-x", "nana"]),
     ],
 )
 def test_ids_are_whole_numbers_where_all_are_else_words(given, read):
     assert names(table(u=given), "u").to_list() == read
 
 
-@pytest.mark.parametrize(("bad", "got"), [("-1", "'-1'"), ("", "''"), (None, "''")])
-def test_an_id_that_stands_for_none_is_named(bad, got):
+@pytest.mark.parametrize("other", ["5", "x", "99999999999999999999"])
+@pytest.mark.parametrize(
+    "bad",
+    [
+        *("-1", "-1.0", f"-{10**20}", "", None, " "),
+        *("nan", "NaN", "NULL", "none", "na", "N/A", "inf", "-Infinity"),
+    ],
+)
+def test_an_id_that_stands_for_none_is_named(bad, other):
+    got = re.escape(repr(bad or ""))
     with pytest.raises(data.DataError, match=rf"row 2, column 1 \(u\): expected .*, got {got}"):
-        names(table(u=["5", bad]), "u")
+        names(table(u=[other, bad]), "u")
 
 
 @pytest.mark.parametrize(
@@ -53,12 +63,15 @@ def test_an_id_that_stands_for_none_is_named(bad, got):
     [
         ["86400", "90061.5"],
         ["86400000", "90061500"],
+        ["86400000000", "90061500000"],
+        ["86400000000000", "90061500000000"],
         ["1970-01-02", "1970-01-02 01:01:01.5"],
         ["1970-01-02T00:00:00Z", "1970-01-02T01:01:01.500+00:00"],
     ],
 )
 def test_times_are_seconds_in_every_form(given):
-    late = {"86400000": 1_700_000_000_000}.get(given[0])  # tells that these are milliseconds
+    zeros = len(given[0]) - 5 if given[0].isdigit() else 0
+    late = 1_700_000_000 * 10**zeros if zeros else None  # tells the unit
     found = times(table(t=given + ([str(late)] if late else [])), "t")
     assert found[:2].tolist() == [86_400, 90_061.5]
 

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 import data
+from data.implicit import _drawn
 
 
 def rows(*triples):
@@ -36,6 +37,14 @@ def liked(interactions):
     triples = zip(ids["user"], ids["item"], interactions.label, strict=True)
     for user, item, label in triples:
         found.setdefault(int(user), set()).update([int(item)] if label else [])
+    return found
+
+
+def met(interactions):
+    """Give the items that each user has a row with."""
+    found = {}
+    for user, item in pairs_of(*(interactions.ids[field] for field in ("user", "item"))):
+        found.setdefault(user, set()).add(item)
     return found
 
 
@@ -105,24 +114,31 @@ def test_more_to_rank_than_memory_holds_is_refused(dataset, monkeypatch):
 
 
 @pytest.mark.parametrize("name", ["reward", "valid", "test"])
-@pytest.mark.parametrize("candidates", [0, 300])
-def test_a_held_out_positive_is_ranked_among_items_not_known_to_be_liked(dataset, name, candidates):
-    groups = getattr(data.implicit(dataset, candidates=candidates, seed=0), name)
+@pytest.mark.parametrize("candidates", [0, 3, 300])
+def test_a_held_out_positive_is_ranked_among_items_that_are_new_to_its_user(
+    dataset, name, candidates
+):
+    drawn = {"candidates": candidates, "test_candidates": candidates}
+    groups = getattr(data.implicit(dataset, **drawn, seed=0), name)
     before = {
         "reward": [dataset.train],
         "valid": [data.full_train(dataset)],
         "test": [data.full_train(dataset), dataset.valid],
     }[name]
     held_out, items = getattr(dataset, name), catalogue(dataset)
-    assert heads(groups) == positives(held_out)
+    known = {
+        user: theirs.union(*(met(part).get(user, set()) for part in before))
+        for user, theirs in liked(held_out).items()
+    }
+    assert heads(groups) == [p for p in positives(held_out) if len(known[p[0]]) < len(items)]
     for user, item, weight in zip(
         groups.ids["user"][:, 0], groups.ids["item"], groups.weight, strict=True
     ):
-        known = set().union(*(liked(part).get(int(user), set()) for part in [held_out, *before]))
         assert weight[0] == 1
         ranked = item[1:][weight[1:] > 0].tolist()
-        assert set(ranked) == items - known
-        assert candidates or len(ranked) == len(items - known)
+        new = items - known[int(user)]
+        assert set(ranked) <= new
+        assert len(set(ranked)) == len(ranked) == min(len(new), candidates or len(new))
 
 
 def test_the_seed_decides_what_is_drawn(dataset):
@@ -131,6 +147,28 @@ def test_the_seed_decides_what_is_drawn(dataset):
         first, second, third = (getattr(part, name).ids["item"] for part in (one, again, other))
         np.testing.assert_array_equal(first, second)
         assert np.array_equal(first, third) == (name != "reward")  # the others draw nothing
+    assert one.notes == ()
+    sampled, same, other = (
+        data.implicit(dataset, candidates=0, test_candidates=10, seed=seed) for seed in (0, 0, 1)
+    )
+    for name in ("valid", "test"):
+        first, second, third = (getattr(part, name).ids["item"] for part in (sampled, same, other))
+        np.testing.assert_array_equal(first, second)
+        assert not np.array_equal(first, third)
+    assert sampled.notes[0].startswith("SAMPLED rankings: each positive of validation and test amo")
+
+
+@pytest.mark.parametrize("free", [4, 7, 8, 9, 40])
+def test_candidates_are_drawn_evenly_and_each_once(free):
+    drawn = _drawn(np.full(8_000, free), 4, np.random.default_rng(0))
+    assert (np.diff(np.sort(drawn, axis=1), axis=1) > 0).all()
+    counts = np.bincount(drawn.ravel(), minlength=free)
+    assert counts.size == free
+    expected = 8_000 * 4 / free
+    assert np.abs(counts - expected).max() <= 4.5 * np.sqrt(expected * (1 - 4 / free))
+    pairs = [tuple(pair) for row in drawn for pair in [sorted(row.tolist())[:2]]]
+    lowest = pairs.count((0, 1)) / 8_000  # both of two numbers are among the four
+    assert lowest == pytest.approx(4 * 3 / (free * (free - 1)), abs=0.025)
 
 
 def test_a_user_who_likes_everything_is_left_out():
@@ -142,7 +180,37 @@ def test_a_user_who_likes_everything_is_left_out():
     assert heads(parts.valid) == [(2, 1)]
 
 
-@pytest.mark.parametrize("wrong", [{"candidates": -1}, {"seed": -1}], ids=lambda wrong: str(wrong))
+@pytest.mark.parametrize("name", ["train", "full_train"])
+def test_drawn_negatives_stand_behind_their_positives_and_are_new_to_their_users(dataset, name):
+    drawn = data.with_negatives(dataset, negatives=3, seed=5)[name]
+    before = data.full_train(dataset) if name == "full_train" else dataset.train
+    met = set(pairs_of(before.ids["user"], before.ids["item"]))
+    every = list(zip(pairs_of(drawn.ids["user"], drawn.ids["item"]), drawn.label, strict=True))
+    at = 0
+    for pair, label in zip(pairs_of(*before.ids.values()), before.label, strict=True):
+        assert every[at] == (pair, label)
+        some_are_new = sum(user == pair[0] for user, _ in met) < len(catalogue(dataset))
+        behind = every[at + 1 : at + 1 + (3 if label and some_are_new else 0)]
+        assert all(y == 0 and p[0] == pair[0] and p not in met for p, y in behind)
+        at += 1 + len(behind)
+    assert at == len(every)
+    assert drawn.ids["item"].dtype == np.int32
+    assert {p[1] for p, _ in every} <= catalogue(dataset)
+    again, other = (data.with_negatives(dataset, negatives=3, seed=s)[name] for s in (5, 6))
+    assert drawn.ids["item"].tolist() == again.ids["item"].tolist() != other.ids["item"].tolist()
+
+
+@pytest.mark.parametrize("wrong", [{"negatives": -1}, {"seed": -1}], ids=lambda wrong: str(wrong))
+def test_negatives_out_of_range_are_refused(dataset, wrong):
+    with pytest.raises(data.DataError, match=f"implicit.{next(iter(wrong))}"):
+        data.with_negatives(dataset, **{"negatives": 1, "seed": 0} | wrong)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [{"candidates": -1}, {"test_candidates": -1}, {"seed": -1}],
+    ids=lambda wrong: str(wrong),
+)
 def test_numbers_out_of_range_are_refused(dataset, wrong):
     options = {"candidates": 0, "seed": 0} | wrong
     with pytest.raises(data.DataError, match=f"implicit.{next(iter(wrong))}"):

@@ -96,6 +96,7 @@ def test_rows_of_a_folder_already_split_stay_as_they_are(tmp_path):
     dataset = data.load(name="ml1m", path=folder, reward_split="valid")
     assert rows_of(dataset.train) == both
     assert dataset.sizes == {"user": 10, "item": 8}
+    assert sum("WARNING: 3 of 3 rows" in note for note in dataset.notes) == 2
 
 
 def test_rows_at_one_second_keep_the_order_of_the_file(tmp_path):
@@ -114,12 +115,8 @@ def test_of_a_repeated_pair_the_last_in_time_is_kept(tmp_path):
     lines = [f"1\t{i}\t{1 + 4 * like}\t{10 + i}\n" for i, like in enumerate(likes)]
     # Item 1 comes again at the end, liked this time, though the line stands first in the file.
     (tmp_path / "u.data").write_text("1\t1\t5\t99\n" + "".join(lines) + "1\t0\t1\t3\n")
-    with pytest.raises(data.DataError, match="test split must hold labels 0 and 1, got only"):
-        data.load(name="ml100k", path=str(tmp_path), reward_split="valid")
-    with (tmp_path / "u.data").open("a") as file:
-        file.write("1\t8\t2\t100\n")
     dataset = data.load(name="ml100k", path=str(tmp_path), reward_split="valid")
-    assert rows_of(dataset.test) == [(1, 1, 1.0), (1, 8, 0.0)]
+    assert rows_of(dataset.test) == [(1, 1, 1.0)]
     assert "2 repeated pairs of user and item dropped, the last kept" in dataset.notes
 
 
@@ -137,7 +134,11 @@ def test_a_rating_above_the_threshold_is_a_like(rated, threshold, positive):
     [
         ({"name": "ml10k"}, ["data.name='ml10k'", "did you mean 'ml100k'?"]),
         ({"name": "ml1m", "treshold": 3.0}, ["data.treshold", "did you mean 'threshold'?"]),
-        ({"name": "synthetic", "path": "x"}, ["data.path", "num_users"]),
+        ({"name": "synthetic", "path": "x"}, ["data.path", "num_users", "=configs/synthetic.py"]),
+        (
+            {"name": "ml1m", "separator": ""},
+            ["data.separator", "those of --config=configs/ml1m.py"],
+        ),
         ({"name": "ml1m", "reward_split": "validation"}, ["data.reward_split", "mean 'valid'?"]),
         ({"name": "ml1m", "min_interactions": 0}, ["data.min_interactions", "at least 1"]),
         ({"name": "ml1m", "threshold": float("nan")}, ["data.threshold", "finite", "nan"]),

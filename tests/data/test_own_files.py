@@ -1,7 +1,7 @@
 """Files that people bring, in every form, and what is said of those that cannot be used."""
 
 import gzip
-from datetime import UTC, datetime
+from datetime import UTC, datetime, time, timedelta
 
 import numpy as np
 import polars as pl
@@ -33,13 +33,13 @@ def read(path, **options):
     return data.build(name="csv", path=str(path), **(NAMES | options))
 
 
-@pytest.mark.parametrize("form", ["own.tsv", "own.parquet", "own.csv.gz", "semicolons.csv"])
+@pytest.mark.parametrize("form", ["own.tsv", "own.parquet", "own.csv.gz", "as;.csv", "as::.csv"])
 def test_every_form_gives_the_same(own, form):
     path = own.parent / form
     if form.endswith(".gz"):
         path.write_bytes(gzip.compress(own.read_bytes()))
-    elif form.startswith("semi"):
-        path.write_text(own.read_text().replace(",", ";"))
+    elif form.startswith("as"):
+        path.write_text(own.read_text().replace(",", form[2:-4]))
     else:
         files.write_table(path, MADE)
     one, other = read(own), read(path)
@@ -98,6 +98,36 @@ def test_parquet_of_typed_columns(tmp_path):
     assert d.train.label.sum() < d.train.label.size
 
 
+def test_a_column_of_parquet_that_no_text_stands_for_matters_only_if_it_is_used(tmp_path):
+    n = 200
+    frame = pl.DataFrame(
+        {
+            "user": np.arange(n) % 10,
+            "item": np.arange(n) // 10,
+            "rating": [k * k % 7 < 3 for k in range(n)],
+            "hash": [b"\xff\x00"] * n,
+            "clock": [time(18, 30)] * n,
+            "stay": [timedelta(hours=1)] * n,
+            "kind": pl.Series(["a", "b"] * 100, dtype=pl.Categorical),
+        }
+    )
+    frame.write_parquet(tmp_path / "x.parquet")
+    d = data.build(name="csv", path=str(tmp_path / "x.parquet"), features=("row.kind",))
+    assert d.sizes["kind"] == 2
+    for name in ("hash", "stay"):
+        with pytest.raises(
+            data.DataError, match=rf"the column '{name}' is of type \w+.* no number"
+        ):
+            data.build(name="csv", path=str(tmp_path / "x.parquet"), features=(f"row.{name}",))
+
+
+def test_a_missing_id_in_parquet_is_named(tmp_path):
+    frame = pl.DataFrame({"user": [1.0, float("nan")], "item": [1, 2], "rating": [1, 0]})
+    frame.write_parquet(tmp_path / "x.parquet")
+    with pytest.raises(data.DataError, match=r"row 2, column 1 \(user\): expected an id.* 'NaN'"):
+        data.build(name="csv", path=str(tmp_path / "x.parquet"))
+
+
 def test_features_of_one_file_and_of_files_beside(own):
     frame = pl.read_csv(own)
     frame = frame.with_columns(
@@ -132,12 +162,15 @@ def test_features_of_one_file_and_of_files_beside(own):
     ("options", "message"),
     [
         ({"user": "custmer"}, r"expected a column 'custmer' \(did you mean 'customer'\?\)"),
-        ({"label": "customer"}, r"line 2, column 1 \(customer\): expected a finite number"),
-        ({"time": "product"}, r"line 2, column 2 \(product\): expected a date"),
+        ({"label": "at", "time": ""}, r"line 2, column 4 \(at\): expected a finite number"),
+        ({"time": "product", "item": "at"}, r"line 2, column 2 \(product\): expected a date"),
         ({"threshold": None}, r"column 3 \(stars\): expected 0 or 1"),
         ({"threshold": float("inf")}, "data.threshold must be a finite number or None"),
-        ({"threshold": 9.0}, "must hold labels 0 and 1, got only label 0|got no rows"),
+        ({"threshold": 9.0}, "must hold label 1, got only label 0|got no rows"),
+        ({"label": ""}, r"data\.threshold=3 needs a column of labels, data\.label"),
         ({"path": ""}, "data.path is empty"),
+        ({"item": "customer"}, r"data\.user and data\.item both name the column 'customer'"),
+        ({"time": "stars"}, r"data\.label and data\.time both name the column 'stars'"),
         ({"path": "nowhere.csv"}, "nowhere.csv cannot be read"),
         ({"user_path": "nowhere.csv", "features": ("user.x",)}, "existing file as data.user_path"),
         ({"features": ("color",)}, "expected user.COLUMN, item.COLUMN or row.COLUMN.*'color'"),
@@ -157,9 +190,135 @@ def test_what_cannot_be_meant_is_said(own, options, message):
         read(options.pop("path", own), **options)
 
 
+@pytest.mark.parametrize("end", ["\r", "\r\n"])
+def test_blanks_in_a_header_and_ends_of_lines_do_not_matter(own, end):
+    header, rows = own.read_text().split("\n", 1)
+    path = own.parent / "blank.csv"
+    text = "\n".join([header.replace(",", " , "), rows]).replace("\n", end)
+    path.write_bytes(text.encode())
+    assert parts(read(path)) == parts(read(own))
+
+
+@pytest.mark.parametrize("separator", ["\\t", "\t"])
+def test_a_tab_may_be_written_as_shells_leave_it(own, separator):
+    path = own.parent / "tabs.csv"
+    path.write_text(own.read_text().replace(",", "\t"))
+    assert parts(read(path, separator=separator)) == parts(read(own))
+
+
+@pytest.mark.parametrize("separator", [";;", ", ", ":::", "§", '"', "\n"])
+def test_a_separator_that_cannot_be_is_one_line(own, separator):
+    with pytest.raises(data.DataError, match="one character, such as ',', or '::', got") as error:
+        read(own, separator=separator)
+    assert "\n" not in str(error.value)
+
+
+def test_rows_between_double_colons_are_counted(own):
+    path = own.parent / "colons.csv"
+    path.write_text(own.read_text().replace(",", "::") + "u-1::p-2::4\n")
+    with pytest.raises(data.DataError, match=r"colons\.csv, line 902: expected 4 fields .*'::'"):
+        read(path, separator="::")
+
+
 def test_a_file_of_users_that_no_feature_reads_is_said(own):
     with pytest.raises(data.DataError, match=r"data\.user_path is given, and no user\.COLUMN"):
         read(own, user_path=str(own))
+
+
+def test_rows_without_labels_are_positives(own):
+    d = read(own, label="", threshold=None)
+    assert all(getattr(d, split).label.all() for split in SPLITS)
+    assert "900 ratings read; no labels: all are positives" in d.notes
+    groups = data.implicit(d, candidates=0, seed=0)
+    assert groups.test.label[:, 0].size == d.test.label.size
+    with pytest.raises(data.DataError, match=r"only label 1 .* --config\.implicit\.negatives=4"):
+        data.check_both_labels("own", {"train": d.train})
+
+
+@pytest.fixture
+def folder(own):
+    """The rows of the file in three files, each in an order of its own, in some forms."""
+    frame = pl.read_csv(own)
+    folder = own.parent / "split"
+    folder.mkdir()
+    frame[:600].write_csv(folder / "train.csv")
+    frame[600:750].write_csv(folder / "my.valid.tsv", separator="\t")
+    frame[750:].write_parquet(folder / "my-test.parquet")
+    return folder
+
+
+def test_a_folder_of_ones_own_that_is_split_already(own, folder):
+    frame = pl.read_csv(own).with_columns(device=pl.col("product").str.slice(-1))
+    users, items = sorted(set(frame["customer"])), sorted(set(frame["product"]))
+    d = read(folder)
+    assert (d.name, d.sizes) == ("split", {"user": len(users), "item": len(items)})
+    cuts = {"train": frame[:600], "valid": frame[600:750], "test": frame[750:]}
+    for name, part in cuts.items():
+        rows = data.full_train(d) if name == "train" else getattr(d, name)
+        part = part.sort("at", maintain_order=True)
+        assert [users[u] for u in rows.ids["user"]] == part["customer"].to_list()
+        assert [items[i] for i in rows.ids["item"]] == part["product"].to_list()
+        assert rows.label.tolist() == (part["stars"] > 3).cast(pl.Float32).to_list()
+    untimed = read(folder, time="")
+    assert [users[u] for u in untimed.test.ids["user"]] == frame[750:]["customer"].to_list()
+    with pytest.raises(data.DataError, match=r"is split already: leave data\.split at 'leave_one"):
+        read(folder, split="random")
+
+
+def test_features_of_a_folder_that_is_split_already(own, folder):
+    frame = pl.read_csv(own)
+    more = frame.with_columns(
+        device=pl.col("product").str.slice(-1), price=pl.col("product").str.slice(2)
+    )
+    for name, part in {"train.csv": more[:600], "my.valid.tsv": more[600:750]}.items():
+        part.write_csv(folder / name, separator="\t" if name.endswith("tsv") else ",")
+    more[750:].write_parquet(folder / "my-test.parquet")
+    d = read(folder, features=("row.device", "hour", "item.price:number"))
+    items = sorted(set(frame["product"]))
+    devices = sorted(set(more["device"]))
+    for part in (d.train, d.reward, d.valid, d.test):
+        expected = [items[i][-1] for i in part.ids["item"]]
+        assert [devices[k] for k in part.ids["device"]] == expected
+    hours = more[750:].sort("at", maintain_order=True)["at"].str.slice(11, 2).cast(pl.Int32)
+    assert d.test.ids["hour"].tolist() == hours.to_list()
+    price = np.array([int(name[2:]) for name in items])
+    np.testing.assert_allclose(
+        d.sides["price"].values, (price - price.mean()) / price.std(), atol=1e-5
+    )
+
+
+def test_pairs_that_stand_twice_in_a_split_folder_are_counted(tmp_path):
+    head, rows = (
+        "user,item,rating\n",
+        [f"{u},{i},{(u + i) % 2}\n" for u in (1, 2) for i in range(4)],
+    )
+    (tmp_path / "train.csv").write_text(head + "".join(rows[:6]) + rows[0] + rows[5])
+    (tmp_path / "dev.csv").write_text(head + "".join(rows[6:]))
+    (tmp_path / "test.csv").write_text(head + "2,9,1\n" + rows[1] + rows[7] + rows[7])
+    d = data.build(name="csv", path=str(tmp_path), reward_split="valid")
+    assert (d.train.label.size, d.test.label.size) == (8, 4)
+    assert [note for note in d.notes[1:] if "pair" in note] == [
+        "2 repeated pairs of user and item within train, all kept",
+        "1 repeated pairs of user and item within test, all kept",
+        "WARNING: 3 of 4 rows of test have a pair of user and item that train or validation has, "
+        "too: what is measured on them has been seen",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("names", "got"),
+    [
+        ([], "got nothing"),
+        (["a.csv"], r"got a\.csv\. Give such a folder, or one file"),
+        (["train.csv", "test.csv"], r"got train\.csv, test\.csv"),
+        (["a.train.csv", "b.train.csv", "valid.csv", "test.csv"], r"got a\.train\.csv, b\.train"),
+    ],
+)
+def test_a_folder_without_one_of_each_part_is_named(tmp_path, names, got):
+    for name in names:
+        (tmp_path / name).write_text("user,item,rating\n1,2,1\n")
+    with pytest.raises(data.DataError, match=f"is a folder: expected one file each .*{got}"):
+        data.build(name="csv", path=str(tmp_path))
 
 
 def test_quoted_fields_hold_separators_and_bad_rows_below_are_named(tmp_path):
@@ -176,6 +335,7 @@ def test_quoted_fields_hold_separators_and_bad_rows_below_are_named(tmp_path):
     ("raw", "message"),
     [
         (b"", "x.csv is empty"),
+        ("user,item,rating\n1,2,1\n".encode("utf-16"), r"x\.csv is written in UTF-16. Save it as"),
         (b"user,item,rating\n", "x.csv has a header and no rows"),
         (b"user,user,rating\n1,2,3\n", "the name 'user' stands twice"),
         (b"PAR1 but no Parquet", "cannot be read as Parquet"),

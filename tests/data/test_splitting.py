@@ -110,14 +110,23 @@ def test_reward_on_validation_keeps_train_whole():
 @pytest.mark.parametrize("split", ["train", "valid", "test"])
 @pytest.mark.parametrize(
     ("labels", "came"),
-    [([], "no rows"), ([1, 1], "only label 1 in 2 rows"), ([0], "only label 0 in 1 rows")],
+    [([], "no rows"), ([0], "only label 0 in 1 rows")],
 )
-def test_a_split_without_both_classes_is_refused(split, labels, came):
+def test_a_split_without_positives_is_refused(split, labels, came):
     good = interactions([1, 1], [0, 1])
     splits = {"train": good, "valid": good, "test": good}
     splits[split] = interactions([1] * len(labels), labels)
     with pytest.raises(data.DataError, match=f"^here: the {split} split .* got {came}. Use "):
         finished(**splits, cut=Cut(min_interactions=1, reward_split="valid"))
+
+
+def test_both_labels_are_asked_for_where_they_are_needed():
+    good, liked = interactions([1, 1], [0, 1]), interactions([1, 1], [1, 1])
+    some = finished(liked, good, liked, Cut(min_interactions=1, reward_split="valid"))
+    data.check_both_labels("d", {"valid": some.valid, "reward": some.reward})
+    for split in ("train", "test"):
+        with pytest.raises(data.DataError, match=rf"^d: the {split} split .* label 1 in 2 rows\."):
+            data.check_both_labels("d", {"valid": some.valid, split: getattr(some, split)})
 
 
 def test_a_reward_split_that_cannot_be_cut_is_refused():

@@ -86,5 +86,5 @@ def test_a_split_with_one_class_is_refused(tmp_path):
 
 
 def test_pairwise_losses_are_refused(path):
-    with pytest.raises(data.DataError, match="pairwise losses and rankings need data in memory"):
+    with pytest.raises(data.DataError, match="sampled negatives and rankings need data in memory"):
         data.implicit(build(path), candidates=0, seed=0)

@@ -187,6 +187,7 @@ def test_what_cannot_be_a_recommender_is_told_why(name, fragments):
         ({"powr": 2}, r"has options power, got 'powr' \(did you mean 'power'\?\)"),
         ({"parent": None}, "has options power, got 'parent'"),
         (3, "options are a dict"),
+        ("hidden=8", r'options are a dict .* as in \{"hidden": \(64, 16\)\}, got \'hidden=8\''),
     ],
 )
 def test_options_that_a_module_has_not_are_refused(options, message):
@@ -284,3 +285,8 @@ def test_learning_rates_that_are_none_are_refused(rates):
     own = type("Own", (Impatient,), {"learning_rates": rates})
     with pytest.raises(ValueError, match="Own: learning_rates are positive numbers"):
         models.learning_rates(own)
+
+
+def test_an_option_that_is_no_tuple_is_named():
+    with pytest.raises(ValueError, match=r"option 'hidden' is a tuple, such as \(64, 16\), got 8"):
+        models.modules.make_module("deep", {"hidden": 8}, ())

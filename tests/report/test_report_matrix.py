@@ -2,6 +2,7 @@
 
 import csv
 import io
+import json
 
 import pytest
 from rich.console import Console
@@ -50,12 +51,17 @@ def test_the_table_has_a_row_for_each_loss_and_a_column_for_each_setting():
     console.print(matrix_table(RESULTS))
     text = console.export_text()
     assert "m on one, AUC" in text
-    lines = [line for line in text.splitlines() if "0." in line]
-    assert [line.split()[0] for line in lines] == ["bce", "mse", "*"]
-    bce, mse, new = (" ".join(line.split()) for line in lines)
-    assert bce == "bce 0.8000 best usual 0.6990 -0.0010 no better"
-    assert mse == "mse 0.7900 -0.0100 worse 0.7000 best usual"
-    assert new == "* new 0.8300 +0.0300 better"
+    lines = [" ".join(line.split()) for line in text.splitlines() if "0." in line]
+    assert lines == [
+        "bce 0.8000 best usual 0.6990 no better",
+        "-0.0010 [-0.0020, +0.0000]",
+        "mse 0.7900 worse 0.7000 best usual",
+        "-0.0100 [-0.0110, -0.0090]",
+        "* new 0.8300 better",
+        "+0.0300 [+0.0290, +0.0310]",
+    ]
+    assert "Intervals are over seeds" in text
+    assert "matrix.csv has both" in text
 
 
 def test_the_csv_keeps_all_digits_and_leaves_blank_what_is_not_there():
@@ -72,8 +78,22 @@ def test_the_csv_keeps_all_digits_and_leaves_blank_what_is_not_there():
 def test_a_hall_of_fame_gives_its_first_sound_losses(tmp_path):
     path = tmp_path / "hall_of_fame.csv"
     path.write_text("rank,formula,sound\n1,pred,false\n2,label,true\n3,1,true\n4,pred,true\n")
-    assert found_losses(path, 2) == [("found-2", "label"), ("found-3", "1")]
-    assert found_losses(tmp_path, 1) == [("found-2", "label")]
+    names = [(loss.name, loss.formula) for loss in found_losses(path, 2)]
+    assert names == [("found-2", "label"), ("found-3", "1")]
+    assert [loss.name for loss in found_losses(tmp_path, 1)] == ["found-2"]
+    assert found_losses(path, 1)[0].bounds is None  # no config tells
+
+
+def test_a_found_loss_has_the_bounds_of_its_run_or_its_own(tmp_path):
+    settings = {"space": {"family": "pointwise", "bounds": [1e-5, 1e5]}}
+    (tmp_path / "config.json").write_text(json.dumps(settings))
+    (tmp_path / "hall_of_fame.csv").write_text("rank,formula,sound\n1,label,true\n")
+    for path in (tmp_path, tmp_path / "hall_of_fame.csv"):
+        assert found_losses(path, 1)[0][2:] == ("pointwise", (1e-5, 1e5))
+    theirs = loss("of-another", "one", 0.8, found=True) | {"bounds": [-7.0, 7.0]}
+    results = {"losses": [theirs, loss("own", "one", 0.7, found=True)]}
+    (tmp_path / "results.json").write_text(json.dumps(results))
+    assert [each.bounds for each in found_losses(tmp_path, 2)] == [(-7, 7), (1e-5, 1e5)]
 
 
 @pytest.mark.parametrize(
