@@ -6,7 +6,6 @@ from typing import NamedTuple
 
 import jax
 import numpy as np
-from scipy.special import stdtrit  # scipy.stats takes half a second to import
 
 from .contenders import Contender
 from .courses import whom
@@ -89,6 +88,8 @@ def interval(values: np.ndarray) -> list[float] | None:
     >>> [round(x, 3) for x in interval(np.array([1.0, 2.0, 3.0]))]
     [-0.484, 4.484]
     """
+    from scipy.special import stdtrit  # takes a while, and a run needs it last
+
     if len(values) < 2:
         return None
     half = stdtrit(len(values) - 1, 0.975) * values.std(ddof=1) / np.sqrt(len(values))

@@ -56,6 +56,7 @@ def start(arguments: list[str]) -> None:
 
     stages.passed("importing JAX")
     import data
+    import report
     from alg.devices import start_jax
     from configs.command_line import read_command_line
     from phases import join, search_phase
@@ -76,8 +77,15 @@ def start(arguments: list[str]) -> None:
     stages.passed("joining, with the data")
     joined.ground.config.search.generations = 1
     Path(folder).mkdir(parents=True)
+    written = report.Journal.write
+
+    def write(journal: report.Journal, entry: dict) -> None:
+        stages.passed("first generation")
+        written(journal, entry)
+
+    report.Journal.write = write
     search_phase(joined, Path(folder) / "checkpoints")
-    stages.passed("first generation, checkpoint")
+    stages.passed("journal and checkpoint")
     stages.end()
     for event, name in INSIDE.items():
         _show(f"{name} ({programs[event]})", inside[event])

@@ -3,11 +3,10 @@
 import json
 import os
 from collections.abc import Mapping
+from functools import cached_property
 from numbers import Real
 from pathlib import Path
 from typing import Any
-
-from tensorboardX import SummaryWriter
 
 FLUSH_SECONDS = 10  # until a TensorBoard that watches the run sees a generation
 
@@ -26,10 +25,16 @@ class Journal:
         draft = self.path.with_suffix(".new")
         draft.write_text("".join(json.dumps(entry) + "\n" for entry in self.entries))
         os.replace(draft, self.path)
-        # Purging makes TensorBoard forget what earlier files say of these steps.
-        self.events = SummaryWriter(str(workdir), purge_step=1, flush_secs=FLUSH_SECONDS)
         for entry in self.entries:
             self._add_events(entry)
+
+    @cached_property
+    def events(self) -> Any:
+        """The writer of TensorBoard's events, made for the first entry."""
+        from tensorboardX import SummaryWriter  # imports PyTorch where that is installed
+
+        # Purging makes TensorBoard forget what earlier files say of these steps.
+        return SummaryWriter(str(self.path.parent), purge_step=1, flush_secs=FLUSH_SECONDS)
 
     @property
     def last(self) -> dict[str, Any] | None:
@@ -61,4 +66,5 @@ class Journal:
 
     def close(self) -> None:
         """Write out what TensorBoard still waits for."""
-        self.events.close()
+        if "events" in vars(self):  # or no entry was written
+            self.events.close()
