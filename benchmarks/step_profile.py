@@ -86,6 +86,26 @@ def parts(case: cases.Case, cut: Batch) -> dict[str, Callable[[], object]]:
     }
 
 
+def multiplications(repeats: int) -> np.ndarray:
+    """Give the Gflop/s of multiplying and adding on an array that stays in the nearest cache.
+
+    Each number goes through a chain of its own, so that no result is waited for.
+    """
+    small, times, chain = jnp.full(4_096, 1.5), 20_000, 16
+
+    @jax.jit
+    def turn(x):
+        def one(i, x):
+            for _ in range(chain):
+                x = x * 0.999 + 1e-3
+            return x
+
+        return jax.lax.fori_loop(0, times, one, x)
+
+    taken = in_turns({"turn": lambda: turn(small)}, repeats)["turn"]
+    return 2 * chain * times * small.size / 1e9 / taken
+
+
 def bandwidths(repeats: int) -> dict[str, np.ndarray]:
     """Give the GB/s of changing an array that is too large for a cache, and of reading a small one.
 
@@ -113,9 +133,18 @@ def bandwidths(repeats: int) -> dict[str, np.ndarray]:
 def moved(case: cases.Case) -> dict[str, float]:
     """Give what a lane's step must move and compute, by its equations."""
     numbers = 2 * case.batch * (case.width + 1)  # of a batch's rows
-    # Look-up, product and sum, two gradients, step and addition; the interpreter apart.
-    return {"kB looked up": 4 * numbers / 1e3, "kB read and written back": 8 * numbers / 1e3} | {
-        "thousand operations, interpreter apart": 6 * numbers / 1e3
+    slopes, losses = cases.traced(), cases.candidates(case)
+    logits, label = jnp.zeros((case.lanes, case.batch)), jnp.zeros(case.batch)
+    # XLA counts a pass through the loop over instructions, whose number it does not know.
+    counted = jax.jit(slopes).lower(losses, logits, label).compile().cost_analysis()
+    passes = losses.program.op.shape[-1] / case.lanes
+    return {
+        "kB looked up": 4 * numbers / 1e3,
+        "kB read and written back": 8 * numbers / 1e3,
+        # Look-up, product and sum, two gradients, step and addition.
+        "thousand operations on rows": 6 * numbers / 1e3,
+        "thousand operations of the interpreter": passes * counted["flops"] / 1e3,
+        "thousand logarithms, exponentials and such": passes * counted["transcendentals"] / 1e3,
     }
 
 
@@ -160,6 +189,7 @@ def main() -> None:
         "microseconds per lane and step": {name: summary(t) for name, t in each.items()},
         f"milliseconds per epoch of {case.lanes} lanes": {n: summary(t) for n, t in beside.items()},
         "GB/s": {name: summary(rate) for name, rate in reached.items()},
+        "Gflop/s": {"multiplying and adding": summary(multiplications(options.repeats))},
         "per lane and step": moved(case),
     }
     print(f"{case.lanes} lanes on one core")

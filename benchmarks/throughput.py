@@ -30,14 +30,16 @@ from timing import in_turns, summary, use_all_cores, write
 import controller
 from alg import grammar
 from alg.filters import graded
+from alg.hall_of_fame import empty_memory
 from alg.lanes import batches
 from alg.losses import named_loss
 from alg.metrics import auc
 from alg.objectives import Objective
 from alg.programs import assemble
+from alg.selection import choose
 from alg.types import Batch
 
-SCREENED = 4096
+SCREENED = 8192  # of a generation
 ONE, PEER = "one by one, JAX", "one by one, PyTorch"
 Way = tuple[Callable[[], object], int]  # with the candidates of a call
 
@@ -73,7 +75,11 @@ def one_by_one_way(case: Case, data: Batch, rewarded: Batch) -> Callable[[], obj
 
 
 def screening_way(count: int) -> Callable[[], object]:
-    """Give a function that samples, assembles, probes and filters ``count`` candidates."""
+    """Give a function that writes ``count`` candidates and chooses which are trained.
+
+    They are sampled, assembled, probed and filtered, and their fingerprints compared with one
+    another's and with those of a full memory.
+    """
     policy = controller.reinforce(grammar(VOCABULARY, CONFIG.space.length), **CONFIG.risk_seeking)
     chosen, slopes = graded(**CONFIG.graded), traced()
     low, high = CONFIG.space.bounds
@@ -85,9 +91,13 @@ def screening_way(count: int) -> Callable[[], object]:
         ones = jnp.ones(count)
         logits = jnp.broadcast_to(chosen.probe.logit, (count, len(chosen.probe.logit)))
         objective = Objective(programs, low * ones, high * ones, ones)
-        return chosen.screen(slopes(objective, logits, jnp.asarray(chosen.probe.label)))
+        found = slopes(objective, logits, jnp.asarray(chosen.probe.label))
+        verdict, prints = chosen.screen(found).verdict, chosen.fingerprint(found)
+        return choose(chosen, memory, verdict, prints, CONFIG.generation.width)
 
     state = policy.init(jax.random.key(0))
+    memory = empty_memory(CONFIG.generation.memory, len(chosen.probe.logit))
+    memory = memory._replace(prints=jnp.zeros_like(memory.prints))  # of no loss that is written
     return lambda: screen(state, jax.random.key(1))
 
 
