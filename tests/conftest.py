@@ -33,7 +33,7 @@ def pytest_configure(config):
     """Keep compiled programs between test runs; ``pytest --cache-clear`` starts afresh."""
     folder = str(config.cache.mkdir("compiled"))
     jax.config.update("jax_compilation_cache_dir", folder)
-    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.3)
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
 
 
 @pytest.fixture(scope="module")
