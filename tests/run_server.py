@@ -15,6 +15,7 @@ SMALL = (  # for any run that is to be cheap to compile
     "--config.data.num_interactions=1500",
     "--config.model.width=4",
     "--config.train.batch_size=256",
+    "--config.space.operators=('add','sub','mul','square')",
     "--config.space.length=7",
     "--config.generation.memory=64",
     "--config.generation.hall=3",

@@ -16,7 +16,6 @@ from tests.run_server import ROOT
 
 FLAGS = (
     *tiny.FLAGS,
-    "--config.generation.samples=4096",
     "--config.contenders.baselines=('bce',)",
     "--config.search.generations=16",
     "--config.search.round_generations=4",
