@@ -24,6 +24,7 @@ def start(request: dict) -> int:
             file = os.open(request[name], os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
             os.dup2(file, descriptor)
         sys.stdin.close()
+        os.environ |= request["environment"]
         signal.signal(signal.SIGINT, signal.default_int_handler)
         code = run.main(["run.py", *request["arguments"]])
     except BaseException:
