@@ -14,7 +14,7 @@ import run
 
 
 def start(request: dict) -> int:
-    """Fork, and call the command line in the child; give the child's process id."""
+    """Fork, and call the command line in the child, which then exits; give its process id."""
     pid = os.fork()
     if pid:
         return pid
@@ -29,10 +29,7 @@ def start(request: dict) -> int:
         code = run.main(["run.py", *request["arguments"]])
     except BaseException:
         sys.excepthook(*sys.exc_info())
-    finally:
-        sys.stdout.flush()
-        sys.stderr.flush()
-        os._exit(code)
+    sys.exit(code)  # as a user's process does: several wait for one another when they exit
 
 
 def serve() -> None:
