@@ -4,6 +4,7 @@ Compiling takes most of the time, so XLA optimizes less here than for users; the
 tests/smoke.py run what users run.
 """
 
+import gc
 import os
 
 # For the processes that tests start, too. XLA's emitters of fused loops take half of its time, and
@@ -24,6 +25,9 @@ import pytest
 from tests.run_server import ROOT, Server
 
 jax.config.update("jax_num_cpu_devices", 8)  # takes effect only before JAX starts
+
+# Tracing makes many objects that stay; looking through them often takes a quarter of its time.
+gc.set_threshold(100_000, 50, 100)
 
 hypothesis.settings.register_profile("same", deadline=None, derandomize=True, database=None)
 hypothesis.settings.load_profile("same")
