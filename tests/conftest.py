@@ -4,7 +4,19 @@ Compiling takes most of the time, so XLA optimizes less here than for users; the
 tests/smoke.py run what users run.
 """
 
+import gc
 import os
+
+# For the processes that tests start, too. XLA's emitters of fused loops take half of its time, and
+# both cores have tests to run, so there is none for a program compiled in parallel parts.
+os.environ["JAX_DISABLE_MOST_OPTIMIZATIONS"] = "1"
+os.environ["XLA_FLAGS"] = " ".join(
+    (
+        os.environ.get("XLA_FLAGS", ""),
+        "--xla_cpu_use_fusion_emitters=false",
+        "--xla_cpu_parallel_codegen_split_count=1",
+    )
+)
 
 import hypothesis
 import jax
@@ -13,7 +25,9 @@ import pytest
 from tests.run_server import ROOT, Server
 
 jax.config.update("jax_num_cpu_devices", 8)  # takes effect only before JAX starts
-jax.config.update("jax_disable_most_optimizations", True)
+
+# Tracing makes many objects that stay; looking through them often takes a quarter of its time.
+gc.set_threshold(100_000, 50, 100)
 
 hypothesis.settings.register_profile("same", deadline=None, derandomize=True, database=None)
 hypothesis.settings.load_profile("same")
@@ -23,15 +37,14 @@ def pytest_configure(config):
     """Keep compiled programs between test runs; ``pytest --cache-clear`` starts afresh."""
     folder = str(config.cache.mkdir("compiled"))
     jax.config.update("jax_compilation_cache_dir", folder)
-    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.3)
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
 
 
 @pytest.fixture(scope="module")
 def environment(request):
     """Compiled programs are kept between runs, and between test runs."""
     cache = request.config.cache.mkdir("autolossgen")
-    quick = {"JAX_DISABLE_MOST_OPTIMIZATIONS": "1"}  # to compile
-    return {**os.environ, **quick, "AUTOLOSSGEN_CACHE": str(cache), "PYTHONPATH": str(ROOT)}
+    return {**os.environ, "AUTOLOSSGEN_CACHE": str(cache), "PYTHONPATH": str(ROOT)}
 
 
 @pytest.fixture(scope="module")

@@ -15,6 +15,7 @@ SMALL = (  # for any run that is to be cheap to compile
     "--config.data.num_interactions=1500",
     "--config.model.width=4",
     "--config.train.batch_size=256",
+    "--config.space.operators=('add','sub','mul','square')",
     "--config.space.length=7",
     "--config.generation.memory=64",
     "--config.generation.hall=3",
@@ -62,16 +63,16 @@ class Server:
         self.process.stdin.flush()
         return json.loads(self.process.stdout.readline())
 
-    def start(self, *arguments: str) -> Started:
+    def start(self, *arguments: str, **environment: str) -> Started:
         self.count += 1
         out, err = (self.folder / f"{self.count}.{end}" for end in ("out", "err"))
         out.touch()
         err.touch()
         request = {"arguments": arguments, "stdout": str(out), "stderr": str(err)}
-        return Started(self, self.ask(request), (out, err))
+        return Started(self, self.ask({**request, "environment": environment}), (out, err))
 
-    def run(self, *arguments: str) -> Finished:
-        return self.start(*arguments).wait()
+    def run(self, *arguments: str, **environment: str) -> Finished:
+        return self.start(*arguments, **environment).wait()
 
 
 def assert_one_line(done, code, *fragments):

@@ -12,7 +12,6 @@ import tiny
 
 from alg.devices import choose, lane_mesh
 
-SAMPLES = "--config.generation.samples=8192"  # or too few of them are trained
 TALK = r"\s(all-reduce|all-gather|all-to-all|collective-\w+|reduce-scatter)(?:-start)?\("
 
 
@@ -31,20 +30,35 @@ def devices_of(*counts):
 
 @cache
 def joined(devices):
-    return tiny.joined(f"--config.devices={devices}", SAMPLES)
+    return tiny.joined(f"--config.devices={devices}")
+
+
+@cache
+def compiled(devices, name):
+    """Give a function of the search, compiled."""
+    search, splits = joined(devices).search, joined(devices).ground.splits
+    arguments = (begun(devices), jax.random.key(1), splits["train"], splits["reward"])
+    return jax.jit(getattr(search, name)).lower(*arguments).compile()
+
+
+@cache
+def begun(devices):
+    """Give the first state."""
+    search, splits = joined(devices).search, joined(devices).ground.splits
+    return search.init(jax.random.key(1), splits["reward"])
 
 
 @cache
 def searched(devices):
-    """Give the states and reports of three generations and a round's end."""
-    search, splits = joined(devices).search, joined(devices).ground.splits
-    key, data = jax.random.key(1), (splits["train"], splits["reward"])
-    state = search.init(key, data[1])
+    """Give the first state, and states and reports of three generations and a round's end."""
+    splits, key = joined(devices).ground.splits, jax.random.key(1)
+    data, state = (splits["train"], splits["reward"]), begun(devices)
     passed = [state]
     for generation in range(3):
-        state, report = search.generation(state, jax.random.fold_in(key, generation), *data)
+        step = jax.random.fold_in(key, generation)
+        state, report = compiled(devices, "generation")(state, step, *data)
         passed.append((state, report))
-    passed.append(search.advance(state, key, *data))
+    passed.append(compiled(devices, "advance")(state, key, *data))
     return passed
 
 
@@ -77,15 +91,9 @@ def test_states_are_whole_on_every_device():
             assert len(leaf.sharding.device_set) == 8
 
 
-def lower(name):
-    search, splits = joined(8).search, joined(8).ground.splits
-    arguments = (searched(8)[0], jax.random.key(1), splits["train"], splits["reward"])
-    return jax.jit(getattr(search, name)).lower(*arguments).compile()
-
-
 def test_a_generation_gathers_three_numbers_a_lane():
     """The size of its gradient, its reward, and whether that is finite."""
-    found = talk(lower("generation"))
+    found = talk(compiled(8, "generation"))
     assert [kind for kind, _ in found] == ["all-gather"] * 3
     assert sorted(re.match(r"\w+\[\d+\]", shape)[0] for _, shape in found) == [
         "f32[8]",
@@ -96,7 +104,7 @@ def test_a_generation_gathers_three_numbers_a_lane():
 
 def test_the_end_of_a_round_sends_one_lane_around():
     """It trains twice, starts once afresh, and takes the winner's weights out of its device."""
-    found = talk(lower("advance"))
+    found = talk(compiled(8, "advance"))
     gathered = [shape for kind, shape in found if kind == "all-gather"]
     assert len(found) == len(gathered) + 1
     assert 3 <= len(gathered) <= 8

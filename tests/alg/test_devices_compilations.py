@@ -43,7 +43,7 @@ def phases(tmp_path_factory):
     with jax.log_compiles():
         whole = tiny.joined(
             *("--config.search.generations=12", "--config.search.round_generations=3"),
-            *("--config.search.checkpoint_every=4", "--config.generation.samples=8192"),
+            "--config.search.checkpoint_every=4",
             workdir=folder,
         )
         state, _ = search_phase(whole, folder / "checkpoints")

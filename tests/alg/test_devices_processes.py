@@ -4,19 +4,18 @@ import json
 import os
 import signal
 import socket
-import subprocess
 import sys
 import time
+from contextlib import suppress
 
 import pytest
 import tiny
 
 from alg.processes import ProcessError, join_processes
-from tests.run_server import ROOT
+from tests.run_server import assert_one_line
 
 FLAGS = (
     *tiny.FLAGS,
-    "--config.generation.samples=4096",
     "--config.contenders.baselines=('bce',)",
     "--config.search.generations=16",
     "--config.search.round_generations=4",
@@ -25,66 +24,43 @@ FLAGS = (
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="jaxlib has no Gloo on Windows")
 
 
-class Processes:
-    """The processes of a run, one device each; it is their folder that they share."""
+@pytest.fixture(scope="module")
+def environment(environment):
+    return {**environment, "JAX_NUM_CPU_DEVICES": "1"}
 
-    def __init__(self, folder, environment, count):
-        with socket.socket() as free:
-            free.bind(("localhost", 0))
-            address = f"localhost:{free.getsockname()[1]}"
-        several = {"JAX_COORDINATOR_ADDRESS": address, "JAX_NUM_PROCESSES": str(count)}
-        command = [sys.executable, "run.py", *FLAGS, f"--workdir={folder}"]
-        self.started = []
-        for number in range(count):
-            mine = several | {"JAX_PROCESS_ID": str(number)} if count > 1 else {}
-            options = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
-            process = subprocess.Popen(command, cwd=ROOT, env=environment | mine, **options)
-            self.started.append(process)
 
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *error):
-        """Leave none behind, whatever failed."""
-        for process in self.started:
-            process.kill()
-            process.communicate()
-
-    def wait(self):
-        """Give exit status, output and errors of each."""
-        ended = []
-        for process in self.started:
-            out, err = process.communicate(timeout=600)
-            ended.append((process.returncode, out, err))
-        return ended
+def start(server, folder):
+    """Start two processes of one device each; it is their folder that they share."""
+    with socket.socket() as free:
+        free.bind(("localhost", 0))
+        address = f"localhost:{free.getsockname()[1]}"
+    several = {"JAX_COORDINATOR_ADDRESS": address, "JAX_NUM_PROCESSES": "2"}
+    arguments = (*FLAGS, f"--workdir={folder}")
+    return [server.start(*arguments, **several, JAX_PROCESS_ID=number) for number in "01"]
 
 
 @pytest.fixture(scope="module")
-def environment(request):
-    cache = request.config.cache.mkdir("autolossgen")
-    quick = {"JAX_DISABLE_MOST_OPTIMIZATIONS": "1", "JAX_NUM_CPU_DEVICES": "1"}
-    return {**os.environ, **quick, "AUTOLOSSGEN_CACHE": str(cache)}
-
-
-@pytest.fixture(scope="module")
-def runs(environment, tmp_path_factory):
+def runs(server, tmp_path_factory):
     """One process from beginning to end; two that are stopped, by the second, and go on."""
     folder = tmp_path_factory.mktemp("runs")
-    with Processes(folder / "alone", environment, 1) as alone:
-        with Processes(folder / "together", environment, 2) as stopped:
-            wait_for(folder / "together" / "metrics.jsonl", stopped)
-            stopped.started[1].send_signal(signal.SIGINT)
-            stages = [stopped.wait()]
-        with Processes(folder / "together", environment, 2) as ended:
-            stages.append(ended.wait())
-        return folder, alone.wait(), stages
+    processes = start(server, folder / "together")
+    try:
+        wait_for(folder / "together" / "metrics.jsonl")
+        os.kill(processes[1].pid, signal.SIGINT)
+        stages = [[process.wait() for process in processes]]
+        processes = start(server, folder / "together")
+        stages.append([process.wait() for process in processes])
+    except BaseException:
+        for process in processes:  # leave none behind
+            with suppress(ProcessLookupError):
+                os.kill(process.pid, signal.SIGKILL)
+        raise
+    return folder, server.run(*FLAGS, f"--workdir={folder / 'alone'}"), stages
 
 
-def wait_for(path, processes, seconds=600):
+def wait_for(path, seconds=240):
     end = time.monotonic() + seconds
     while not (path.exists() and path.read_text()):
-        for process in processes.started:
-            assert process.poll() is None, process.communicate()
         assert time.monotonic() < end, "this took too long"
         time.sleep(0.01)
 
@@ -98,8 +74,8 @@ def files(folder):
 
 
 def test_two_processes_find_what_one_does(runs):
-    folder, [(code, _, error)], _ = runs
-    assert (code, error) == (0, "")
+    folder, done, _ = runs
+    assert (done.code, done.err) == (0, "")
     alone, together = files(folder / "alone"), files(folder / "together")
     assert alone[0] == together[0]
     assert alone[1] == together[1]
@@ -132,15 +108,11 @@ def test_the_first_process_alone_prints(runs):
         assert not [line for line in second[1].splitlines() if not line.startswith("[Gloo]")]
 
 
-def test_a_process_without_its_number_is_told(environment, tmp_path):
+def test_a_process_without_its_number_is_told(server, tmp_path):
     several = {"JAX_COORDINATOR_ADDRESS": "localhost:1", "JAX_NUM_PROCESSES": "2"}
-    command = [sys.executable, "run.py", *FLAGS, f"--workdir={tmp_path / 'run'}"]
-    options = {"capture_output": True, "text": True, "check": False}
-    done = subprocess.run(command, cwd=ROOT, env=environment | several, **options)
-    assert done.returncode == 1
-    assert done.stderr.startswith("run.py: JAX_COORDINATOR_ADDRESS is set, but the processes")
-    assert "The process id of the current process must be defined" in done.stderr
-    assert len(done.stderr.splitlines()) == 1
+    done = server.run(*FLAGS, f"--workdir={tmp_path / 'run'}", **several)
+    assert_one_line(done, 1, "The process id of the current process must be defined")
+    assert done.err.startswith("run.py: JAX_COORDINATOR_ADDRESS is set, but the processes")
     assert not (tmp_path / "run").exists()
 
 

@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 from typing import NamedTuple
 
+import for_users
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -73,9 +74,8 @@ def train(weights, scales, losses, penalties, splits):
     lanes = make_lanes(recommender, slopes, optimizer=optimizer)
     hyper = Hyper(RATE * ones, DECAY * ones, jnp.asarray(penalties, jnp.float32))
     cut = batches(splits["train"], SIZE)
-    jax.config.update("jax_disable_most_optimizations", False)  # as users train
-    end = jax.jit(lanes.train)(start, objective(programs, bounds), hyper, cut, jax.random.key(0))
-    jax.config.update("jax_disable_most_optimizations", True)
+    given = start, objective(programs, bounds), hyper, cut, jax.random.key(0)
+    end = for_users.compiled(lanes.train, *given)(*given)
     scores = [
         lanes.predict(end, batches(splits[name], SIZE))[:, : splits[name].label.size]
         for name in ("valid", "test")

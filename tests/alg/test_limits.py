@@ -18,7 +18,7 @@ NONE = {"generations": 6, "candidates": 0, "seconds": 0.0, "target": None}
 @pytest.fixture(scope="module")
 def joined():
     """One run, whose limits the tests set."""
-    return tiny.joined("--config.generation.samples=1024", "--config.search.round_generations=4")
+    return tiny.joined("--config.search.round_generations=4")
 
 
 @pytest.fixture

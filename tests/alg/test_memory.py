@@ -2,6 +2,7 @@
 
 from typing import NamedTuple
 
+import for_users
 import jax
 import jax.numpy as jnp
 import pytest
@@ -45,13 +46,6 @@ SHAPES = (
 )
 
 
-@pytest.fixture
-def as_users_compile():
-    jax.config.update("jax_disable_most_optimizations", False)
-    yield
-    jax.config.update("jax_disable_most_optimizations", True)
-
-
 def lanes_of(shape):
     sizes = {"user": shape.users, "item": shape.items}
     model = models.build(name=shape.model, width=shape.width, init_scale=0.1, sizes=sizes)
@@ -74,13 +68,13 @@ def needed(shape):
 
 
 def compiled_bytes(function, *arguments):
-    found = jax.jit(function).lower(*arguments).compile().memory_analysis()
+    found = for_users.compiled(function, *arguments).memory_analysis()
     held = found.argument_size_in_bytes + found.output_size_in_bytes + found.temp_size_in_bytes
     return held - found.alias_size_in_bytes
 
 
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
-def test_an_epoch_takes_what_xla_says(shape, as_users_compile):
+def test_an_epoch_takes_what_xla_says(shape):
     _, lanes = lanes_of(shape)
     keys = jax.random.split(jax.random.key(0), shape.lanes)
     ones = jax.ShapeDtypeStruct((shape.lanes,), jnp.float32)

@@ -10,6 +10,8 @@ from tests.run_server import SMALL
 
 FLAGS = (
     *SMALL,
+    "--config.space.operands=('pred','label')",  # so that few samples have losses to train
+    "--config.generation.samples=256",
     "--config.generation.width=8",
     "--config.promote.width=8",
     "--config.contenders.baselines=('bce','mse')",
