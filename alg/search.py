@@ -82,7 +82,7 @@ class _Parts(NamedTuple):
     l2: float
     hall: int  # H
     memory: int
-    restart: bool
+    restart: str
 
     @property
     def probes(self) -> int:
@@ -151,7 +151,7 @@ def make_search(
     reward_scale: str,
     hall: int,
     memory: int,
-    restart: bool,
+    restart: str,
     sharding: Sharding | None = None,
     task: Task = RATING,
 ) -> Search:
@@ -173,8 +173,9 @@ def make_search(
       l2: penalty in the loss when the recommender moves on.
       hall: rows of the hall of fame, H.
       memory: fingerprints remembered.
-      restart: a round starts from fresh weights where the reference would make the recommender
-        worse; there, losses that change nothing would earn the highest rewards.
+      restart: when the recommender gets fresh weights at a round's end, in place of moving on:
+        ``"always"``; ``"stalled"`` where the reference would make it worse, for there, losses that
+        change nothing would earn the highest rewards; or ``"never"`` (the paper).
       sharding: of the state and the reports; None for the default device.
       task: of the family of ``where``.
       reference, batch_size, learning_rate, weight_decay, reward_scale: see ``make_trials``.
@@ -184,9 +185,11 @@ def make_search(
     """
     if not 1 <= starts <= 3 or width % starts or width < 2 * starts:
         raise ValueError(
-            "candidates begin at 1 to 3 starts (generation.starts), each with as many lanes, at "
-            f"least 2, got {starts} starts and {width} lanes (generation.width)"
+            "candidates begin at 1 to 3 starts (generation.starts), each with as many lanes of its "
+            f"own, at least 2, got {starts} starts and {width} lanes (generation.width)"
         )
+    if restart not in ("always", "stalled", "never"):
+        raise ValueError(f"restart is 'always', 'stalled' or 'never', got {restart!r}")
     if samples < 1 or batch_size < 1 or hall < 1 or memory < 1:
         raise ValueError(
             "a search needs at least 1 of samples, batch_size, hall and memory, got "
@@ -333,7 +336,26 @@ def _generation(
 def _advance(
     parts: _Parts, state: SearchState, key: Array, data: Data, rewarded: Batch
 ) -> tuple[SearchState, Array]:
-    """Move the recommender on with the best loss of the round, if that does not hurt it."""
+    """End a round: the recommender moves on, or a fresh one takes its place."""
+    if parts.restart == "always":
+        recommenders, standing = _untrained(parts, key, rewarded)
+        state = state._replace(recommenders=recommenders, standing=standing)
+        moves = jnp.bool_(False)
+    else:
+        state, moves = _move_on(parts, state, key, data, rewarded)
+        state = _freshened(parts, state, key, data, rewarded)
+    nothing = empty_memory(parts.memory, parts.probes)
+    return state._replace(
+        policy=parts.policy.begin_round(state.policy, state.standing),
+        memory=nothing if parts.filter.forgets else state.memory,
+        round_best=parts.no_round(),
+    ), moves
+
+
+def _move_on(
+    parts: _Parts, state: SearchState, key: Array, data: Data, rewarded: Batch
+) -> tuple[SearchState, Array]:
+    """Train the recommender with the best loss of the round, if that does not hurt it."""
     best = state.round_best
     tokens = jnp.concatenate([best.tokens[:1], best.tokens])  # the first gives way
     trained, rewards = parts.trials.run(
@@ -348,26 +370,20 @@ def _advance(
     # Every second time the half trained one, which is the third, moves on, too.
     moving = moves & jnp.asarray([True, False, state.moves % 2 == 1])[: parts.starts]
     recommenders = either(moving, candidates, state.recommenders)
-    state = state._replace(recommenders=recommenders, standing=standing, moves=state.moves + moves)
-    state = _freshened(parts, state, key, data, rewarded)
-    nothing = empty_memory(parts.memory, parts.probes)
-    return state._replace(
-        policy=parts.policy.begin_round(state.policy, state.standing),
-        memory=nothing if parts.filter.forgets else state.memory,
-        round_best=parts.no_round(),
-    ), moves
+    moved = state._replace(recommenders=recommenders, standing=standing, moves=state.moves + moves)
+    return moved, moves
 
 
 def _freshened(
     parts: _Parts, state: SearchState, key: Array, data: Data, rewarded: Batch
 ) -> SearchState:
     """Give fresh weights to what begins with them, and to all that the reference makes worse."""
-    if not parts.restart and parts.starts == 1:
+    if parts.restart == "never" and parts.starts == 1:
         return state
     trial_key, weight_key = jax.random.split(jax.random.fold_in(key, 1))
     fresh, beginning = _untrained(parts, weight_key, rewarded)
     finished = jnp.bool_(False)
-    if parts.restart:
+    if parts.restart == "stalled":
         nothing = jnp.zeros((parts.candidates, parts.space.length), jnp.int32)
         _, ahead = parts.trials.run(
             trial_key, state.recommenders, parts.programs(nothing), 0.0, data, rewarded

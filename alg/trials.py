@@ -87,7 +87,8 @@ def make_trials(
     def rescale(losses: Objective, copies: LaneState, sample: Batch, starts: int) -> Objective:
         if reward_scale == "raw":
             return losses
-        size = lanes.everywhere(lanes.gradient_size(copies, losses, sample)).reshape(starts, -1)
+        size = lanes.everywhere(lanes.gradient_size(copies, losses, sample))
+        size = lanes.everywhere(size.reshape(starts, -1))  # or XLA cuts it over devices again
         scale = jnp.clip(size[:, :1] / jnp.maximum(size, 1e-30), 1e-6, 1e6)
         return losses._replace(scale=scale.reshape(width))
 

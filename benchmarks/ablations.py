@@ -52,7 +52,12 @@ VARIANTS = {
         "filter": "paper",
         "generation.reward_scale": "raw",
     },
-    "risk_seeking, three starts": {"generation.starts": 3, "generation.width": 36},
+    "risk_seeking, alternation": {"generation.restart": "stalled"},
+    "risk_seeking, alternation, three starts": {
+        "generation.restart": "stalled",
+        "generation.starts": 3,
+        "generation.width": 36,
+    },
     "risk_seeking, length prior": {"space.length_prior": (9.0, 2.0)},
     "risk_seeking, seeds": {"space.seeds": ("bce", "mse")},
 }

@@ -37,7 +37,7 @@ def _paper(config: ConfigDict) -> None:
     config.reinforce.below_baseline = -1.0
     config.filter = "paper"
     config.generation.update(samples=10, width=12, learning_rate=0.01, reward_scale="raw")
-    config.generation.restart = False
+    config.generation.restart = "never"
     config.search.generations = 200
     config.promote.update(
         learning_rates=(0.01,), weight_decays=(1e-4,), scale="raw", epochs=(1,), width=12

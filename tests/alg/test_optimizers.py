@@ -255,7 +255,7 @@ def test_training_goes_on_from_what_was_remembered(data):
 def test_a_checkpoint_brings_back_all_of_it(make, data, tmp_path):
     lanes, start = prepare(make())
     trained = train(lanes, start, data)
-    state = SearchState((), trained, jnp.float32(0), (), (), (), jnp.int32(1))
+    state = SearchState((), trained, jnp.int32(3), jnp.float32(0), (), (), (), jnp.int32(1))
     checkpoints(tmp_path).save(state)
     restored = checkpoints(tmp_path).restore(state._replace(recommenders=start))
     jax.tree.map(np.testing.assert_array_equal, restored, state)

@@ -69,13 +69,13 @@ OPTIONS = {
     "reward_scale": "gradient",
     "hall": 6,
     "memory": 16,
-    "restart": False,
+    "restart": "never",
 }
 
 
 # The paper's filter and rewards; and fresh starts, which are not the paper's, for a third search
 # would take as long to compile again.
-AS_PAPER = {"filter_": "paper", "reward_scale": "raw", "learning_rate": 0.2, "restart": True}
+AS_PAPER = {"filter_": "paper", "reward_scale": "raw", "learning_rate": 0.2, "restart": "stalled"}
 
 
 @cache
@@ -288,6 +288,18 @@ def test_a_recommender_that_the_reference_hurts_starts_afresh():
         assert not np.allclose(one.recommenders.tables["user"], two.recommenders.tables["user"])
 
 
+def test_a_recommender_that_always_begins_anew_has_fresh_weights_after_every_round():
+    state, _, _ = generation([MSE, LOG], restart="always")
+    (one, moved), (other, _) = (advance(state, key=key, restart="always") for key in (9, 10))
+    assert not moved
+    for each in (one, other):
+        assert abs(each.standing - 0.5) < 0.1  # untrained
+        assert not np.isfinite(each.round_best.gain).any()
+        same(each.hall, state.hall)
+        assert not np.allclose(each.recommenders.tables["user"], state.recommenders.tables["user"])
+    assert not np.allclose(one.recommenders.tables["user"], other.recommenders.tables["user"])
+
+
 def test_the_standing_is_the_auc_of_the_recommender():
     state, _, _ = generation([MSE])
     moved, _ = advance(state)
@@ -325,6 +337,7 @@ def test_a_whole_search_is_traced_once():
     "wrong",
     [
         {"reward_scale": "none"},
+        {"restart": "sometimes"},
         {"width": 1},
         {"samples": 0},
         {"hall": 0},
@@ -336,7 +349,7 @@ def test_a_whole_search_is_traced_once():
 )
 def test_options_out_of_range_are_refused(wrong):
     with pytest.raises(
-        ValueError, match=r"reward_scale|at least 2|at least 1 of|must stay|expected"
+        ValueError, match=r"reward_scale|restart is|at least 2|at least 1 of|must stay|expected"
     ):
         searching.__wrapped__(**wrong)
 

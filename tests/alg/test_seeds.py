@@ -155,7 +155,7 @@ def make(**options):
         partial(make_lanes, toys.recommender(USERS, ITEMS, 1.0)),
         SEEDED,
         FILTERS["graded"](**section),
-        **{"reference": None, "restart": False, **sizes, **rates, **options},
+        **{"reference": None, "restart": "never", **sizes, **rates, **options},
     )
 
 

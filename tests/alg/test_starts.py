@@ -94,7 +94,7 @@ class FakePolicy(NamedTuple):
 
 def make(**options):
     sizes = {"samples": len(WRITTEN), "width": 12, "hall": 6, "memory": 16}
-    options = {"starts": 3, "l2": 0.0, "reward_scale": "gradient", "restart": False, **options}
+    options = {"starts": 3, "l2": 0.0, "reward_scale": "gradient", "restart": "never", **options}
     lanes = partial(make_lanes, toys.recommender(USERS, ITEMS, 1.0))
     filter_ = FILTERS["graded"](**base.get_config().graded)
     return make_search(FakePolicy(), lanes, SPACE, filter_, **{**SHARED, **sizes, **options})
@@ -156,7 +156,7 @@ def test_fresh_weights_are_drawn_for_every_round():
 
 
 def test_what_the_reference_hurts_begins_anew_with_all_its_starts():
-    search = make(restart=True)
+    search = make(restart="stalled")
     state, _ = searched()[1][-1]
     finished = state._replace(standing=jnp.float32(2.0))
     again, _ = search.advance(finished, jax.random.key(9), *data())
