@@ -13,6 +13,8 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
+import ablation_curves
+
 from report.results import LossResult, Setting, settings
 from report.verdict import best_usual, difference_text, users_text, verdict_text
 
@@ -93,6 +95,20 @@ def transfer(results: Mapping[str, Any]) -> str:
     return _markdown(["loss", *DATASETS.values()], rows)
 
 
+def fidelity(found: Mapping[str, Any]) -> str:
+    """Give how what is seen of losses goes with what they are worth, of ``fidelity.py``."""
+    heads = ["seen", "rank correlation with test AUC", "best of its first 1/16", "their mean"]
+    rows = [
+        [
+            name,
+            f"{row['correlation']:.2f} [{row['low']:.2f}, {row['high']:.2f}]",
+            *(f"{row[key]:.4f}" for key in ("best_of_sixteenth", "mean_of_sixteenth")),
+        ]
+        for name, row in found["correlations"].items()
+    ]
+    return _markdown(heads, rows)
+
+
 def tables() -> Iterator[tuple[str, str]]:
     """Give every table of the page, with a title."""
     for model in MODELS:
@@ -102,6 +118,10 @@ def tables() -> Iterator[tuple[str, str]]:
             yield f"{model} on {title}", comparison(fair, dataset)
         yield f"{model}, original's protocol", comparison(paper, "ml100k")
         yield f"{model}, transfer", transfer(fair)
+    for path in sorted(RESULTS.glob("fidelity_*.json")):
+        yield path.stem, fidelity(json.loads(path.read_text()))
+    for path in sorted(RESULTS.glob("ablations_*.json")):
+        yield path.stem, ablation_curves.table(json.loads(path.read_text())["variants"])
 
 
 def main() -> None:

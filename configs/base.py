@@ -130,7 +130,7 @@ def get_config() -> ConfigDict:
     config.search.seconds = 0.0  # with what a resumed search took before; 0.0 for no limit
     # A reward in the hall of fame, as hall_of_fame.csv has them; None for no limit.
     config.search.target = placeholder(float)
-    config.search.round_generations = 10  # then the recommender moves on
+    config.search.round_generations = 10  # then the recommender begins anew or moves on
     config.search.checkpoint_every = 10  # generations
     # The metric that rewards, promotes, chooses and compares: auc, user_auc, logloss, rmse, mae,
     # accuracy or f1; or ndcg@10, recall@10, hit@10, mrr@10 (any number of ranks) or mrr, among all
