@@ -1,5 +1,6 @@
 """Devices: how JAX is set up for them, and the mesh that lanes are divided over."""
 
+import gc
 import math
 import os
 from collections.abc import Mapping, Sequence
@@ -25,7 +26,10 @@ def start_jax(compiled: Path) -> int:
         cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
         jax.config.update("jax_num_cpu_devices", cores or 1)
     jax.config.update("jax_compilation_cache_dir", str(compiled))
-    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
+    # Tracing makes many objects that stay; looking through them often takes a quarter of its time.
+    gc.freeze()
+    gc.set_threshold(100_000, 50, 100)
     return join_processes()
 
 
