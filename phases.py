@@ -130,6 +130,8 @@ def ground(config: ConfigDict, console: Console) -> Ground:
     init = lanes(task.static_slopes([each.loss for each in known])).init
     takes = need(recommender, init, *examples, sums=sums, devices=mesh.size)
     check_memory(takes, widths, mesh)
+    searched = {"generation.width": config.generation.width}
+    check_memory(takes, searched, mesh, starts=config.generation.starts)
     watched = _watched(config, console)
     test = make_fair_test(lanes, **config.test, **watched, task=task, devices=mesh.size)
     return Ground(config, console, dataset, splits, task, everywhere, lanes, known, test)

@@ -6,7 +6,8 @@ lanes see the same batch at each step, so their comparison is paired and one loo
 Embedding tables are ``[rows, D, K]``, lanes innermost: the gather or scatter of one id moves one
 contiguous block of all lanes. Only the rows of the batch are touched, so a step costs ``O(BKD)``
 however large the catalogue is. Weight decay stays exact without touching the other rows: a row is
-``scale * stored``, and decay acts on the scale.
+``scale * stored``, and decay acts on the scale, which is multiplied into the rows at the end of an
+epoch, and before where it grows small.
 
 Features of users and items are joined by their ids at look-up. Of several categories a recommender
 sees the mean row, so a gradient goes to each of them by its share.
@@ -70,6 +71,7 @@ class Lanes(NamedTuple):
     gradient_size: Callable[[LaneState, Any, Batch], Array]
     everywhere: Callable[[Array], Array]  # numbers [K, ...] -> the same, whole on every device
     scale_free: bool  # steps are as large whatever the size of gradients; of the optimizer
+    devices: int  # that lanes are divided over: init, train, predict and size take a multiple
 
 
 def batches(data: Batch, size: int, key: Array | None = None) -> Batch:
@@ -157,8 +159,7 @@ def _step(
 
     logits, pullback, statistics = jax.vjp(forward, state.dense, rows, has_aux=True)
     dense_gradient, row_gradient = pullback(_apart(gradient_of, logits, batch.label))
-    decay = 1 - hyper.learning_rate * (hyper.weight_decay + 2 * hyper.l2)
-    scale = state.scale * decay
+    scale = state.scale * _kept(hyper)
     tables, accumulators = {}, {}
     for name, table in state.tables.items():
         met = Rows(*_occurrences(ids[name], row_gradient[name]), state.scale, scale)
@@ -167,6 +168,12 @@ def _step(
         accumulators |= {} if new is None else {name: new}
     dense, memory = jax.vmap(optimizer.step_dense)(state.dense, dense_gradient, state.memory, hyper)
     return LaneState(tables, scale, dense, statistics, accumulators, memory)
+
+
+def _kept(hyper: Hyper) -> Array:
+    """Give what decay leaves of a row in one step, [K]; never 0, which a step divides by."""
+    kept = 1 - hyper.learning_rate * (hyper.weight_decay + 2 * hyper.l2)
+    return jnp.where(kept == 0, jnp.finfo(kept.dtype).epsneg, kept)
 
 
 def _apart(function: Callable[[Array], Array], x: Array, label: Array) -> Array:
@@ -184,6 +191,11 @@ def _spread(state: LaneState, count: int) -> LaneState:
 
 def _take(state: LaneState, lanes: Array) -> LaneState:
     return _along_lanes(partial(jnp.take, indices=lanes, mode="clip"), state)
+
+
+def _in_range(state: LaneState) -> Array:
+    """Say if another step can shrink all scales and divide by them; lanes of NaN do not count."""
+    return ~jnp.any(jnp.abs(state.scale) < 1e-20)
 
 
 def _fold_scale(state: LaneState) -> LaneState:
@@ -220,11 +232,24 @@ def make_lanes(
     def train(
         state: LaneState, objective: Any, hyper: Hyper, batches: Batch, key: Array
     ) -> LaneState:
-        step = partial(_step, recommender, slopes, optimizer, objective, hyper)
+        steps = batches.label.shape[0]
         # The key may have shuffled the batches; what steps draw is apart from what that drew.
-        keys = jax.random.split(jax.random.fold_in(key, 2**31), batches.label.shape[0])
-        state, _ = jax.lax.scan(lambda s, each: (step(s, *each), None), state, (batches, keys))
-        return _fold_scale(state)
+        keys = jax.random.split(jax.random.fold_in(key, 2**31), steps)
+
+        def step(done: Array, state: LaneState) -> tuple[Array, LaneState]:
+            batch, drawn = jax.tree.map(lambda x: x[done], (batches, keys))
+            return done + 1, _step(
+                recommender, slopes, optimizer, objective, hyper, state, batch, drawn
+            )
+
+        def stretch(done: Array, state: LaneState) -> tuple[Array, LaneState]:
+            """Train until a scale is to be folded, or to the end: without strong decay at once."""
+            ready = lambda at: (at[0] < steps) & _in_range(at[1])  # noqa: E731
+            done, state = jax.lax.while_loop(ready, lambda at: step(*at), (done, state))
+            return done, _fold_scale(state)
+
+        begun = jnp.int32(0), state
+        return jax.lax.while_loop(lambda at: at[0] < steps, lambda at: stretch(*at), begun)[1]
 
     def predict(state: LaneState, batches: Batch) -> Array:
         forward = _forward(recommender, train=False)
@@ -242,7 +267,7 @@ def make_lanes(
 
     free = optimizer.scale_free
     if mesh is None:
-        return Lanes(init, _spread, _take, train, predict, size, lambda numbers: numbers, free)
+        return Lanes(init, _spread, _take, train, predict, size, lambda numbers: numbers, free, 1)
     last = Spec("lanes")
     lane = LaneState(Spec(None, None, "lanes"), last, last, last, Spec(None, "lanes"), last)
     wrap = partial(jax.shard_map, mesh=mesh)
@@ -255,4 +280,5 @@ def make_lanes(
         wrap(size, in_specs=(lane, last, Spec()), out_specs=last),
         partial(jax.lax.with_sharding_constraint, shardings=NamedSharding(mesh, Spec())),
         free,
+        mesh.size,
     )

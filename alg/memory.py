@@ -5,6 +5,7 @@ become, and what the backward pass needs of one batch. ``docs/performance.md`` h
 """
 
 import os
+from bisect import bisect_right
 from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
@@ -25,18 +26,20 @@ class Need(NamedTuple):
     step: int  # of a lane: what a training step holds beside the state
     data: int  # however many lanes there are
 
-    def of(self, lanes: int) -> int:
+    def of(self, lanes: int, starts: int = 0) -> int:
         """Give the bytes for ``lanes`` lanes: all states twice, and a step or one lane's drawing.
 
-        Lanes draw their initial weights one after the other, and the random bits are as many.
+        Lanes draw their initial weights one after the other, and the random bits are as many. A
+        search holds its lanes once, and four times the ``starts`` that it copies them from, which
+        every device has whole: as they were, become, were trained and are drawn afresh.
         """
-        return self.data + 2 * self.state * lanes + max(self.step * lanes, 2 * self.state)
+        states = max(2 * lanes, lanes + 4 * starts)
+        return self.data + states * self.state + max(self.step * lanes, 2 * self.state)
 
-    def fit(self, free: int) -> int:
+    def fit(self, free: int, starts: int = 0) -> int:
         """Give the lanes that fit into ``free`` bytes."""
-        left = free - self.data
-        fit_training = left // (2 * self.state + self.step)
-        return max(0, min(fit_training, left // (2 * self.state) - 1))
+        lanes = range(1, free // self.state + 1)
+        return bisect_right(lanes, free, key=partial(self.of, starts=starts))
 
 
 def need(
@@ -107,13 +110,14 @@ def _size(tree: Any) -> int:
     return sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(tree))
 
 
-def check_memory(need: Need, widths: Mapping[str, int], mesh: Mesh) -> None:
+def check_memory(need: Need, widths: Mapping[str, int], mesh: Mesh, *, starts: int = 0) -> None:
     """See that lanes fit the devices that they are divided over.
 
     Args:
       need: of an epoch.
       widths: config key -> lanes that are trained side by side.
       mesh: of the devices.
+      starts: recommenders that a search copies its lanes from.
 
     Raises:
       ValueError: for more lanes than fit; it names the largest number that does.
@@ -122,10 +126,10 @@ def check_memory(need: Need, widths: Mapping[str, int], mesh: Mesh) -> None:
     if free is None:
         return
     for name, width in widths.items():
-        takes = need.of(-(-width // mesh.size))
+        takes = need.of(-(-width // mesh.size), starts)
         if takes <= free:
             continue
-        fit = mesh.size * need.fit(free)
+        fit = mesh.size * need.fit(free, starts)
         raise ValueError(
             f"{name} is {width}, which takes {takes / 1e9:.3g} GB of each of {mesh.size} devices, "
             f"where {free / 1e9:.3g} GB are free: at most {fit} lanes fit. A smaller model.width, "

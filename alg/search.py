@@ -251,12 +251,13 @@ def drawing(search: Search, interactions: int) -> Search:
 
 def _untrained(parts: _Parts, key: Array, rewarded: Batch) -> tuple[LaneState, Array]:
     """Give recommenders with fresh weights, S lanes, and the reward of the first."""
-    others = jax.random.split(jax.random.fold_in(key, 1), parts.starts - 1)
+    lanes, starts = parts.trials.lanes, parts.starts
+    others = jax.random.split(jax.random.fold_in(key, 1), starts - 1)
     # As many lanes as are divided over the devices.
-    copies = jnp.repeat(key[None], parts.width - len(others))
-    lanes = parts.trials.lanes.init(jnp.concatenate([key[None], others, copies[1:]]))
-    first = parts.trials.lanes.take(lanes, jnp.arange(parts.starts))
-    return first, parts.trials.reward(lanes, rewarded)[0]
+    spare = jnp.repeat(key[None], -starts % lanes.devices)
+    drawn = lanes.take(lanes.init(jnp.concatenate([key[None], others, spare])), jnp.arange(starts))
+    first = lanes.take(drawn, jnp.zeros(parts.width, jnp.int32))
+    return drawn, parts.trials.reward(first, rewarded)[0]
 
 
 def _init(parts: _Parts, key: Array, rewarded: Batch) -> SearchState:
@@ -381,17 +382,25 @@ def _freshened(
     if parts.restart == "never" and parts.starts == 1:
         return state
     trial_key, weight_key = jax.random.split(jax.random.fold_in(key, 1))
-    fresh, beginning = _untrained(parts, weight_key, rewarded)
-    finished = jnp.bool_(False)
+    known, finished = state.standing, jnp.bool_(False)
     if parts.restart == "stalled":
         nothing = jnp.zeros((parts.candidates, parts.space.length), jnp.int32)
         _, ahead = parts.trials.run(
             trial_key, state.recommenders, parts.programs(nothing), 0.0, data, rewarded
         )
-        finished = ahead[0, 0] < state.standing
+        known, finished = ahead[0, 0], ahead[0, 0] < state.standing
+    fresh, beginning = _untrained(parts, _after(known, weight_key), rewarded)
     begins = finished | (jnp.arange(parts.starts) == 1)
     return state._replace(
         recommenders=either(begins, fresh, state.recommenders),
         standing=jnp.where(finished, beginning, state.standing),
         moves=jnp.where(finished, 0, state.moves),
     )
+
+
+def _after(reward: Array, key: Array) -> Array:
+    """Give the key, but not before the reward is known, or XLA would hold more lanes at once.
+
+    Rewards are 1 at most, but XLA does not know; it drops optimization barriers on CPU.
+    """
+    return jnp.where(reward > 1, jax.random.fold_in(key, 1), key)

@@ -1,21 +1,27 @@
 """The memory that lanes take, beside what XLA says it takes."""
 
+from functools import partial
+from itertools import product
 from typing import NamedTuple
 
 import for_users
 import jax
 import jax.numpy as jnp
 import pytest
-from jax.sharding import AxisType
+from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
 import alg.memory
+import controller
 import models
+from alg.filters import FILTERS
 from alg.lanes import Hyper, make_lanes
 from alg.losses import named_loss
 from alg.memory import Need, check_memory, free_memory, need
 from alg.objectives import static_slopes
 from alg.optimizers import OPTIMIZERS
+from alg.search import make_search, space
 from alg.types import Batch
+from configs import base
 
 
 class Shape(NamedTuple):
@@ -46,9 +52,13 @@ SHAPES = (
 )
 
 
-def lanes_of(shape):
+def recommender_of(shape):
     sizes = {"user": shape.users, "item": shape.items}
-    model = models.build(name=shape.model, width=shape.width, init_scale=0.1, sizes=sizes)
+    return models.build(name=shape.model, width=shape.width, init_scale=0.1, sizes=sizes)
+
+
+def lanes_of(shape):
+    model = recommender_of(shape)
     return model, make_lanes(
         model,
         static_slopes([named_loss("bce")]),
@@ -87,11 +97,60 @@ def test_an_epoch_takes_what_xla_says(shape):
     assert needed(shape).of(shape.lanes) == pytest.approx(taken, rel=0.15)
 
 
+def searching(starts, devices):
+    """Give a search on a large catalogue, and what its functions take, as shapes."""
+    shape = Shape(users=30_000, items=5_000, width=16)
+    mesh = mesh_of(devices)
+    whole = NamedSharding(mesh, PartitionSpec())
+    where = space(operators=("neg",), operands=("pred",), length=3, bounds=(-1e5, 1e5))
+    search = make_search(
+        controller.uniform(where.grammar),
+        partial(make_lanes, recommender_of(shape), mesh=mesh),
+        where,
+        FILTERS["graded"](**base.get_config().graded),
+        **{"reference": "square(label - pred)", "reward_scale": "raw", "restart": "stalled"},
+        **{"samples": 4, "hall": 2, "memory": 2, "l2": 0.0},
+        **{"learning_rate": 1.0, "weight_decay": 1e-4, "batch_size": shape.batch},
+        width=shape.lanes,
+        starts=starts,
+        sharding=whole,
+    )
+
+    def placed(arrays):
+        return jax.tree.map(
+            lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=whole), arrays
+        )
+
+    def interactions(count):
+        numbers, ids = (jax.ShapeDtypeStruct((count,), kind) for kind in (jnp.float32, jnp.int32))
+        return Batch({"user": ids, "item": ids}, numbers, numbers)
+
+    data = interactions(shape.steps * shape.batch), interactions(200)
+    key = jax.eval_shape(lambda: jax.random.key(0))
+    state = jax.eval_shape(search.init, key, data[1])
+    return search, needed(shape), placed((state, key, *data))
+
+
+def test_a_search_takes_no_more_than_the_formula():
+    """However many trainings a function holds one after the other."""
+    search, takes, arguments = searching(starts=1, devices=1)
+    generation, advance = (
+        compiled_bytes(function, *arguments) for function in (search.generation, search.advance)
+    )
+    assert advance < 1.05 * generation < takes.of(Shape().lanes, 1)
+
+
+def test_starts_are_whole_on_every_device():
+    search, takes, arguments = searching(starts=2, devices=4)
+    formula = takes.of(Shape().lanes // 4, 2)
+    assert 0.6 * formula < compiled_bytes(search.advance, *arguments) < 1.15 * formula
+
+
 def test_as_many_lanes_fit_as_the_formula_allows():
     for takes in (needed(SHAPES[0]), needed(SHAPES[2]), Need(state=10, step=1000, data=7)):
-        for lanes in (1, 2, 5, 300):
-            assert takes.fit(takes.of(lanes)) == lanes
-            assert takes.fit(takes.of(lanes) - 1) == lanes - 1
+        for lanes, starts in product((1, 2, 5, 300), (0, 3)):
+            assert takes.fit(takes.of(lanes, starts), starts) == lanes
+            assert takes.fit(takes.of(lanes, starts) - 1, starts) == lanes - 1
         assert takes.fit(takes.data - 1) == 0
 
 
@@ -143,6 +202,8 @@ def test_too_many_lanes_are_refused_with_the_number_that_fits(machine):
     with pytest.raises(ValueError, match=r"^generation\.width is 142.* 2\.02 GB of each of 2"):
         check_memory(takes, widths, mesh)
     check_memory(takes, dict.fromkeys(widths, 140), mesh)
+    with pytest.raises(ValueError, match=r"at most 136 lanes fit"):
+        check_memory(takes, {"generation.width": 140}, mesh, starts=18)
 
 
 def test_devices_tell_for_themselves_where_they_can(machine):
