@@ -35,7 +35,8 @@ from alg.processes import is_first, said_anywhere
 from alg.programs import Program
 from alg.promotion import Promote, make_promotion
 from alg.results import Splits, rows
-from alg.search import Search, SearchState, Space, drawing, make_search, space
+from alg.search import Search, SearchState, drawing, make_search
+from alg.space import Space, space
 from alg.tasks import Task, task_of
 from alg.types import Array, Data
 from alg.validity import check

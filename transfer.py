@@ -15,7 +15,7 @@ import report
 from alg import PAIRWISE_LOSSES, POINTWISE_LOSSES
 from alg.contenders import Contender, found, usual
 from alg.families import Family
-from alg.search import space
+from alg.space import space
 from alg.tasks import Task, task_of
 from configs.base import get_config
 from configs.command_line import DEFAULT

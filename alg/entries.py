@@ -11,7 +11,8 @@ from .filters import Verdict
 from .formulas import to_text
 from .losses import as_program
 from .programs import Program
-from .search import Report, SearchState, Space
+from .search import Report, SearchState
+from .space import Space
 from .types import Array
 
 

@@ -4,38 +4,25 @@ A generation is one jitted function: sample, screen, train the survivors in lane
 The loop over generations is the caller's, so that a run can be watched, stopped and resumed.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import partial
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jax.sharding import Sharding
 
-from .families import as_family
 from .filters import Filter, Verdict
 from .hall_of_fame import HallOfFame, Memory, admit, empty_hall, empty_memory, remember
 from .lanes import Lanes, LaneState, either
 from .objectives import Objective, Slopes, extend
-from .operators import as_bounds
 from .pieces import some
-from .programs import Grammar, Program, Vocabulary, assemble, grammar, vocabulary
-from .seeds import seed_tokens
+from .programs import Program, assemble
 from .selection import choose
+from .space import Space
 from .tasks import RATING, Task
 from .trials import Trials, make_trials
 from .types import Array, Batch, Data
-
-
-class Space(NamedTuple):
-    """What losses a search may write."""
-
-    vocabulary: Vocabulary
-    length: int  # tokens of a loss at most, L
-    bounds: tuple[float, float]  # intermediate results are clipped to them
-    seeds: np.ndarray  # int32 [N, L], losses that a search begins with
-    grammar: Grammar
 
 
 class SearchState(NamedTuple):
@@ -102,36 +89,6 @@ class _Parts(NamedTuple):
     def no_round(self) -> HallOfFame:
         """Give the best of a round that has not begun."""
         return empty_hall(self.candidates - 1, self.space.length, self.probes)
-
-
-def space(
-    *,
-    operators: Sequence[str] | None = None,
-    operands: Sequence[str] | None = None,
-    length: int,
-    bounds: tuple[float, float],
-    family: str = "pointwise",
-    seeds: Sequence[str] = (),
-    length_prior: tuple[float, float] | None = None,
-) -> Space:
-    """Give a search space of named operators and operands.
-
-    Those that are None are the family's, less ``id``, which only makes losses longer. ``seeds`` are
-    named losses or formulas, see ``seed_tokens``; for ``length_prior`` see ``grammar``.
-
-    Raises:
-      ValueError: for unknown names, no tokens, bounds that are out of order, or a seed that the
-        space cannot write.
-
-    >>> space(length=9, bounds=(-1e5, 1e5), family="pairwise").vocabulary.names[:5]
-    ('PAD', 'pos', 'neg', 'diff', '1')
-    """
-    if operators is None:
-        operators = [name for name in as_family(family).operators if name != "id"]
-    vocab, bounds = vocabulary(operators, operands, family=family), as_bounds(bounds)
-    rules = grammar(vocab, length, length_prior=length_prior)
-    seeds = seed_tokens(seeds, vocab, length=length, bounds=bounds)
-    return Space(vocab, length, bounds, seeds, rules)
 
 
 def make_search(
@@ -252,10 +209,11 @@ def drawing(search: Search, interactions: int) -> Search:
 def _untrained(parts: _Parts, key: Array, rewarded: Batch) -> tuple[LaneState, Array]:
     """Give recommenders with fresh weights, S lanes, and the reward of the first."""
     lanes, starts = parts.trials.lanes, parts.starts
-    others = jax.random.split(jax.random.fold_in(key, 1), starts - 1)
     # As many lanes as are divided over the devices.
-    spare = jnp.repeat(key[None], -starts % lanes.devices)
-    drawn = lanes.take(lanes.init(jnp.concatenate([key[None], others, spare])), jnp.arange(starts))
+    keys = jnp.repeat(key[None], starts + -starts % lanes.devices)
+    if starts > 1:
+        keys = jax.vmap(jax.random.fold_in)(keys, jnp.arange(len(keys)))
+    drawn = lanes.take(lanes.init(keys), jnp.arange(starts))
     first = lanes.take(drawn, jnp.zeros(parts.width, jnp.int32))
     return drawn, parts.trials.reward(first, rewarded)[0]
 

@@ -15,7 +15,8 @@ from alg.fair_test import make_fair_test
 from alg.filters import FILTERS
 from alg.optimizers import adagrad
 from alg.promotion import make_promotion
-from alg.search import make_search, space
+from alg.search import make_search
+from alg.space import space
 from configs import base
 from configs.command_line import UsageError, read_command_line
 from configs.presets import PRESETS

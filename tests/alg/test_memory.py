@@ -19,7 +19,8 @@ from alg.losses import named_loss
 from alg.memory import Need, check_memory, free_memory, need
 from alg.objectives import static_slopes
 from alg.optimizers import OPTIMIZERS
-from alg.search import make_search, space
+from alg.search import make_search
+from alg.space import space
 from alg.types import Batch
 from configs import base
 

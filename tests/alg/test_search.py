@@ -15,7 +15,8 @@ from alg import grammar
 from alg.filters import FILTERS, Verdict
 from alg.lanes import make_lanes
 from alg.programs import tokens_of
-from alg.search import make_search, space
+from alg.search import make_search
+from alg.space import space
 from configs import base
 
 CONFIG = base.get_config()

@@ -14,7 +14,8 @@ from alg.checkpoints import checkpoints
 from alg.filters import FILTERS, Verdict
 from alg.lanes import make_lanes
 from alg.programs import tokens_of
-from alg.search import make_search, space
+from alg.search import make_search
+from alg.space import space
 from configs import base
 
 SIGNED = (-1e5, 1e5)

@@ -15,7 +15,8 @@ from alg.filters import FILTERS
 from alg.lanes import make_lanes
 from alg.objectives import extend
 from alg.programs import assemble, tokens_of
-from alg.search import make_search, space
+from alg.search import make_search
+from alg.space import space
 from alg.tasks import RATING
 from alg.trials import make_trials
 from configs import base
