@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 import jax
 import numpy as np
-from jax.sharding import NamedSharding, PartitionSpec
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from ml_collections import ConfigDict
 from rich.console import Console
 
@@ -27,7 +27,7 @@ from alg.fair_test import FairTest, make_fair_test
 from alg.filters import FILTERS
 from alg.lanes import Lanes, make_lanes
 from alg.limits import Limits, reached
-from alg.memory import check_memory, need
+from alg.memory import Need, check_memory, need
 from alg.objectives import Objective, Slopes, objective
 from alg.optimizers import OPTIMIZERS
 from alg.pieces import at_once
@@ -40,7 +40,7 @@ from alg.space import Space, space
 from alg.tasks import Task, task_of
 from alg.types import Array, Data
 from alg.validity import check
-from splits import splits_of
+from splits import JUDGED, splits_of
 
 
 class Ground(NamedTuple):
@@ -129,13 +129,26 @@ def ground(config: ConfigDict, console: Console) -> Ground:
     sums = optimizer.scale_free or config.train.clip is not None
     examples = (count * task.group for count in counts)
     init = lanes(task.static_slopes([each.loss for each in known])).init
-    takes = need(recommender, init, *examples, sums=sums, devices=mesh.size)
-    check_memory(takes, widths, mesh)
-    searched = {"generation.width": config.generation.width}
-    check_memory(takes, searched, mesh, starts=config.generation.starts)
+    judged = max(splits[name].label.shape[0] for name in JUDGED)
+    takes = need(recommender, init, *examples, sums=sums, judged=judged, devices=mesh.size)
+    _check_memory(config, takes, widths, mesh, len(known))
     watched = _watched(config, console)
     test = make_fair_test(lanes, **config.test, **watched, task=task, devices=mesh.size)
     return Ground(config, console, dataset, splits, task, everywhere, lanes, known, test)
+
+
+def _check_memory(
+    config: ConfigDict, takes: Need, widths: dict[str, int], mesh: Mesh, usual: int
+) -> None:
+    """See that the lanes of search, promotion and fair test fit."""
+    check_memory(takes, widths, mesh)
+    searched = {"generation.width": config.generation.width}
+    check_memory(takes, searched, mesh, starts=config.generation.starts)
+    section = config.test
+    each = max(section.seeds, len(section.learning_rates) * len(section.weight_decays))
+    losses = usual + (len(config.transfer.losses) or config.contenders.found)
+    what = f"the fair test's lanes, {losses} losses times test.seeds or settings ({each}),"
+    check_memory(takes, {what: losses * (each + -each % mesh.size)}, mesh)
 
 
 def usual_losses(config: ConfigDict, task: Task) -> list[Contender]:

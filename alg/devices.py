@@ -17,7 +17,7 @@ def start_jax(compiled: Path) -> int:
     """Set JAX up for a run, before anything needs a device; give the number of this process.
 
     Where the CPU is the device, there is one a core, unless ``JAX_NUM_CPU_DEVICES`` says otherwise.
-    Compiled programs are kept in the folder ``compiled``.
+    Compiled programs are kept in the folder ``compiled``, or in ``JAX_COMPILATION_CACHE_DIR``.
 
     Raises:
       ProcessError: where there are several processes and they cannot be joined.
@@ -25,7 +25,8 @@ def start_jax(compiled: Path) -> int:
     if not os.environ.get("JAX_NUM_CPU_DEVICES"):
         cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
         jax.config.update("jax_num_cpu_devices", cores or 1)
-    jax.config.update("jax_compilation_cache_dir", str(compiled))
+    if not os.environ.get("JAX_COMPILATION_CACHE_DIR"):
+        jax.config.update("jax_compilation_cache_dir", str(compiled))
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
     # Tracing makes many objects that stay; looking through them often takes a quarter of its time.
     gc.freeze()

@@ -1,7 +1,8 @@
 """Memory: how many lanes fit a device, known before anything is compiled.
 
 An epoch holds, for every lane, its tables and other parameters twice, as they were and as they
-become, and what the backward pass needs of one batch. ``docs/performance.md`` has the formula.
+become, and what the backward pass needs of one batch, or judging after it of all that is judged.
+``docs/performance.md`` has the formula.
 """
 
 import os
@@ -16,6 +17,9 @@ from jax.sharding import Mesh
 
 from .types import Recommender
 
+JUDGING = 36
+"""Bytes of a lane for each interaction that is judged: scores, sorted with labels and weights."""
+
 _AVAILABLE, _ALLOWED = Path("/proc/meminfo"), Path("/sys/fs/cgroup/memory.max")
 
 
@@ -25,6 +29,7 @@ class Need(NamedTuple):
     state: int  # of a lane: tables, other parameters, and what optimizers keep
     step: int  # of a lane: what a training step holds beside the state
     data: int  # however many lanes there are
+    judging: int = 0  # of a lane: what its metric holds in place of a step
 
     def of(self, lanes: int, starts: int = 0) -> int:
         """Give the bytes for ``lanes`` lanes: all states twice, and a step or one lane's drawing.
@@ -34,7 +39,8 @@ class Need(NamedTuple):
         every device has whole: as they were, become, were trained and are drawn afresh.
         """
         states = max(2 * lanes, lanes + 4 * starts)
-        return self.data + states * self.state + max(self.step * lanes, 2 * self.state)
+        working = max(self.step * lanes, self.judging * lanes, 2 * self.state)
+        return self.data + states * self.state + working
 
     def fit(self, free: int, starts: int = 0) -> int:
         """Give the lanes that fit into ``free`` bytes."""
@@ -49,6 +55,7 @@ def need(
     examples: int,
     *,
     sums: bool,
+    judged: int = 0,
     devices: int = 1,
 ) -> Need:
     """Give the bytes that an epoch takes; nothing is run or compiled for it.
@@ -60,6 +67,7 @@ def need(
       examples: of an epoch, likewise.
       sums: whether the optimizer adds a row's gradients up over its occurrences in a batch, as
         clipping and Adagrad need it.
+      judged: interactions or groups of the largest split that lanes are judged on.
       devices: that ``init`` divides lanes over.
 
     >>> class Product(NamedTuple):  # of two vectors of 4 numbers
@@ -72,20 +80,29 @@ def need(
     >>> from .lanes import make_lanes
     >>> takes = need(Product(), make_lanes(Product(), None).init, batch=8, examples=99, sums=False)
     >>> takes
-    Need(state=488, step=384, data=3168)
+    Need(state=488, step=384, data=3168, judging=0)
     >>> takes.of(10), takes.fit(takes.of(10))
     (16768, 10)
     """
     states = jax.eval_shape(lambda: init(jax.random.split(jax.random.key(0), devices)))
     # A step keeps one table's gradient; with sums also these, the steps and the rows themselves.
-    widest = max(width for _, width in recommender.tables.values())
-    gradients = 4 * batch * widest * (4 if sums else 1)
+    widths = {name: width for name, (_, width) in recommender.tables.items()}
+    gradients = 4 * batch * max(widths.values()) * (4 if sums else 1)
+    # Of several categories each has a row and a gradient, of which XLA fuses about so many away.
+    lists = [width * _categories(recommender, name) for name, width in widths.items()]
+    gradients += int(4 * batch * max(lists) * (1.5 if sums else 0.5))
     columns = 2 + len(recommender.tables.keys() - recommender.sides)  # label, weight and ids
     return Need(
         state=_size(states) // devices,
         step=_size(_kept_for_backward(recommender, batch)) + gradients,
         data=2 * 4 * columns * examples,  # as they come, and cut into batches
+        judging=JUDGING * judged,
     )
+
+
+def _categories(recommender: Recommender, table: str) -> int:
+    """Give how many rows of a table are averaged for an example; 0 where it looks one up."""
+    return recommender.sides[table].values.shape[1] if table in recommender.sides else 0
 
 
 def _kept_for_backward(recommender: Recommender, batch: int) -> Any:
@@ -140,7 +157,8 @@ def check_memory(need: Need, widths: Mapping[str, int], mesh: Mesh, *, starts: i
 def free_memory(mesh: Mesh) -> int | None:
     """Give the free bytes of each device, None where nobody tells.
 
-    The devices of a CPU share what the machine can give, or its container.
+    The devices of a CPU share what the machine can give, or its container; so do processes on one
+    machine, each of which is told of all of it.
     """
     devices = mesh.local_devices  # of this process, which sees no others' memory
     stats = [device.memory_stats() for device in devices]
@@ -163,6 +181,12 @@ def _available() -> list[int]:
 
 
 def _allowed() -> list[int]:
-    """Give what the container may use, likewise."""
+    """Give what the container has left of what it may use, likewise."""
     limit = _ALLOWED.read_text().strip() if _ALLOWED.exists() else "max"
-    return [] if limit == "max" else [int(limit)]
+    if limit == "max":
+        return []
+    used, kinds = _ALLOWED.with_name("memory.current"), _ALLOWED.with_name("memory.stat")
+    used = int(used.read_text()) if used.exists() else 0
+    lines = kinds.read_text().splitlines() if kinds.exists() else []
+    given_back = dict(line.split() for line in lines).get("inactive_file", 0)  # files' pages
+    return [max(0, int(limit) - used + int(given_back))]

@@ -7,12 +7,14 @@ from typing import NamedTuple
 import for_users
 import jax
 import jax.numpy as jnp
+import numpy as np
 import pytest
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
 import alg.memory
 import controller
 import models
+from alg.courses import judge
 from alg.filters import FILTERS
 from alg.lanes import Hyper, make_lanes
 from alg.losses import named_loss
@@ -23,6 +25,7 @@ from alg.search import make_search
 from alg.space import space
 from alg.types import Batch
 from configs import base
+from models import Side
 
 
 class Shape(NamedTuple):
@@ -37,6 +40,7 @@ class Shape(NamedTuple):
     width: int = 64
     optimizer: str = "sgd"
     clip: float | None = None
+    genres: int = 0  # of an item, at most
 
     @property
     def sums(self):
@@ -50,12 +54,20 @@ SHAPES = (
     Shape(batch=1024, optimizer="adagrad"),
     Shape(users=30_000, items=5_000, width=16),
     Shape(model="neumf", batch=1024),
+    Shape(model="deepfm", batch=2048, width=64, genres=6),
+    Shape(model="deepfm", batch=2048, width=64, genres=6, optimizer="adagrad"),
 )
 
 
 def recommender_of(shape):
     sizes = {"user": shape.users, "item": shape.items}
-    return models.build(name=shape.model, width=shape.width, init_scale=0.1, sizes=sizes)
+    sides = {}
+    if shape.genres:
+        sizes |= {"genres": 19}
+        sides = {"genres": Side("item", np.ones((shape.items, shape.genres), np.int32))}
+    return models.build(
+        name=shape.model, width=shape.width, init_scale=0.1, sizes=sizes, sides=sides
+    )
 
 
 def lanes_of(shape):
@@ -96,6 +108,18 @@ def test_an_epoch_takes_what_xla_says(shape):
     state = jax.eval_shape(lanes.init, keys)
     taken = compiled_bytes(lanes.train, state, ones, Hyper(ones, ones, ones), batches, keys[0])
     assert needed(shape).of(shape.lanes) == pytest.approx(taken, rel=0.15)
+
+
+def test_judging_takes_what_xla_says():
+    shape = Shape(lanes=4, users=50, items=60, width=8)
+    model, lanes = lanes_of(shape)
+    count = 200_000
+    numbers, ids = (jax.ShapeDtypeStruct((count,), kind) for kind in (jnp.float32, jnp.int32))
+    data = Batch({"user": ids, "item": ids}, numbers, numbers)
+    state = jax.eval_shape(lanes.init, jax.random.split(jax.random.key(0), shape.lanes))
+    taken = compiled_bytes(lambda *given: judge(lanes, *given), state, data)
+    takes = need(model, lanes.init, batch=8, examples=count, sums=False, judged=count)
+    assert takes.of(shape.lanes) == pytest.approx(taken, rel=0.15)
 
 
 def searching(starts, devices):
@@ -185,6 +209,9 @@ def machine(tmp_path, monkeypatch):
 
 def test_devices_of_a_cpu_share_what_the_machine_and_its_container_give(machine):
     assert free_memory(mesh_of(4)) == 1_000_000_000
+    machine.with_name("memory.current").write_text("3000000000\n")
+    machine.with_name("memory.stat").write_text("anon 100\ninactive_file 1000000000\n")
+    assert free_memory(mesh_of(4)) == 500_000_000
     machine.write_text("max\n")
     assert free_memory(mesh_of(4)) == 2_048_000_000
     machine.unlink()
