@@ -35,7 +35,7 @@ from configs.command_line import read_command_line
 from phases import Run, join, next_generation, next_round
 
 MARKS = (75, 150, 300, 600)  # trainings
-GENERATIONS = 120  # at most
+GENERATIONS = 60  # at most
 BEST = 6  # losses of a mark
 CHECKED = 48  # rows of the hall of fame that are checked
 SEEDS = 5
@@ -52,12 +52,8 @@ VARIANTS = {
         "filter": "paper",
         "generation.reward_scale": "raw",
     },
-    "risk_seeking, alternation": {"generation.restart": "stalled"},
-    "risk_seeking, alternation, three starts": {
-        "generation.restart": "stalled",
-        "generation.starts": 3,
-        "generation.width": 36,
-    },
+    "risk_seeking, fresh weights": {"generation.restart": "always"},
+    "risk_seeking, three starts": {"generation.starts": 3, "generation.width": 36},
     "risk_seeking, length prior": {"space.length_prior": (9.0, 2.0)},
     "risk_seeking, seeds": {"space.seeds": ("bce", "mse")},
 }

@@ -119,9 +119,8 @@ def get_config() -> ConfigDict:
     config.generation.hall = 128  # rows of the hall of fame
     config.generation.memory = 4096  # trained losses remembered
     # The recommender begins anew after a round: always; stalled, where the reference stops to help,
-    # and moves on with the best loss else; or never (the paper). What losses do for fresh weights
-    # tells more of what they are worth, see docs/results.md.
-    config.generation.restart = "always"
+    # and moves on with the best loss else; or never (the paper). See docs/results.md.
+    config.generation.restart = "stalled"
 
     config.search = ConfigDict()
     # At most. The search also ends after the generation in which the first of these is reached.
