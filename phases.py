@@ -100,8 +100,13 @@ def _with_rates(config: ConfigDict) -> ConfigDict:
     return settled
 
 
-def ground(config: ConfigDict, console: Console) -> Ground:
+def ground(config: ConfigDict, console: Console, beside: Mapping[str, int] | None = None) -> Ground:
     """Build what losses are trained and judged on, and the fair test.
+
+    Args:
+      config: of the run.
+      console: to print on.
+      beside: config key -> losses that are tested beside the usual ones, at most.
 
     Raises:
       ValueError: for bad data, unknown names or values out of range.
@@ -131,24 +136,33 @@ def ground(config: ConfigDict, console: Console) -> Ground:
     init = lanes(task.static_slopes([each.loss for each in known])).init
     judged = max(splits[name].label.shape[0] for name in JUDGED)
     takes = need(recommender, init, *examples, sums=sums, judged=judged, devices=mesh.size)
-    _check_memory(config, takes, widths, mesh, len(known))
+    contenders = {"contenders.baselines": len(known), **(beside or {})}
+    _check_memory(config, takes, widths, mesh, contenders)
     watched = _watched(config, console)
     test = make_fair_test(lanes, **config.test, **watched, task=task, devices=mesh.size)
     return Ground(config, console, dataset, splits, task, everywhere, lanes, known, test)
 
 
 def _check_memory(
-    config: ConfigDict, takes: Need, widths: dict[str, int], mesh: Mesh, usual: int
+    config: ConfigDict,
+    takes: Need,
+    widths: Mapping[str, int],
+    mesh: Mesh,
+    contenders: Mapping[str, int],
 ) -> None:
     """See that the lanes of search, promotion and fair test fit."""
     check_memory(takes, widths, mesh)
     searched = {"generation.width": config.generation.width}
     check_memory(takes, searched, mesh, starts=config.generation.starts)
-    section = config.test
-    each = max(section.seeds, len(section.learning_rates) * len(section.weight_decays))
-    losses = usual + (len(config.transfer.losses) or config.contenders.found)
-    what = f"the fair test's lanes, {losses} losses times test.seeds or settings ({each}),"
-    check_memory(takes, {what: losses * (each + -each % mesh.size)}, mesh)
+    losses, section = sum(contenders.values()), config.test
+    settings = len(section.learning_rates) * len(section.weight_decays)
+    each = f"{settings} settings (test.learning_rates times test.weight_decays)"
+    if section.seeds > settings:
+        each = f"{section.seeds} seeds (test.seeds)"
+    whose = f"{losses} losses ({' and '.join(contenders)}) at {each}"
+    what = f"the number of the fair test's lanes, {whose},"
+    most = max(section.seeds, settings)
+    check_memory(takes, {what: losses * (most + -most % mesh.size)}, mesh)
 
 
 def usual_losses(config: ConfigDict, task: Task) -> list[Contender]:
@@ -168,7 +182,7 @@ def join(config: ConfigDict, workdir: Path, console: Console) -> Run:
     policy = _named("policy", config.policy, controller.POLICIES)(
         where.grammar, **config.get(config.policy, {})
     )
-    on = ground(config, console)
+    on = ground(config, console, {"contenders.found": config.contenders.found})
     search = make_search(
         policy,
         on.lanes,

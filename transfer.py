@@ -187,7 +187,7 @@ def transfer(config: ConfigDict, workdir: Path, own: Path, console: Console) -> 
         report.check(workdir / name, one.to_dict())
     # All at once, so that what cannot be is known before anything trains.
     open_ = {
-        name: ground(one, console)
+        name: ground(one, console, {"transfer.losses": len(losses)})
         for name, one in every.items()
         if not (workdir / name / "results.json").exists()
     }

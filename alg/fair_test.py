@@ -167,6 +167,7 @@ def _tune(settings: _Settings, contenders: Sequence[Contender], splits: Splits) 
         ones = jnp.ones(len(contenders) * settings.devices)
         untrained = courses.begin(jnp.repeat(settings.weight_key[None], len(ones)))
         factor = np.asarray(courses.factors(ones, untrained, splits.train))[: len(contenders)]
+        del untrained  # or they would take memory beside those that are trained
     rate, decay = settings.grid[:, :1] * factor, settings.grid[:, 1:] / factor
     best = np.zeros(rate.shape)
 

@@ -87,6 +87,7 @@ def make_promotion(
                 state, found = courses.epoch(state, mine, hyper, shuffle, data, judged)
                 np.maximum.at(best, (rows, setting), np.asarray(found))
                 tick()
+            del state  # or the next lanes would be drawn beside these
         return best.max(1)
 
     def promote(losses: Objective, data: Data, judged: Batch) -> tuple[np.ndarray, np.ndarray]:

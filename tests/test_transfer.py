@@ -6,10 +6,12 @@ import shutil
 
 import numpy as np
 import pytest
+from rich.console import Console
 
+import phases
 from configs.transfer import get_config
 from tests.run_server import assert_one_line, contents
-from transfer import cells, given
+from transfer import cells, given, transfer
 
 CONFIG = """
 from configs import synthetic
@@ -168,6 +170,23 @@ def test_a_data_set_that_wants_another_reward_is_refused(place):
         "biased_mf-ranked",
         "deep-ranked",
     ]
+
+
+def test_the_memory_check_counts_every_loss_of_a_file(place, tmp_path, monkeypatch):
+    def full(need, widths, mesh, **options):
+        for what, lanes in widths.items():
+            if "fair test" in what:
+                raise ValueError(f"{what} {lanes}")
+
+    monkeypatch.setattr(phases, "check_memory", full)
+    config = get_config("smoke")
+    config.contenders.update(baselines=("bce", "mse", "hinge"), found=2)
+    config.test.update(seeds=10**6, learning_rates=(1.0,))
+    config.transfer.losses = (str(place / "hall_of_fame.csv"),)
+    config.transfer.datasets = (str(place / "one.py"),)
+    counted = r"5 losses \(contenders\.baselines and transfer\.losses\) at 1000000 seeds.* 5000000"
+    with pytest.raises(ValueError, match=counted):
+        transfer(config, tmp_path, tmp_path, Console(quiet=True))
 
 
 def given_losses(*losses):

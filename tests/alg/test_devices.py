@@ -9,10 +9,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import tiny
+from collectives import talk
 
 from alg.devices import choose, lane_mesh
-
-TALK = r"\s(all-reduce|all-gather|all-to-all|collective-\w+|reduce-scatter)(?:-start)?\("
 
 
 class Device(NamedTuple):
@@ -62,12 +61,6 @@ def searched(devices):
     return passed
 
 
-def talk(compiled):
-    """Give the collectives of a compiled program: kind and result."""
-    lines = [line for line in compiled.as_text().splitlines() if re.search(TALK, line)]
-    return [(re.search(TALK, line)[1], line.split(" = ")[1].split()[0]) for line in lines]
-
-
 def alike(one, eight):
     """Programs are fused otherwise: last bits differ, Adam enlarges them, and ranks may swap."""
     if jnp.issubdtype(one.dtype, jnp.floating):
@@ -89,6 +82,22 @@ def test_states_are_whole_on_every_device():
         for leaf in jax.tree.leaves(state):
             assert leaf.is_fully_replicated
             assert len(leaf.sharding.device_set) == 8
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "%all-reduce.1 = f32[8]{0} all-reduce(%x), channel_id=1, to_apply=%add",
+        "%start = (f32[8]{0}, f32[64]{0}) all-gather-start(%x), dimensions={0}",
+        "ROOT %moved = f32[8]{0} collective-permute(%x), source_target_pairs={{0,1}}",
+        "%ragged = f32[8]{0} ragged-all-to-all(%x, %y), replica_groups={{0,1}}",
+    ],
+)
+def test_collectives_are_seen(line):
+    class Compiled:
+        as_text = staticmethod(lambda: f"%x = f32[8]{{0}} parameter(0)\n{line}\n")
+
+    assert len(talk(Compiled)) == 1
 
 
 def test_a_generation_gathers_three_numbers_a_lane():

@@ -11,6 +11,7 @@ import toys
 from jax.sharding import AxisType
 from scipy import stats
 
+import alg.fair_test
 from alg import UNBOUNDED, build_loss, named_loss
 from alg.fair_test import make_fair_test
 from alg.lanes import make_lanes
@@ -65,6 +66,17 @@ def assert_equal(one, other, **tolerance):
     assert one.keys() == other.keys()
     for name in one:
         np.testing.assert_allclose(one[name], other[name], err_msg=name, **tolerance)
+
+
+def test_lanes_are_gone_when_others_begin(monkeypatch):
+    """The memory check counts those of one training."""
+    counts = []
+    counting = toys.counting_lanes(alg.fair_test.make_courses, counts)
+    monkeypatch.setattr(alg.fair_test, "make_courses", counting)
+    lanes = partial(make_lanes, toys.recommender(toys.COUNTED, ITEMS))
+    test = make_fair_test(lanes, **OPTIONS)
+    test.run(ALL[:2], test.tune(ALL[:2], splits()), splits())
+    assert counts == [0, 0, 0]  # for the sizes of gradients, tuning and testing
 
 
 def test_validation_chooses_the_learning_rate_and_decay():

@@ -10,6 +10,7 @@ import sklearn.metrics
 import toys
 from jax.sharding import AxisType
 
+import alg.promotion
 from alg import SIGNED
 from alg.lanes import batches, make_lanes
 from alg.losses import as_program
@@ -57,6 +58,17 @@ def test_the_good_losses_come_to_the_last_rung():
     assert sorted(order) == [1, 2, 3]  # half of five, rounded up
     assert np.all(np.diff(found) <= 0)
     assert found.min() > 0.75
+
+
+def test_lanes_are_gone_when_others_begin(monkeypatch):
+    """The memory check counts those of one training."""
+    counts = []
+    counting = toys.counting_lanes(alg.promotion.make_courses, counts)
+    monkeypatch.setattr(alg.promotion, "make_courses", counting)
+    lanes = partial(make_lanes, toys.recommender(toys.COUNTED, ITEMS))
+    operators = sorted({int(op) for formula in GOOD for op in as_program(formula).op})
+    make_promotion(lanes, traced_slopes(operators), **OPTIONS)(losses(*GOOD, *GOOD), *splits())
+    assert counts == [0, 0, 0]  # six losses, three at a time, then the best three
 
 
 def test_the_score_of_a_loss_is_the_best_of_its_settings_and_epochs():

@@ -1,5 +1,6 @@
 """A small recommender, generated interactions, and training as everyone would write it."""
 
+import gc
 from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any, NamedTuple
@@ -12,6 +13,7 @@ import optax
 from alg.types import Batch
 
 WIDTH = 3
+COUNTED = 23  # users of a recommender whose lanes are counted: of no other in the tests
 
 
 class Recommender(NamedTuple):
@@ -49,6 +51,23 @@ def interactions(rng: np.random.Generator, users: int, items: int, count: int) -
     liked = rng.random(count) < 1 / (1 + np.exp(-4 * taste[user] * kind[item]))
     ids = {"user": jnp.asarray(user, jnp.int32), "item": jnp.asarray(item, jnp.int32)}
     return Batch(ids, jnp.asarray(liked, jnp.float32), jnp.ones(count))
+
+
+def counting_lanes(make_courses, counts: list[int]):
+    """Give ``make_courses``, noting how many lanes there are whenever others are begun."""
+
+    def make(*given, **options):
+        courses = make_courses(*given, **options)
+
+        def begin(keys):
+            gc.collect()  # what no name holds any more is not there
+            tables = [x for x in jax.live_arrays() if x.shape[:2] == (COUNTED, WIDTH)]
+            counts.append(sum(x.shape[-1] for x in tables))
+            return courses.begin(keys)
+
+        return courses._replace(begin=begin)
+
+    return make
 
 
 class Setting(NamedTuple):
