@@ -21,9 +21,10 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 import jax
 import numpy as np
+from ablation_curves import MARKS
 from rich.console import Console
 from scratch import curves, final_courses, padded
-from timing import write
+from timing import json_and_flags, write
 
 import data
 from alg.courses import Courses
@@ -34,7 +35,6 @@ from alg.validity import check
 from configs.command_line import read_command_line
 from phases import Run, join, next_generation, next_round
 
-MARKS = (75, 150, 300, 600)  # trainings
 GENERATIONS = 60  # at most
 BEST = 6  # losses of a mark
 CHECKED = 48  # rows of the hall of fame that are checked
@@ -117,12 +117,11 @@ def measure(run: Run, courses: Courses, seed: int) -> dict:
 
 def main() -> None:
     """Measure all variants, print and write what is there after each search."""
-    (path,) = (Path(a.removeprefix("--json=")) for a in sys.argv[1:] if a.startswith("--json="))
-    rest = [a for a in sys.argv[1:] if not a.startswith("--json=")]
+    path, flags = json_and_flags(sys.argv[1:])
     start_jax(data.cache_folder() / "compiled")
     runs = {}
     for name, changes in VARIANTS.items():
-        config, _ = read_command_line(["run.py", *rest])
+        config, _ = read_command_line(["run.py", *flags])
         config.update_from_flattened_dict(changes)
         runs[name] = join(config, Path(name), Console(quiet=True))
     courses = final_courses(runs["risk_seeking"])

@@ -23,7 +23,7 @@ import numpy as np
 from rich.console import Console
 from scipy.stats import spearmanr
 from scratch import curves, final_courses
-from timing import write
+from timing import json_and_flags, write
 
 import controller
 import data
@@ -174,10 +174,8 @@ def rungs(run: Run, courses, programs: Sequence[Program]) -> Iterator[tuple[str,
 
 def main() -> None:
     """Measure, print and write."""
-    (path,) = (Path(a.removeprefix("--json=")) for a in sys.argv[1:] if a.startswith("--json="))
-    config, _ = read_command_line(
-        ["run.py", *(a for a in sys.argv[1:] if not a.startswith("--json="))]
-    )
+    path, flags = json_and_flags(sys.argv[1:])
+    config, _ = read_command_line(["run.py", *flags])
     start_jax(data.cache_folder() / "compiled")
     run = join(config, Path("fidelity"), Console(quiet=True))
     tokens = candidates(run)

@@ -11,7 +11,7 @@ import platform
 import shlex
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -66,6 +66,18 @@ def summary(values: np.ndarray) -> dict[str, float]:
     return {
         name: float(f"{x:.4g}") for name, x in zip(("median", "low", "high"), found, strict=True)
     }
+
+
+def json_and_flags(arguments: Sequence[str]) -> tuple[Path, list[str]]:
+    """Give the file of the one ``--json=FILE`` among arguments, and the others, which run.py takes.
+
+    >>> json_and_flags(["--config.seed=1", "--json=found.json"])
+    (PosixPath('found.json'), ['--config.seed=1'])
+    """
+    files = [a.removeprefix("--json=") for a in arguments if a.startswith("--json=")]
+    if len(files) != 1:
+        raise SystemExit(f"expected one --json=FILE to write figures to, got {len(files)}")
+    return Path(files[0]), [a for a in arguments if not a.startswith("--json=")]
 
 
 def environment() -> dict[str, Any]:
