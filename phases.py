@@ -38,7 +38,7 @@ from alg.results import Splits, rows
 from alg.search import Search, SearchState, drawing, make_search
 from alg.space import Space, space
 from alg.tasks import Task, task_of
-from alg.types import Array, Data
+from alg.types import Array, Batch, Data
 from alg.validity import check
 from splits import JUDGED, splits_of
 
@@ -361,7 +361,7 @@ def test_phase(run: Run, sound: list[Found]) -> list[dict[str, Any]]:
     wanted = on.config.contenders.found
     if sound and wanted:
         losses = _objective(run, [each.program for each in sound])
-        order, _ = run.promote(losses, on.splits["train"], on.splits["reward"])
+        order, _ = run.promote(losses, on.splits["train"], _judging(on))
         sound = [sound[j] for j in order]
     language = {"family": on.task.family, "bounds": run.space.bounds}
     best = [
@@ -369,6 +369,12 @@ def test_phase(run: Run, sound: list[Found]) -> list[dict[str, Any]]:
         for each in sound[:wanted]
     ]
     return compare(on, best)
+
+
+def _judging(on: Ground) -> list[Batch]:
+    """Give the splits that promotion judges by: what it does not train on, but for test."""
+    names = ["valid"] if on.config.data.reward_split == "valid" else ["reward", "valid"]
+    return [on.splits[name] for name in names]
 
 
 def compare(on: Ground, best: list[Contender]) -> list[dict[str, Any]]:

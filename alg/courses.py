@@ -28,6 +28,7 @@ class Courses(NamedTuple):
     # state, objective, hyper, key of the epoch, data, judged split -> state, reward [K]; the state
     # that was is gone
     epoch: Callable[[LaneState, Any, Hyper, Array, Data, Batch], tuple[LaneState, Array]]
+    reward: Callable[[LaneState, Batch], Array]  # judged split -> reward [K]
     score: Callable[[LaneState, Batch], Array]  # interactions -> what metrics need of them [K, n]
 
 
@@ -160,4 +161,4 @@ def make_courses(
             state = train(state, objective, hyper, piece_key, piece)
         return state, reward(state, judged)
 
-    return Courses(jax.jit(lanes.init), factors_of, epoch, score)
+    return Courses(jax.jit(lanes.init), factors_of, epoch, reward, score)

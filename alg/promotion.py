@@ -17,8 +17,11 @@ from .objectives import Objective, Slopes
 from .tasks import RATING, Task
 from .types import Batch, Data
 
-Promote = Callable[[Objective, Data, Batch], tuple[np.ndarray, np.ndarray]]
-"""(J losses, data, judged split) -> those of the last rung, best first, and their reward."""
+Promote = Callable[[Objective, Data, Sequence[Batch]], tuple[np.ndarray, np.ndarray]]
+"""(J losses, data, judged splits) -> those of the last rung, best first, and their reward.
+
+A reward is the mean over the splits. None of them may be among the data.
+"""
 
 
 def make_promotion(
@@ -71,7 +74,9 @@ def make_promotion(
     member = np.arange(width) // len(grid) % together
     key = jax.random.key(seed)
 
-    def rung(losses: Objective, count: int, data: Data, judged: Batch, tick) -> np.ndarray:
+    def rung(
+        losses: Objective, count: int, data: Data, judged: Sequence[Batch], tick: Callable[[], None]
+    ) -> np.ndarray:
         """Give the best reward [J'] of the losses over settings and ``count`` epochs."""
         number = losses.scale.shape[0]
         best = np.zeros((number, len(grid)))
@@ -84,13 +89,16 @@ def make_promotion(
             hyper = Hyper(*jnp.broadcast_arrays(rate, decay, jnp.full(width, l2)))
             for epoch in range(count):
                 shuffle = jax.random.fold_in(key, epoch)
-                state, found = courses.epoch(state, mine, hyper, shuffle, data, judged)
-                np.maximum.at(best, (rows, setting), np.asarray(found))
+                state, found = courses.epoch(state, mine, hyper, shuffle, data, judged[0])
+                found = np.mean([found, *(courses.reward(state, part) for part in judged[1:])], 0)
+                np.maximum.at(best, (rows, setting), found)
                 tick()
             del state  # or the next lanes would be drawn beside these
         return best.max(1)
 
-    def promote(losses: Objective, data: Data, judged: Batch) -> tuple[np.ndarray, np.ndarray]:
+    def promote(
+        losses: Objective, data: Data, judged: Sequence[Batch]
+    ) -> tuple[np.ndarray, np.ndarray]:
         left = np.arange(losses.scale.shape[0])
         sizes = [len(left)]
         for _ in epochs[1:]:

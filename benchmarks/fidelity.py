@@ -165,11 +165,13 @@ def correlation(seen: np.ndarray, worth: np.ndarray, draws: int = 1000) -> dict[
 
 def rungs(run: Run, courses, programs: Sequence[Program]) -> Iterator[tuple[str, np.ndarray]]:
     """Give the reward [J] of each rung of promotion, by name."""
-    splits, epochs = run.ground.splits, run.ground.config.promote.epochs
-    parts = {"train": splits["train"], "chooses": splits["reward"], "test": splits["test"]}
+    splits, epochs = run.ground.splits, (2, *run.ground.config.promote.epochs)
+    parts = {"train": splits["train"], "chooses": splits["reward"], "test": splits["valid"]}
     seen = curves(run, courses, programs, epochs=max(epochs), seed=run.ground.config.seed, **parts)
+    both = (seen.chooses + seen.test) / 2
     for count in epochs:
-        yield f"rung of {count} epochs", seen.chooses[:count, 1:].max((0, 2))
+        yield f"rung of {count} epochs", both[:count, 1:].max((0, 2))
+        yield f"rung of {count} epochs, reward split alone", seen.chooses[:count, 1:].max((0, 2))
 
 
 def main() -> None:

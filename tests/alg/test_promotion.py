@@ -40,8 +40,10 @@ def losses(*formulas):
 
 @cache
 def splits():
+    """Give what is trained on, and the splits that are judged."""
     rng = np.random.default_rng(11)
-    return tuple(toys.interactions(rng, USERS, ITEMS, n) for n in (1600, 300))
+    data, judged = (toys.interactions(rng, USERS, ITEMS, n) for n in (1600, 300))
+    return data, (judged,)
 
 
 @cache
@@ -106,7 +108,7 @@ def test_the_size_of_a_loss_earns_nothing_unless_raw():
 
 def test_a_score_is_an_auc_of_the_judged_split():
     """Against training in a loop, in float64."""
-    data, judged = splits()
+    data, (judged,) = splits()
     model = toys.recommender(USERS, ITEMS, 1.0)
     rate, key = 4.0, jax.random.key(0)
     promote = promotion(learning_rates=(rate,), epochs=(1,), scale="raw")
@@ -116,8 +118,19 @@ def test_a_score_is_an_auc_of_the_judged_split():
     dense, tables = toys.dense_sgd(start, weights, cut, setting)
     rows = {field: tables[field][np.asarray(judged.ids[field])] for field in tables}
     expected = sklearn.metrics.roc_auc_score(judged.label, toys.forward(dense, rows))
-    found = promote(losses(GOOD[0]), data, judged)[1][0]
+    found = promote(losses(GOOD[0]), data, (judged,))[1][0]
     np.testing.assert_allclose(found, expected, atol=1e-4)
+
+
+def test_a_score_is_the_mean_over_the_judged_splits():
+    """One setting, one epoch; the half splits have different scores."""
+    data, (judged,) = splits()
+    halves = [jax.tree.map(lambda x, part=part: x[part::2], judged) for part in (0, 1)]
+    promote = promotion(learning_rates=(4.0,), epochs=(1,))
+    ones = [promote(losses(GOOD[0]), data, (half,))[1][0] for half in halves]
+    assert abs(ones[0] - ones[1]) > 1e-3
+    both = promote(losses(GOOD[0]), data, halves)[1][0]
+    np.testing.assert_allclose(both, np.mean(ones), atol=1e-6)
 
 
 def test_progress_counts_to_the_end():
