@@ -155,13 +155,13 @@ def _check_memory(
     searched = {"generation.width": config.generation.width}
     check_memory(takes, searched, mesh, starts=config.generation.starts)
     losses, section = sum(contenders.values()), config.test
-    settings = len(section.learning_rates) * len(section.weight_decays)
-    each = f"{settings} settings (test.learning_rates times test.weight_decays)"
-    if section.seeds > settings:
-        each = f"{section.seeds} seeds (test.seeds)"
-    whose = f"{losses} losses ({' and '.join(contenders)}) at {each}"
+    tuned = len(section.learning_rates) * len(section.weight_decays) * section.tuning_seeds
+    each = "test.learning_rates times test.weight_decays times test.tuning_seeds"
+    if section.seeds > tuned:
+        each = "test.seeds"
+    most = max(section.seeds, tuned)
+    whose = f"{losses} losses ({' and '.join(contenders)}) in {most} lanes each ({each})"
     what = f"the number of the fair test's lanes, {whose},"
-    most = max(section.seeds, settings)
     check_memory(takes, {what: losses * (most + -most % mesh.size)}, mesh)
 
 

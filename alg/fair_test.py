@@ -42,6 +42,7 @@ class _Settings(NamedTuple):
     courses: Callable[..., Courses]  # of losses; those of the last losses are there still
     grid: np.ndarray  # [V, 2], learning rate and weight decay
     l2: float
+    tuning_seeds: int
     seeds: int
     epochs: int
     patience: int
@@ -65,6 +66,7 @@ def make_fair_test(
     learning_rates: Sequence[float],
     weight_decays: Sequence[float],
     l2: float,
+    tuning_seeds: int,
     seeds: int,
     epochs: int,
     patience: int,
@@ -82,7 +84,9 @@ def make_fair_test(
       learning_rates: tried for every loss; for a gradient as large as BCE's, or BPR's.
       weight_decays: tried with each of them; likewise.
       l2: penalty in the loss.
-      seeds: trainings of each loss in the end.
+      tuning_seeds: trainings of each loss at each setting; their mean counts, epoch by epoch. The
+        best of many epochs of one training is a lucky one as often as a good setting.
+      seeds: trainings of each loss in the end, with other random numbers.
       epochs: at most; the best by validation counts.
       patience: a stage ends when no loss got better in so many epochs.
       batch_size: interactions of a step, B.
@@ -95,7 +99,11 @@ def make_fair_test(
     Raises:
       ValueError: for values out of range.
     """
-    if min(seeds, epochs, patience, batch_size) < 1 or not learning_rates or not weight_decays:
+    if (
+        min(tuning_seeds, seeds, epochs, patience, batch_size) < 1
+        or not learning_rates
+        or not weight_decays
+    ):
         raise ValueError(
             "a fair test needs at least one seed, epoch, learning rate and weight decay"
         )
@@ -108,6 +116,7 @@ def make_fair_test(
         lru_cache(maxsize=1)(courses),  # or the test would compile again what tuning did
         settings_grid(learning_rates, weight_decays, l2=l2, scale=scale),
         l2,
+        tuning_seeds,
         seeds,
         epochs,
         patience,
@@ -170,14 +179,20 @@ def _tune(settings: _Settings, contenders: Sequence[Contender], splits: Splits) 
         del untrained  # or they would take memory beside those that are trained
     rate, decay = settings.grid[:, :1] * factor, settings.grid[:, 1:] / factor
     best = np.zeros(rate.shape)
+    seeds = settings.tuning_seeds
 
     def improves(epoch: _Epoch) -> bool:
-        improved = bool((epoch.valid.max(0) > best.max(0)).any())
-        np.maximum(best, epoch.valid, out=best)
+        mean = epoch.valid.reshape(len(rate), seeds, -1).mean(1)
+        improved = bool((mean.max(0) > best.max(0)).any())
+        np.maximum(best, mean, out=best)
         return improved
 
-    keys = jnp.repeat(settings.weight_key[None], len(rate))
-    _follow(settings, "tuning", _course(settings, courses, keys, rate, decay, splits), improves)
+    keys = jax.random.split(jax.random.fold_in(settings.weight_key, 1), seeds)
+    keys = keys[np.tile(np.arange(seeds), len(rate))]
+    course = _course(
+        settings, courses, keys, rate.repeat(seeds, axis=0), decay.repeat(seeds, axis=0), splits
+    )
+    _follow(settings, "tuning", course, improves)
     chosen = best.argmax(0), np.arange(len(contenders))
     return Tuned(rate[chosen], decay[chosen], best[chosen])
 

@@ -8,6 +8,7 @@ A test holds the page to them.
 import json
 import sys
 from collections.abc import Iterable, Iterator, Mapping
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 import ablation_curves
 
 from report.results import LossResult, Setting, settings
-from report.verdict import best_usual, difference_text, users_text, verdict_text
+from report.verdict import best_found, best_usual, difference_text, users_text, verdict_text
 
 RESULTS = Path(__file__).resolve().parent.parent / "docs" / "results"
 METRICS = ("auc", "f1", "accuracy")
@@ -95,6 +96,33 @@ def transfer(results: Mapping[str, Any]) -> str:
     return _markdown(["loss", *DATASETS.values()], rows)
 
 
+def searched(results: Iterable[Mapping[str, Any]]) -> str:
+    """Give of searches, one setting each, the found loss that validation picks.
+
+    It is set beside the usual one that validation picks, and the one that is best on test.
+    """
+    heads = ["search", "found", "AUC", "best usual on validation", "AUC to it, over seeds"]
+    heads += ["over users", "verdict", "best usual on test", "AUC to it"]
+    return _markdown(heads, (_searched(*settings(each)) for each in results))
+
+
+def _searched(setting: Setting) -> list[str]:
+    found, usual = best_found(setting), best_usual(setting)
+    best = max((x for x in setting.losses if not x.found), key=lambda x: x.test_score.mean)
+    ahead = found.test_score.mean - best.test_score.mean
+    return [
+        f"{setting.model}, {DATASETS[setting.dataset]}",
+        f"`{found.formula}`",
+        _values(found)[0],
+        f"{usual.name}, {usual.test_score.mean:.4f}",
+        difference_text(found),
+        users_text(found).removeprefix("users "),
+        verdict_text(setting, found),
+        f"{best.name}, {best.test_score.mean:.4f}",
+        f"{ahead:+.4f}",
+    ]
+
+
 def fidelity(found: Mapping[str, Any]) -> str:
     """Give how what is seen of losses goes with what they are worth, of ``fidelity.py``."""
     heads = ["seen", "rank correlation with test AUC", "best of its first 1/16", "their mean"]
@@ -118,6 +146,8 @@ def tables() -> Iterator[tuple[str, str]]:
             yield f"{model} on {title}", comparison(fair, dataset)
         yield f"{model}, original's protocol", comparison(paper, "ml100k")
         yield f"{model}, transfer", transfer(fair)
+    names = (f"searched_{model}_{dataset}" for model, dataset in product(MODELS, DATASETS))
+    yield "searches", searched(map(read, names))
     for path in sorted(RESULTS.glob("fidelity_*.json")):
         yield path.stem, fidelity(json.loads(path.read_text()))
     for path in sorted(RESULTS.glob("ablations_*.json")):

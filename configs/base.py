@@ -156,11 +156,14 @@ def get_config() -> ConfigDict:
     config.test = ConfigDict()
     # For a gradient as large as BCE's, or BPR's; None for the model's own, see docs/models.md.
     config.test.learning_rates = placeholder(tuple)
-    config.test.weight_decays = (3e-5, 1e-4, 2e-4)
+    config.test.weight_decays = (3e-5, 1e-4)
     config.test.scale = "gradient"  # or raw: learning rates as they stand
+    # Trainings at each of them, whose mean counts; then, at the best, of other seeds.
+    config.test.tuning_seeds = 3
     config.test.seeds = 5
     config.test.epochs = 30
-    config.test.patience = 5  # epochs without a better validation metric of any loss
+    # Epochs without a better validation metric of any loss. After a plateau of 5, some rise again.
+    config.test.patience = 10
 
     # Losses to test on every model and data set, in place of a search; see configs/transfer.py.
     config.transfer = ConfigDict()

@@ -14,7 +14,7 @@ def _smoke(config: ConfigDict) -> None:
     decays = config.promote.weight_decays[-1:]
     config.promote.update(epochs=(1,), weight_decays=decays, width=8)
     config.contenders.found = 1
-    config.test.update(weight_decays=decays, seeds=3, epochs=2)
+    config.test.update(weight_decays=decays, tuning_seeds=1, seeds=3, epochs=2)
 
 
 def _paper(config: ConfigDict) -> None:
@@ -44,7 +44,12 @@ def _paper(config: ConfigDict) -> None:
     )
     config.contenders.smoothing = 1e-6
     config.test.update(
-        learning_rates=(0.01,), weight_decays=(1e-4,), scale="raw", epochs=300, patience=100
+        learning_rates=(0.01,),
+        weight_decays=(1e-4,),
+        tuning_seeds=1,  # there is one setting
+        scale="raw",
+        epochs=300,
+        patience=100,
     )
 
 
@@ -56,7 +61,7 @@ def _adagrad(config: ConfigDict) -> None:
     config.train.optimizer = "adagrad"
     config.generation.update(learning_rate=0.1, weight_decay=1e-2)
     config.promote.update(learning_rates=(0.03, 0.1), weight_decays=(3e-3, 1e-2))
-    config.test.update(learning_rates=(0.03, 0.1), weight_decays=(3e-3, 1e-2, 2e-2))
+    config.test.update(learning_rates=(0.03, 0.1), weight_decays=(3e-3, 1e-2))
 
 
 PRESETS: dict[str, Callable[[ConfigDict], None]] = {

@@ -13,8 +13,10 @@ from scipy import stats
 
 import alg.fair_test
 from alg import UNBOUNDED, build_loss, named_loss
+from alg.courses import make_courses
 from alg.fair_test import make_fair_test
-from alg.lanes import make_lanes
+from alg.lanes import Hyper, make_lanes
+from alg.objectives import static_slopes
 from alg.results import Contender, Splits, interval, measure, rows
 
 USERS, ITEMS = 20, 15
@@ -22,6 +24,7 @@ OPTIONS = {
     "learning_rates": (0.01, 4.0),
     "weight_decays": (1e-4, 1e-3),
     "l2": 0.0,
+    "tuning_seeds": 1,
     "seeds": 3,
     "epochs": 2,
     "patience": 2,
@@ -94,6 +97,29 @@ def test_validation_chooses_the_learning_rate_and_decay():
     slow = alone[0.01, 1e-4]
     assert np.all(tuned.valid > slow.valid + 0.1)
     assert np.all(tuned.learning_rate > 100 * slow.learning_rate)
+
+
+def test_settings_are_chosen_by_the_mean_over_the_tuning_seeds():
+    """Beside courses of the same seeds."""
+    seeds, epochs = 3, 4
+    test = fair_test(tuning_seeds=seeds, epochs=epochs, learning_rates=(4.0,), weight_decays=(0.0,))
+    found = test.tune((MSE,), splits()).valid[0]
+
+    lanes = partial(make_lanes, toys.recommender(USERS, ITEMS, 1.0))
+    courses = make_courses(lanes, static_slopes([MSE.loss]), batch_size=OPTIONS["batch_size"])
+    weight_key, shuffle_key = jax.random.split(jax.random.key(0))
+    state = courses.begin(jax.random.split(jax.random.fold_in(weight_key, 1), seeds))
+    rate = 4.0 * courses.factors(jnp.ones(seeds), state, splits().train)
+    hyper = Hyper(jnp.broadcast_to(rate, seeds), jnp.zeros(seeds), jnp.zeros(seeds))
+    reached = []
+    for number in range(epochs):
+        shuffle = jax.random.fold_in(shuffle_key, number)
+        state, valid = courses.epoch(
+            state, jnp.ones(seeds), hyper, shuffle, splits().train, splits().valid
+        )
+        reached.append(np.asarray(valid))
+    np.testing.assert_allclose(found, np.mean(reached, axis=1).max(), atol=2e-3)
+    assert np.ptp(reached, axis=1).min() > 0.01  # so that no seed alone has the mean
 
 
 def test_the_size_of_a_loss_is_made_up_for():
@@ -245,6 +271,7 @@ def test_validation_not_test_says_which_usual_loss_is_best():
     [
         {"scale": "none"},
         {"seeds": 0},
+        {"tuning_seeds": 0},
         {"epochs": 0},
         {"patience": 0},
         {"learning_rates": ()},
