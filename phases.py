@@ -155,14 +155,14 @@ def _check_memory(
     searched = {"generation.width": config.generation.width}
     check_memory(takes, searched, mesh, starts=config.generation.starts)
     losses, section = sum(contenders.values()), config.test
-    tuned = len(section.learning_rates) * len(section.weight_decays) * section.tuning_seeds
+    variants = len(section.learning_rates) * len(section.weight_decays)
     each = "test.learning_rates times test.weight_decays times test.tuning_seeds"
-    if section.seeds > tuned:
-        each = "test.seeds"
-    most = max(section.seeds, tuned)
-    whose = f"{losses} losses ({' and '.join(contenders)}) in {most} lanes each ({each})"
+    most = (variants + -variants % mesh.size) * section.tuning_seeds
+    if section.seeds * mesh.size > most:  # every device trains all losses
+        most, each = section.seeds * mesh.size, "test.seeds"
+    whose = f"{losses} losses ({' and '.join(contenders)}) times {most} trainings ({each})"
     what = f"the number of the fair test's lanes, {whose},"
-    check_memory(takes, {what: losses * (most + -most % mesh.size)}, mesh)
+    check_memory(takes, {what: losses * most}, mesh)
 
 
 def usual_losses(config: ConfigDict, task: Task) -> list[Contender]:

@@ -48,16 +48,16 @@ class _Settings(NamedTuple):
     patience: int
     scale: str
     devices: int
-    weight_key: Array
-    shuffle_key: Array
+    tuning_key: Array
+    key: Array
     progress: Callable[[str, int, int], None]
     task: Task
 
 
 class _Epoch(NamedTuple):
     number: int
-    valid: np.ndarray  # reward [V, J]
-    predict: Callable[[Batch], np.ndarray]  # interactions -> kept of them [V, J, n]
+    valid: np.ndarray  # reward [S, V, J]
+    predict: Callable[[Batch], np.ndarray]  # interactions -> kept of them [S, V, J, n]
 
 
 def make_fair_test(
@@ -86,7 +86,8 @@ def make_fair_test(
       l2: penalty in the loss.
       tuning_seeds: trainings of each loss at each setting; their mean counts, epoch by epoch. The
         best of many epochs of one training is a lucky one as often as a good setting.
-      seeds: trainings of each loss in the end, with other random numbers.
+      seeds: trainings of each loss in the end, with other random numbers. A seed stands for first
+        weights and order of batches, which all losses share.
       epochs: at most; the best by validation counts.
       patience: a stage ends when no loss got better in so many epochs.
       batch_size: interactions of a step, B.
@@ -132,12 +133,12 @@ def make_fair_test(
 def _course(
     settings: _Settings,
     courses: Courses,
-    keys: Array,
+    key: Array,
     rate: np.ndarray,
     decay: np.ndarray,
     splits: Splits,
-) -> Iterator[_Epoch]:
-    """Train V variants (keys [V], rate and decay [V, J]) of J losses; yield every epoch."""
+) -> Iterator[tuple[np.ndarray, Callable[[Batch], np.ndarray]]]:
+    """Train V variants (rate and decay [V, J]) of J losses; yield every epoch's part [V, J]."""
     variants, count = rate.shape
     # Every device takes whole turns of the J losses; spare variants fill the last turn up.
     rows = np.concatenate([np.arange(variants), np.zeros(-variants % settings.devices, int)])
@@ -148,12 +149,36 @@ def _course(
     def turns(x: Array) -> np.ndarray:
         return np.asarray(x).reshape(len(rows), count, *x.shape[1:])[:variants]
 
-    state = courses.begin(jnp.repeat(keys[rows], count, axis=0))
+    weight_key, shuffle_key = jax.random.split(key)
+    state = courses.begin(jnp.repeat(weight_key[None], len(ones)))
     for number in range(settings.epochs):
-        shuffle = jax.random.fold_in(settings.shuffle_key, number)
+        shuffle = jax.random.fold_in(shuffle_key, number)
         state, valid = courses.epoch(state, ones, hyper, shuffle, splits.train, splits.valid)
         predict = partial(courses.score, state)
-        yield _Epoch(number + 1, turns(valid), lambda data, f=predict: turns(f(data)))
+        yield turns(valid), lambda data, f=predict: turns(f(data))
+
+
+def _side_by_side(
+    settings: _Settings,
+    courses: Courses,
+    keys: Array,
+    rate: np.ndarray,
+    decay: np.ndarray,
+    splits: Splits,
+) -> Iterator[_Epoch]:
+    """Train with S seeds (keys [S]), each with weights and batches of its own, epoch by epoch.
+
+    All lanes of a training have the same batches, so seeds are trainings of their own: in lanes
+    of one, whatever the order of its batches does would be done to all seeds alike.
+    """
+    seeds = zip(
+        *(_course(settings, courses, key, rate, decay, splits) for key in keys), strict=True
+    )
+    for number, parts in enumerate(seeds, start=1):
+        valid, predicts = zip(*parts, strict=True)
+        yield _Epoch(
+            number, np.stack(valid), lambda data, f=predicts: np.stack([one(data) for one in f])
+        )
 
 
 def _follow(
@@ -174,24 +199,20 @@ def _tune(settings: _Settings, contenders: Sequence[Contender], splits: Splits) 
     factor = np.ones(len(contenders))
     if settings.scale == "gradient":
         ones = jnp.ones(len(contenders) * settings.devices)
-        untrained = courses.begin(jnp.repeat(settings.weight_key[None], len(ones)))
+        untrained = courses.begin(jnp.repeat(settings.tuning_key[None], len(ones)))
         factor = np.asarray(courses.factors(ones, untrained, splits.train))[: len(contenders)]
         del untrained  # or they would take memory beside those that are trained
     rate, decay = settings.grid[:, :1] * factor, settings.grid[:, 1:] / factor
     best = np.zeros(rate.shape)
-    seeds = settings.tuning_seeds
 
     def improves(epoch: _Epoch) -> bool:
-        mean = epoch.valid.reshape(len(rate), seeds, -1).mean(1)
+        mean = epoch.valid.mean(0)
         improved = bool((mean.max(0) > best.max(0)).any())
         np.maximum(best, mean, out=best)
         return improved
 
-    keys = jax.random.split(jax.random.fold_in(settings.weight_key, 1), seeds)
-    keys = keys[np.tile(np.arange(seeds), len(rate))]
-    course = _course(
-        settings, courses, keys, rate.repeat(seeds, axis=0), decay.repeat(seeds, axis=0), splits
-    )
+    keys = jax.random.split(settings.tuning_key, settings.tuning_seeds)
+    course = _side_by_side(settings, courses, keys, rate, decay, splits)
     _follow(settings, "tuning", course, improves)
     chosen = best.argmax(0), np.arange(len(contenders))
     return Tuned(rate[chosen], decay[chosen], best[chosen])
@@ -202,23 +223,25 @@ def _run(
 ) -> list[Outcome]:
     """Train every loss from scratch with several seeds; the best epoch of their mean counts."""
     count, seeds = len(contenders), settings.seeds
-    rate, decay = (np.tile(x, (seeds, 1)) for x in (tuned.learning_rate, tuned.weight_decay))
     best, chosen = np.full(count, -1.0), np.zeros(count, int)
     valid = np.zeros((seeds, count, splits.valid.label.shape[0]), np.float32)
     test = np.zeros((seeds, count, splits.test.label.shape[0]), np.float32)
 
     def improves(epoch: _Epoch) -> bool:
-        mean = epoch.valid.mean(0)
+        mean = epoch.valid[:, 0].mean(0)
         improved = mean > best
         if improved.any():
-            valid[:, improved] = epoch.predict(splits.valid)[:, improved]
-            test[:, improved] = epoch.predict(splits.test)[:, improved]
+            valid[:, improved] = epoch.predict(splits.valid)[:, 0, improved]
+            test[:, improved] = epoch.predict(splits.test)[:, 0, improved]
             best[improved], chosen[improved] = mean[improved], epoch.number
         return bool(improved.any())
 
-    keys = jax.random.split(settings.weight_key, seeds)
+    keys = jax.random.split(settings.key, seeds)
     courses = settings.courses(*(contender.loss for contender in contenders))
-    _follow(settings, "testing", _course(settings, courses, keys, rate, decay, splits), improves)
+    rate, decay = tuned.learning_rate[None], tuned.weight_decay[None]
+    _follow(
+        settings, "testing", _side_by_side(settings, courses, keys, rate, decay, splits), improves
+    )
     return [
         Outcome(
             contender,

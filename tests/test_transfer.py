@@ -182,9 +182,12 @@ def test_the_memory_check_counts_every_loss_of_a_file(place, tmp_path, monkeypat
     config = get_config("smoke")
     config.contenders.update(baselines=("bce", "mse", "hinge"), found=2)
     config.test.update(seeds=10**6, learning_rates=(1.0,))
+    config.devices = 1  # or each of several trains every loss
     config.transfer.losses = (str(place / "hall_of_fame.csv"),)
     config.transfer.datasets = (str(place / "one.py"),)
-    counted = r"5 losses \(contenders\.baselines and transfer\.losses\) at 1000000 seeds.* 5000000"
+    counted = (
+        r"5 losses \(contenders\.baselines and transfer\.losses\) times 1000000 trainings.* 5000000"
+    )
     with pytest.raises(ValueError, match=counted):
         transfer(config, tmp_path, tmp_path, Console(quiet=True))
 
