@@ -1,6 +1,7 @@
 """How well what a search sees of a loss tells what the loss is worth::
 
     python benchmarks/fidelity.py --config=configs/ml100k.py --json=FILE [flags of run.py]
+    python benchmarks/fidelity.py --config=configs/ml100k.py --json=FILE --hall=FILE.csv [flags]
 
 Losses are written at random; those that pass the filter and are no twins are trained from scratch
 on train and reward rows together, at the fair test's learning rates, and validation chooses rate
@@ -8,8 +9,12 @@ and epoch. Their test metric is what they are worth. Rank correlations with it a
 rewards of a search, from recommenders that are fresh, half trained and trained, with gradients of
 one size and raw, at one learning rate and at several; of each rung of promotion; and of the same
 training with other random numbers, which is as much as any reward can reach.
+
+With ``--hall`` it is the sound losses of a run's hall of fame, good ones alone, and the gains that
+the run saw are a reward, too.
 """
 
+import csv
 import sys
 from collections.abc import Iterator, Sequence
 from functools import partial
@@ -71,6 +76,18 @@ def candidates(run: Run) -> np.ndarray:
     memory = empty_memory(1, prints.shape[1])
     chosen = choose(filter_, memory, verdict[sound], jnp.asarray(prints[sound]), CANDIDATES + 1)
     return tokens[sound][np.asarray(chosen.candidate)[np.asarray(chosen.trained)]]
+
+
+def of_hall(run: Run, path: str) -> tuple[np.ndarray, np.ndarray]:
+    """Give the tokens [J, L] and gains [J] of the sound losses of a ``hall_of_fame.csv``."""
+    number = {name: place for place, name in enumerate(run.space.vocabulary.names)}
+    with open(path, encoding="utf-8", newline="") as file:
+        rows = [row for row in csv.DictReader(file) if row["sound"] == "true"]
+    tokens = np.zeros((len(rows), run.space.length), np.int32)
+    for place, row in enumerate(rows):
+        ours = [number[name] for name in row["tokens"].split()]
+        tokens[place, : len(ours)] = ours
+    return tokens, np.array([float(row["gain"]) for row in rows])
 
 
 def trials(run: Run, scale: str, learning_rate: float) -> Trials:
@@ -177,10 +194,12 @@ def rungs(run: Run, courses, programs: Sequence[Program]) -> Iterator[tuple[str,
 def main() -> None:
     """Measure, print and write."""
     path, flags = json_and_flags(sys.argv[1:])
+    halls = [flag.removeprefix("--hall=") for flag in flags if flag.startswith("--hall=")]
+    flags = [flag for flag in flags if not flag.startswith("--hall=")]
     config, _ = read_command_line(["run.py", *flags])
     start_jax(data.cache_folder() / "compiled")
     run = join(config, Path("fidelity"), Console(quiet=True))
-    tokens = candidates(run)
+    tokens, gained = of_hall(run, halls[0]) if halls else (candidates(run), None)
     programs = [program(run.space, run.ground.task.family, each) for each in tokens]
     courses, splits = final_courses(run), run.ground.splits
     parts = {"train": splits["full_train"], "chooses": splits["valid"], "test": splits["test"]}
@@ -189,6 +208,8 @@ def main() -> None:
     again = curves(run, courses, programs, epochs=EPOCHS, seed=seed + 1, **parts).best()
     worth = full[1:]
     found = {"the same, other random numbers": correlation(again[1:], worth)}
+    if gained is not None:
+        found["gain in the search"] = correlation(gained, worth)
     for name, seen in (*rungs(run, courses, programs), *of_search(run, tokens)):
         found[name] = correlation(seen, worth)
     for name, row in found.items():
