@@ -16,6 +16,6 @@ def get_config(preset: str = "") -> ConfigDict:
     # rates undo those of several negatives, more decay undoes all.
     config.train.negatives = 8
     config.generation.update(learning_rate=10.0, weight_decay=3e-5)
-    config.promote.update(learning_rates=(10.0, 30.0), weight_decays=(1e-5, 3e-5), epochs=(1, 3, 8))
+    config.promote.update(learning_rates=(10.0, 30.0), weight_decays=(3e-5,), epochs=(3, 8))
     config.test.update(learning_rates=(3.0, 10.0, 30.0), weight_decays=(1e-5, 3e-5), epochs=20)
     return presets.apply(config, preset)
