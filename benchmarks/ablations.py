@@ -59,18 +59,14 @@ OPTIONS = {  # after all those
 }
 
 
-def halls(run: Run, seed: int, seen: list[dict]) -> Iterator[tuple[int, list[tuple[str, ...]]]]:
-    """Search, and give trainings and the best losses whenever a mark is passed.
-
-    What the search itself saw after each generation is added to ``seen``.
-    """
+def halls(run: Run, seed: int) -> Iterator[tuple[int, list[tuple[str, ...]]]]:
+    """Search, and give trainings and the best losses whenever a mark is passed."""
     key = jax.random.fold_in(jax.random.key(seed), 0)
     state, last = run.search.init(key, run.ground.splits["reward"]), None
     marks = list(MARKS)
     for _ in range(GENERATIONS):
         state, last = next_generation(run, state, key, last)
         trained = last["trained_total"] * run.ground.config.generation.starts
-        seen.append({"trained": trained, **{k: last[k] for k in ("best_gain", "best_reward")}})
         if trained >= marks[0]:
             yield trained, best(run, state.hall)
             marks = [mark for mark in marks if mark > trained]
@@ -95,8 +91,7 @@ def best(run: Run, hall) -> list[tuple[str, ...]]:
 
 def measure(run: Run, courses: Courses, seed: int) -> dict:
     """Search with a seed and give the curve, and BCE's figures."""
-    searched = []
-    noted = list(halls(run, seed, searched))
+    noted = list(halls(run, seed))
     losses = list(dict.fromkeys(tokens for _, hall in noted for tokens in hall))
     programs = [as_program(tokens, family=run.ground.task.family) for tokens in losses]
     on = run.ground
@@ -112,7 +107,7 @@ def measure(run: Run, courses: Courses, seed: int) -> dict:
             row = {"trained": trained, "valid": float(valid[chosen]), "test": float(test[chosen])}
             curve.append({**row, "tokens": " ".join(losses[chosen - 1])})
     bce = {"valid": float(valid[0]), "test": float(test[0])}
-    return {"seed": seed, "curve": curve, "bce": bce, "search": searched}
+    return {"seed": seed, "curve": curve, "bce": bce}
 
 
 def main() -> None:

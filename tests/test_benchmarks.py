@@ -106,13 +106,15 @@ def test_the_page_shows_the_results_that_runs_wrote(benchmark):
         assert table in page, title
 
 
-def searches(gain, *curves):
-    """Give what ablations.py writes of a variant: a curve and what the search saw, by seed."""
+def searches(*curves):
+    """Give what ablations.py writes of a variant: a curve by seed."""
     return [
         {
-            "curve": [{"trained": trained, "test": 0.8 + ahead} for trained, ahead in curve],
+            "curve": [
+                {"trained": trained, "valid": 0.7 + ahead, "test": 0.8 + ahead}
+                for trained, ahead in curve
+            ],
             "bce": {"test": 0.8},
-            "search": [{"trained": 50 * i, "best_gain": i * gain} for i in range(1, 9)],
         }
         for curve in curves
     ]
@@ -120,7 +122,7 @@ def searches(gain, *curves):
 
 def test_ablations_are_paired_with_bce_at_each_mark(benchmark):
     curves = benchmark("ablation_curves")
-    found = searches(0.01, [(80, 0.002), (310, 0.004)], [(90, 0.004)])
+    found = searches([(80, 0.002), (310, 0.004)], [(90, 0.004)])
     assert curves.ahead(found, 75) == pytest.approx((0.003, 0.001 * 12.7062, 2), rel=1e-4)
     mean, half, seeds = curves.ahead(found, 150)
     assert (round(mean, 6), np.isnan(half), seeds) == (0.004, True, 1)
@@ -129,20 +131,22 @@ def test_ablations_are_paired_with_bce_at_each_mark(benchmark):
 
 def test_ablations_count_the_trainings_to_reach_random_search(benchmark):
     curves = benchmark("ablation_curves")
-    random, fast, slow = (searches(gain, [], []) for gain in (0.01, 0.04, 0.005))
-    assert curves.to_reach(fast, random) == [0.25, 0.25]
+    random = searches([(60, 0.001), (240, 0.003), (410, 0.003)], [(60, 0.001)])
+    fast = searches([(60, 0.004)], [(90, 0.001)])
+    slow = searches([(60, 0.002)], [])
+    assert curves.to_reach(fast, random) == [0.25, 1.5]
     assert curves.to_reach(slow, random) == [np.inf, np.inf]
 
 
 def test_the_table_of_ablations_has_every_variant(benchmark):
     curves = benchmark("ablation_curves")
     variants = {
-        "random": searches(0.01, [(75, 0.001)], [(75, 0.001)]),
-        "fast": searches(0.04, [(75, 0.002)]),
+        "random": searches([(60, 0.001)], [(60, 0.001)]),
+        "fast": searches([(30, 0.002), (60, 0.002)]),
     }
     rows = curves.table(variants).splitlines()
-    assert rows[2] == "| random | +0.0010 ± 0.0000 | – | – | – |  |"
-    assert rows[3] == "| fast | +0.0020 | – | – | – | 0.25 |"
+    assert rows[2] == "| random | +0.0010 ± 0.0000 | – | – | – |  |  |"
+    assert rows[3] == "| fast | +0.0020 | – | – | – | 0.50 |  |"
     labels = curves.plot(variants).legends[0].get_texts()
     assert [text.get_text() for text in labels] == ["random", "fast"]
 
