@@ -155,14 +155,16 @@ def _check_memory(
     searched = {"generation.width": config.generation.width}
     check_memory(takes, searched, mesh, starts=config.generation.starts)
     losses, section = sum(contenders.values()), config.test
-    variants = len(section.learning_rates) * len(section.weight_decays)
-    each = "test.learning_rates times test.weight_decays times test.tuning_seeds"
-    most = (variants + -variants % mesh.size) * section.tuning_seeds
-    if section.seeds * mesh.size > most:  # every device trains all losses
-        most, each = section.seeds * mesh.size, "test.seeds"
-    whose = f"{losses} losses ({' and '.join(contenders)}) times {most} trainings ({each})"
-    what = f"the number of the fair test's lanes, {whose},"
-    check_memory(takes, {what: losses * most}, mesh)
+    who = f"{losses} losses ({' and '.join(contenders)})"
+    settings = len(section.learning_rates) * len(section.weight_decays)
+    tuned = f"{who} at {settings} settings (test.learning_rates times test.weight_decays)"
+    tested = f"{who} on each of {mesh.size} devices"
+    for what, variants, stage, seeds in (
+        (tuned, settings + -settings % mesh.size, "tuning", "tuning_seeds"),
+        (tested, mesh.size, "testing", "seeds"),
+    ):
+        what = f"the number of lanes of the fair test's {stage}, {what}, for each of test.{seeds},"
+        check_memory(takes, {what: losses * variants}, mesh, waiting=section[seeds] - 1)
 
 
 def usual_losses(config: ConfigDict, task: Task) -> list[Contender]:
@@ -361,7 +363,7 @@ def test_phase(run: Run, sound: list[Found]) -> list[dict[str, Any]]:
     wanted = on.config.contenders.found
     if sound and wanted:
         losses = _objective(run, [each.program for each in sound])
-        order, _ = run.promote(losses, on.splits["train"], _judging(on))
+        order, _ = run.promote(losses, on.splits["train"], judging(on))
         sound = [sound[j] for j in order]
     language = {"family": on.task.family, "bounds": run.space.bounds}
     best = [
@@ -371,9 +373,17 @@ def test_phase(run: Run, sound: list[Found]) -> list[dict[str, Any]]:
     return compare(on, best)
 
 
-def _judging(on: Ground) -> list[Batch]:
-    """Give the splits that promotion judges by: what it does not train on, but for test."""
-    names = ["valid"] if on.config.data.reward_split == "valid" else ["reward", "valid"]
+def judging(on: Ground) -> list[Batch]:
+    """Give the splits that promotion judges by: what it does not train on, but for test.
+
+    Without validation where that has other candidates to rank: the mean of a metric among few and
+    among many would be neither.
+    """
+    config = on.config
+    ranks = on.task.metric.of_ranks
+    if ranks and config.implicit.candidates != config.implicit.test_candidates:
+        return [on.splits["reward"]]
+    names = ["valid"] if config.data.get("reward_split") == "valid" else ["reward", "valid"]
     return [on.splits[name] for name in names]
 
 

@@ -2,8 +2,9 @@
 
 One learning rate for all losses mostly measures the size of their gradients. Here the learning
 rates tried for a loss are in proportion to the size of its gradient on an untrained recommender,
-and every loss gets the same grid and the same number of epochs. Validation chooses; several seeds
-are then trained from scratch, and their differences are paired. All of it runs in lanes.
+and every loss gets the same grid and the same number of epochs. Validation chooses, by the mean
+over seeds; other seeds are then trained from scratch, and their differences are paired. Losses and
+settings train in lanes; a seed is a training of its own, as its batches are, beside the others.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -57,7 +58,8 @@ class _Settings(NamedTuple):
 class _Epoch(NamedTuple):
     number: int
     valid: np.ndarray  # reward [S, V, J]
-    predict: Callable[[Batch], np.ndarray]  # interactions -> kept of them [S, V, J, n]
+    # Interactions -> kept of them [S, V, J, n]; only until the next epoch.
+    predict: Callable[[Batch], np.ndarray]
 
 
 def make_fair_test(

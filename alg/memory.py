@@ -31,21 +31,22 @@ class Need(NamedTuple):
     data: int  # however many lanes there are
     judging: int = 0  # of a lane: what its metric holds in place of a step
 
-    def of(self, lanes: int, starts: int = 0) -> int:
+    def of(self, lanes: int, starts: int = 0, waiting: int = 0) -> int:
         """Give the bytes for ``lanes`` lanes: all states twice, and a step or one lane's drawing.
 
         Lanes draw their initial weights one after the other, and the random bits are as many. A
         search holds its lanes once, and four times the ``starts`` that it copies them from, which
-        every device has whole: as they were, become, were trained and are drawn afresh.
+        every device has whole: as they were, become, were trained and are drawn afresh. Beside
+        each lane that trains, ``waiting`` others wait for their turn.
         """
-        states = max(2 * lanes, lanes + 4 * starts)
+        states = max(2 * lanes, lanes + 4 * starts) + waiting * lanes
         working = max(self.step * lanes, self.judging * lanes, 2 * self.state)
         return self.data + states * self.state + working
 
-    def fit(self, free: int, starts: int = 0) -> int:
+    def fit(self, free: int, starts: int = 0, waiting: int = 0) -> int:
         """Give the lanes that fit into ``free`` bytes."""
         lanes = range(1, free // self.state + 1)
-        return bisect_right(lanes, free, key=partial(self.of, starts=starts))
+        return bisect_right(lanes, free, key=partial(self.of, starts=starts, waiting=waiting))
 
 
 def need(
@@ -127,7 +128,9 @@ def _size(tree: Any) -> int:
     return sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(tree))
 
 
-def check_memory(need: Need, widths: Mapping[str, int], mesh: Mesh, *, starts: int = 0) -> None:
+def check_memory(
+    need: Need, widths: Mapping[str, int], mesh: Mesh, *, starts: int = 0, waiting: int = 0
+) -> None:
     """See that lanes fit the devices that they are divided over.
 
     Args:
@@ -135,6 +138,7 @@ def check_memory(need: Need, widths: Mapping[str, int], mesh: Mesh, *, starts: i
       widths: config key -> lanes that are trained side by side.
       mesh: of the devices.
       starts: recommenders that a search copies its lanes from.
+      waiting: trainings of as many lanes that take turns with one.
 
     Raises:
       ValueError: for more lanes than fit; it names the largest number that does.
@@ -143,10 +147,10 @@ def check_memory(need: Need, widths: Mapping[str, int], mesh: Mesh, *, starts: i
     if free is None:
         return
     for name, width in widths.items():
-        takes = need.of(-(-width // mesh.size), starts)
+        takes = need.of(-(-width // mesh.size), starts, waiting)
         if takes <= free:
             continue
-        fit = mesh.size * need.fit(free, starts)
+        fit = mesh.size * need.fit(free, starts, waiting)
         raise ValueError(
             f"{name} is {width}, which takes {takes / 1e9:.3g} GB of each of {mesh.size} devices, "
             f"where {free / 1e9:.3g} GB are free: at most {fit} lanes fit. A smaller model.width, "

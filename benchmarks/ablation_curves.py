@@ -27,13 +27,17 @@ class Point(NamedTuple):
     seeds: int
 
 
+def at_mark(search: dict, mark: int) -> dict | None:
+    """Give what a search had when it passed a mark, before the next; None for no sound loss."""
+    later = [other for other in MARKS if other > mark]
+    until = later[0] if later else np.inf
+    return next((row for row in search["curve"] if mark <= row["trained"] < until), None)
+
+
 def ahead(searches: list[dict], mark: int) -> Point:
     """Give how far a variant is ahead of BCE when it has spent ``mark`` trainings."""
-    found = []
-    for search in searches:
-        later = [row for row in search["curve"] if row["trained"] >= mark]
-        if later:
-            found.append(later[0]["test"] - search["bce"]["test"])
+    noted = [(at_mark(search, mark), search["bce"]) for search in searches]
+    found = [row["test"] - bce["test"] for row, bce in noted if row]
     if not found:
         return Point(np.nan, np.nan, 0)
     half = np.nan
@@ -46,21 +50,21 @@ def to_reach(searches: list[dict], rivals: list[dict]) -> list[float]:
     """Give the share of the rival's trainings that reaches its highest validation AUC, by seed.
 
     It is that of the loss picked at a mark, trained from scratch: gains that a search sees are
-    beside other recommenders in every search. The rival's trainings are those at the first mark
-    where it has that AUC; infinite where it is not reached.
+    beside other recommenders in every search. Trainings are those of the first mark with such an
+    AUC; infinite where there is none.
     """
     shares = []
     for mine, theirs in zip(searches, rivals, strict=False):
         if theirs["curve"]:
             goal = max(row["valid"] for row in theirs["curve"])
-            spent = [_first(each["curve"], goal) for each in (mine, theirs)]
+            spent = [_first(each, goal) for each in (mine, theirs)]
             shares.append(spent[0] / spent[1])
     return shares
 
 
-def _first(curve: list[dict], goal: float) -> float:
-    reached = [row["trained"] for row in curve if row["valid"] >= goal]
-    return reached[0] if reached else np.inf
+def _first(search: dict, goal: float) -> float:
+    noted = ((mark, at_mark(search, mark)) for mark in MARKS)
+    return next((mark for mark, row in noted if row and row["valid"] >= goal), np.inf)
 
 
 def table(variants: dict[str, list[dict]]) -> str:
@@ -77,7 +81,8 @@ def table(variants: dict[str, list[dict]]) -> str:
             cells.append(f"{point.mean:+.4f}{half}{short}" if point.seeds else "–")
         for rival in RIVALS:
             shares = to_reach(searches, variants.get(rival, []))
-            cells.append(f"{np.median(shares):.2f}" if shares and name != rival else "")
+            share = np.median(shares) if shares and name != rival else np.nan
+            cells.append("" if np.isnan(share) else f"{share:.2g}" if share < np.inf else "more")
         lines.append(f"| {name} | {' | '.join(cells)} |")
     return "\n".join(lines)
 

@@ -43,7 +43,7 @@ from alg.selection import choose
 from alg.trials import Trials, make_trials
 from alg.types import Array
 from configs.command_line import read_command_line
-from phases import Run, join
+from phases import Run, join, judging
 
 CANDIDATES = 256
 SAMPLES = 32768  # at once
@@ -181,13 +181,14 @@ def correlation(seen: np.ndarray, worth: np.ndarray, draws: int = 1000) -> dict[
 
 
 def rungs(run: Run, courses, programs: Sequence[Program]) -> Iterator[tuple[str, np.ndarray]]:
-    """Give the reward [J] of each rung of promotion, by name."""
-    splits, epochs = run.ground.splits, (2, *run.ground.config.promote.epochs)
-    parts = {"train": splits["train"], "chooses": splits["reward"], "test": splits["valid"]}
+    """Give the reward [J] of each rung of promotion, and of one of two epochs, by name."""
+    first, second = (judging(run.ground) * 2)[:2]
+    parts = {"train": run.ground.splits["train"], "chooses": first, "test": second}
+    epochs = sorted({2, *run.ground.config.promote.epochs})
     seen = curves(run, courses, programs, epochs=max(epochs), seed=run.ground.config.seed, **parts)
-    both = (seen.chooses + seen.test) / 2
+    mean = (seen.chooses + seen.test) / 2
     for count in epochs:
-        yield f"rung of {count} epochs", both[:count, 1:].max((0, 2))
+        yield f"rung of {count} epochs", mean[:count, 1:].max((0, 2))
         yield f"rung of {count} epochs, reward split alone", seen.chooses[:count, 1:].max((0, 2))
 
 

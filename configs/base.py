@@ -137,12 +137,12 @@ def get_config() -> ConfigDict:
     config.search.reward = placeholder(str)
 
     # Sound losses of the hall of fame are trained from scratch, rung by rung, and judged on the
-    # reward split and validation together, as neither alone tells good losses apart; the best are
-    # tested.
+    # reward split and validation together (on the reward split alone where it ranks among another
+    # number of candidates); the best are tested.
     config.promote = ConfigDict()
     config.promote.learning_rates = placeholder(tuple)  # None for the model's own
     config.promote.weight_decays = (1e-4,)
-    # Of each rung. After two epochs, those that learn fast lead, not those that come far.
+    # Of each rung. Of a first rung of two epochs those come out best that learn fast.
     config.promote.epochs = (6, 20)
     config.promote.keep = 0.25  # the share that goes on to the next rung
     config.promote.scale = "gradient"

@@ -60,8 +60,8 @@ def _adagrad(config: ConfigDict) -> None:
     """
     config.train.optimizer = "adagrad"
     config.generation.update(learning_rate=0.1, weight_decay=1e-2)
-    config.promote.update(learning_rates=(0.03, 0.1), weight_decays=(3e-3, 1e-2))
-    config.test.update(learning_rates=(0.03, 0.1), weight_decays=(3e-3, 1e-2))
+    config.promote.update(learning_rates=(0.03, 0.1), weight_decays=(1e-2,), epochs=(3, 10))
+    config.test.update(learning_rates=(0.03, 0.1), weight_decays=(3e-3, 1e-2, 2e-2))
 
 
 PRESETS: dict[str, Callable[[ConfigDict], None]] = {

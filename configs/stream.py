@@ -27,6 +27,6 @@ def get_config(preset: str = "") -> ConfigDict:
     config.train.optimizer = "adagrad"
     config.generation.update(width=16, learning_rate=0.3, weight_decay=1e-4)
     config.promote.update(epochs=(1,), learning_rates=(0.1, 0.3), weight_decays=(1e-4,), width=16)
-    config.test.update(learning_rates=(0.1, 0.3), weight_decays=(0.0, 1e-3), epochs=3, patience=1)
-    config.test.update(tuning_seeds=1, seeds=2)
+    config.test.update(learning_rates=(0.1, 0.3), weight_decays=(0.0, 1e-3), tuning_seeds=1)
+    config.test.update(seeds=2, epochs=3, patience=1)
     return presets.apply(config, preset)

@@ -34,8 +34,8 @@ class Side(NamedTuple):
 class Dataset(NamedTuple):
     """One data set in splits.
 
-    The reward split is either cut out of the training rows, so that neither model selection nor
-    test ever sees what the search is rewarded on, or it is the validation split itself.
+    The reward split is either cut out of the training rows, so that neither validation nor test
+    has what the search is rewarded on, or it is the validation split itself.
     """
 
     name: str

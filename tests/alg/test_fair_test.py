@@ -156,6 +156,20 @@ def test_seeds_are_paired():
     assert np.diff(np.sort(one)).min() > 1e-4
 
 
+def test_seeds_differ_in_their_batches_too(monkeypatch):
+    """With the same first weights for all; batches alone tell their trainings apart."""
+
+    def alike(*given, **options):
+        courses = make_courses(*given, **options)
+        key = jax.random.key(7)
+        return courses._replace(begin=lambda keys: courses.begin(jnp.repeat(key[None], len(keys))))
+
+    monkeypatch.setattr(alg.fair_test, "make_courses", alike)
+    test = fair_test.__wrapped__()
+    outcome = test.run((MSE,), test.tune((MSE,), splits()), splits())[0]
+    assert len({*outcome.test["auc"].tolist()}) == OPTIONS["seeds"]
+
+
 def test_the_seed_decides_everything():
     tuned, found = outcomes()
     again = fair_test().run(ALL, fair_test().tune(ALL, splits()), splits())
