@@ -183,6 +183,7 @@ def compared():
         learning_rates=(0.5, 3.0),
         weight_decays=(1e-4,),
         l2=0.0,
+        tuning_seeds=1,
         seeds=2,
         epochs=3,
         patience=3,
