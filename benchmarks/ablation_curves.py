@@ -108,9 +108,10 @@ def plot(variants: dict[str, list[dict]]) -> Figure:
     axes.set_xscale("log")
     axes.set_xticks(MARKS, [str(mark) for mark in MARKS])
     axes.minorticks_off()
-    axes.set_yscale("symlog", linthresh=0.01)  # losses worse by 0.1 beside gains of 0.005
-    ticks = (-0.3, -0.1, -0.03, -0.01, -0.005, 0.0, 0.005, 0.01)
+    axes.set_yscale("symlog", linthresh=0.02)  # losses worse by 0.1 beside gains of 0.005
+    ticks = (-0.3, -0.1, -0.02, -0.01, 0.0, 0.01, 0.02)
     axes.set_yticks(ticks, [f"{tick:+g}" for tick in ticks])
+    axes.set_ylim(-0.5, 0.03)
     axes.set_xlabel("trainings spent")
     axes.set_ylabel("test AUC, ahead of BCE")
     axes.grid(alpha=0.3)
