@@ -159,11 +159,11 @@ def _check_memory(
     settings = len(section.learning_rates) * len(section.weight_decays)
     tuned = f"{who} at {settings} settings (test.learning_rates times test.weight_decays)"
     tested = f"{who} on each of {mesh.size} devices"
-    for what, variants, stage, seeds in (
-        (tuned, settings + -settings % mesh.size, "tuning", "tuning_seeds"),
-        (tested, mesh.size, "testing", "seeds"),
+    for stage, which, variants, seeds in (
+        ("tuning", tuned, settings + -settings % mesh.size, "tuning_seeds"),
+        ("testing", tested, mesh.size, "seeds"),
     ):
-        what = f"the number of lanes of the fair test's {stage}, {what}, for each of test.{seeds},"
+        what = f"the number of lanes of the fair test's {stage}, {which}, for each of test.{seeds},"
         check_memory(takes, {what: losses * variants}, mesh, waiting=section[seeds] - 1)
 
 

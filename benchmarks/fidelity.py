@@ -196,6 +196,8 @@ def main() -> None:
     """Measure, print and write."""
     path, flags = json_and_flags(sys.argv[1:])
     halls = [flag.removeprefix("--hall=") for flag in flags if flag.startswith("--hall=")]
+    if len(halls) > 1:
+        raise SystemExit(f"expected one --hall=FILE at most, got {len(halls)}")
     flags = [flag for flag in flags if not flag.startswith("--hall=")]
     config, _ = read_command_line(["run.py", *flags])
     start_jax(data.cache_folder() / "compiled")
