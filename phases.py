@@ -23,7 +23,7 @@ from alg.checkpoints import Checkpoints, checkpoints
 from alg.contenders import Contender, found, usual
 from alg.devices import lane_mesh
 from alg.entries import entry, names, program
-from alg.fair_test import FairTest, make_fair_test
+from alg.fair_test import FairTest, make_fair_test, seeds_together
 from alg.filters import FILTERS
 from alg.lanes import Lanes, make_lanes
 from alg.limits import Limits, reached
@@ -38,7 +38,7 @@ from alg.results import Splits, rows
 from alg.search import Search, SearchState, drawing, make_search
 from alg.space import Space, space
 from alg.tasks import Task, task_of
-from alg.types import Array, Batch, Data
+from alg.types import Array, Batch, Data, Source
 from alg.validity import check
 from splits import JUDGED, splits_of
 
@@ -137,7 +137,7 @@ def ground(config: ConfigDict, console: Console, beside: Mapping[str, int] | Non
     judged = max(splits[name].label.shape[0] for name in JUDGED)
     takes = need(recommender, init, *examples, sums=sums, judged=judged, devices=mesh.size)
     contenders = {"contenders.baselines": len(known), **(beside or {})}
-    _check_memory(config, takes, widths, mesh, contenders)
+    _check_memory(config, takes, widths, mesh, contenders, isinstance(parts["train"], Source))
     watched = _watched(config, console)
     test = make_fair_test(lanes, **config.test, **watched, task=task, devices=mesh.size)
     return Ground(config, console, dataset, splits, task, everywhere, lanes, known, test)
@@ -149,6 +149,7 @@ def _check_memory(
     widths: Mapping[str, int],
     mesh: Mesh,
     contenders: Mapping[str, int],
+    streamed: bool,
 ) -> None:
     """See that the lanes of search, promotion and fair test fit."""
     check_memory(takes, widths, mesh)
@@ -160,11 +161,13 @@ def _check_memory(
     tuned = f"{who} at {settings} settings (test.learning_rates times test.weight_decays)"
     tested = f"{who} on each of {mesh.size} devices"
     for stage, which, variants, seeds in (
-        ("tuning", tuned, settings + -settings % mesh.size, "tuning_seeds"),
-        ("testing", tested, mesh.size, "seeds"),
+        ("tuning", tuned, settings, "tuning_seeds"),
+        ("testing", tested, 1, "seeds"),
     ):
+        lanes = losses * (variants + -variants % mesh.size)
+        trainings = -(-section[seeds] // seeds_together(variants, mesh.size, streamed=streamed))
         what = f"the number of lanes of the fair test's {stage}, {which}, for each of test.{seeds},"
-        check_memory(takes, {what: losses * variants}, mesh, waiting=section[seeds] - 1)
+        check_memory(takes, {what: lanes}, mesh, waiting=trainings - 1)
 
 
 def usual_losses(config: ConfigDict, task: Task) -> list[Contender]:

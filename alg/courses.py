@@ -26,7 +26,8 @@ class Courses(NamedTuple):
     # optimizer divides by the size of gradients. Objective, untrained lanes, data -> [K].
     factors: Callable[[Any, LaneState, Data], Array]
     # state, objective, hyper, key of the epoch, data, judged split -> state, reward [K]; the state
-    # that was is gone
+    # that was is gone. Keys [D] are one for each device, which sees batches of its own; not for a
+    # source.
     epoch: Callable[[LaneState, Any, Hyper, Array, Data, Batch], tuple[LaneState, Array]]
     reward: Callable[[LaneState, Batch], Array]  # judged split -> reward [K]
     score: Callable[[LaneState, Batch], Array]  # interactions -> what metrics need of them [K, n]
@@ -141,8 +142,12 @@ def make_courses(
 
     @partial(jax.jit, donate_argnums=0)
     def train(state, objective, hyper, key: Array, data: Batch | Positives) -> LaneState:
-        cut = epoch_batches(task, data, batch_size, key)
-        return lanes.train(state, objective, hyper, cut, key)
+        def cut(data: Batch | Positives, key: Array) -> Batch:
+            return epoch_batches(task, data, batch_size, key)
+
+        if key.ndim:
+            return lanes.train_apart(state, objective, hyper, cut, data, key)
+        return lanes.train(state, objective, hyper, cut(data, key), key)
 
     @_waited_for
     @jax.jit

@@ -4,7 +4,8 @@ One learning rate for all losses mostly measures the size of their gradients. He
 rates tried for a loss are in proportion to the size of its gradient on an untrained recommender,
 and every loss gets the same grid and the same number of epochs. Validation chooses, by the mean
 over seeds; other seeds are then trained from scratch, and their differences are paired. Losses and
-settings train in lanes; a seed is a training of its own, as its batches are, beside the others.
+settings train in lanes; a seed is a training of its own, as its batches are, beside the others:
+with one setting a loss, each device has a seed.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -21,7 +22,7 @@ from .losses import LossFn
 from .objectives import Slopes
 from .results import Contender, Outcome, Splits, measure, resample_users
 from .tasks import RATING, Task
-from .types import Array, Batch
+from .types import Array, Batch, Source
 
 
 class Tuned(NamedTuple):
@@ -132,16 +133,31 @@ def make_fair_test(
     return FairTest(partial(_tune, settings), partial(_run, settings))
 
 
+def seeds_together(variants: int, devices: int, *, streamed: bool) -> int:
+    """Give how many seeds train at once: one on each device, where variants leave devices over.
+
+    Of a stream it is one seed, as all devices share a piece.
+
+    >>> seeds_together(1, 8, streamed=False), seeds_together(4, 8, streamed=False)
+    (8, 1)
+    """
+    return devices if variants == 1 and not streamed else 1
+
+
 def _course(
     settings: _Settings,
     courses: Courses,
-    key: Array,
+    keys: Array,
     rate: np.ndarray,
     decay: np.ndarray,
     splits: Splits,
 ) -> Iterator[tuple[np.ndarray, Callable[[Batch], np.ndarray]]]:
-    """Train V variants (rate and decay [V, J]) of J losses; yield every epoch's part [V, J]."""
+    """Train V variants (rate and decay [V, J]) of J losses; yield every epoch's part [S, V, J].
+
+    Of one seed (keys [1]), or of one variant with a seed on each device (keys [S]).
+    """
     variants, count = rate.shape
+    apart = len(keys) > 1
     # Every device takes whole turns of the J losses; spare variants fill the last turn up.
     rows = np.concatenate([np.arange(variants), np.zeros(-variants % settings.devices, int)])
     ones = jnp.ones(len(rows) * count)
@@ -149,12 +165,14 @@ def _course(
     hyper = Hyper(rates, decays, settings.l2 * ones)
 
     def turns(x: Array) -> np.ndarray:
-        return np.asarray(x).reshape(len(rows), count, *x.shape[1:])[:variants]
+        found = np.asarray(x).reshape(len(rows), count, *x.shape[1:])
+        return found[:, None] if apart else found[None, :variants]
 
-    weight_key, shuffle_key = jax.random.split(key)
-    state = courses.begin(jnp.repeat(weight_key[None], len(ones)))
+    weight_keys, shuffle_keys = jax.vmap(jax.random.split, out_axes=1)(keys)
+    state = courses.begin(jnp.repeat(weight_keys, len(ones) // len(keys)))
     for number in range(settings.epochs):
-        shuffle = jax.random.fold_in(shuffle_key, number)
+        shuffles = jax.vmap(jax.random.fold_in, in_axes=(0, None))(shuffle_keys, number)
+        shuffle = shuffles if apart else shuffles[0]
         state, valid = courses.epoch(state, ones, hyper, shuffle, splits.train, splits.valid)
         predict = partial(courses.score, state)
         yield turns(valid), lambda data, f=predict: turns(f(data))
@@ -170,17 +188,21 @@ def _side_by_side(
 ) -> Iterator[_Epoch]:
     """Train with S seeds (keys [S]), each with weights and batches of its own, epoch by epoch.
 
-    All lanes of a training have the same batches, so seeds are trainings of their own: in lanes
-    of one, whatever the order of its batches does would be done to all seeds alike.
+    All lanes of a device have the same batches, so seeds are trainings of their own: in lanes of
+    one, whatever the order of its batches does would be done to all seeds alike.
     """
-    seeds = zip(
-        *(_course(settings, courses, key, rate, decay, splits) for key in keys), strict=True
-    )
-    for number, parts in enumerate(seeds, start=1):
+    streamed = isinstance(splits.train, Source)
+    together = seeds_together(len(rate), settings.devices, streamed=streamed)
+    count = len(keys)
+    of_training = np.arange(count + -count % together).reshape(-1, together) % count
+    trainings = [_course(settings, courses, keys[of], rate, decay, splits) for of in of_training]
+    for number, parts in enumerate(zip(*trainings, strict=True), start=1):
         valid, predicts = zip(*parts, strict=True)
-        yield _Epoch(
-            number, np.stack(valid), lambda data, f=predicts: np.stack([one(data) for one in f])
-        )
+
+        def predict(data: Batch, predicts=predicts) -> np.ndarray:
+            return np.concatenate([one(data) for one in predicts])[:count]
+
+        yield _Epoch(number, np.concatenate(valid)[:count], predict)
 
 
 def _follow(

@@ -39,6 +39,9 @@ class LaneState(NamedTuple):
     memory: Any  # what it remembers of dense parameters, K leading
 
 
+Cut = Callable[[Any, Array], Batch]
+"""(data, key) -> batches [N, B]."""
+
 _LANE_AXIS = LaneState(tables=-1, scale=0, dense=0, statistics=0, accumulators=-1, memory=0)
 
 
@@ -66,6 +69,8 @@ class Lanes(NamedTuple):
     take: Callable[[LaneState, Array], LaneState]  # lanes by index [K'] -> K' lanes
     # batches [N, B], and a key, from which every step draws one for all lanes
     train: Callable[[LaneState, Any, Hyper, Batch, Array], LaneState]
+    # data and a key for each device [D], of which each cuts batches [N, B] of its own
+    train_apart: Callable[[LaneState, Any, Hyper, Cut, Any, Array], LaneState]
     predict: Callable[[LaneState, Batch], Array]  # batches [N, B] -> logits [K, N * B]
     # untrained lanes, objective, batches -> how large the losses' gradients are there, [K]
     gradient_size: Callable[[LaneState, Any, Batch], Array]
@@ -251,6 +256,23 @@ def make_lanes(
         begun = jnp.int32(0), state
         return jax.lax.while_loop(lambda at: at[0] < steps, lambda at: stretch(*at), begun)[1]
 
+    def train_apart(
+        state: LaneState, objective: Any, hyper: Hyper, cut: Cut, data: Any, keys: Array
+    ) -> LaneState:
+        def own(state: LaneState, objective: Any, hyper: Hyper, data: Any, keys: Array):
+            return train(state, objective, hyper, cut(data, keys[0]), keys[0])
+
+        if mesh is None:
+            return own(state, objective, hyper, data, keys)
+
+        def on_each(state: LaneState, objective: Any, hyper: Hyper, data: Any, keys: Array):
+            # Loops of the cut start from data and go on with what the key draws.
+            data = jax.tree.map(partial(jax.lax.pcast, axis_name="lanes", to="varying"), data)
+            return own(state, objective, hyper, data, keys)
+
+        apart = wrap(on_each, in_specs=(*mine, Spec(), last), out_specs=lane)
+        return apart(state, objective, hyper, data, keys)
+
     def predict(state: LaneState, batches: Batch) -> Array:
         forward = _forward(recommender, train=False)
 
@@ -267,15 +289,18 @@ def make_lanes(
 
     free = optimizer.scale_free
     if mesh is None:
-        return Lanes(init, _spread, _take, train, predict, size, lambda numbers: numbers, free, 1)
+        alone = train, train_apart, predict, size, lambda numbers: numbers
+        return Lanes(init, _spread, _take, *alone, free, 1)
     last = Spec("lanes")
     lane = LaneState(Spec(None, None, "lanes"), last, last, last, Spec(None, "lanes"), last)
+    mine = lane, last, last  # state, objective, hyper
     wrap = partial(jax.shard_map, mesh=mesh)
     return Lanes(
         wrap(init, in_specs=last, out_specs=lane),
         _spread,
         _take,
-        wrap(train, in_specs=(lane, last, last, Spec(), Spec()), out_specs=lane),
+        wrap(train, in_specs=(*mine, Spec(), Spec()), out_specs=lane),
+        train_apart,
         wrap(predict, in_specs=(lane, Spec()), out_specs=last),
         wrap(size, in_specs=(lane, last, Spec()), out_specs=last),
         partial(jax.lax.with_sharding_constraint, shardings=NamedSharding(mesh, Spec())),

@@ -18,6 +18,7 @@ from alg.fair_test import make_fair_test
 from alg.lanes import Hyper, make_lanes
 from alg.objectives import static_slopes
 from alg.results import Contender, Splits, interval, measure, rows
+from alg.types import Source
 
 USERS, ITEMS = 20, 15
 OPTIONS = {
@@ -49,11 +50,14 @@ def splits():
     return Splits(*(toys.interactions(rng, USERS, ITEMS, n) for n in (1600, 300, 320)))
 
 
+def mesh(devices):
+    chosen = jax.devices()[:devices]
+    return jax.make_mesh((devices,), ("lanes",), axis_types=(AxisType.Auto,), devices=chosen)
+
+
 @cache
 def fair_test(devices=1, **options):
-    chosen = jax.devices()[:devices]
-    mesh = jax.make_mesh((devices,), ("lanes",), axis_types=(AxisType.Auto,), devices=chosen)
-    lanes = partial(make_lanes, toys.recommender(USERS, ITEMS, 1.0), mesh=mesh)
+    lanes = partial(make_lanes, toys.recommender(USERS, ITEMS, 1.0), mesh=mesh(devices))
     return make_fair_test(lanes, **OPTIONS | options, devices=devices)
 
 
@@ -179,11 +183,38 @@ def test_the_seed_decides_everything():
         assert not np.array_equal(one.test["auc"], two.test["auc"])
 
 
-def test_devices_make_no_difference():
-    (one, of_one), (two, of_two) = outcomes(), outcomes(devices=2)
-    np.testing.assert_allclose(one.learning_rate, two.learning_rate, rtol=1e-4)
+@pytest.mark.parametrize("devices", [2, 4])
+def test_devices_make_no_difference(devices):
+    """Seed by seed: with 2 devices the last training has a seed over, with 4 the only one has."""
+    (one, of_one), (other, of_other) = outcomes(), outcomes(devices=devices)
+    np.testing.assert_allclose(one.learning_rate, other.learning_rate, rtol=1e-4)
     for name in of_one:
-        assert_equal(of_one[name].test, of_two[name].test, atol=4e-3)
+        np.testing.assert_allclose(
+            of_one[name].test["logloss"], of_other[name].test["logloss"], rtol=1e-4
+        )
+        assert_equal(of_one[name].test, of_other[name].test, atol=4e-3)
+
+
+def test_a_seed_trains_on_each_device(monkeypatch):
+    counts = []
+    counting = toys.counting_lanes(alg.fair_test.make_courses, counts)
+    monkeypatch.setattr(alg.fair_test, "make_courses", counting)
+    lanes = partial(make_lanes, toys.recommender(toys.COUNTED, ITEMS), mesh=mesh(2))
+    test = make_fair_test(lanes, **OPTIONS | {"seeds": 4}, devices=2)
+    test.run(ALL[:2], test.tune(ALL[:2], splits()), splits())
+    assert counts[-2:] == [0, 4]  # four seeds in two trainings, each with two losses on a device
+
+
+def test_all_devices_train_a_seed_of_a_stream():
+    whole = splits().train
+    draw = lambda first, count: jax.tree.map(  # noqa: E731
+        lambda x: x[(first + np.arange(count)) % len(whole.label)], whole
+    )
+    streamed = splits()._replace(train=Source(len(whole.label), 500, draw))
+    tuned, _ = outcomes()
+    one, two = (fair_test(devices=n).run(ALL, tuned, streamed) for n in (1, 2))
+    for of_one, of_two in zip(one, two, strict=True):
+        assert_equal(of_one.test, of_two.test, atol=4e-3)
 
 
 def test_test_labels_choose_nothing():
