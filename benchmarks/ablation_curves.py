@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+from matplotlib import colormaps
 from matplotlib.figure import Figure
 from scipy.stats import t
 
@@ -91,6 +92,8 @@ def plot(variants: dict[str, list[dict]]) -> Figure:
     """Plot the curves."""
     figure = Figure(figsize=(7.5, 4.2), layout="constrained")
     axes = figure.subplots()
+    palette = "tab10" if len(variants) <= 10 else "tab20"
+    axes.set_prop_cycle(color=colormaps[palette].colors)
     for number, (name, searches) in enumerate(variants.items()):
         points = [ahead(searches, mark) for mark in MARKS]
         moved = np.array(MARKS) * 1.025 ** (number - len(variants) / 2)  # intervals side by side

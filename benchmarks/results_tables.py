@@ -20,10 +20,12 @@ from report.results import LossResult, Setting, settings
 from report.verdict import best_found, best_usual, difference_text, users_text, verdict_text
 
 RESULTS = Path(__file__).resolve().parent.parent / "docs" / "results"
-METRICS = ("auc", "f1", "accuracy")
+METRICS = {"auc": "AUC", "f1": "F1", "accuracy": "accuracy"}
+OF_RANKS = {"ndcg@10": "NDCG@10", "recall@10": "recall@10", "mrr": "MRR"}
 # The page's losses, in the order in which transfers were given them.
 FOUND = ("**found A**", "**found B**")
 LATER = ("**found C**", "**found D**", "**found E**")  # of the searches on pairs
+PAIRWISE = ("**found 1**", "**found 2**", "**found 3**", "**found 4**")
 MODELS = ("biased_mf", "deep")
 DATASETS = {
     "ml100k": "ML-100K",
@@ -49,9 +51,9 @@ def of(
     return setting, {next(called) if loss.found else loss.name: loss for loss in losses}
 
 
-def _values(loss: LossResult) -> list[str]:
+def _values(loss: LossResult, metrics: Iterable[str] = METRICS) -> list[str]:
     """Give mean and half an interval of each metric on test."""
-    tests = [loss.test[metric] for metric in METRICS]
+    tests = [loss.test[metric] for metric in metrics]
     return [f"{test.mean:.4f} ± {(test.high - test.low) / 2:.4f}" for test in tests]
 
 
@@ -60,16 +62,22 @@ def _markdown(heads: list[str], rows: Iterable[list[str]]) -> str:
     return "\n".join([lines[0], f"|{'---|' * len(heads)}", *lines[1:]])
 
 
-def comparison(results: Mapping[str, Any], dataset: str) -> str:
+def comparison(
+    results: Mapping[str, Any],
+    dataset: str,
+    found: Iterable[str] = FOUND,
+    metrics: Mapping[str, str] = METRICS,
+) -> str:
     """Give the losses of a data set, each beside the usual one that validation picks."""
-    setting, losses = of(results, dataset)
-    heads = ["loss", "AUC", "F1", "accuracy", "AUC to the best usual, over seeds", "over users"]
+    setting, losses = of(results, dataset, found)
+    first = next(iter(metrics.values()))
+    heads = ["loss", *metrics.values(), f"{first} to the best usual, over seeds", "over users"]
 
     def row(name: str, loss: LossResult) -> list[str]:
         beside = ["", ""]
         if loss is not best_usual(setting):
             beside = [difference_text(loss), users_text(loss).removeprefix("users ")]
-        return [name, *_values(loss), *beside, verdict_text(setting, loss)]
+        return [name, *_values(loss, metrics), *beside, verdict_text(setting, loss)]
 
     return _markdown([*heads, "verdict"], [row(*each) for each in losses.items()])
 
@@ -151,6 +159,10 @@ def tables() -> Iterator[tuple[str, str]]:
         yield f"{model}, transfer", transfer(fair)
     names = (f"searched_{model}_{dataset}" for model, dataset in product(MODELS, DATASETS))
     yield "searches", searched(map(read, names))
+    yield "searches with a hall of 512", searched(read(f"hall512_{name}") for name in DATASETS)
+    for path in sorted(RESULTS.glob("ranked_*.json")):
+        dataset = path.stem.removeprefix("ranked_")
+        yield path.stem, comparison(read(path.stem), dataset, PAIRWISE, OF_RANKS)
     yield "transfer of their losses", transfer(read("transfer_searched"), LATER)
     for path in sorted(RESULTS.glob("fidelity_*.json")):
         yield path.stem, fidelity(json.loads(path.read_text()))
