@@ -134,9 +134,9 @@ def make_fair_test(
 
 
 def seeds_together(variants: int, devices: int, *, streamed: bool) -> int:
-    """Give how many seeds train at once: one on each device, where variants leave devices over.
+    """Give how many seeds train at once: with one variant, a seed on each device.
 
-    Of a stream it is one seed, as all devices share a piece.
+    More variants are divided over the devices. Of a stream all devices share a piece, so a seed.
 
     >>> seeds_together(1, 8, streamed=False), seeds_together(4, 8, streamed=False)
     (8, 1)
