@@ -165,9 +165,10 @@ def _check_memory(
         ("testing", tested, 1, "seeds"),
     ):
         lanes = losses * (variants + -variants % mesh.size)
-        trainings = -(-section[seeds] // seeds_together(variants, mesh.size, streamed=streamed))
-        what = f"the number of lanes of the fair test's {stage}, {which}, for each of test.{seeds},"
-        check_memory(takes, {what: lanes}, mesh, waiting=trainings - 1)
+        together = seeds_together(variants, mesh.size, streamed=streamed)
+        what = f"the number of lanes of the fair test's {stage}, {which}, for every {together} of"
+        waiting = -(-section[seeds] // together) - 1
+        check_memory(takes, {f"{what} test.{seeds},": lanes}, mesh, waiting=waiting)
 
 
 def usual_losses(config: ConfigDict, task: Task) -> list[Contender]:

@@ -146,7 +146,7 @@ def make_courses(
             return epoch_batches(task, data, batch_size, key)
 
         if key.ndim:
-            return lanes.train_apart(state, objective, hyper, cut, data, key)
+            return lanes.train_each(state, objective, hyper, cut, data, key)
         return lanes.train(state, objective, hyper, cut(data, key), key)
 
     @_waited_for

@@ -117,7 +117,7 @@ def make_fair_test(
         return make_courses(make_lanes, slopes, batch_size=batch_size, task=task)
 
     settings = _Settings(
-        lru_cache(maxsize=1)(courses),  # or the test would compile again what tuning did
+        lru_cache(maxsize=1)(courses),  # or the test would compile scoring again
         settings_grid(learning_rates, weight_decays, l2=l2, scale=scale),
         l2,
         tuning_seeds,
@@ -154,11 +154,12 @@ def _course(
 ) -> Iterator[tuple[np.ndarray, Callable[[Batch], np.ndarray]]]:
     """Train V variants (rate and decay [V, J]) of J losses; yield every epoch's part [S, V, J].
 
-    Of one seed (keys [1]), or of one variant with a seed on each device (keys [S]).
+    Of one seed (keys [1]), or of one variant with a seed on each device (keys [D]).
     """
     variants, count = rate.shape
     apart = len(keys) > 1
-    # Every device takes whole turns of the J losses; spare variants fill the last turn up.
+    # Every device takes whole turns of the J losses; spare variants fill the last turn up. Where
+    # seeds are apart, each device has a copy of the one variant.
     rows = np.concatenate([np.arange(variants), np.zeros(-variants % settings.devices, int)])
     ones = jnp.ones(len(rows) * count)
     rates, decays = (jnp.asarray(x[rows].ravel(), jnp.float32) for x in (rate, decay))

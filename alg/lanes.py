@@ -70,13 +70,13 @@ class Lanes(NamedTuple):
     # batches [N, B], and a key, from which every step draws one for all lanes
     train: Callable[[LaneState, Any, Hyper, Batch, Array], LaneState]
     # data and a key for each device [D], of which each cuts batches [N, B] of its own
-    train_apart: Callable[[LaneState, Any, Hyper, Cut, Any, Array], LaneState]
+    train_each: Callable[[LaneState, Any, Hyper, Cut, Any, Array], LaneState]
     predict: Callable[[LaneState, Batch], Array]  # batches [N, B] -> logits [K, N * B]
     # untrained lanes, objective, batches -> how large the losses' gradients are there, [K]
     gradient_size: Callable[[LaneState, Any, Batch], Array]
     everywhere: Callable[[Array], Array]  # numbers [K, ...] -> the same, whole on every device
     scale_free: bool  # steps are as large whatever the size of gradients; of the optimizer
-    devices: int  # that lanes are divided over: init, train, predict and size take a multiple
+    devices: int  # that lanes are divided over: what trains or predicts takes a multiple
 
 
 def batches(data: Batch, size: int, key: Array | None = None) -> Batch:
@@ -256,22 +256,24 @@ def make_lanes(
         begun = jnp.int32(0), state
         return jax.lax.while_loop(lambda at: at[0] < steps, lambda at: stretch(*at), begun)[1]
 
-    def train_apart(
+    def train_each(
         state: LaneState, objective: Any, hyper: Hyper, cut: Cut, data: Any, keys: Array
     ) -> LaneState:
         def own(state: LaneState, objective: Any, hyper: Hyper, data: Any, keys: Array):
-            return train(state, objective, hyper, cut(data, keys[0]), keys[0])
+            (key,) = keys  # of this device
+            return train(state, objective, hyper, cut(data, key), key)
 
         if mesh is None:
             return own(state, objective, hyper, data, keys)
 
         def on_each(state: LaneState, objective: Any, hyper: Hyper, data: Any, keys: Array):
-            # Loops of the cut start from data and go on with what the key draws.
+            # Data are the same on every device, what a key draws is not: a loop that begins with
+            # one and goes on with the other is refused, unless data count as a device's own.
             data = jax.tree.map(partial(jax.lax.pcast, axis_name="lanes", to="varying"), data)
             return own(state, objective, hyper, data, keys)
 
-        apart = wrap(on_each, in_specs=(*mine, Spec(), last), out_specs=lane)
-        return apart(state, objective, hyper, data, keys)
+        divided = wrap(on_each, in_specs=(*mine, Spec(), last), out_specs=lane)
+        return divided(state, objective, hyper, data, keys)
 
     def predict(state: LaneState, batches: Batch) -> Array:
         forward = _forward(recommender, train=False)
@@ -289,7 +291,7 @@ def make_lanes(
 
     free = optimizer.scale_free
     if mesh is None:
-        alone = train, train_apart, predict, size, lambda numbers: numbers
+        alone = train, train_each, predict, size, lambda numbers: numbers
         return Lanes(init, _spread, _take, *alone, free, 1)
     last = Spec("lanes")
     lane = LaneState(Spec(None, None, "lanes"), last, last, last, Spec(None, "lanes"), last)
@@ -300,7 +302,7 @@ def make_lanes(
         _spread,
         _take,
         wrap(train, in_specs=(*mine, Spec(), Spec()), out_specs=lane),
-        train_apart,
+        train_each,
         wrap(predict, in_specs=(lane, Spec()), out_specs=last),
         wrap(size, in_specs=(lane, last, Spec()), out_specs=last),
         partial(jax.lax.with_sharding_constraint, shardings=NamedSharding(mesh, Spec())),

@@ -3,6 +3,7 @@
 import csv
 import json
 import shutil
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -188,6 +189,37 @@ def test_the_memory_check_counts_every_loss_of_a_file(place, tmp_path, monkeypat
     counted = r"5 losses \(contenders\.baselines and transfer\.losses\) at 1 settings.* 5$"
     with pytest.raises(ValueError, match=counted):
         transfer(config, tmp_path, tmp_path, Console(quiet=True))
+
+
+@pytest.mark.parametrize(
+    ("devices", "rates", "streamed", "tuning", "testing"),
+    [
+        (1, (1.0, 2.0), False, (8, 2), (4, 4)),
+        (2, (1.0, 2.0), False, (8, 2), (8, 2)),  # a seed on each device
+        (2, (1.0,), False, (8, 1), (8, 2)),
+        (2, (1.0,), True, (8, 2), (8, 4)),
+    ],
+)
+def test_the_memory_check_counts_seeds(devices, rates, streamed, tuning, testing, monkeypatch):
+    """Lanes that train, and how many others wait for their turn."""
+    seen = {}
+
+    def noted(need, widths, mesh, *, waiting=0, **options):
+        (what,) = widths if len(widths) == 1 else ("",)
+        seen.update(
+            {
+                stage: (widths[what], waiting)
+                for stage in ("tuning", "testing")
+                if f"'s {stage}" in what
+            }
+        )
+
+    monkeypatch.setattr(phases, "check_memory", noted)
+    config = get_config("smoke")
+    config.test.update(learning_rates=rates, weight_decays=(0.0,), tuning_seeds=3, seeds=5)
+    shape = SimpleNamespace(size=devices)
+    phases._check_memory(config, None, {"a.width": 1, "b.width": 1}, shape, {"x": 4}, streamed)
+    assert seen == {"tuning": tuning, "testing": testing}
 
 
 def given_losses(*losses):

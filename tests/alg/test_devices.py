@@ -11,7 +11,9 @@ import pytest
 import tiny
 from collectives import talk
 
+from alg.courses import epoch_batches
 from alg.devices import choose, lane_mesh
+from alg.lanes import Hyper
 
 
 class Device(NamedTuple):
@@ -98,6 +100,22 @@ def test_collectives_are_seen(line):
         as_text = staticmethod(lambda: f"%x = f32[8]{{0}} parameter(0)\n{line}\n")
 
     assert len(talk(Compiled)) == 1
+
+
+def test_devices_with_seeds_of_their_own_tell_one_another_nothing():
+    on = joined(8).ground
+    lanes = on.lanes(on.task.static_slopes([on.usual[0].loss]))
+    ones, keys = jnp.ones(8), jax.random.split(jax.random.key(2), 8)
+
+    @jax.jit
+    def train(state, data, keys):
+        cut = lambda data, key: epoch_batches(on.task, data, 32, key)  # noqa: E731
+        return lanes.train_each(state, ones, Hyper(ones, 0 * ones, 0 * ones), cut, data, keys)
+
+    given = lanes.init(keys), on.splits["full_train"], keys
+    assert talk(train.lower(*given).compile()) == []
+    with pytest.raises(ValueError, match="too many values"):  # two keys a device
+        train(*given[:2], jax.random.split(keys[0], 16))
 
 
 def test_a_generation_gathers_three_numbers_a_lane():

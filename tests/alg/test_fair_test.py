@@ -83,7 +83,7 @@ def test_lanes_are_gone_when_others_begin(monkeypatch):
     lanes = partial(make_lanes, toys.recommender(toys.COUNTED, ITEMS))
     test = make_fair_test(lanes, **OPTIONS)
     test.run(ALL[:2], test.tune(ALL[:2], splits()), splits())
-    # For the sizes of gradients, tuning, and testing: two losses with one seed after the other.
+    # For the sizes of gradients, tuning, and testing: two losses, one seed after another.
     assert counts == [0, 0, 0, 2, 4]
 
 

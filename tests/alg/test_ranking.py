@@ -175,11 +175,14 @@ SOFTMAX = Contender("softmax", "", named_loss("sampled_softmax"), True, ("diff",
 
 
 @cache
-def compared():
+def compared(devices=1):
+    chosen = jax.devices()[:devices]
+    mesh = jax.make_mesh((devices,), ("lanes",), axis_types=(AxisType.Auto,), devices=chosen)
     rng = np.random.default_rng(7)
     splits = Splits(liked(rng, 400), *(groups(rng, n, 12, 0.1) for n in (60, 70)))
     test = make_fair_test(
-        partial(make_lanes, toys.recommender(USERS, ITEMS, 0.5)),
+        partial(make_lanes, toys.recommender(USERS, ITEMS, 0.5), mesh=mesh),
+        devices=devices,
         learning_rates=(0.5, 3.0),
         weight_decays=(1e-4,),
         l2=0.0,
@@ -204,6 +207,12 @@ def test_the_fair_test_ranks():
         assert set(outcome.test) == {"ndcg@10", "recall@10", "hit@10", "mrr@10", "mrr"}
         assert np.all(outcome.test["mrr@10"] <= outcome.test["ndcg@10"])
         assert np.all(outcome.test["ndcg@10"] <= outcome.test["recall@10"])
+
+
+def test_every_device_draws_the_negatives_of_its_seed():
+    """Seed by seed, the rankings are those of one device."""
+    for one, two in zip(compared()[1], compared(devices=2)[1], strict=True):
+        np.testing.assert_allclose(one.test["mrr"], two.test["mrr"], atol=2e-3)
 
 
 def test_rows_compare_by_the_metric_of_the_task():
