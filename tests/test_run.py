@@ -226,7 +226,10 @@ def test_bad_usage_is_one_line_and_status_2(server, argument, fragments, tmp_pat
         ("--config.generation.width=1", ["at least 2, got 1 starts and 1 lanes"]),
         ("--config.space.family=pairwize", ["'pairwize'", "did you mean 'pairwise'?"]),
         ("--config.promote.width=1000000000", ["promote.width is 1000000000", "lanes fit"]),
-        ("--config.test.seeds=1000000000", ["contenders.found", "of test.seeds", "lanes fit"]),
+        (
+            "--config.test.seeds=1000000000",
+            ["contenders.found", "for every", " of test.seeds,", "lanes fit"],
+        ),
         ("--config.contenders.baselines=('bcee',)", ["'bcee'", "did you mean 'bce'?"]),
         ("--config.contenders.baselines=('bpr',)", ["pointwise losses", "'bpr'"]),
         ("--config.contenders.baselines=()", ["at least one loss"]),
