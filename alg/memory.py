@@ -65,7 +65,7 @@ def need(
       recommender: that is trained.
       init: of its lanes, keys [K] to their state, what optimizers keep included.
       batch: examples of a step, B, each positive's negatives included.
-      examples: of an epoch, likewise.
+      examples: that are cut into batches together, of one epoch or more, likewise.
       sums: whether the optimizer adds a row's gradients up over its occurrences in a batch, as
         clipping and Adagrad need it.
       judged: interactions or groups of the largest split that lanes are judged on.

@@ -101,6 +101,7 @@ def make_search(
     samples: int,
     width: int,
     starts: int = 1,
+    epochs: int = 1,
     batch_size: int,
     learning_rate: float,
     weight_decay: float,
@@ -135,7 +136,7 @@ def make_search(
         change nothing would earn the highest rewards; or ``"never"`` (the paper).
       sharding: of the state and the reports; None for the default device.
       task: of the family of ``where``.
-      reference, batch_size, learning_rate, weight_decay, reward_scale: see ``make_trials``.
+      reference, epochs, batch_size, learning_rate, weight_decay, reward_scale: see ``make_trials``.
 
     Raises:
       ValueError: for values out of range.
@@ -168,6 +169,7 @@ def make_search(
         length=where.length,
         bounds=where.bounds,
         width=width,
+        epochs=epochs,
         batch_size=batch_size,
         learning_rate=learning_rate,
         weight_decay=weight_decay,

@@ -14,7 +14,7 @@ from .objectives import Objective, Slopes, extend, objective
 from .operators import SIGNED
 from .programs import Program
 from .tasks import Task
-from .types import Array, Batch
+from .types import Array, Batch, Data
 
 
 class Trials(NamedTuple):
@@ -41,6 +41,7 @@ def make_trials(
     length: int,
     bounds: tuple[float, float],
     width: int,
+    epochs: int = 1,
     batch_size: int,
     learning_rate: float,
     weight_decay: float,
@@ -56,6 +57,7 @@ def make_trials(
       length: instructions of a candidate at most.
       bounds: intermediate results of candidates are clipped to them.
       width: lanes, K.
+      epochs: that losses are trained for, before their reward.
       batch_size: interactions of a training step, B.
       learning_rate: of the reference, and of all where ``reward_scale`` is ``"raw"``.
       weight_decay: of all lanes.
@@ -69,6 +71,8 @@ def make_trials(
     """
     if reward_scale not in ("gradient", "raw"):
         raise ValueError(f"reward_scale is 'gradient' or 'raw', got {reward_scale!r}")
+    if epochs < 1:
+        raise ValueError(f"a trial trains for at least 1 epoch, got {epochs}")
     formula = task.reference if reference is None else reference
     beside = objective([as_program(formula, family=task.family)], [SIGNED])
     slopes = task.traced_slopes(sorted({*operators, *beside.program.op[0].tolist()}))
@@ -92,9 +96,19 @@ def make_trials(
         scale = jnp.clip(size[:, :1] / jnp.maximum(size, 1e-30), 1e-6, 1e6)
         return losses._replace(scale=scale.reshape(width))
 
+    def course(data: Data, key: Array) -> Batch:
+        """Give the batches of all epochs, [N, B]: in one loop, as a loop of loops copies tables."""
+        cut = epoch_batches(task, data, batch_size, key)
+        if epochs == 1:
+            return cut
+        # Numbers that nothing else folds into a key of batches.
+        keys = jax.vmap(partial(jax.random.fold_in, key))(2**30 + jnp.arange(1, epochs))
+        others = jax.lax.map(partial(epoch_batches, task, data, batch_size), keys)
+        return jax.tree.map(lambda x, y: jnp.concatenate([x, *y]), cut, others)
+
     def run(key, begin, programs, penalty, data, rewarded):
         starts = begin.scale.shape[0]
-        cut = epoch_batches(task, data, batch_size, key)
+        cut = course(data, key)
         few = jax.tree.map(lambda x: x[: max(1, 1024 // batch_size)], cut)
         hyper = Hyper(learning_rate * ones, weight_decay * ones, penalty * ones)
         copies = lanes.spread(begin, width // starts)

@@ -16,7 +16,8 @@ from matplotlib import colormaps
 from matplotlib.figure import Figure
 from scipy.stats import t
 
-MARKS = (50, 100, 200, 400)  # trainings, at which ablations.py looks
+LOOKS = (25, 50, 100, 200, 400)  # trainings, at which ablations.py looks
+MARKS = LOOKS[1:]  # of the table and the plot; at the first look, hardly a generation has trained
 RIVALS = ("random", "random, paper filter")
 
 
@@ -30,7 +31,7 @@ class Point(NamedTuple):
 
 def at_mark(search: dict, mark: int) -> dict | None:
     """Give what a search had when it passed a mark, before the next; None for no sound loss."""
-    later = [other for other in MARKS if other > mark]
+    later = [other for other in LOOKS if other > mark]
     until = later[0] if later else np.inf
     return next((row for row in search["curve"] if mark <= row["trained"] < until), None)
 
@@ -64,7 +65,7 @@ def to_reach(searches: list[dict], rivals: list[dict]) -> list[float]:
 
 
 def _first(search: dict, goal: float) -> float:
-    noted = ((mark, at_mark(search, mark)) for mark in MARKS)
+    noted = ((mark, at_mark(search, mark)) for mark in LOOKS)
     return next((mark for mark, row in noted if row and row["valid"] >= goal), np.inf)
 
 

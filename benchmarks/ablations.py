@@ -7,11 +7,13 @@ its best sound losses so far are noted. In the end all of them are trained from 
 on train and reward rows together at the learning rates of the fair test; validation chooses loss,
 rate and epoch of each mark, and test judges it. BCE goes through the same. A variant that writes
 few losses worth training is stopped after a number of generations and has no more marks. A loss
-trained from three recommenders is three trainings.
+trained from three recommenders is three trainings. Where FILE has searches already, the others
+are added to them.
 
 ``ablation_curves.py`` makes a table and a plot of the figures.
 """
 
+import json
 import sys
 from collections.abc import Iterator
 from itertools import product
@@ -21,7 +23,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 import jax
 import numpy as np
-from ablation_curves import MARKS
+from ablation_curves import LOOKS
 from rich.console import Console
 from scratch import curves, final_courses, padded
 from timing import json_and_flags, write
@@ -63,7 +65,7 @@ def halls(run: Run, seed: int) -> Iterator[tuple[int, list[tuple[str, ...]]]]:
     """Search, and give trainings and the best losses whenever a mark is passed."""
     key = jax.random.fold_in(jax.random.key(seed), 0)
     state, last = run.search.init(key, run.ground.splits["reward"]), None
-    marks = list(MARKS)
+    marks = list(LOOKS)
     for _ in range(GENERATIONS):
         state, last = next_generation(run, state, key, last)
         trained = last["trained_total"] * run.ground.config.generation.starts
@@ -121,9 +123,13 @@ def main() -> None:
         runs[name] = join(config, Path(name), Console(quiet=True))
     courses = final_courses(runs["risk_seeking"])
     found = {name: [] for name in runs}
+    if path.exists():
+        found |= json.loads(path.read_text())["variants"]
     for seed, name in (*product(range(SEEDS), VARIANTS), *product(range(SEEDS), OPTIONS)):
-        found[name].append(measure(runs[name], courses, seed))
-        last = found[name][-1]
+        if seed in [search["seed"] for search in found[name]]:
+            continue
+        last = measure(runs[name], courses, seed)
+        found[name].append(last)
         points = ", ".join(f"{row['trained']}: {row['test']:.4f}" for row in last["curve"])
         print(f"{name}, seed {seed}: {points}; BCE {last['bce']['test']:.4f}", flush=True)
         write(path, {"variants": {name: rows for name, rows in found.items() if rows}})

@@ -80,6 +80,18 @@ def json_and_flags(arguments: Sequence[str]) -> tuple[Path, list[str]]:
     return Path(files[0]), [a for a in arguments if not a.startswith("--json=")]
 
 
+def flag(flags: Sequence[str], name: str, default: int) -> tuple[int, list[str]]:
+    """Give the number of a flag ``--name=N`` among flags, and the others.
+
+    >>> flag(["--population=8", "--config.seed=1"], "population", 32)
+    (8, ['--config.seed=1'])
+    """
+    given = [each.removeprefix(f"--{name}=") for each in flags if each.startswith(f"--{name}=")]
+    return int(given[-1]) if given else default, [
+        each for each in flags if not each.startswith(f"--{name}=")
+    ]
+
+
 def environment() -> dict[str, Any]:
     """Give the command, the versions and the machine in words."""
     return {

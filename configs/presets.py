@@ -53,6 +53,20 @@ def _paper(config: ConfigDict) -> None:
     )
 
 
+def _accelerator(config: ConfigDict) -> None:
+    """A search for a GPU or TPU, which trains hundreds of losses at once: from scratch, for epochs.
+
+    One epoch tells kinds of losses apart, but hardly good ones: docs/results.md.
+    """
+    config.policy = "evolution"
+    config.evolution.update(population=512, newcomers=128, explore=0.25)
+    config.generation.update(samples=32768, width=512, epochs=6, restart="always")
+    config.generation.update(hall=256, memory=16384)
+    config.search.update(generations=30, round_generations=5)
+    config.promote.width = 512
+    config.contenders.found = 8
+
+
 def _adagrad(config: ConfigDict) -> None:
     """Row-wise Adagrad: learning rates are lengths of first steps, and decay is per unit of them.
 
@@ -67,6 +81,7 @@ def _adagrad(config: ConfigDict) -> None:
 PRESETS: dict[str, Callable[[ConfigDict], None]] = {
     "smoke": _smoke,
     "paper": _paper,
+    "accelerator": _accelerator,
     "adagrad": _adagrad,
 }
 

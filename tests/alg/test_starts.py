@@ -12,8 +12,10 @@ import toys
 
 from alg.checkpoints import checkpoints
 from alg.filters import FILTERS
-from alg.lanes import make_lanes
-from alg.objectives import extend
+from alg.lanes import Hyper, batches, make_lanes
+from alg.losses import as_program
+from alg.objectives import extend, objective
+from alg.operators import SIGNED
 from alg.programs import assemble, tokens_of
 from alg.search import make_search
 from alg.space import space
@@ -47,7 +49,12 @@ def data():
     return [toys.interactions(rng, USERS, ITEMS, count) for count in (800, 400)]
 
 
-def trials(width, reward_scale):
+def stored(lanes):
+    """Give the rows of users, [rows, D, K]."""
+    return np.asarray(lanes.scale * lanes.tables["user"])
+
+
+def trials(width, reward_scale, **options):
     return make_trials(
         partial(make_lanes, toys.recommender(USERS, ITEMS, 1.0)),
         set(SPACE.vocabulary.operators),
@@ -57,6 +64,7 @@ def trials(width, reward_scale):
         width=width,
         reward_scale=reward_scale,
         **SHARED,
+        **options,
     )
 
 
@@ -82,6 +90,30 @@ def test_trials_from_several_starts_are_those_from_each():
         theirs = together.lanes.take(trained, 3 * number + jnp.arange(3))
         jax.tree.map(partial(np.testing.assert_allclose, atol=1e-5), theirs, mine)
     assert np.abs(rewards[0] - rewards[1]).max() > 1e-3
+
+
+def test_a_trial_of_several_epochs_goes_on_where_a_shorter_one_ends():
+    one, three = trials(2, "raw"), trials(2, "raw", epochs=3)
+    start, key = one.lanes.init(jax.random.split(jax.random.key(0), 1)), jax.random.key(1)
+    losses = programs(one, MSE, MSE)
+    ours = objective(
+        [as_program(RATING.reference), as_program("square(pred + -label)")], [SIGNED] * 2
+    )
+    expected, _ = jax.jit(one.run)(key, start, losses, 0.0, *data())
+    after_one = stored(expected)
+    numbers = {"learning_rate": 7.0, "weight_decay": 1e-3, "l2": 0.0}
+    hyper = Hyper(**{name: jnp.full(2, number) for name, number in numbers.items()})
+    for epoch in (1, 2):
+        cut = batches(data()[0], 64, jax.random.fold_in(key, 2**30 + epoch))
+        expected = one.lanes.train(expected, ours, hyper, cut, key)
+    trained, _ = jax.jit(three.run)(key, start, losses, 0.0, *data())
+    np.testing.assert_allclose(stored(trained), stored(expected), atol=1e-5)
+    assert np.abs(stored(trained) - after_one).max() > 1e-2
+
+
+def test_a_trial_trains_for_an_epoch_at_least():
+    with pytest.raises(ValueError, match="at least 1 epoch, got 0"):
+        trials(2, "raw", epochs=0)
 
 
 class FakePolicy(NamedTuple):
@@ -117,7 +149,7 @@ def searched():
 
 
 def users(state, start):
-    return np.asarray(state.recommenders.scale * state.recommenders.tables["user"])[..., start]
+    return stored(state.recommenders)[..., start]
 
 
 def moved(start):
