@@ -130,11 +130,9 @@ def ground(config: ConfigDict, console: Console, beside: Mapping[str, int] | Non
     parts, notes = splits_of(dataset, task, **config.implicit)
     dataset = dataset._replace(notes=(*dataset.notes, *notes))
     splits = jax.device_put(parts, everywhere)
-    # The search cuts all epochs of a candidate at once.
     longest = max(at_once(parts["full_train"]), config.generation.epochs * at_once(parts["train"]))
-    counts = config.train.batch_size, longest
     sums = optimizer.scale_free or config.train.clip is not None
-    examples = (count * task.group for count in counts)
+    examples = (count * task.group for count in (config.train.batch_size, longest))
     init = lanes(task.static_slopes([each.loss for each in known])).init
     judged = max(splits[name].label.shape[0] for name in JUDGED)
     takes = need(recommender, init, *examples, sums=sums, judged=judged, devices=mesh.size)
