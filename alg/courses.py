@@ -1,6 +1,5 @@
 """Courses: recommenders trained from scratch in lanes, epoch by epoch, each at its own setting."""
 
-import math
 from collections.abc import Callable, Sequence
 from functools import partial
 from itertools import product
@@ -12,6 +11,7 @@ import numpy as np
 
 from .judges import Judged
 from .lanes import Hyper, Lanes, LaneState, batches
+from .metrics import ahead
 from .objectives import Slopes
 from .pieces import pieces
 from .tasks import RATING, Task
@@ -55,28 +55,43 @@ def settings_grid(
     return np.asarray(list(product(learning_rates, weight_decays)))
 
 
-def _kept(lanes: Lanes, state: LaneState, data: Batch, task: Task) -> Array:
-    """Give what metrics need of interactions [n] or groups [n, G]: [K, n]."""
-    size = _block(data)
-    cut = batches(data, size)
+def _kept(lanes: Lanes, state: LaneState, data: Batch) -> Array:
+    """Give the logits of interactions [n], or the ranks of the first of groups [n, G]: [K, n]."""
+    count = data.label.shape[0]
     if data.label.ndim == 1:
-        kept = task.metric.keep(lanes.predict(state, cut)[..., None], cut.weight)
-        return kept[:, : data.label.size]
+        return lanes.predict(state, batches(data, min(1024, count)))[:, :count]
+    size = _side_by_side(count)
 
-    def ranked(block: Batch) -> Array:
-        flat = batches(block, min(512, block.label.size))
-        grouped = (-1, *data.label.shape[1:])
-        logits = lanes.predict(state, flat)[:, : block.label.size]
-        return task.metric.keep(logits.reshape(-1, size, grouped[1]), block.weight.reshape(grouped))
+    def ranks(block: Batch) -> Array:
+        """Give the ranks [K, size] in a block [size * G], whose groups are scored place by place.
 
-    found = jax.lax.map(ranked, cut)
-    return jnp.moveaxis(found, 0, 1).reshape(found.shape[1], -1)[:, : data.label.shape[0]]
+        Among all items, groups have the same item at a place, so its row is fetched once for all
+        of them: the table of items, which no cache holds, passes by once a block, not once a group.
+        The first is scored by the code that scores the others, so that ties stay ties.
+        """
+        places = jax.tree.map(lambda x: x.reshape(size, -1).T, block)
+
+        def score(seen: tuple[Array, Array], place: tuple[Array, Batch]) -> tuple[tuple, None]:
+            (first, rank), (at, one) = seen, place
+            logits = lanes.predict(state, jax.tree.map(lambda x: x[None], one))
+            first = jnp.where(at == 0, logits, first)
+            return (first, rank + ahead(logits, first, one.weight * (at > 0))), None
+
+        begun = jnp.zeros((state.scale.size, size)), jnp.ones((state.scale.size, size))
+        return jax.lax.scan(score, begun, (jnp.arange(data.label.shape[1]), places))[0][1]
+
+    found = jax.lax.map(ranks, batches(data, size))
+    return jnp.moveaxis(found, 0, 1).reshape(found.shape[1], -1)[:, :count]
 
 
-def _block(data: Batch) -> int:
-    """Give how many interactions or groups are scored together."""
-    examples = 1024 if data.label.ndim == 1 else 65536
-    return max(1, min(examples // math.prod(data.label.shape[1:]), data.label.shape[0]))
+def _side_by_side(groups: int) -> int:
+    """Give how many groups are ranked side by side, in blocks that are about as large.
+
+    A core's caches hold the rows of few users; an accelerator waits for its host unless a place of
+    many is scored at once.
+    """
+    most = 64 if jax.default_backend() == "cpu" else 1024
+    return -(-groups // -(-groups // most))
 
 
 def epoch_batches(task: Task, data: Batch | Positives, size: int, key: Array) -> Batch:
@@ -90,7 +105,7 @@ def judge(lanes: Lanes, state: LaneState, data: Batch, task: Task = RATING) -> A
     It is from 0 to 1, and 0 for a lane that diverged.
     """
     judged = whom(data)
-    kept = _kept(lanes, state, data, task)
+    kept = _kept(lanes, state, data)
     finite = jnp.isfinite(kept).all(1)
     kept = jnp.where(finite[:, None], kept, 0.0)
     found = jax.vmap(lambda lane: task.metric.reward(lane, judged))(kept)
@@ -152,7 +167,7 @@ def make_courses(
     @_waited_for
     @jax.jit
     def score(state: LaneState, data: Batch) -> Array:
-        return lanes.everywhere(_kept(lanes, state, data, task))
+        return lanes.everywhere(_kept(lanes, state, data))
 
     reward = _waited_for(jax.jit(partial(judge, lanes, task=task)))
 

@@ -16,7 +16,6 @@ from .metrics import (
     best_threshold,
     count,
     f1,
-    first_rank,
     hit_rate,
     log_loss,
     mae,
@@ -53,10 +52,6 @@ class Metric(NamedTuple):
     as_reward: Callable[[Array], Array] = lambda value: value  # from 0 to 1, the higher the better
     at_threshold: Callable | None = None  # accuracy or F1, which need a threshold on the logits
     of_probability: bool = False  # needs logits that mean a probability
-
-    def keep(self, logits: Array, weights: Array) -> Array:
-        """Give what the metric needs of logits and weights [..., n, G]: [..., n]."""
-        return first_rank(logits, weights) if self.of_ranks else logits[..., 0]
 
     def threshold(self, kept: Array, judged: Judged) -> Array:
         """Give the threshold that is best for kept [n]; 0 for metrics that need none."""

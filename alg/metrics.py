@@ -1,9 +1,9 @@
 """Metrics on device and for one lane; ``vmap`` for several.
 
 Those of binary labels take scores [n] (logits), labels [n] in {0, 1} and optionally weights
-[..., n], 0 for padding. Those of rankings take the ranks [n] that ``first_rank`` gives of groups,
-and weights. Leading axes of the weights are leading axes of the result. Where users count, they
-are whole numbers [n], in any order.
+[..., n], 0 for padding. Those of rankings take the ranks [n] of what is relevant, and weights.
+Leading axes of the weights are leading axes of the result. Where users count, they are whole
+numbers [n], in any order.
 """
 
 from collections.abc import Callable
@@ -158,20 +158,19 @@ def best_threshold(
     return cuts[jnp.argmax(jnp.where(real, found, -1.0))]
 
 
-def first_rank(scores: Array, weights: Array | None = None) -> Array:
-    """Give the rank [...] of the first of each group of scores [..., G], from 1.
+def ahead(scores: Array, first: Array, weights: Array) -> Array:
+    """Give how far scores [..., n] put the first of their groups back, whose are [..., n].
 
-    A tie counts half: the rank is the middle one of all that share the score, so that a constant
-    score is no better than chance. NaN where a score is not finite. Weights [..., G] are 0 for what
-    is not to be ranked.
+    A rank is 1 and the sum of that over the others of a group. A tie counts half: the rank is the
+    middle one of all that share the score, so that a constant score is no better than chance. NaN
+    for a score that is not finite. Weights are 0 for what is not to be ranked.
 
-    >>> float(first_rank(jnp.array([0.3, 0.9, 0.3, 0.1])))
+    >>> others = jnp.array([0.9, 0.3, 0.1])
+    >>> float(1 + ahead(others, jnp.array(0.3), jnp.ones(3)).sum())
     2.5
     """
-    first, others = scores[..., :1], scores[..., 1:]
-    above = (others > first) + 0.5 * (others == first)
-    above = above if weights is None else above * weights[..., 1:]
-    return jnp.where(jnp.isfinite(scores).all(-1), 1.0 + above.sum(-1), jnp.nan)
+    above = (scores > first) + 0.5 * (scores == first)
+    return jnp.where(jnp.isfinite(scores), weights * above, jnp.nan)
 
 
 def ndcg(ranks: Array, weights: Array | None = None, *, k: int = 10) -> Array:

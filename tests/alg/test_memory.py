@@ -23,6 +23,7 @@ from alg.objectives import static_slopes
 from alg.optimizers import OPTIMIZERS
 from alg.search import make_search
 from alg.space import space
+from alg.tasks import ranking
 from alg.types import Batch
 from configs import base
 from models import Side
@@ -120,6 +121,21 @@ def test_judging_takes_what_xla_says():
     taken = compiled_bytes(lambda *given: judge(lanes, *given), state, data)
     takes = need(model, lanes.init, batch=8, examples=count, sums=False, judged=count)
     assert takes.of(shape.lanes) == pytest.approx(taken, rel=0.15)
+
+
+def test_a_lane_that_ranks_holds_no_more_than_the_formula():
+    """However many items there are to rank."""
+    shape, count = Shape(users=50, items=60, width=8), 600
+    model, lanes = lanes_of(shape)
+    numbers, ids = (jax.ShapeDtypeStruct((count, 500), kind) for kind in (jnp.float32, jnp.int32))
+    data = Batch({"user": ids, "item": ids}, numbers, numbers)
+
+    def taken(count):
+        state = jax.eval_shape(lanes.init, jax.random.split(jax.random.key(0), count))
+        return compiled_bytes(partial(judge, lanes, task=ranking(1)), state, data)
+
+    takes = need(model, lanes.init, batch=8, examples=1, sums=False, judged=count)
+    assert taken(24) - taken(8) < takes.of(24) - takes.of(8)
 
 
 def searching(starts, devices):

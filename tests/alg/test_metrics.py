@@ -13,11 +13,11 @@ from hypothesis.extra import numpy as arrays
 
 from alg.metrics import (
     accuracy,
+    ahead,
     auc,
     best_threshold,
     count,
     f1,
-    first_rank,
     hit_rate,
     log_loss,
     mae,
@@ -186,6 +186,13 @@ def naive_rank(scores, ranked):
     for score, counts in list(zip(scores, ranked, strict=True))[1:]:
         rank += counts * (1.0 if score > scores[0] else 0.5 if score == scores[0] else 0.0)
     return rank
+
+
+def first_rank(scores, ranked=None):
+    """Give the ranks of the first of groups [..., G]."""
+    weights = np.ones_like(scores) if ranked is None else ranked
+    firsts = jnp.asarray(scores[..., :1])
+    return 1 + ahead(scores[..., 1:], firsts, weights[..., 1:]).sum(-1)
 
 
 @given(rankings())

@@ -147,6 +147,35 @@ def test_judging_is_ranking_group_by_group():
         np.testing.assert_allclose(found[k], np.mean(gains), rtol=1e-5)
 
 
+def ranks_in_float64(bias, tables, data):
+    """Give the ranks [n] of the first of groups, of scores in double precision."""
+    tables, ids = jax.tree.map(np.float64, tables), jax.tree.map(np.asarray, data.ids)
+    user, item = (tables[field][ids[field]] for field in ("user", "item"))
+    scores = np.sum(user * item[..., :-1], -1) + item[..., -1] + np.float64(bias["bias"])
+    first, others = scores[:, :1], scores[:, 1:]
+    above = np.where(others > first, 1, np.where(others == first, 0.5, 0))
+    return 1 + np.sum(above * np.asarray(data.weight)[:, 1:], 1)
+
+
+@pytest.mark.parametrize("devices", [1, 2])
+@pytest.mark.parametrize("count", [1, 64, 150])
+@pytest.mark.parametrize("whole", [False, True], ids=["sampled", "all items"])
+def test_ranks_are_those_of_a_count_in_float64(devices, count, whole):
+    """Ties, of items with the same row, count half; groups fill a block, several or none."""
+    data = groups(np.random.default_rng(count), count, ITEMS + 1, masked=0.3)
+    if whole:
+        data.ids["item"] = data.ids["item"].at[:, 1:].set(jnp.arange(ITEMS))
+    make = partial(lanes_of, devices=devices)
+    courses = make_courses(make, traced()[0], batch_size=SIZE, task=TASK)
+    state = courses.begin(jax.random.split(jax.random.key(1), LANES))
+    item = state.tables["item"]
+    state.tables["item"] = item.at[ITEMS // 2 :].set(item[: ITEMS - ITEMS // 2])
+    found = np.asarray(courses.score(state, data))
+    assert np.any(found % 1 == 0.5)
+    for k in range(LANES):
+        np.testing.assert_array_equal(found[k], ranks_in_float64(*lane(state, k), data))
+
+
 def test_a_lane_that_diverged_is_worth_nothing():
     data = groups(np.random.default_rng(2), 10, 4)
     lanes = lanes_of(traced()[0])
