@@ -56,7 +56,7 @@ def leaves(config, prefix=""):
 
 def test_there_are_configs_and_presets():
     assert {"ml100k", "ml1m", "csv", "synthetic"} <= set(NAMES)
-    assert {"smoke", "paper", "accelerator", "adagrad"} == set(PRESETS)
+    assert {"smoke", "paper", "thorough", "adagrad"} == set(PRESETS)
 
 
 @pytest.mark.parametrize("source", ALL)
@@ -171,7 +171,7 @@ def test_flags_change_the_config_and_the_workdir():
         ("--confg=x", "Unknown command line flag 'confg'. Did you mean: config"),
         (
             "--config=configs/ml100k.py:smok",
-            "preset 'smok' is not known (known: smoke, paper, accelerator, adagrad)",
+            "preset 'smok' is not known (known: smoke, paper, thorough, adagrad)",
         ),
         ("--config=configs/ml100k_ranking.py:paper", "protocol of pointwise losses"),
         ("--config=configs/stream.py:paper", "rewards on validation, 'stream' cannot"),

@@ -136,7 +136,7 @@ def transferred(preset="", **changes):
     return cells(config)
 
 
-@pytest.mark.parametrize("preset", ["", "smoke", "paper", "accelerator", "adagrad"])
+@pytest.mark.parametrize("preset", ["", "smoke", "paper", "thorough", "adagrad"])
 def test_cells_have_the_data_of_their_configs_and_all_else_of_the_transfers(preset):
     every = transferred(preset, **{"transfer.models": ("deep",), "test.epochs": 7})
     assert list(every) == ["deep-ml100k", "deep-movietweetings"]
