@@ -72,7 +72,7 @@ def make_trials(
     if reward_scale not in ("gradient", "raw"):
         raise ValueError(f"reward_scale is 'gradient' or 'raw', got {reward_scale!r}")
     if epochs < 1:
-        raise ValueError(f"a trial trains for at least 1 epoch, got {epochs}")
+        raise ValueError(f"candidates train for at least 1 epoch (generation.epochs), got {epochs}")
     formula = task.reference if reference is None else reference
     beside = objective([as_program(formula, family=task.family)], [SIGNED])
     slopes = task.traced_slopes(sorted({*operators, *beside.program.op[0].tolist()}))

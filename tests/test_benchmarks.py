@@ -2,13 +2,15 @@
 
 import importlib
 import json
+from functools import partial
 from pathlib import Path
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from alg import PAPER, Program, interpret
+from alg import PAPER, Program, interpret, named_loss
 from alg.operators import NUMBER_OF
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -170,3 +172,26 @@ def test_the_correlation_is_of_ranks_and_its_interval_over_losses(benchmark):
     noise = fidelity.correlation(np.random.default_rng(0).random(64), worth)
     assert noise["low"] < 0 < noise["high"]
     assert abs(noise["correlation"]) < 0.3
+
+
+def test_slopes_of_powers_are_those_of_losses_that_have_such(benchmark):
+    ceiling = benchmark("ceiling")
+    logit, label = jnp.linspace(-4, 4, 9), jnp.array([0.0, 1.0] * 4 + [1.0])
+    known = {"bce": (ceiling.BCE, 1.0), "mse": (ceiling.Powers(2.0, 1.0, 0.0, 1.0, 2.0), 2.0)}
+    for name, (powers, scale) in known.items():
+        expected = jax.grad(partial(named_loss(name), labels=label, reduce_fn=jnp.sum))(logit)
+        np.testing.assert_allclose(
+            scale * ceiling.slope(powers, logit, label), expected, atol=1e-5, err_msg=name
+        )
+    halved = ceiling.BCE._replace(log_weight=np.log(0.5))
+    slopes = ceiling.slope(halved, logit, label) / ceiling.slope(ceiling.BCE, logit, label)
+    np.testing.assert_allclose(slopes, np.where(label > 0.5, 0.5, 1.0), rtol=1e-5)
+
+
+def test_the_fair_test_sees_the_slopes_of_powers(benchmark):
+    ceiling = benchmark("ceiling")
+    logit, label = jnp.linspace(-4, 4, 9), jnp.array([0.0, 1.0] * 4 + [1.0])
+    powers = ceiling.Powers(1.9, 3.2, -2.1, 0.1, 5.7)
+    loss = ceiling.as_loss(powers)
+    _, seen = jax.jvp(lambda z: loss(z, label, reduce_fn=None), (logit,), (jnp.ones(9),))
+    np.testing.assert_allclose(seen, ceiling.slope(powers, logit, label), rtol=1e-6)

@@ -112,7 +112,7 @@ def test_a_trial_of_several_epochs_goes_on_where_a_shorter_one_ends():
 
 
 def test_a_trial_trains_for_an_epoch_at_least():
-    with pytest.raises(ValueError, match="at least 1 epoch, got 0"):
+    with pytest.raises(ValueError, match=r"at least 1 epoch \(generation.epochs\), got 0"):
         trials(2, "raw", epochs=0)
 
 
