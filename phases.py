@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 import jax
 import numpy as np
-from jax.sharding import Mesh, NamedSharding, PartitionSpec
+from jax.sharding import NamedSharding, PartitionSpec
 from ml_collections import ConfigDict
 from rich.console import Console
 
@@ -23,14 +23,13 @@ from alg.checkpoints import Checkpoints, checkpoints
 from alg.contenders import Contender, found, usual
 from alg.devices import lane_mesh
 from alg.entries import entry, names, program
-from alg.fair_test import FairTest, make_fair_test, seeds_together
+from alg.fair_test import FairTest, make_fair_test
 from alg.filters import FILTERS
 from alg.lanes import Lanes, make_lanes
 from alg.limits import Limits, reached
-from alg.memory import Need, check_memory, need
+from alg.memory import need
 from alg.objectives import Objective, Slopes, objective
 from alg.optimizers import OPTIMIZERS
-from alg.pieces import at_once
 from alg.processes import is_first, said_anywhere
 from alg.programs import Program
 from alg.promotion import Promote, make_promotion
@@ -40,6 +39,7 @@ from alg.space import Space, space
 from alg.tasks import Task, task_of
 from alg.types import Array, Batch, Data, Source
 from alg.validity import check
+from checks import check_numbers, check_room, most_at_once
 from splits import JUDGED, splits_of
 
 
@@ -66,20 +66,6 @@ class Run(NamedTuple):
     slopes: Slopes  # of losses of the space
     search: Search
     promote: Promote
-
-
-LEAST = {"contenders.found": 0, "search.generations": 0}
-LEAST |= {"search.round_generations": 1, "search.checkpoint_every": 1}
-LEAST |= {"search.candidates": 0, "search.seconds": 0}
-
-
-def _check_numbers(config: ConfigDict) -> None:
-    """See that the numbers that no builder takes are in range."""
-    for key, least in LEAST.items():
-        if not (value := attrgetter(key)(config)) >= least:  # NaN is not, either
-            raise ValueError(f"{key} is at least {least}, got {value}")
-    if (target := config.search.target) is not None and not 0 <= target <= 1:
-        raise ValueError(f"search.target is a reward, from 0 to 1, or None, got {target}")
 
 
 def _watched(config: ConfigDict, console: Console) -> dict[str, Any]:
@@ -111,7 +97,7 @@ def ground(config: ConfigDict, console: Console, beside: Mapping[str, int] | Non
     Raises:
       ValueError: for bad data, unknown names or values out of range.
     """
-    _check_numbers(config)
+    check_numbers(config)
     config = _with_rates(config)
     task = task_of(config.space.family, config.train.negatives, config.search.reward)
     widths = {f"{name}.width": config[name].width for name in ("generation", "promote")}
@@ -130,45 +116,17 @@ def ground(config: ConfigDict, console: Console, beside: Mapping[str, int] | Non
     parts, notes = splits_of(dataset, task, **config.implicit)
     dataset = dataset._replace(notes=(*dataset.notes, *notes))
     splits = jax.device_put(parts, everywhere)
-    longest = max(at_once(parts["full_train"]), config.generation.epochs * at_once(parts["train"]))
+    counts = config.train.batch_size, most_at_once(config, parts["train"], parts["full_train"])
     sums = optimizer.scale_free or config.train.clip is not None
-    examples = (count * task.group for count in (config.train.batch_size, longest))
+    examples = (count * task.group for count in counts)
     init = lanes(task.static_slopes([each.loss for each in known])).init
     judged = max(splits[name].label.shape[0] for name in JUDGED)
     takes = need(recommender, init, *examples, sums=sums, judged=judged, devices=mesh.size)
     contenders = {"contenders.baselines": len(known), **(beside or {})}
-    _check_memory(config, takes, widths, mesh, contenders, isinstance(parts["train"], Source))
+    check_room(config, takes, widths, mesh, contenders, isinstance(parts["train"], Source))
     watched = _watched(config, console)
     test = make_fair_test(lanes, **config.test, **watched, task=task, devices=mesh.size)
     return Ground(config, console, dataset, splits, task, everywhere, lanes, known, test)
-
-
-def _check_memory(
-    config: ConfigDict,
-    takes: Need,
-    widths: Mapping[str, int],
-    mesh: Mesh,
-    contenders: Mapping[str, int],
-    streamed: bool,
-) -> None:
-    """See that the lanes of search, promotion and fair test fit."""
-    check_memory(takes, widths, mesh)
-    searched = {"generation.width": config.generation.width}
-    check_memory(takes, searched, mesh, starts=config.generation.starts)
-    losses, section = sum(contenders.values()), config.test
-    who = f"{losses} losses ({' and '.join(contenders)})"
-    settings = len(section.learning_rates) * len(section.weight_decays)
-    tuned = f"{who} at {settings} settings (test.learning_rates times test.weight_decays)"
-    tested = f"{who} on each of {mesh.size} devices"
-    for stage, which, variants, seeds in (
-        ("tuning", tuned, settings, "tuning_seeds"),
-        ("testing", tested, 1, "seeds"),
-    ):
-        lanes = losses * (variants + -variants % mesh.size)
-        together = seeds_together(variants, mesh.size, streamed=streamed)
-        what = f"the number of lanes of the fair test's {stage}, {which}, for every {together} of"
-        waiting = -(-section[seeds] // together) - 1
-        check_memory(takes, {f"{what} test.{seeds},": lanes}, mesh, waiting=waiting)
 
 
 def usual_losses(config: ConfigDict, task: Task) -> list[Contender]:

@@ -91,7 +91,7 @@ def _side_by_side(groups: int) -> int:
     many is scored at once.
     """
     most = 64 if jax.default_backend() == "cpu" else 1024
-    return -(-groups // -(-groups // most))
+    return -(-groups // max(1, -(-groups // most)))
 
 
 def epoch_batches(task: Task, data: Batch | Positives, size: int, key: Array) -> Batch:

@@ -61,6 +61,9 @@ def entry(
         "generation_mean": float(trained.mean()) if len(trained) else None,
         "reference_reward": float(rewards[0]),
         "start_reward": float(state.standing),
-        "funnel": {verdict.name.lower(): counts[verdict.value] for verdict in Verdict},
+        "funnel": {
+            **{verdict.name.lower(): counts[verdict.value] for verdict in Verdict},
+            "below_baseline": int((trained < rewards[0]).sum()),  # of the trained
+        },
         **{name: float(value) for name, value in done.policy.items()},
     }

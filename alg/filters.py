@@ -86,6 +86,11 @@ def pairs(points: int, group: int) -> Probe:
     return Probe(logit.ravel(), label.ravel())
 
 
+def even_probe(points: int, group: int = 1) -> Probe:
+    """Give the probes that ``sides`` cuts in two: ``grid``, or ``pairs`` for groups."""
+    return grid(points) if group == 1 else pairs(points, group)
+
+
 def sides(slopes: Array, group: int = 1) -> tuple[Array, Array]:
     """Cut slopes [..., P] into those that should be positive and those that should be negative.
 
@@ -200,8 +205,9 @@ def graded(
     limits = {"min_gradient": min_gradient, "min_direction": min_direction}
     screening = partial(screen, **limits, group=group)
     # A policy that is paid for twins writes one loss over and over, and lanes stay empty.
-    probe = grid(probes) if group == 1 else pairs(probes, group)
-    return Filter(probe, screening, _unit, tolerance, forgets=False, rewards_twins=False)
+    return Filter(
+        even_probe(probes, group), screening, _unit, tolerance, forgets=False, rewards_twins=False
+    )
 
 
 def paper(

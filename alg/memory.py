@@ -154,7 +154,7 @@ def check_memory(
         raise ValueError(
             f"{name} is {width}, which takes {takes / 1e9:.3g} GB of each of {mesh.size} devices, "
             f"where {free / 1e9:.3g} GB are free: at most {fit} lanes fit. A smaller model.width, "
-            "train.batch_size or data set makes lanes smaller"
+            "train.batch_size or data set, or fewer generation.epochs, take less"
         )
 
 

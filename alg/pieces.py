@@ -38,7 +38,7 @@ def at_once(data: Data) -> int:
     >>> at_once(Source(10, 4, lambda place, count: None))
     4
     """
-    return min(data.piece, data.rows) if isinstance(data, Source) else data.ids["user"].shape[0]
+    return min(data.piece, data.rows) if isinstance(data, Source) else _rows(data)
 
 
 def some(data: Data, key: Array, count: int) -> Batch | Positives:
@@ -50,8 +50,21 @@ def some(data: Data, key: Array, count: int) -> Batch | Positives:
     (4,)
     """
     if isinstance(data, Source):
-        return data.draw(_epoch(data, key), min(count or data.rows, data.rows))
-    return _chosen(data, key, count) if 0 < count < data.ids["user"].shape[0] else data
+        return data.draw(_epoch(data, key), drawn(data, count))
+    return data if drawn(data, count) == _rows(data) else _chosen(data, key, count)
+
+
+def drawn(data: Data, count: int) -> int:
+    """Give how many interactions, or positives, ``some`` gives.
+
+    >>> drawn(Source(10, 4, lambda place, count: None), 0)
+    10
+    """
+    return min(count or _rows(data), _rows(data))
+
+
+def _rows(data: Data) -> int:
+    return data.rows if isinstance(data, Source) else data.ids["user"].shape[0]
 
 
 def _epoch(source: Source, key: Array) -> int:

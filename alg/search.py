@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 from jax.sharding import Sharding
 
-from .filters import Filter, Verdict
+from .filters import Filter, Probe, Verdict, even_probe, is_blind
 from .hall_of_fame import HallOfFame, Memory, admit, empty_hall, empty_memory, remember
 from .lanes import Lanes, LaneState, either
 from .objectives import Objective, Slopes, extend
@@ -70,6 +70,7 @@ class _Parts(NamedTuple):
     hall: int  # H
     memory: int
     restart: str
+    group: int  # examples that a loss takes together
 
     @property
     def probes(self) -> int:
@@ -176,7 +177,7 @@ def make_search(
         reward_scale=reward_scale,
     )
     sizes = samples, width, starts, l2, hall, memory
-    parts = _Parts(policy, trials, where, filter_, *sizes, restart)
+    parts = _Parts(policy, trials, where, filter_, *sizes, restart, task.group)
     # One sharding for all states, or each phase would compile again for what the last one left.
     compiled = partial(jax.jit, out_shardings=sharding)
     return Search(
@@ -238,13 +239,13 @@ def _init(parts: _Parts, key: Array, rewarded: Batch) -> SearchState:
     )
 
 
-def _probe(parts: _Parts, programs: Program) -> Array:
-    """Give the slopes [M, P] of candidates at the probe points."""
-    ones = jnp.ones(parts.samples)
+def _probe(parts: _Parts, programs: Program, probe: Probe) -> Array:
+    """Give the slopes [M, P] of candidates at probe points."""
+    ones = jnp.ones(programs.op.shape[0])
     low, high = parts.space.bounds
-    logits = jnp.broadcast_to(parts.filter.probe.logit, (parts.samples, parts.probes))
+    logits = jnp.broadcast_to(probe.logit, (len(ones), len(probe.logit)))
     losses = Objective(programs, low * ones, high * ones, ones)
-    return parts.trials.slopes(losses, logits, jnp.asarray(parts.filter.probe.label))
+    return parts.trials.slopes(losses, logits, jnp.asarray(probe.label))
 
 
 def _write(parts: _Parts, state: SearchState, key: Array) -> Array:
@@ -263,7 +264,7 @@ def _generation(
     sample_key, batch_key = jax.random.split(key)
     tokens = _write(parts, state, sample_key)
     programs = parts.programs(tokens)
-    slopes = _probe(parts, programs)
+    slopes = _probe(parts, programs, parts.filter.probe)
     screening, prints = parts.filter.screen(slopes), parts.filter.fingerprint(slopes)
     chosen = choose(parts.filter, state.memory, screening.verdict, prints, parts.candidates)
     mine = jax.tree.map(lambda part: part[chosen.candidate], programs)
@@ -281,9 +282,12 @@ def _generation(
 
     gain = jnp.where(chosen.trained, rewards - rewards[0], -jnp.inf)
     their_prints = prints[chosen.candidate]
+    # Whatever the filter lets through: what moves likes and dislikes alike is no loss to keep.
+    blind = is_blind(_probe(parts, mine, even_probe(32, parts.group)), parts.group)
     generation = state.generation + 1
     born = jnp.full(parts.candidates, generation)
-    new = HallOfFame(tokens[chosen.candidate], their_prints, gain, rewards, born)
+    kept = jnp.where(blind, -jnp.inf, gain)
+    new = HallOfFame(tokens[chosen.candidate], their_prints, kept, rewards, born)
     tolerance = parts.filter.tolerance
     return state._replace(
         policy=policy,
@@ -325,7 +329,8 @@ def _move_on(
     there = jnp.append(False, jnp.isfinite(best.gain))
     winner = jnp.argmax(jnp.where(there, rewards[0], -jnp.inf))
     moves = there[winner] & (rewards[0, winner] >= state.standing - 1e-5)
-    standing = jnp.where(moves, rewards[0, winner], state.standing)
+    # The best so far, or steps that are worse by a hair would add up.
+    standing = jnp.where(moves, jnp.maximum(rewards[0, winner], state.standing), state.standing)
     of_winner = parts.candidates * jnp.arange(parts.starts) + winner
     candidates = parts.trials.lanes.take(trained, of_winner)
     # Every second time the half trained one, which is the third, moves on, too.

@@ -98,13 +98,11 @@ def make_trials(
 
     def course(data: Data, key: Array) -> Batch:
         """Give the batches of all epochs, [N, B]: in one loop, as a loop of loops copies tables."""
-        cut = epoch_batches(task, data, batch_size, key)
-        if epochs == 1:
-            return cut
         # Numbers that nothing else folds into a key of batches.
-        keys = jax.vmap(partial(jax.random.fold_in, key))(2**30 + jnp.arange(1, epochs))
-        others = jax.lax.map(partial(epoch_batches, task, data, batch_size), keys)
-        return jax.tree.map(lambda x, y: jnp.concatenate([x, *y]), cut, others)
+        others = jax.vmap(partial(jax.random.fold_in, key))(2**30 + jnp.arange(1, epochs))
+        keys = jnp.concatenate([key[None], others])
+        cut = jax.lax.map(partial(epoch_batches, task, data, batch_size), keys)
+        return jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), cut)
 
     def run(key, begin, programs, penalty, data, rewarded):
         starts = begin.scale.shape[0]

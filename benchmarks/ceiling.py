@@ -29,7 +29,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from rich.console import Console
-from timing import flag, json_and_flags, write
+from timing import json_and_flags, number, write
 
 import data
 from alg.contenders import Contender
@@ -95,15 +95,16 @@ def as_loss(powers: Powers) -> Callable[..., Array]:
     return call
 
 
-def rewards(on: Ground, courses: Courses, vectors: np.ndarray, seed: int) -> np.ndarray:
+def rewards(on: Ground, courses: Courses, vectors: np.ndarray, generation: int) -> np.ndarray:
     """Give the best reward [J] of losses [J, 5] over learning rates and epochs."""
     rates = on.config.test.learning_rates
     grid = settings_grid(rates, (WEIGHT_DECAY,), l2=0.0, scale="gradient")
     count = len(vectors)
-    setting = np.repeat(grid, count, axis=0)
+    vectors = np.resize(vectors, (count + -count % on.everywhere.mesh.size, len(BCE)))
+    setting = np.repeat(grid, len(vectors), axis=0)
     lanes = len(setting)
     powers = Powers(*jnp.asarray(np.tile(vectors, (len(grid), 1)).T, jnp.float32))
-    key = jax.random.key(seed)
+    key = jax.random.fold_in(jax.random.key(on.config.seed), generation)
     state = courses.begin(jnp.repeat(key[None], lanes))
     losses = (powers, jnp.ones(lanes))
     factor = courses.factors(losses, state, on.splits["train"])
@@ -115,7 +116,7 @@ def rewards(on: Ground, courses: Courses, vectors: np.ndarray, seed: int) -> np.
         state, found = courses.epoch(state, losses, hyper, shuffle, on.splits["train"], first)
         found = np.mean([found, *(courses.reward(state, part) for part in others)], axis=0)
         np.maximum(best, found, out=best)
-    return best.reshape(len(grid), count).max(0)
+    return best.reshape(len(grid), -1).max(0)[:count]
 
 
 def search(on: Ground, population: int, generations: int) -> tuple[Powers, list[dict]]:
@@ -138,10 +139,12 @@ def search(on: Ground, population: int, generations: int) -> tuple[Powers, list[
 def main() -> None:
     """Search, test, print and write."""
     path, flags = json_and_flags(sys.argv[1:])
-    population, flags = flag(flags, "population", 32)
-    generations, flags = flag(flags, "generations", 24)
+    population, flags = number(flags, "population", 32)
+    generations, flags = number(flags, "generations", 24)
     config, _ = read_command_line(["run.py", *flags])
     start_jax(data.cache_folder() / "compiled")
+    if config.space.family != "pointwise":
+        raise SystemExit(f"expected a config of pointwise losses, got {config.space.family} ones")
     on = ground(config, Console(quiet=True), {"powers": 1})
     found, seen = search(on, population, generations)
     rows = compare(on, [Contender("powers", "powers", as_loss(found), True)])

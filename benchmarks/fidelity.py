@@ -28,7 +28,7 @@ import numpy as np
 from rich.console import Console
 from scipy.stats import spearmanr
 from scratch import curves, final_courses
-from timing import json_and_flags, write
+from timing import json_and_flags, taken, write
 
 import controller
 import data
@@ -93,7 +93,8 @@ def of_hall(run: Run, path: str) -> tuple[np.ndarray, np.ndarray]:
 def trials(run: Run, scale: str, learning_rate: float) -> Trials:
     """Give trials as the search has them, at a learning rate."""
     on, where = run.ground, run.space
-    settings = {key: on.config.generation[key] for key in ("reference", "width", "weight_decay")}
+    shared = ("reference", "width", "epochs", "weight_decay")
+    settings = {key: on.config.generation[key] for key in shared}
     return make_trials(
         on.lanes,
         set(where.vocabulary.operators),
@@ -130,7 +131,7 @@ def _programs(run: Run, tried: Trials, tokens: Array) -> Program:
 
 
 def gains(run: Run, tried: Trials, step, start: LaneState, tokens: np.ndarray) -> np.ndarray:
-    """Give what every candidate [J] gains over the reference in one epoch from ``start``."""
+    """Give what every candidate [J] gains over the reference in a trial from ``start``."""
     key, width = jax.random.key(run.ground.config.seed + 1), run.ground.config.generation.width
     found = np.zeros(len(tokens))
     for first in range(0, len(tokens), width - 1):
@@ -141,8 +142,10 @@ def gains(run: Run, tried: Trials, step, start: LaneState, tokens: np.ndarray) -
 
 
 def of_search(run: Run, tokens: np.ndarray) -> Iterator[tuple[str, np.ndarray]]:
-    """Give the rewards [J] of one epoch, by name."""
+    """Give the rewards [J] of trials, by name."""
     splits, rates = run.ground.splits, run.ground.config.test.learning_rates
+    count = run.ground.config.generation.epochs
+    trained = "one epoch" if count == 1 else f"{count} epochs"
     from_ = None
     for scale in ("gradient", "raw"):
         by_rate = []
@@ -156,8 +159,8 @@ def of_search(run: Run, tokens: np.ndarray) -> Iterator[tuple[str, np.ndarray]]:
             (f"best of {len(rates)} rates", np.max(by_rate, axis=0)),
         ):
             for name, reward in zip(STARTS, rewards, strict=True):
-                yield f"one epoch, {name}, {scale}, {how}", reward
-            yield f"one epoch, mean of three starts, {scale}, {how}", np.mean(rewards, axis=0)
+                yield f"{trained}, {name}, {scale}, {how}", reward
+            yield f"{trained}, mean of three starts, {scale}, {how}", np.mean(rewards, axis=0)
 
 
 def _step(run_trials, train, rewarded, key, start, programs):
@@ -195,14 +198,11 @@ def rungs(run: Run, courses, programs: Sequence[Program]) -> Iterator[tuple[str,
 def main() -> None:
     """Measure, print and write."""
     path, flags = json_and_flags(sys.argv[1:])
-    halls = [flag.removeprefix("--hall=") for flag in flags if flag.startswith("--hall=")]
-    if len(halls) > 1:
-        raise SystemExit(f"expected one --hall=FILE at most, got {len(halls)}")
-    flags = [flag for flag in flags if not flag.startswith("--hall=")]
+    hall, flags = taken(flags, "hall")
     config, _ = read_command_line(["run.py", *flags])
     start_jax(data.cache_folder() / "compiled")
     run = join(config, Path("fidelity"), Console(quiet=True))
-    tokens, gained = of_hall(run, halls[0]) if halls else (candidates(run), None)
+    tokens, gained = of_hall(run, hall) if hall else (candidates(run), None)
     programs = [program(run.space, run.ground.task.family, each) for each in tokens]
     courses, splits = final_courses(run), run.ground.splits
     parts = {"train": splits["full_train"], "chooses": splits["valid"], "test": splits["test"]}

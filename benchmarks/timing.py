@@ -18,7 +18,7 @@ from typing import Any
 import jax
 import numpy as np
 
-PACKAGES = ("jax", "jaxlib", "numpy", "torch")
+PACKAGES = ("jax", "jaxlib", "numpy", "torch", "cma")
 
 
 def cores() -> int:
@@ -68,28 +68,41 @@ def summary(values: np.ndarray) -> dict[str, float]:
     }
 
 
+def taken(flags: Sequence[str], name: str) -> tuple[str | None, list[str]]:
+    """Give what stands behind the one ``--name=`` among flags, or None, and the others.
+
+    >>> taken(["--hall=hall.csv", "--config.seed=1"], "hall")
+    ('hall.csv', ['--config.seed=1'])
+    """
+    start = f"--{name}="
+    given = [each.removeprefix(start) for each in flags if each.startswith(start)]
+    if len(given) > 1:
+        raise SystemExit(f"expected one {start}... at most, got {len(given)}")
+    return next(iter(given), None), [each for each in flags if not each.startswith(start)]
+
+
 def json_and_flags(arguments: Sequence[str]) -> tuple[Path, list[str]]:
     """Give the file of the one ``--json=FILE`` among arguments, and the others, which run.py takes.
 
     >>> json_and_flags(["--config.seed=1", "--json=found.json"])
     (PosixPath('found.json'), ['--config.seed=1'])
     """
-    files = [a.removeprefix("--json=") for a in arguments if a.startswith("--json=")]
-    if len(files) != 1:
-        raise SystemExit(f"expected one --json=FILE to write figures to, got {len(files)}")
-    return Path(files[0]), [a for a in arguments if not a.startswith("--json=")]
+    file, others = taken(arguments, "json")
+    if file is None:
+        raise SystemExit("expected a --json=FILE to write figures to")
+    return Path(file), others
 
 
-def flag(flags: Sequence[str], name: str, default: int) -> tuple[int, list[str]]:
-    """Give the number of a flag ``--name=N`` among flags, and the others.
+def number(flags: Sequence[str], name: str, default: int) -> tuple[int, list[str]]:
+    """Give the whole number above 1 behind ``--name=`` among flags, or the default, and the others.
 
-    >>> flag(["--population=8", "--config.seed=1"], "population", 32)
-    (8, ['--config.seed=1'])
+    >>> number(["--population=8"], "population", 32)
+    (8, [])
     """
-    given = [each.removeprefix(f"--{name}=") for each in flags if each.startswith(f"--{name}=")]
-    return int(given[-1]) if given else default, [
-        each for each in flags if not each.startswith(f"--{name}=")
-    ]
+    given, others = taken(flags, name)
+    if given is not None and not (given.isdecimal() and int(given) > 1):
+        raise SystemExit(f"expected a whole number above 1 behind --{name}=, got {given!r}")
+    return default if given is None else int(given), others
 
 
 def environment() -> dict[str, Any]:

@@ -110,7 +110,8 @@ def get_config() -> ConfigDict:
     # Recommenders that a candidate is trained from, in as many lanes: 1, that which moves on; 2,
     # one with fresh weights, too; 3, and one half as trained. Width is a multiple of it.
     config.generation.starts = 1
-    config.generation.epochs = 1  # that a candidate is trained for, before its reward
+    # That candidates are trained for before their reward, and a recommender when it moves on.
+    config.generation.epochs = 1
     # Formula of the loss that lane 0 trains, beside which all others are seen; None for BCE, or for
     # BPR in the pairwise family.
     config.generation.reference = placeholder(str)

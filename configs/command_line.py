@@ -7,11 +7,13 @@ from pathlib import Path
 from absl import flags
 from ml_collections import ConfigDict, config_flags
 
+from configs.presets import PRESETS
+
 DEFAULT = str(Path(__file__).parent / "ml100k.py")
-HELP = """\
+HELP = f"""\
 python run.py [--config=FILE[:PRESET]] [--workdir=FOLDER] [--config.SECTION.KEY=VALUE ...]
 
---config    configs/ml100k.py if left out; presets: smoke, paper, adagrad
+--config    configs/ml100k.py if left out; presets: {", ".join(PRESETS)}
 --workdir   where the run's files go; runs/NAME if left out. The same command goes on with a run.
 configs/base.py lists all keys, as in --config.search.generations=100"""
 

@@ -14,6 +14,9 @@ from .run_folder import RunFolder, read_run_folder
 from .table import score_text
 from .verdict import difference_text, headline, users_text, verdict_text
 
+BELOW = "below_baseline"
+"""The last stage of the funnel: how many of those that were trained did worse than the baseline."""
+
 
 def write_report(workdir: str | os.PathLike[str]) -> Path:
     """Write `report.html` into a run folder and return its path.
@@ -175,7 +178,8 @@ def _funnel_section(
         for row in generations or ():
             for stage, value in _counts(row.get("funnel")).items():
                 funnel[stage] = funnel.get(stage, 0) + value
-    sampled = finite(search.get("sampled")) or sum(funnel.values())
+    below = funnel.get(BELOW, 0)  # of those that were trained
+    sampled = finite(search.get("sampled")) or sum(funnel.values()) - below
     if not funnel or not sampled:
         return _section(title, _note("No candidates were counted: this run has no search."))
     rows: list[list[Html | str]] = [["sampled", "", count(sampled), *_bar(1.0)]]

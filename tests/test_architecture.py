@@ -12,7 +12,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 PARTS = ("alg", "controller", "data", "models", "report")
-JOINING = ("run", "phases", "splits", "transfer")
+JOINING = ("run", "phases", "checks", "splits", "transfer")
 OURS = {*PARTS, *JOINING, "configs", "tests", "benchmarks", "examples", "autolossgen"}
 SHIPPED = sorted(path for part in PARTS for path in (ROOT / part).rglob("*.py"))
 FOLDERS = (*PARTS, "configs", "tests", "benchmarks", "examples")
@@ -90,7 +90,8 @@ def test_what_joins_the_parts_is_called_from_the_entry_point():
     assert theirs == {
         "run": {"phases", "transfer"},
         "transfer": {"phases"},
-        "phases": {"splits"},
+        "phases": {"checks", "splits"},
+        "checks": set(),
         "splits": set(),
     }
 

@@ -75,8 +75,10 @@ def test_results_fit_their_contract(whole):
     read = json.loads((whole[0] / "results.json").read_text())
     assert set(read) == {"losses", "search", "environment"}
     assert set(read["search"]) == {"sampled", "trained", "seconds", "funnel"}
-    assert read["search"]["sampled"] == 24 * 128 == sum(read["search"]["funnel"].values())
-    assert read["search"]["trained"] == read["search"]["funnel"]["trained"] > 0
+    funnel = read["search"]["funnel"]
+    below = funnel.pop("below_baseline")  # of the trained
+    assert read["search"]["sampled"] == 24 * 128 == sum(funnel.values())
+    assert read["search"]["trained"] == funnel["trained"] > below > 0
     assert read["search"]["seconds"] > 0
     names = [loss["name"] for loss in read["losses"]]
     assert names[:2] == ["bce", "mse"]
@@ -223,6 +225,8 @@ def test_bad_usage_is_one_line_and_status_2(server, argument, fragments, tmp_pat
         ("--config.space.seeds=('bce','bec')", ["'bec'", "did you mean 'bce'?"]),
         ("--config.generation.reference=square(label -", ["expected"]),
         ("--config.generation.reward_scale=loud", ["'gradient' or 'raw'", "'loud'"]),
+        ("--config.generation.epochs=0", ["at least 1 epoch (generation.epochs), got 0"]),
+        ("--config.generation.epochs=1000000000", ["lanes fit", "fewer generation.epochs"]),
         ("--config.generation.width=1", ["at least 2, got 1 starts and 1 lanes"]),
         ("--config.space.family=pairwize", ["'pairwize'", "did you mean 'pairwise'?"]),
         ("--config.promote.width=1000000000", ["promote.width is 1000000000", "lanes fit"]),

@@ -82,6 +82,7 @@ def _full_results() -> dict[str, Any]:
         "twin": 300,
         "over_capacity": 60,
         "trained": 512,
+        "below_baseline": 200,
     }
     search = {"sampled": 8192, "trained": 512, "seconds": 95.2, "funnel": funnel}
     environment = {"jax": "0.7.0", "devices": ["cpu:0"], "python": "3.11.7"}

@@ -87,8 +87,8 @@ def test_funnel_counts_what_is_left_after_each_stage(run_folder):
     left = re.findall(
         r'<tr><td>[^<]*</td>\n<td class="right">[^<]*</td>\n<td class="right">([^<]*)', table
     )
-    # 8192 sampled, then minus 120, 5000, 1500, 700, 300 and 60.
-    assert left[:8] == ["8,192", "8,072", "3,072", "1,572", "872", "572", "512", "512"]
+    # 8192 sampled, then minus 120, 5000, 1500, 700, 300 and 60; 200 of those trained did worse.
+    assert left[:9] == ["8,192", "8,072", "3,072", "1,572", "872", "572", "512", "512", "312"]
 
 
 def test_the_same_run_gives_the_same_page(run_folder):
