@@ -204,10 +204,9 @@ def graded(
         raise ValueError(f"min_direction is in [-1, 1], got {min_direction}")
     limits = {"min_gradient": min_gradient, "min_direction": min_direction}
     screening = partial(screen, **limits, group=group)
+    probe = even_probe(probes, group)
     # A policy that is paid for twins writes one loss over and over, and lanes stay empty.
-    return Filter(
-        even_probe(probes, group), screening, _unit, tolerance, forgets=False, rewards_twins=False
-    )
+    return Filter(probe, screening, _unit, tolerance, forgets=False, rewards_twins=False)
 
 
 def paper(

@@ -55,9 +55,10 @@ def to_reach(searches: list[dict], rivals: list[dict]) -> list[float]:
     beside other recommenders in every search. Trainings are those of the first mark with such an
     AUC; infinite where there is none.
     """
-    shares = []
-    for mine, theirs in zip(searches, rivals, strict=False):
-        if theirs["curve"]:
+    shares, by_seed = [], {search["seed"]: search for search in rivals}
+    for mine in searches:
+        theirs = by_seed.get(mine["seed"])
+        if theirs and theirs["curve"]:
             goal = max(row["valid"] for row in theirs["curve"])
             spent = [_first(each, goal) for each in (mine, theirs)]
             shares.append(spent[0] / spent[1])

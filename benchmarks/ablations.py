@@ -7,8 +7,8 @@ its best sound losses so far are noted. In the end all of them are trained from 
 on train and reward rows together at the learning rates of the fair test; validation chooses loss,
 rate and epoch of each mark, and test judges it. BCE goes through the same. A variant that writes
 few losses worth training is stopped after a number of generations and has no more marks. A loss
-trained from three recommenders is three trainings. Where FILE has searches already, the others
-are added to them.
+trained from three recommenders, or for three epochs, is three trainings. Where FILE has searches
+already, those of the same flags, the others are added to them.
 
 ``ablation_curves.py`` makes a table and a plot of the figures.
 """
@@ -42,6 +42,7 @@ BEST = 8  # losses of a mark
 CHECKED = 48  # rows of the hall of fame that are checked
 SEEDS = 5
 EPOCHS = 20
+DEFAULT = {"policy": "risk_seeking", "filter": "graded", "generation.reward_scale": "gradient"}
 RAW, PAPER = {"generation.reward_scale": "raw"}, {"filter": "paper"}
 VARIANTS = {  # method, filter, reward scale
     "risk_seeking": {},
@@ -65,10 +66,10 @@ def halls(run: Run, seed: int) -> Iterator[tuple[int, list[tuple[str, ...]]]]:
     """Search, and give trainings and the best losses whenever a mark is passed."""
     key = jax.random.fold_in(jax.random.key(seed), 0)
     state, last = run.search.init(key, run.ground.splits["reward"]), None
-    marks = list(LOOKS)
+    marks, settings = list(LOOKS), run.ground.config.generation
     for _ in range(GENERATIONS):
         state, last = next_generation(run, state, key, last)
-        trained = last["trained_total"] * run.ground.config.generation.starts
+        trained = last["trained_total"] * settings.starts * settings.epochs
         if trained >= marks[0]:
             yield trained, best(run, state.hall)
             marks = [mark for mark in marks if mark > trained]
@@ -119,12 +120,15 @@ def main() -> None:
     runs = {}
     for name, changes in {**VARIANTS, **OPTIONS}.items():
         config, _ = read_command_line(["run.py", *flags])
-        config.update_from_flattened_dict(changes)
+        config.update_from_flattened_dict({**DEFAULT, **changes})
         runs[name] = join(config, Path(name), Console(quiet=True))
     courses = final_courses(runs["risk_seeking"])
     found = {name: [] for name in runs}
     if path.exists():
-        found |= json.loads(path.read_text())["variants"]
+        before = json.loads(path.read_text())
+        if before.get("flags", flags) != flags:
+            raise SystemExit(f"expected the flags of {path}, {before['flags']}, got {flags}")
+        found |= before["variants"]
     for seed, name in (*product(range(SEEDS), VARIANTS), *product(range(SEEDS), OPTIONS)):
         if seed in [search["seed"] for search in found[name]]:
             continue
@@ -132,7 +136,9 @@ def main() -> None:
         found[name].append(last)
         points = ", ".join(f"{row['trained']}: {row['test']:.4f}" for row in last["curve"])
         print(f"{name}, seed {seed}: {points}; BCE {last['bce']['test']:.4f}", flush=True)
-        write(path, {"variants": {name: rows for name, rows in found.items() if rows}})
+        write(
+            path, {"flags": flags, "variants": {name: rows for name, rows in found.items() if rows}}
+        )
 
 
 if __name__ == "__main__":

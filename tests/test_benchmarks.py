@@ -117,8 +117,9 @@ def searches(*curves):
                 for trained, ahead in curve
             ],
             "bce": {"test": 0.8},
+            "seed": seed,
         }
-        for curve in curves
+        for seed, curve in enumerate(curves)
     ]
 
 
