@@ -54,10 +54,9 @@ def _paper(config: ConfigDict) -> None:
 
 
 def _thorough(config: ConfigDict) -> None:
-    """Candidates are trained from scratch for six epochs, and may be longer losses.
+    """Candidates are trained from fresh weights for six epochs, and pointwise losses may be longer.
 
-    Ten minutes on two cores where the default takes two and a half, for better losses:
-    docs/results.md.
+    Some ten minutes on two cores, where the default takes two and a half; docs/results.md has both.
     """
     if config.space.family == "pointwise":
         names = "add sub mul max min neg log square sqrt reciprocal"
