@@ -45,6 +45,7 @@ class Filter(NamedTuple):
     tolerance: float  # twins differ by no more at any probe
     forgets: bool  # twins are looked for in the same round only
     rewards_twins: bool  # with the reward of their match; otherwise they teach nothing
+    stops_blind: bool  # whether what ignores the label is never trained
 
 
 class Screening(NamedTuple):
@@ -206,7 +207,8 @@ def graded(
     screening = partial(screen, **limits, group=group)
     probe = even_probe(probes, group)
     # A policy that is paid for twins writes one loss over and over, and lanes stay empty.
-    return Filter(probe, screening, _unit, tolerance, forgets=False, rewards_twins=False)
+    options = {"forgets": False, "rewards_twins": False, "stops_blind": True}
+    return Filter(probe, screening, _unit, tolerance, **options)
 
 
 def paper(
@@ -228,7 +230,8 @@ def paper(
         return screen_paper(slopes * by_pred, min_gradient=min_gradient)
 
     probe = Probe(np.log(pred / (1 - pred)), label)
-    return Filter(probe, screening, lambda slopes: slopes * by_pred, tolerance, True, True)
+    options = {"forgets": True, "rewards_twins": True, "stops_blind": False}
+    return Filter(probe, screening, lambda slopes: slopes * by_pred, tolerance, **options)
 
 
 FILTERS = {"graded": graded, "paper": paper}

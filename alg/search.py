@@ -248,6 +248,11 @@ def _probe(parts: _Parts, programs: Program, probe: Probe) -> Array:
     return parts.trials.slopes(losses, logits, jnp.asarray(probe.label))
 
 
+def _blind(parts: _Parts, programs: Program) -> Array:
+    """Say which candidates [C] move likes and dislikes alike: no losses to keep."""
+    return is_blind(_probe(parts, programs, even_probe(32, parts.group)), parts.group)
+
+
 def _write(parts: _Parts, state: SearchState, key: Array) -> Array:
     """Give the token sequences [M, L] of a generation; the first one begins with the seeds."""
     tokens = parts.policy.sample(state.policy, key, parts.samples)
@@ -282,11 +287,9 @@ def _generation(
 
     gain = jnp.where(chosen.trained, rewards - rewards[0], -jnp.inf)
     their_prints = prints[chosen.candidate]
-    # Whatever the filter lets through: what moves likes and dislikes alike is no loss to keep.
-    blind = is_blind(_probe(parts, mine, even_probe(32, parts.group)), parts.group)
+    kept = gain if parts.filter.stops_blind else jnp.where(_blind(parts, mine), -jnp.inf, gain)
     generation = state.generation + 1
     born = jnp.full(parts.candidates, generation)
-    kept = jnp.where(blind, -jnp.inf, gain)
     new = HallOfFame(tokens[chosen.candidate], their_prints, kept, rewards, born)
     tolerance = parts.filter.tolerance
     return state._replace(
