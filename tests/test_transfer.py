@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-import phases
+import checks
+from alg.types import Batch
 from configs.transfer import get_config
 from tests.run_server import assert_one_line, contents
 from transfer import cells, given, transfer
@@ -179,7 +180,7 @@ def test_the_memory_check_counts_every_loss_of_a_file(place, tmp_path, monkeypat
             if "fair test's tuning" in what:
                 raise ValueError(f"{what} {lanes}")
 
-    monkeypatch.setattr(phases, "check_memory", full)
+    monkeypatch.setattr(checks, "check_memory", full)
     config = get_config("smoke")
     config.contenders.update(baselines=("bce", "mse", "hinge"), found=2)
     config.devices = 1
@@ -214,12 +215,24 @@ def test_the_memory_check_counts_seeds(devices, rates, streamed, tuning, testing
             }
         )
 
-    monkeypatch.setattr(phases, "check_memory", noted)
+    monkeypatch.setattr(checks, "check_memory", noted)
     config = get_config("smoke")
     config.test.update(learning_rates=rates, weight_decays=(0.0,), tuning_seeds=3, seeds=5)
     shape = SimpleNamespace(size=devices)
-    phases._check_memory(config, None, {"a.width": 1, "b.width": 1}, shape, {"x": 4}, streamed)
+    checks.check_room(config, None, {"a.width": 1, "b.width": 1}, shape, {"x": 4}, streamed)
     assert seen == {"tuning": tuning, "testing": testing}
+
+
+@pytest.mark.parametrize(
+    ("epochs", "interactions", "losses", "most"),
+    [(1, 0, (), 120), (6, 0, (), 600), (6, 30, (), 180), (6, 1, (), 120), (6, 0, ("mse",), 120)],
+)
+def test_the_memory_check_counts_the_epochs_of_candidates(epochs, interactions, losses, most):
+    config = get_config()
+    config.generation.epochs, config.train.interactions = epochs, interactions
+    config.transfer.losses = losses
+    train, full_train = (Batch({"user": np.arange(n)}, np.ones(n), np.ones(n)) for n in (100, 120))
+    assert checks.most_at_once(config, train, full_train) == most
 
 
 def given_losses(*losses):
