@@ -25,6 +25,7 @@ OF_RANKS = {"ndcg@10": "NDCG@10", "recall@10": "recall@10", "mrr": "MRR"}
 # The page's losses, in the order in which transfers were given them.
 FOUND = ("**found A**", "**found B**")
 LATER = ("**found C**", "**found D**", "**found E**")  # of the searches on pairs
+LONGER = ("**found F**", "**found G**", "**found H**")  # of the longer searches
 PAIRWISE = ("**found 1**", "**found 2**", "**found 3**", "**found 4**")
 MODELS = ("biased_mf", "deep")
 DATASETS = {
@@ -161,6 +162,7 @@ def tables() -> Iterator[tuple[str, str]]:
     yield "searches", searched(map(read, names))
     yield "searches with a hall of 512", searched(read(f"hall512_{name}") for name in DATASETS)
     yield "longer searches", searched(read(f"thorough_{name}") for name in DATASETS)
+    yield "transfer of what they found", transfer(read("transfer_thorough"), LONGER)
     for path in sorted(RESULTS.glob("ranked_*.json")):
         dataset = path.stem.removeprefix("ranked_")
         yield path.stem, comparison(read(path.stem), dataset, PAIRWISE, OF_RANKS)
