@@ -113,9 +113,20 @@ def measure(run: Run, courses: Courses, seed: int) -> dict:
     return {"seed": seed, "curve": curve, "bce": bce}
 
 
+def known(path: Path, flags: list[str]) -> dict[str, list[dict]]:
+    """Give the searches that a file has already, by variant."""
+    if not path.exists():
+        return {}
+    written = json.loads(path.read_text())
+    if written.get("flags", flags) != flags:
+        raise SystemExit(f"expected the flags of {path}, {written['flags']}, got {flags}")
+    return written["variants"]
+
+
 def main() -> None:
     """Measure all variants, print and write what is there after each search."""
     path, flags = json_and_flags(sys.argv[1:])
+    before = known(path, flags)
     start_jax(data.cache_folder() / "compiled")
     runs = {}
     for name, changes in {**VARIANTS, **OPTIONS}.items():
@@ -123,12 +134,7 @@ def main() -> None:
         config.update_from_flattened_dict({**DEFAULT, **changes})
         runs[name] = join(config, Path(name), Console(quiet=True))
     courses = final_courses(runs["risk_seeking"])
-    found = {name: [] for name in runs}
-    if path.exists():
-        before = json.loads(path.read_text())
-        if before.get("flags", flags) != flags:
-            raise SystemExit(f"expected the flags of {path}, {before['flags']}, got {flags}")
-        found |= before["variants"]
+    found = {name: [] for name in runs} | before
     for seed, name in (*product(range(SEEDS), VARIANTS), *product(range(SEEDS), OPTIONS)):
         if seed in [search["seed"] for search in found[name]]:
             continue
