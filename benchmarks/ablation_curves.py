@@ -13,12 +13,19 @@ from typing import NamedTuple
 
 import numpy as np
 from matplotlib import colormaps
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from scipy.stats import t
 
 LOOKS = (25, 50, 100, 200, 400)  # trainings, at which ablations.py looks
 MARKS = LOOKS[1:]  # of the table and the plot; at the first look, hardly a generation has trained
 RIVALS = ("random", "random, paper filter")
+PANELS = {  # by what follows the method in a variant's name
+    "": "graded filter",
+    "raw reward": "graded filter, raw reward",
+    "paper filter": "paper filter",
+    "paper filter, raw reward": "paper filter, raw reward",
+}
 
 
 class Point(NamedTuple):
@@ -90,38 +97,66 @@ def table(variants: dict[str, list[dict]]) -> str:
     return "\n".join(lines)
 
 
+def panels(variants: dict[str, list[dict]]) -> dict[str, dict[str, list[dict]]]:
+    """Give the curves of each panel by label: methods by filter and scale, and options together.
+
+    What follows the method in a variant's name is filter and scale, or an option of one method.
+    """
+    parted = {}
+    for name, searches in variants.items():
+        method, _, rest = name.partition(", ")
+        kept = rest in PANELS
+        parted.setdefault(PANELS[rest] if kept else f"options of {method}", {})[
+            method if kept else rest
+        ] = searches
+    return parted
+
+
 def plot(variants: dict[str, list[dict]]) -> Figure:
-    """Plot the curves."""
-    figure = Figure(figsize=(7.5, 4.2), layout="constrained")
-    axes = figure.subplots()
-    palette = "tab10" if len(variants) <= 10 else "tab20"
-    axes.set_prop_cycle(color=colormaps[palette].colors)
-    for number, (name, searches) in enumerate(variants.items()):
-        points = [ahead(searches, mark) for mark in MARKS]
-        moved = np.array(MARKS) * 1.025 ** (number - len(variants) / 2)  # intervals side by side
-        axes.errorbar(
-            moved,
-            [point.mean for point in points],
-            [point.half for point in points],
-            marker="o",
-            markersize=4,
-            linewidth=1.2,
-            elinewidth=0.7,
-            label=name,
-        )
+    """Plot the curves, a panel for each filter and scale, and one for options."""
+    shown = panels(variants)
+    rows = -(-len(shown) // 2)
+    figure = Figure(figsize=(7.5, 0.8 + 2.6 * rows), layout="constrained")
+    grid = figure.subplots(rows, 2, sharex=True, sharey=True, squeeze=False).ravel()
+    labels = list(dict.fromkeys(label for curves in shown.values() for label in curves))
+    lines = {}
+    for axes, (title, curves) in zip(grid, shown.items(), strict=False):
+        for place, (label, searches) in enumerate(curves.items()):
+            moved = np.array(MARKS) * 1.04 ** (place - (len(curves) - 1) / 2)  # intervals apart
+            points = [ahead(searches, mark) for mark in MARKS]
+            lines[label] = axes.errorbar(
+                moved,
+                [point.mean for point in points],
+                [point.half for point in points],
+                color=colormaps["tab10"](labels.index(label)),
+                marker="o",
+                markersize=4,
+                linewidth=1.2,
+                elinewidth=0.7,
+            )
+        _dress(axes, title)
+    for axes in grid[len(shown) :]:
+        axes.remove()
+    figure.supxlabel("trainings spent", fontsize="medium")
+    figure.supylabel("test AUC, ahead of BCE", fontsize="medium")
+    figure.legend(lines.values(), lines, loc="outside right upper", fontsize="small")
+    return figure
+
+
+def _dress(axes: Axes, title: str) -> None:
+    axes.set_title(title, fontsize="medium")
     axes.axhline(0, color="black", linewidth=0.8)
     axes.set_xscale("log")
     axes.set_xticks(MARKS, [str(mark) for mark in MARKS])
     axes.minorticks_off()
-    axes.set_yscale("symlog", linthresh=0.02)  # losses worse by 0.1 beside gains of 0.005
+    axes.tick_params(labelbottom=True)  # the panel below may be missing
+    axes.set_yscale(
+        "symlog", linthresh=0.02, linscale=2.5
+    )  # losses worse by 0.1 beside gains of 0.005
     ticks = (-0.3, -0.1, -0.02, -0.01, 0.0, 0.01, 0.02)
     axes.set_yticks(ticks, [f"{tick:+g}" for tick in ticks])
     axes.set_ylim(-0.5, 0.03)
-    axes.set_xlabel("trainings spent")
-    axes.set_ylabel("test AUC, ahead of BCE")
     axes.grid(alpha=0.3)
-    figure.legend(loc="outside right upper", fontsize="small")
-    return figure
 
 
 def main() -> None:

@@ -42,19 +42,17 @@ BEST = 8  # losses of a mark
 CHECKED = 48  # rows of the hall of fame that are checked
 SEEDS = 5
 EPOCHS = 20
-DEFAULT = {"policy": "risk_seeking", "filter": "graded", "generation.reward_scale": "gradient"}
-RAW, PAPER = {"generation.reward_scale": "raw"}, {"filter": "paper"}
-VARIANTS = {  # method, filter, reward scale
-    "risk_seeking": {},
-    "reinforce": {"policy": "reinforce"},
-    "evolution": {"policy": "evolution"},
-    "random": {"policy": "random"},
-    "risk_seeking, raw reward": RAW,
-    "risk_seeking, paper filter": PAPER,
-    "random, paper filter": {"policy": "random", **PAPER},
-    "reinforce, paper filter, raw reward": {"policy": "reinforce", **PAPER, **RAW},
+METHODS = ("risk_seeking", "reinforce", "evolution", "random")
+FILTERS = {"": {"filter": "graded"}, ", paper filter": {"filter": "paper"}}
+SCALES = {
+    "": {"generation.reward_scale": "gradient"},
+    ", raw reward": {"generation.reward_scale": "raw"},
 }
-OPTIONS = {  # after all those
+VARIANTS = {
+    method + filtered + scaled: {"policy": method, **FILTERS[filtered], **SCALES[scaled]}
+    for filtered, scaled, method in product(FILTERS, SCALES, METHODS)
+}
+OPTIONS = {  # of the first variant, after all those
     "risk_seeking, fresh weights": {"generation.restart": "always"},
     "risk_seeking, three starts": {"generation.starts": 3, "generation.width": 36},
     "risk_seeking, length prior": {"space.length_prior": (9.0, 2.0)},
@@ -131,7 +129,7 @@ def main() -> None:
     runs = {}
     for name, changes in {**VARIANTS, **OPTIONS}.items():
         config, _ = read_command_line(["run.py", *flags])
-        config.update_from_flattened_dict({**DEFAULT, **changes})
+        config.update_from_flattened_dict({**VARIANTS["risk_seeking"], **changes})
         runs[name] = join(config, Path(name), Console(quiet=True))
     courses = final_courses(runs["risk_seeking"])
     found = {name: [] for name in runs} | before

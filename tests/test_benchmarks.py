@@ -156,6 +156,34 @@ def test_the_table_of_ablations_has_every_variant(benchmark):
     assert [text.get_text() for text in labels] == ["random", "fast", "slow"]
 
 
+def test_the_plot_of_ablations_has_a_panel_for_each_filter_and_scale(benchmark):
+    curves, found = benchmark("ablation_curves"), searches([(60, 0.001)])
+    names = ["random", "evolution", "random, paper filter, raw reward", "random, seeds"]
+    assert {
+        title: [*lines] for title, lines in curves.panels(dict.fromkeys(names, found)).items()
+    } == {
+        "graded filter": ["random", "evolution"],
+        "paper filter, raw reward": ["random"],
+        "options of random": ["seeds"],
+    }
+    figure = curves.plot(dict.fromkeys(names, found))
+    shown = [axes.get_title() for axes in figure.axes]
+    assert shown == ["graded filter", "paper filter, raw reward", "options of random"]
+    graded, papers, _ = (axes.containers[0].lines[0] for axes in figure.axes)
+    assert graded.get_color() == papers.get_color()  # one method, one colour
+
+
+def test_ablations_are_of_every_method_filter_and_scale(benchmark):
+    variants = benchmark("ablations").VARIANTS
+    assert len({tuple(changes.items()) for changes in variants.values()}) == len(variants) == 16
+    reinforce = variants["reinforce, paper filter, raw reward"]
+    assert reinforce == {
+        "policy": "reinforce",
+        "filter": "paper",
+        "generation.reward_scale": "raw",
+    }
+
+
 def test_the_test_metric_is_that_of_the_epoch_and_rate_that_validation_picks(benchmark):
     scratch = benchmark("scratch")
     chooses = np.array([[[0.1, 0.2], [0.9, 0.3]], [[0.4, 0.3], [0.5, 0.6]]])  # [E, J, V]
