@@ -3,6 +3,7 @@
 import gc
 import math
 import os
+import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -28,6 +29,9 @@ def start_jax(compiled: Path) -> int:
     if not os.environ.get("JAX_COMPILATION_CACHE_DIR"):
         jax.config.update("jax_compilation_cache_dir", str(compiled))
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
+    # Another run may be writing a program that this one looks up, or was killed while it did: JAX
+    # compiles it again, and there is nothing that the user should do.
+    warnings.filterwarnings("ignore", "Error reading persistent compilation cache entry")
     # Tracing makes many objects that stay; looking through them often takes a quarter of its time.
     gc.freeze()
     gc.set_threshold(100_000, 50, 100)

@@ -98,26 +98,24 @@ def table(variants: dict[str, list[dict]]) -> str:
 
 
 def panels(variants: dict[str, list[dict]]) -> dict[str, dict[str, list[dict]]]:
-    """Give the curves of each panel by label: methods by filter and scale, and options together.
-
-    What follows the method in a variant's name is filter and scale, or an option of one method.
-    """
-    parted = {}
+    """Give the curves of each panel, by title and label."""
+    shown = {title: {} for title in PANELS.values()}
     for name, searches in variants.items():
         method, _, rest = name.partition(", ")
-        kept = rest in PANELS
-        parted.setdefault(PANELS[rest] if kept else f"options of {method}", {})[
-            method if kept else rest
-        ] = searches
-    return parted
+        if rest in PANELS:
+            shown[PANELS[rest]][method] = searches
+        else:  # an option, to be seen beside the method without it
+            beside = shown.setdefault(f"options of {method}", {method: variants.get(method, [])})
+            beside[rest] = searches
+    return shown
 
 
 def plot(variants: dict[str, list[dict]]) -> Figure:
-    """Plot the curves, a panel for each filter and scale, and one for options."""
+    """Plot the curves: a panel for each reward scale, filter by filter, then one for options."""
     shown = panels(variants)
     rows = -(-len(shown) // 2)
     figure = Figure(figsize=(7.5, 0.8 + 2.6 * rows), layout="constrained")
-    grid = figure.subplots(rows, 2, sharex=True, sharey=True, squeeze=False).ravel()
+    grid = figure.subplots(rows, 2, sharey="row", squeeze=False).ravel()
     labels = list(dict.fromkeys(label for curves in shown.values() for label in curves))
     lines = {}
     for axes, (title, curves) in zip(grid, shown.items(), strict=False):
@@ -149,14 +147,15 @@ def _dress(axes: Axes, title: str) -> None:
     axes.set_xscale("log")
     axes.set_xticks(MARKS, [str(mark) for mark in MARKS])
     axes.minorticks_off()
-    axes.tick_params(labelbottom=True)  # the panel below may be missing
-    axes.set_yscale(
-        "symlog", linthresh=0.02, linscale=2.5
-    )  # losses worse by 0.1 beside gains of 0.005
+    axes.grid(alpha=0.3)
+    if not title.startswith("paper filter"):
+        axes.set_ylim(-0.01, 0.02)
+        return
+    # Losses worse by 0.1 and more, beside gains of 0.005.
+    axes.set_yscale("symlog", linthresh=0.02, linscale=2)
     ticks = (-0.3, -0.1, -0.02, -0.01, 0.0, 0.01, 0.02)
     axes.set_yticks(ticks, [f"{tick:+g}" for tick in ticks])
     axes.set_ylim(-0.5, 0.03)
-    axes.grid(alpha=0.3)
 
 
 def main() -> None:

@@ -159,22 +159,26 @@ def test_the_table_of_ablations_has_every_variant(benchmark):
 def test_the_plot_of_ablations_has_a_panel_for_each_filter_and_scale(benchmark):
     curves, found = benchmark("ablation_curves"), searches([(60, 0.001)])
     names = ["random", "evolution", "random, paper filter, raw reward", "random, seeds"]
-    assert {
-        title: [*lines] for title, lines in curves.panels(dict.fromkeys(names, found)).items()
-    } == {
+    variants = dict.fromkeys(names, found)
+    assert {title: [*lines] for title, lines in curves.panels(variants).items()} == {
         "graded filter": ["random", "evolution"],
+        "graded filter, raw reward": [],
+        "paper filter": [],
         "paper filter, raw reward": ["random"],
-        "options of random": ["seeds"],
+        "options of random": ["random", "seeds"],
     }
-    figure = curves.plot(dict.fromkeys(names, found))
-    shown = [axes.get_title() for axes in figure.axes]
-    assert shown == ["graded filter", "paper filter, raw reward", "options of random"]
-    graded, papers, _ = (axes.containers[0].lines[0] for axes in figure.axes)
-    assert graded.get_color() == papers.get_color()  # one method, one colour
+    figure = curves.plot(variants)
+    assert [axes.get_title() for axes in figure.axes] == [*curves.panels(variants)]
+    colors = [line.lines[0].get_color() for axes in figure.axes for line in axes.containers]
+    assert colors[0] == colors[2] == colors[3]  # one method, one colour
+    assert len({*colors}) == 3
 
 
 def test_ablations_are_of_every_method_filter_and_scale(benchmark):
     variants = benchmark("ablations").VARIANTS
+    assert {*benchmark("ablation_curves").panels(variants)} == {
+        *benchmark("ablation_curves").PANELS.values()
+    }  # none is taken for an option
     assert len({tuple(changes.items()) for changes in variants.values()}) == len(variants) == 16
     reinforce = variants["reinforce, paper filter, raw reward"]
     assert reinforce == {
