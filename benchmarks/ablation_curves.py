@@ -59,22 +59,22 @@ def to_reach(searches: list[dict], rivals: list[dict]) -> list[float]:
     """Give the share of the rival's trainings that reaches its highest validation AUC, by seed.
 
     It is that of the loss picked at a mark, trained from scratch: gains that a search sees are
-    beside other recommenders in every search. Trainings are those of the first mark with such an
-    AUC; infinite where there is none.
+    beside other recommenders in every search. Trainings are those of the first look with such an
+    AUC, of looks that all seeds had; infinite where there is none.
     """
     shares, by_seed = [], {search["seed"]: search for search in rivals}
     for mine in searches:
         theirs = by_seed.get(mine["seed"])
         if theirs and theirs["curve"]:
             goal = max(row["valid"] for row in theirs["curve"])
-            spent = [_first(each, goal) for each in (mine, theirs)]
-            shares.append(spent[0] / spent[1])
+            shares.append(_first(mine, goal, searches) / _first(theirs, goal, rivals))
     return shares
 
 
-def _first(search: dict, goal: float) -> float:
-    noted = ((mark, at_mark(search, mark)) for mark in LOOKS)
-    return next((mark for mark, row in noted if row and row["valid"] >= goal), np.inf)
+def _first(search: dict, goal: float, seeds: list[dict]) -> float:
+    looks = [look for look in LOOKS if all(look in each["looks"] for each in seeds)]
+    noted = ((look, at_mark(search, look)) for look in looks)
+    return next((look for look, row in noted if row and row["valid"] >= goal), np.inf)
 
 
 def table(variants: dict[str, list[dict]]) -> str:

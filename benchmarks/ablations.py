@@ -119,7 +119,7 @@ def measure(run: Run, courses: Courses, seed: int) -> dict:
             row = {"trained": trained, "valid": float(valid[chosen]), "test": float(test[chosen])}
             curve.append({**row, "tokens": " ".join(losses[chosen - 1])})
     bce = {"valid": float(valid[0]), "test": float(test[0])}
-    return {"seed": seed, "curve": curve, "bce": bce}
+    return {"seed": seed, "looks": LOOKS, "curve": curve, "bce": bce}
 
 
 def known(path: Path, flags: list[str]) -> dict[str, list[dict]]:

@@ -118,6 +118,7 @@ def searches(*curves):
             ],
             "bce": {"test": 0.8},
             "seed": seed,
+            "looks": [25, 50, 100, 200, 400],
         }
         for seed, curve in enumerate(curves)
     ]
@@ -139,6 +140,10 @@ def test_ablations_count_the_trainings_to_reach_random_search(benchmark):
     slow = searches([(60, 0.002)], [])
     assert curves.to_reach(fast, random) == [0.25, 2]
     assert curves.to_reach(slow, random) == [np.inf, np.inf]
+    early = searches([(30, 0.004)], [(120, 0.001)])
+    assert curves.to_reach(early, random) == [0.125, 2]
+    early[1]["looks"] = [50, 100, 200, 400]  # so what the other seed had before 50 does not count
+    assert curves.to_reach(early, random) == [np.inf, 2]
 
 
 def test_the_table_of_ablations_has_every_variant(benchmark):
