@@ -90,7 +90,7 @@ def get_config() -> ConfigDict:
     config.evolution.newcomers = 32  # of a generation; the oldest make room
     config.evolution.mutation = 0.1  # chance of an edit at each token
     config.evolution.crossover = 0.25
-    config.evolution.explore = 0.5
+    config.evolution.explore = 0.5  # as of the policy gradients, below
 
     config.filter = "graded"  # or paper
     config.graded = ConfigDict()
@@ -194,6 +194,8 @@ def _policy_gradient() -> ConfigDict:
     section.baseline_decay = 0.99
     section.normalize = True  # advantages by the standard deviation of the rewards
     section.below_baseline = placeholder(float)  # what such a reward becomes; None: itself
-    section.explore = 0.5  # share of losses written at random, against a closed mind
+    # Share of losses written at random, against a closed mind. They are the first to be trained: a
+    # filter that lets most losses pass, as the paper's, leaves the policy no lane.
+    section.explore = 0.5
     section.warm_steps = 10  # that raise the likelihood of space.seeds before the first generation
     return section
