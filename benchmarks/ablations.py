@@ -27,7 +27,7 @@ import numpy as np
 from ablation_curves import LOOKS
 from rich.console import Console
 from scratch import curves, final_courses, padded
-from timing import json_and_flags, write
+from timing import json_and_flags, taken, write
 
 import data
 from alg.courses import Courses
@@ -126,14 +126,14 @@ def known(path: Path, flags: list[str]) -> dict[str, list[dict]]:
     """Give the searches that a file has already, by variant; its data may have lain elsewhere."""
     if not path.exists():
         return {}
-
-    def kept(flags: list[str]) -> list[str]:
-        return [flag for flag in flags if not flag.startswith("--config.data.path=")]
-
     written = json.loads(path.read_text())
-    if kept(written["flags"]) != kept(flags):
+    if _but_path(written["flags"]) != _but_path(flags):
         raise SystemExit(f"expected the flags of {path}, {written['flags']}, got {flags}")
     return written["variants"]
+
+
+def _but_path(flags: list[str]) -> list[str]:
+    return taken(flags, "config.data.path")[1]
 
 
 def main() -> None:

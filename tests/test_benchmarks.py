@@ -180,10 +180,8 @@ def test_the_plot_of_ablations_has_a_panel_for_each_filter_and_scale(benchmark):
 
 
 def test_ablations_are_of_every_method_filter_and_scale(benchmark):
-    variants = benchmark("ablations").VARIANTS
-    assert {*benchmark("ablation_curves").panels(variants)} == {
-        *benchmark("ablation_curves").PANELS.values()
-    }  # none is taken for an option
+    variants, curves = benchmark("ablations").VARIANTS, benchmark("ablation_curves")
+    assert {*curves.panels(variants)} == {*curves.PANELS.values()}  # none is taken for an option
     assert len({tuple(changes.items()) for changes in variants.values()}) == len(variants) == 16
     reinforce = variants["reinforce, paper filter, raw reward"]
     assert reinforce["policy"] == "reinforce"
