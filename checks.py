@@ -1,6 +1,7 @@
 """What is seen to before a run begins: numbers that no builder takes, and memory."""
 
 from collections.abc import Mapping
+from numbers import Real
 from operator import attrgetter
 
 from jax.sharding import Mesh
@@ -16,12 +17,27 @@ LEAST |= {"search.round_generations": 1, "search.checkpoint_every": 1}
 LEAST |= {"search.candidates": 0, "search.seconds": 0}
 
 
+NUMBERS = {  # in a tuple; how many, or 0 for any number of them
+    "space.bounds": 2,
+    "space.length_prior": 2,
+    **dict.fromkeys(("promote.learning_rates", "promote.weight_decays", "promote.epochs"), 0),
+    **dict.fromkeys(("test.learning_rates", "test.weight_decays"), 0),
+}
+
+
 def check_numbers(config: ConfigDict) -> None:
-    """See that the numbers that no builder takes are in range.
+    """See that what should be numbers is, and that those that no builder takes are in range.
 
     Raises:
       ValueError: for the first that is not.
     """
+    for key, count in NUMBERS.items():
+        values, kind = attrgetter(key)(config), int if key == "promote.epochs" else Real
+        if values is None:
+            continue
+        if len(values) != (count or len(values)) or not all(isinstance(x, kind) for x in values):
+            what = "whole numbers" if kind is int else "numbers"
+            raise ValueError(f"{key} is a tuple of {count or 'some'} {what}, got {tuple(values)!r}")
     for key, least in LEAST.items():
         if not (value := attrgetter(key)(config)) >= least:  # NaN is not, either
             raise ValueError(f"{key} is at least {least}, got {value}")

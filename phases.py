@@ -1,4 +1,4 @@
-"""Where the parts meet: what a config names, and the three phases of a run over it."""
+"""Where the parts meet: what a config names, the search over it, and the test at its end."""
 
 import time
 from collections.abc import Callable, Mapping
@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
-import numpy as np
 from jax.sharding import NamedSharding, PartitionSpec
 from ml_collections import ConfigDict
 from rich.console import Console
@@ -18,29 +17,29 @@ import controller
 import data
 import models
 import report
-from alg import complexity, to_text
+from alg import to_text
 from alg.checkpoints import Checkpoints, checkpoints
-from alg.contenders import Contender, found, usual
+from alg.contenders import Contender, usual
 from alg.devices import lane_mesh
-from alg.entries import entry, names, program
+from alg.entries import entry, program
 from alg.fair_test import FairTest, make_fair_test
-from alg.filters import FILTERS
+from alg.filters import FILTERS, Filter
 from alg.lanes import Lanes, make_lanes
 from alg.limits import Limits, reached
 from alg.memory import need
-from alg.objectives import Objective, Slopes, objective
+from alg.objectives import Slopes
 from alg.optimizers import OPTIMIZERS
 from alg.processes import is_first, said_anywhere
-from alg.programs import Program
 from alg.promotion import Promote, make_promotion
 from alg.results import Splits, rows
 from alg.search import Search, SearchState, drawing, make_search
 from alg.space import Space, space
 from alg.tasks import Task, task_of
-from alg.types import Array, Batch, Data, Source
-from alg.validity import check
+from alg.types import Array, Data, Source
 from checks import check_numbers, check_room, most_at_once
 from splits import JUDGED, splits_of
+
+STOPPING = "stopping after this generation; Ctrl-C again to stop at once"
 
 
 class Ground(NamedTuple):
@@ -64,6 +63,7 @@ class Run(NamedTuple):
     workdir: Path  # that this process writes in
     space: Space
     slopes: Slopes  # of losses of the space
+    filter: Filter
     search: Search
     promote: Promote
 
@@ -81,6 +81,11 @@ def _with_rates(config: ConfigDict) -> ConfigDict:
     open_ = {"promote.learning_rates": rates, "test.learning_rates": rates}
     open_["generation.learning_rate"] = rates[0]
     unset = {key: value for key, value in open_.items() if attrgetter(key)(config) is None}
+    if unset and config.train.optimizer in OPTIMIZERS.keys() - {"sgd"}:
+        raise ValueError(
+            f"the model's own learning rates are those of sgd: with train.optimizer "
+            f"{config.train.optimizer!r} give {', '.join(unset)}, as preset adagrad does"
+        )
     settled = config.copy_and_resolve_references()
     settled.update_from_flattened_dict(unset)
     return settled
@@ -97,7 +102,6 @@ def ground(config: ConfigDict, console: Console, beside: Mapping[str, int] | Non
     Raises:
       ValueError: for bad data, unknown names or values out of range.
     """
-    check_numbers(config)
     config = _with_rates(config)
     task = task_of(config.space.family, config.train.negatives, config.search.reward)
     widths = {f"{name}.width": config[name].width for name in ("generation", "promote")}
@@ -141,17 +145,19 @@ def join(config: ConfigDict, workdir: Path, console: Console) -> Run:
     Raises:
       ValueError: for bad data, unknown names or values out of range.
     """
+    check_numbers(config)
     where = space(**config.space)
-    make_filter = _named("filter", config.filter, FILTERS)
     policy = _named("policy", config.policy, controller.POLICIES)(
         where.grammar, **config.get(config.policy, {})
     )
     on = ground(config, console, {"contenders.found": config.contenders.found})
+    make_filter = _named("filter", config.filter, FILTERS)
+    filter_ = make_filter(**config[config.filter], group=on.task.group)
     search = make_search(
         policy,
         on.lanes,
         where,
-        make_filter(**config[config.filter], group=on.task.group),
+        filter_,
         **on.config.generation,
         batch_size=config.train.batch_size,
         l2=config.train.l2,
@@ -161,8 +167,15 @@ def join(config: ConfigDict, workdir: Path, console: Console) -> Run:
     search = drawing(search, config.train.interactions)
     slopes = on.task.traced_slopes(where.vocabulary.operators)
     watched = _watched(config, console)
-    promote = make_promotion(on.lanes, slopes, **on.config.promote, **watched, task=on.task)
-    return Run(on, workdir, where, slopes, search, promote)
+    promote = make_promotion(
+        on.lanes,
+        slopes,
+        **on.config.promote,
+        **watched,
+        least=on.config.contenders.found,
+        task=on.task,
+    )
+    return Run(on, workdir, where, slopes, filter_, search, promote)
 
 
 def _named(what: str, name: str, known: Mapping[str, Any]) -> Any:
@@ -184,7 +197,7 @@ def search_phase(run: Run, folder: Path) -> tuple[SearchState, list[dict[str, An
     """Search, from the last checkpoint in ``folder`` on; give the state and the journal's entries.
 
     Raises:
-      Stopped: after Ctrl-C, with everything written.
+      Stopped: after Ctrl-C, with a checkpoint written.
       CheckpointError: for a checkpoint that cannot be read.
     """
     on = run.ground
@@ -216,7 +229,7 @@ def _generations(
     ends = {"max_seconds": settings.seconds or None, "max_trained": settings.candidates or None}
     over = False
     with (
-        report.Interrupt() as interrupt,
+        report.Interrupt(lambda: on.console.print(STOPPING)) as interrupt,
         report.progress(settings.generations, on.console, **ends) as live,
     ):
         while not over:
@@ -229,8 +242,8 @@ def _generations(
             stops, over = said_anywhere(interrupt.asked), _over(on, state, journal)
             if stops or over or generation % settings.checkpoint_every == 0:
                 saved.save(state)
-            if stops and not over:
-                raise Stopped(f"stopped after generation {generation}; the same command goes on")
+            if stops:
+                raise Stopped(state)
     return state
 
 
@@ -268,85 +281,13 @@ def _limit(on: Ground, state: SearchState, journal: report.Journal) -> str | Non
 
 
 class Stopped(Exception):
-    """The user asked to stop; all is written."""
+    """The user asked to stop; a checkpoint is written."""
 
-
-class Found(NamedTuple):
-    """A sound loss of the hall of fame."""
-
-    rank: int
-    tokens: tuple[str, ...]
-    program: Program
-
-
-def check_phase(run: Run, state: SearchState) -> list[Found]:
-    """Check the hall of fame and write ``hall_of_fame.csv``; give the sound losses, best first."""
-    hall = jax.tree.map(lambda part: part[np.isfinite(state.hall.gain)], state.hall)
-    family, group = run.ground.task.family, run.ground.task.group
-    programs = [program(run.space, family, tokens) for tokens in hall.tokens]
-    validity = check(run.slopes, _objective(run, programs), group=group) if programs else None
-    sound, table = [], []
-    for j, each in enumerate(programs):
-        tokens = names(run.space, hall.tokens[j])
-        row = {
-            "rank": j + 1,
-            "formula": to_text(each, family=family),
-            "complexity": complexity(each, family=family),
-            "reward": f"{float(hall.reward[j]):.6f}",
-            "gain": f"{float(hall.gain[j]):.6f}",
-            "generation": int(hall.generation[j]),
-            "check": f"{validity.right[j]:.4f}",
-            "sound": str(validity.sound[j]).lower(),
-            "front": "false",
-            "tokens": " ".join(tokens),
-        }
-        table.append(row)
-        if validity.sound[j]:
-            sound.append(Found(j + 1, tokens, each))
-    _mark_front([row for row in table if row["sound"] == "true"])
-    report.write(run.workdir / "hall_of_fame.csv", report.hall_csv(table))
-    return sound
-
-
-def _mark_front(sound: list[dict[str, Any]]) -> None:
-    """Mark the rows that no other has a better reward at the same length than, or a shorter one."""
-    lengths, rewards = [row["complexity"] for row in sound], [float(row["reward"]) for row in sound]
-    for row, front in zip(sound, report.on_front(lengths, rewards), strict=True):
-        row["front"] = str(front).lower()
-
-
-def _objective(run: Run, programs: list[Program]) -> Objective:
-    return objective(programs, [run.space.bounds] * len(programs))
-
-
-def test_phase(run: Run, sound: list[Found]) -> list[dict[str, Any]]:
-    """Retrain the best found losses beside the usual ones; give the rows of the results."""
-    on = run.ground
-    wanted = on.config.contenders.found
-    if sound and wanted:
-        losses = _objective(run, [each.program for each in sound])
-        order, _ = run.promote(losses, on.splits["train"], judging(on))
-        sound = [sound[j] for j in order]
-    language = {"family": on.task.family, "bounds": run.space.bounds}
-    best = [
-        found(f"found-{each.rank}", each.program, tokens=each.tokens, **language)
-        for each in sound[:wanted]
-    ]
-    return compare(on, best)
-
-
-def judging(on: Ground) -> list[Batch]:
-    """Give the splits that promotion judges by: what it does not train on, but for test.
-
-    Without validation where that has other candidates to rank: the mean of a metric among few and
-    among many would be neither.
-    """
-    config = on.config
-    ranks = on.task.metric.of_ranks
-    if ranks and config.implicit.candidates != config.implicit.test_candidates:
-        return [on.splits["reward"]]
-    names = ["valid"] if config.data.get("reward_split") == "valid" else ["reward", "valid"]
-    return [on.splits[name] for name in names]
+    def __init__(self, state: SearchState):
+        """Keep the state, of which more may be written."""
+        generation = int(state.generation)
+        super().__init__(f"stopped after generation {generation}; the same command goes on")
+        self.state = state
 
 
 def compare(on: Ground, best: list[Contender]) -> list[dict[str, Any]]:

@@ -19,8 +19,12 @@ from alg.checkpoints import CheckpointError
 from alg.devices import start_jax
 from alg.processes import ProcessError, own_folder
 from configs.command_line import HELP, UsageError, read_command_line
-from phases import Stopped, check_phase, join, search_phase, test_phase
-from transfer import save, transfer
+from finalists import check_phase, promote_phase
+from phases import Run, Stopped, compare, join, search_phase
+from transfer import prepare, save, transfer
+
+# What a run may go on with otherwise than it began.
+LIMITS = ("search.generations", "search.candidates", "search.seconds", "search.target")
 
 
 def searched(entries: list[dict]) -> dict[str, Any]:
@@ -47,7 +51,7 @@ def show_results(console: Console, workdir: Path, results: dict[str, Any]) -> No
     else:
         console.print(report.results_table(results))
         files += ["hall_of_fame.csv"] if (workdir / "hall_of_fame.csv").exists() else []
-    console.print(f"\nFiles in {workdir}: {', '.join(files)}", soft_wrap=True)
+    console.print(f"\nFiles in {workdir}: {', '.join(files)}", markup=False, soft_wrap=True)
 
 
 def main(argv: list[str]) -> int:
@@ -80,25 +84,36 @@ class BadInput(Exception):
 def _run(config: ConfigDict, workdir: Path, own: Path, console: Console) -> int:
     """Show a finished run, or go on with it to the end; this process writes in ``own``."""
     try:
-        report.check(workdir, config.to_dict())
+        report.check(workdir, config.to_dict(), open_keys=LIMITS)
         if (workdir / "results.json").exists():
-            console.print(f"{workdir} holds this run, finished; its results:\n")
+            there = f"{workdir} holds this run, finished; its results:\n"
+            console.print(there, markup=False, soft_wrap=True)
             show_results(console, workdir, report.finished(workdir))
             return 0
-        if config.transfer.losses:
-            show_results(console, workdir, transfer(config, workdir, own, console))
-            return 0
-        run = join(config, own, console)
-        report.claim(own, config.to_dict())
+        tested = config.transfer.losses
+        parts = prepare(config, workdir, console) if tested else join(config, own, console)
+        report.claim(own, config.to_dict(), open_keys=LIMITS)
     except (ValueError, OSError) as error:
         raise BadInput(str(error)) from error
-    notes = run.ground.dataset.notes
+    if tested:
+        show_results(console, workdir, transfer(parts, own, console))
+    else:
+        _search(parts, workdir, own)
+    return 0
+
+
+def _search(run: Run, workdir: Path, own: Path) -> None:
+    """Search, check and test."""
+    console, notes = run.ground.console, run.ground.dataset.notes
     for note in notes:
         console.print(note, markup=False, soft_wrap=True)
-    state, entries = search_phase(run, workdir / "checkpoints")
-    losses = test_phase(run, check_phase(run, state))
+    try:
+        state, entries = search_phase(run, workdir / "checkpoints")
+    except Stopped as stopped:
+        check_phase(run, stopped.state)  # for who has seen enough
+        raise
+    losses = compare(run.ground, promote_phase(run, check_phase(run, state)))
     show_results(console, workdir, save(own, losses, searched(entries), notes))
-    return 0
 
 
 if __name__ == "__main__":

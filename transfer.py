@@ -6,7 +6,7 @@ import runpy
 from collections.abc import Sequence
 from operator import attrgetter
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from ml_collections import ConfigDict
 from rich.console import Console
@@ -17,8 +17,9 @@ from alg.contenders import Contender, found, usual
 from alg.families import Family
 from alg.space import space
 from alg.tasks import Task, task_of
+from checks import check_numbers
 from configs.base import get_config
-from configs.command_line import DEFAULT
+from configs.command_line import shipped
 from phases import Ground, compare, ground, usual_losses
 
 Bounds = tuple[float, float]
@@ -94,10 +95,9 @@ def _check_agrees(name: str, theirs: ConfigDict, config: ConfigDict) -> None:
 
 def _data_config(name: str) -> ConfigDict:
     """Give the config of a data set."""
-    shipped = {file.stem: file for file in Path(DEFAULT).parent.glob("[!_]*.py")}
-    path = Path(name) if name.endswith(".py") else shipped.get(name)
+    path = Path(name).expanduser() if name.endswith(".py") else shipped().get(name)
     if path is None or not path.is_file():
-        near = difflib.get_close_matches(name, shipped, n=1)
+        near = difflib.get_close_matches(name, shipped(), n=1)
         hint = f" (did you mean {near[0]!r}?)" if near else ""
         raise ValueError(
             f"transfer.datasets has {name!r}, which is no config in configs/ nor a file{hint}"
@@ -137,7 +137,7 @@ def _read(source: str, task: Task, config: ConfigDict) -> Sequence[Contender]:
     if source in named:
         return usual(task, baselines=(source,), smoothing=config.contenders.smoothing)
     where = space(**config.space)
-    path = Path(source)
+    path = Path(source).expanduser()
     if path.is_dir() or path.suffix == ".csv":
         losses = report.found_losses(path, config.contenders.found)
         return [_of_run(each, source, task.family, where.bounds) for each in losses]
@@ -174,36 +174,53 @@ def _apart(losses: Sequence[Contender]) -> list[Contender]:
     ]
 
 
-def transfer(config: ConfigDict, workdir: Path, own: Path, console: Console) -> dict[str, Any]:
-    """Test the losses in every cell, those that are finished left out; give all results.
+class Transfer(NamedTuple):
+    """What a transfer tests, where."""
 
-    This process writes in ``own``.
+    losses: list[Contender]
+    cells: dict[str, ConfigDict]
+    finished: dict[str, dict[str, Any]]  # results of cells
+    open: dict[str, Ground]  # the other cells
+
+
+def prepare(config: ConfigDict, workdir: Path, console: Console) -> Transfer:
+    """Build all cells that are not finished, so that what cannot be is known before any trains.
 
     Raises:
-      ValueError: for bad data, unknown names or values out of range.
+      ValueError: for bad data, unknown names, values out of range or damaged results.
     """
+    check_numbers(config)
     losses, every = given(config), cells(config)
     for name, one in every.items():
         report.check(workdir / name, one.to_dict())
-    # All at once, so that what cannot be is known before anything trains.
     open_ = {
         name: ground(one, console, {"transfer.losses": len(losses)})
         for name, one in every.items()
         if not (workdir / name / "results.json").exists()
     }
-    report.claim(own, config.to_dict())
+    finished = {name: report.finished(workdir / name) for name in every if name not in open_}
+    return Transfer(losses, every, finished, open_)
+
+
+def transfer(parts: Transfer, workdir: Path, console: Console) -> dict[str, Any]:
+    """Test the losses in every cell, those that are finished left out; give all results.
+
+    This process writes in ``workdir``.
+    """
     done = []
-    for name in every:
-        console.print(f"{name}, {len(done) + 1} of {len(every)}", markup=False, soft_wrap=True)
-        on = open_.get(name)
-        for note in on.dataset.notes if on else ():
+    for name, config in parts.cells.items():
+        place = f"{name}, {len(done) + 1} of {len(parts.cells)}"
+        console.print(place, markup=False, soft_wrap=True)
+        if name in parts.finished:
+            done.append(parts.finished[name])
+            continue
+        on = parts.open[name]
+        for note in on.dataset.notes:
             console.print(f"  {note}", markup=False, soft_wrap=True)
-        done.append(
-            _test(own / name, every[name], on, losses) if on else report.finished(workdir / name)
-        )
+        done.append(_test(workdir / name, config, on, parts.losses))
     rows = [row for results in done for row in results["losses"]]
     notes = [note for results in done for note in results["environment"]["data"]]
-    return save(own, rows, NO_SEARCH, notes)
+    return save(workdir, rows, NO_SEARCH, notes)
 
 
 def _test(folder: Path, config: ConfigDict, on: Ground, losses: list[Contender]) -> dict[str, Any]:

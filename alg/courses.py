@@ -46,12 +46,19 @@ def settings_grid(
     """
     if scale not in ("gradient", "raw"):
         raise ValueError(f"scale is 'gradient' or 'raw', got {scale!r}")
+    given = f"learning rates {learning_rates}, weight decays {weight_decays} and l2 {l2}"
     if not learning_rates or not weight_decays:
-        raise ValueError("at least one learning rate and one weight decay are needed")
-    if min(learning_rates) <= 0 or min(weight_decays) < 0:
-        raise ValueError("learning rates are positive and weight decays not negative")
-    if max(learning_rates) * (max(weight_decays) + 2 * l2) >= 1:
-        raise ValueError("the largest learning rate times weight decay must stay below 1")
+        raise ValueError(f"at least one learning rate and one weight decay are needed, got {given}")
+    # Written so that NaN is refused.
+    if not (min(learning_rates) > 0 and min(weight_decays) >= 0 and l2 >= 0):
+        raise ValueError(
+            f"learning rates are positive, weight decays and l2 not negative, got {given}"
+        )
+    if not max(learning_rates) * (max(weight_decays) + 2 * l2) < 1:
+        raise ValueError(
+            "the largest learning rate times the largest weight decay (and twice l2) stays below "
+            f"1, got {given}"
+        )
     return np.asarray(list(product(learning_rates, weight_decays)))
 
 

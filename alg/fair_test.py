@@ -30,6 +30,7 @@ class Tuned(NamedTuple):
 
     learning_rate: np.ndarray  # for the loss as it is written
     weight_decay: np.ndarray
+    l2: np.ndarray  # likewise
     valid: np.ndarray  # best reward
 
 
@@ -86,7 +87,7 @@ def make_fair_test(
       make_lanes: gives lanes of the recommender for the losses' slopes.
       learning_rates: tried for every loss; for a gradient as large as BCE's, or BPR's.
       weight_decays: tried with each of them; likewise.
-      l2: penalty in the loss.
+      l2: penalty in the loss, likewise.
       tuning_seeds: trainings of each loss at each setting; their mean counts, epoch by epoch. The
         best of many epochs of one training is a lucky one as often as a good setting.
       seeds: trainings of each loss in the end, with other random numbers. A seed stands for first
@@ -103,14 +104,16 @@ def make_fair_test(
     Raises:
       ValueError: for values out of range.
     """
-    if (
-        min(tuning_seeds, seeds, epochs, patience, batch_size) < 1
-        or not learning_rates
-        or not weight_decays
-    ):
-        raise ValueError(
-            "a fair test needs at least one seed, epoch, learning rate and weight decay"
-        )
+    counts = {
+        "tuning_seeds": tuning_seeds,
+        "seeds": seeds,
+        "epochs": epochs,
+        "patience": patience,
+        "batch_size": batch_size,
+    }
+    for name, count in counts.items():
+        if count < 1:
+            raise ValueError(f"a fair test needs {name} of at least 1, got {count}")
 
     def courses(*losses: LossFn) -> Courses:
         slopes = task.static_slopes(losses)
@@ -148,31 +151,29 @@ def _course(
     settings: _Settings,
     courses: Courses,
     keys: Array,
-    rate: np.ndarray,
-    decay: np.ndarray,
+    variants: Hyper,
     splits: Splits,
 ) -> Iterator[tuple[np.ndarray, Callable[[Batch], np.ndarray]]]:
-    """Train V variants (rate and decay [V, J]) of J losses; yield every epoch's part [S, V, J].
+    """Train V variants ([V, J] each) of J losses; yield every epoch's part [S, V, J].
 
     Of one seed (keys [1]), or of one variant with a seed on each device (keys [D]).
     """
-    variants, count = rate.shape
+    number, count = variants.learning_rate.shape
     apart = len(keys) > 1
     # Every device takes whole turns of the J losses; spare variants fill the last turn up. Where
     # seeds are apart, each device has a copy of the one variant.
-    rows = np.concatenate([np.arange(variants), np.zeros(-variants % settings.devices, int)])
+    rows = np.concatenate([np.arange(number), np.zeros(-number % settings.devices, int)])
     ones = jnp.ones(len(rows) * count)
-    rates, decays = (jnp.asarray(x[rows].ravel(), jnp.float32) for x in (rate, decay))
-    hyper = Hyper(rates, decays, settings.l2 * ones)
+    hyper = Hyper(*(jnp.asarray(x[rows].ravel(), jnp.float32) for x in variants))
 
     def turns(x: Array) -> np.ndarray:
         found = np.asarray(x).reshape(len(rows), count, *x.shape[1:])
-        return found[:, None] if apart else found[None, :variants]
+        return found[:, None] if apart else found[None, :number]
 
     weight_keys, shuffle_keys = jax.vmap(jax.random.split, out_axes=1)(keys)
     state = courses.begin(jnp.repeat(weight_keys, len(ones) // len(keys)))
-    for number in range(settings.epochs):
-        shuffles = jax.vmap(jax.random.fold_in, in_axes=(0, None))(shuffle_keys, number)
+    for epoch in range(settings.epochs):
+        shuffles = jax.vmap(jax.random.fold_in, in_axes=(0, None))(shuffle_keys, epoch)
         shuffle = shuffles if apart else shuffles[0]
         state, valid = courses.epoch(state, ones, hyper, shuffle, splits.train, splits.valid)
         predict = partial(courses.score, state)
@@ -183,8 +184,7 @@ def _side_by_side(
     settings: _Settings,
     courses: Courses,
     keys: Array,
-    rate: np.ndarray,
-    decay: np.ndarray,
+    variants: Hyper,
     splits: Splits,
 ) -> Iterator[_Epoch]:
     """Train with S seeds (keys [S]), each with weights and batches of its own, epoch by epoch.
@@ -193,10 +193,10 @@ def _side_by_side(
     one, whatever the order of its batches does would be done to all seeds alike.
     """
     streamed = isinstance(splits.train, Source)
-    together = seeds_together(len(rate), settings.devices, streamed=streamed)
+    together = seeds_together(len(variants.learning_rate), settings.devices, streamed=streamed)
     count = len(keys)
     of_training = np.arange(count + -count % together).reshape(-1, together) % count
-    trainings = [_course(settings, courses, keys[of], rate, decay, splits) for of in of_training]
+    trainings = [_course(settings, courses, keys[of], variants, splits) for of in of_training]
     for number, parts in enumerate(zip(*trainings, strict=True), start=1):
         valid, predicts = zip(*parts, strict=True)
 
@@ -228,6 +228,7 @@ def _tune(settings: _Settings, contenders: Sequence[Contender], splits: Splits) 
         factor = np.asarray(courses.factors(ones, untrained, splits.train))[: len(contenders)]
         del untrained  # or they would take memory beside those that are trained
     rate, decay = settings.grid[:, :1] * factor, settings.grid[:, 1:] / factor
+    variants = Hyper(*np.broadcast_arrays(rate, decay, settings.l2 / factor))
     best = np.zeros(rate.shape)
 
     def improves(epoch: _Epoch) -> bool:
@@ -237,10 +238,10 @@ def _tune(settings: _Settings, contenders: Sequence[Contender], splits: Splits) 
         return improved
 
     keys = jax.random.split(settings.tuning_key, settings.tuning_seeds)
-    course = _side_by_side(settings, courses, keys, rate, decay, splits)
+    course = _side_by_side(settings, courses, keys, variants, splits)
     _follow(settings, "tuning", course, improves)
     chosen = best.argmax(0), np.arange(len(contenders))
-    return Tuned(rate[chosen], decay[chosen], best[chosen])
+    return Tuned(*(x[chosen] for x in variants), best[chosen])
 
 
 def _run(
@@ -263,10 +264,8 @@ def _run(
 
     keys = jax.random.split(settings.key, seeds)
     courses = settings.courses(*(contender.loss for contender in contenders))
-    rate, decay = tuned.learning_rate[None], tuned.weight_decay[None]
-    _follow(
-        settings, "testing", _side_by_side(settings, courses, keys, rate, decay, splits), improves
-    )
+    one = Hyper(tuned.learning_rate[None], tuned.weight_decay[None], tuned.l2[None])
+    _follow(settings, "testing", _side_by_side(settings, courses, keys, one, splits), improves)
     return [
         Outcome(
             contender,

@@ -52,7 +52,6 @@ class Screening(NamedTuple):
     """What the slopes of candidates tell, [M] each."""
 
     verdict: Array  # NOT_FINITE to WRONG_DIRECTION, or TRAINED for what may be trained
-    direction: Array  # share of probes that point the right way less the share that do not
     reward: Array  # graded reward of the rejected, in [-1, 0); higher for those that came further
 
 
@@ -154,7 +153,7 @@ def screen(
     # One step for each filter passed; among the wrong, more for pointing right more often.
     graded = -1.0 + 0.2 * jnp.minimum(verdict, Verdict.WRONG_DIRECTION)
     graded += jnp.where(verdict == Verdict.WRONG_DIRECTION, 0.15 * (score + 1.0), 0.0)
-    return Screening(verdict, score, graded)
+    return Screening(verdict, graded)
 
 
 def screen_paper(slopes: Array, *, min_gradient: float) -> Screening:
@@ -166,8 +165,7 @@ def screen_paper(slopes: Array, *, min_gradient: float) -> Screening:
         [Verdict.NOT_FINITE, Verdict.NO_GRADIENT],
         Verdict.TRAINED,
     )
-    score = direction(jnp.where(finite[:, None], slopes, 0.0))
-    return Screening(verdict, score, jnp.full(size.shape, -1.0))
+    return Screening(verdict, jnp.full(size.shape, -1.0))
 
 
 def twins(prints: Array, others: Array, *, tolerance: float) -> Array:
@@ -217,8 +215,14 @@ def paper(
     """Make the original's filter: random probes, gradients with respect to the prediction.
 
     Predictions are uniform in (0.1, 0.9) and labels in (0, 1). A largest gradient below
-    ``min_gradient`` gives -1; a twin within the round takes the reward of its match.
+    ``min_gradient`` gives -1; a twin within the round takes the reward of its match. The rest of
+    the original's filter, -1 for rewards below the baseline, is ``below_baseline`` of the policy.
+
+    Raises:
+      ValueError: for a group, or without probes.
     """
+    if probes < 1:
+        raise ValueError(f"filter 'paper' needs at least 1 probe point, got {probes}")
     if group != 1:
         raise ValueError("filter 'paper' judges pointwise losses; for pairwise ones take 'graded'")
     rng = np.random.default_rng(seed)

@@ -139,5 +139,11 @@ def static_slopes(losses: Sequence[LossFn], *, group: int = 1) -> Slopes:
 
 
 def gradient_size(slopes: Array) -> Array:
-    """Give the root mean square [K] of slopes [K, B]; what is not finite counts as 0."""
-    return jnp.sqrt(jnp.mean(jnp.nan_to_num(slopes) ** 2, axis=-1))
+    """Give the root mean square [K] of slopes [K, B]; what is not finite counts as 0.
+
+    >>> gradient_size(jnp.array([[3.0, jnp.inf], [1e30, 0.0]])).tolist()[0]
+    2.1213202476501465
+    """
+    finite = jnp.where(jnp.isfinite(slopes), slopes, 0.0)
+    # The squares of larger ones, and their sum, would leave float32.
+    return jnp.sqrt(jnp.mean(jnp.clip(finite, -1e16, 1e16) ** 2, axis=-1))

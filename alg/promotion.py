@@ -33,6 +33,7 @@ def make_promotion(
     l2: float,
     epochs: Sequence[int],
     keep: float,
+    least: int = 1,
     scale: str,
     width: int,
     batch_size: int,
@@ -47,9 +48,10 @@ def make_promotion(
       slopes: of objectives of as many losses as there are lanes.
       learning_rates: tried for every loss; for a gradient as large as BCE's, or BPR's.
       weight_decays: tried with each of them; likewise.
-      l2: penalty in the loss.
+      l2: penalty in the loss, likewise.
       epochs: of each rung.
       keep: share of the losses that goes on to the next rung.
+      least: losses in every rung, where there are as many, however small the share.
       scale: ``"gradient"``, or ``"raw"`` for learning rates as they stand (the paper).
       width: lanes, K, a multiple of the devices.
       batch_size: interactions of a step, B.
@@ -86,7 +88,7 @@ def make_promotion(
             state = courses.begin(jnp.repeat(key[None], width))
             factor = courses.factors(mine, state, data) if scale == "gradient" else 1.0
             rate, decay = grid[setting, 0] * factor, grid[setting, 1] / factor
-            hyper = Hyper(*jnp.broadcast_arrays(rate, decay, jnp.full(width, l2)))
+            hyper = Hyper(*jnp.broadcast_arrays(rate, decay, l2 / factor * jnp.ones(width)))
             for epoch in range(count):
                 shuffle = jax.random.fold_in(key, epoch)
                 state, found = courses.epoch(state, mine, hyper, shuffle, data, judged[0])
@@ -102,7 +104,7 @@ def make_promotion(
         left = np.arange(losses.scale.shape[0])
         sizes = [len(left)]
         for _ in epochs[1:]:
-            sizes.append(math.ceil(keep * sizes[-1]))
+            sizes.append(min(sizes[-1], max(math.ceil(keep * sizes[-1]), least)))
         total = sum(n * -(-size // together) for n, size in zip(epochs, sizes, strict=True))
         done = iter(range(1, total + 1))
         for count, size in zip(epochs, sizes, strict=True):

@@ -160,8 +160,17 @@ def make_search(
             f"{width // starts - 1} of them, got {len(where.seeds)} seeds; name fewer, or raise "
             "generation.width or generation.samples"
         )
-    if not 0 <= learning_rate * (weight_decay + 2 * l2) < 1:
-        raise ValueError("learning_rate times weight decay must stay in [0, 1)")
+    # Written so that NaN is refused.
+    if not (learning_rate > 0 and weight_decay >= 0 and l2 >= 0):
+        raise ValueError(
+            "generation.learning_rate is positive, generation.weight_decay and train.l2 not "
+            f"negative, got {learning_rate}, {weight_decay} and {l2}"
+        )
+    if not learning_rate * (weight_decay + 2 * l2) < 1:
+        raise ValueError(
+            "generation.learning_rate times generation.weight_decay (and twice train.l2) stays "
+            f"below 1, got {learning_rate}, {weight_decay} and {l2}"
+        )
     trials = make_trials(
         make_lanes,
         set(where.vocabulary.operators),

@@ -39,7 +39,8 @@ from alg.lanes import Hyper
 from alg.operators import SIGNED
 from alg.types import Array
 from configs.command_line import read_command_line
-from phases import Ground, compare, ground, judging
+from finalists import judging
+from phases import Ground, compare, ground
 
 EPOCHS = 20
 WEIGHT_DECAY = 1e-4

@@ -43,7 +43,8 @@ from alg.selection import choose
 from alg.trials import Trials, make_trials
 from alg.types import Array
 from configs.command_line import read_command_line
-from phases import Run, join, judging
+from finalists import judging
+from phases import Run, join
 
 CANDIDATES = 256
 SAMPLES = 32768  # at once

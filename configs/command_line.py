@@ -2,6 +2,7 @@
 
 import difflib
 import re
+from operator import attrgetter
 from pathlib import Path
 
 from absl import flags
@@ -9,6 +10,7 @@ from ml_collections import ConfigDict, config_flags
 
 from configs.presets import PRESETS
 
+PARTS = ("base", "presets", "command_line")  # of configs, and none themselves
 DEFAULT = str(Path(__file__).parent / "ml100k.py")
 HELP = f"""\
 python run.py [--config=FILE[:PRESET]] [--workdir=FOLDER] [--config.SECTION.KEY=VALUE ...]
@@ -16,6 +18,13 @@ python run.py [--config=FILE[:PRESET]] [--workdir=FOLDER] [--config.SECTION.KEY=
 --config    configs/ml100k.py if left out; presets: {", ".join(PRESETS)}
 --workdir   where the run's files go; runs/NAME if left out. The same command goes on with a run.
 configs/base.py lists all keys, as in --config.search.generations=100"""
+
+
+CHOSEN_BY = {  # sections that are read only where a key names them
+    **dict.fromkeys(("reinforce", "risk_seeking", "evolution"), "policy"),
+    **dict.fromkeys(("graded", "paper"), "filter"),
+    "adagrad": "train.optimizer",
+}
 
 
 class UsageError(Exception):
@@ -39,13 +48,33 @@ def read_command_line(argv: list[str]) -> tuple[ConfigDict, str]:
         raise UsageError(_line(error)) from None
     if rest:
         raise UsageError(f"expected --config=... and --workdir=..., got {rest[0]!r}")
-    return config, known.workdir or default
+    _check_read(config, argv)
+    return config, str(Path(known.workdir or default).expanduser())
+
+
+def _check_read(config: ConfigDict, argv: list[str]) -> None:
+    """See that no flag changes what nothing reads."""
+    for argument in argv:
+        if not (flag := re.match(r"--?(config\.(\w+)\.\w+)", argument)):
+            continue
+        key, section = CHOSEN_BY.get(flag[2]), flag[2]
+        if key and (chosen := attrgetter(key)(config)) != section:
+            raise UsageError(
+                f"--{flag[1]} would change nothing, as {key} is {chosen!r}: give "
+                f"--config.{key}={section}, too, or leave it out"
+            )
+
+
+def shipped() -> dict[str, Path]:
+    """Give the files of the shipped configs, by name."""
+    every = {file.stem: file for file in sorted(Path(DEFAULT).parent.glob("[!_]*.py"))}
+    return {name: every[name] for name in every if name not in PARTS}
 
 
 def _meant(path: str) -> str:
     """Give a hint at the shipped config with a name like that of a missing file, or nothing."""
-    shipped = sorted(file.name for file in Path(DEFAULT).parent.glob("[!_]*.py"))
-    close = difflib.get_close_matches(Path(path).name, shipped, n=1)
+    names = [file.name for file in shipped().values()]
+    close = difflib.get_close_matches(Path(path).name, names, n=1)
     return f" (did you mean 'configs/{close[0]}'?)" if close else ""
 
 

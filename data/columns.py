@@ -85,7 +85,9 @@ def _bad(table: Table, name: str, row: int, expected: str) -> DataError:
 
 
 def names(table: Table, name: str) -> pl.Series:
-    """Ids [n] of any size: Int64 if all are whole numbers, else as written.
+    """Ids [n] of any size: Int64 if all are whole numbers as one writes them, else as written.
+
+    So 07 is another id than 7.
 
     DataError if one is empty, a negative number or a word such as nan, NULL, none or NA: it stands
     for something that is missing, and would be a user or an item that there is not.
@@ -97,7 +99,7 @@ def names(table: Table, name: str) -> pl.Series:
     """
     words = column(table, name, WORD)
     numbers = words.cast(pl.Int64, strict=False)
-    return words if numbers.null_count() else numbers
+    return numbers if (numbers.cast(pl.String) == words).fill_null(False).all() else words
 
 
 def times(table: Table, name: str) -> np.ndarray:

@@ -82,6 +82,7 @@ def read_text(raw: bytes, where: str, layout: Layout) -> Table:
     if layout.encoding != "utf-8":
         raw = raw.decode(layout.encoding).encode()
     raw = raw.removeprefix(b"\xef\xbb\xbf").rstrip(b"\r\n ")
+    _check_utf8(raw, where)
     if b"\n" not in raw:  # lines of old Macs end so
         raw = raw.replace(b"\r", b"\n")
     if not raw or (layout.header and b"\n" not in raw):
@@ -102,16 +103,32 @@ def read_text(raw: bytes, where: str, layout: Layout) -> Table:
             separator=separator,
             schema=dict.fromkeys(layout.columns, pl.String),
             quote_char='"' if layout.quoted else None,
-            encoding="utf8-lossy",
         )
     except pl.exceptions.PolarsError as error:
         raise _malformed(table, error) from error
     return table._replace(frame=frame)
 
 
+def _check_utf8(raw: bytes, where: str) -> None:
+    """DataError for other bytes: read as they can be, two ids might become one."""
+    try:
+        raw.decode()
+    except UnicodeDecodeError as error:
+        line = raw.count(b"\n", 0, error.start) + 1
+        shown = raw[max(0, error.start - 10) : error.start + 10].decode(errors="replace")
+        raise DataError(
+            f"{where}, line {line}: expected UTF-8, got the byte {raw[error.start]:#x} in "
+            f"{shown!r}. Save the file as UTF-8."
+        ) from None
+
+
 def _header(raw: bytes, where: str, layout: Layout) -> tuple[str, ...]:
     first = raw.split(b"\n", 1)[0].decode(errors="replace").rstrip("\r")
     separator = layout.separator
+    if not first.strip():
+        raise DataError(
+            f"{where}, line 1: expected the names of columns, got an empty line. Delete it."
+        )
     names = (
         next(csv.reader([first], delimiter=separator)) if layout.quoted else first.split(separator)
     )

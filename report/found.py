@@ -70,4 +70,6 @@ def _hall(path: Path) -> list[tuple[str, str]]:
         raise ReportError(
             f"{path.as_posix()} is no hall of fame: expected columns rank, formula and sound"
         )
-    return [(f"found-{row['rank']}", row["formula"]) for row in rows if row["sound"] == "true"]
+    return [
+        (f"found-{row['rank']}", row["formula"]) for row in rows if row["sound"].lower() == "true"
+    ]

@@ -214,29 +214,33 @@ def _hall_of_fame_section(rows: Sequence[Mapping[str, str]] | None) -> Html:
         return _section(title, _note("This run has no readable hall_of_fame.csv."))
     if not rows:
         return _section(title, _note("The hall of fame is empty: no candidate was good enough."))
-    header = ("rank", "formula", "complexity", "reward", "generation", "check", "sound", "front")
+    header = ("rank", "formula", "complexity", "reward", "gain", "generation")
+    header += ("check", "sound", "front", "twin", "promoted")
     body = [[_fame_cell(key, row.get(key, "")) for key in header] for row in rows]
     from .plots import front_plot  # as above
 
     plot = front_plot(rows, "front")
     return _section(
         title,
-        table(header, body, right=(0, 2, 3, 4, 5)),
+        table(header, body, right=(0, 2, 3, 4, 5, 6, 10)),
         _note(
+            "Gain: reward beyond that of the reference loss, trained beside it. "
             "Check: share of a fine grid of predictions and labels, or of positives and negatives, "
             "on which the gradient pushes the right way. Sound: it passed that check. Front: no "
-            "sound loss is as short and has a higher reward, or is shorter and has as high a one."
+            "sound loss is as short and has a higher gain, or is shorter and has as high a one. "
+            "Twin: the usual loss that has the same gradient. Promoted: place after training from "
+            "scratch; the first are tested."
         ),
-        _figure(plot, "Reward of sound losses over their complexity; ◆ the front.")
+        _figure(plot, "Gain of sound losses over their complexity; ◆ the front.")
         if plot
-        else _note("No loss is sound, so there is no plot of reward over complexity."),
+        else _note("No loss is sound, so there is no plot of gain over complexity."),
     )
 
 
 def _fame_cell(key: str, value: str) -> Html | str:
     if key == "formula":
         return formula(value)
-    if key in ("reward", "check"):
+    if key in ("reward", "gain", "check"):
         try:
             return score(finite(float(value)))
         except ValueError:

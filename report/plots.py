@@ -125,7 +125,7 @@ def reward_plot(generations: Sequence[Mapping[str, Any]], key: str) -> str | Non
 
 
 def front_plot(rows: Sequence[Mapping[str, str]], key: str) -> str | None:
-    """SVG of the reward of sound losses over their complexity; None where none is known.
+    """SVG of the gain of sound losses over their complexity; None where none is known.
 
     Args:
         rows: of `hall_of_fame.csv`; a line joins those whose column `front` is true.
@@ -133,9 +133,9 @@ def front_plot(rows: Sequence[Mapping[str, str]], key: str) -> str | None:
     """
     points = {"true": [], "false": []}
     for row in rows:
-        complexity, reward = (_number(row.get(name, "")) for name in ("complexity", "reward"))
-        if row.get("sound") == "true" and None not in (complexity, reward):
-            points["true" if row.get("front") == "true" else "false"].append((complexity, reward))
+        complexity, gain = (_number(row.get(name, "")) for name in ("complexity", "gain"))
+        if row.get("sound") == "true" and None not in (complexity, gain):
+            points["true" if row.get("front") == "true" else "false"].append((complexity, gain))
     front, others = sorted(points["true"]), points["false"]
     if not front + others:
         return None
@@ -150,7 +150,7 @@ def front_plot(rows: Sequence[Mapping[str, str]], key: str) -> str | None:
         axes.xaxis.get_major_locator().set_params(integer=True)
         axes.grid(axis="y")
         axes.set_xlabel("complexity")
-        axes.set_ylabel("reward")
+        axes.set_ylabel("gain")
         return _svg(figure, key)
 
 

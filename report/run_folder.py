@@ -101,9 +101,14 @@ def _read_generations(path: Path) -> list[dict[str, Any]]:
 
 
 def read_rows(path: Path) -> list[dict[str, str]]:
-    """The rows of a CSV file with a header, by column; OSError or ValueError if it has none."""
-    with path.open(encoding="utf-8", newline="") as file:
-        rows = csv.DictReader(file)
+    """The rows of a CSV file with a header, by column; OSError or ValueError if it has none.
+
+    Also of one that a spreadsheet has saved: with a byte order mark, and semicolons.
+    """
+    with path.open(encoding="utf-8-sig", newline="") as file:
+        head = file.readline()
+        file.seek(0)
+        rows = csv.DictReader(file, delimiter=";" if head.count(";") > head.count(",") else ",")
         return [{key: value or "" for key, value in row.items() if key} for row in rows]
 
 

@@ -10,7 +10,7 @@ from .verdict import verdict
 
 HALL_COLUMNS = (
     *("rank", "formula", "complexity", "reward", "gain", "generation"),
-    *("check", "sound", "front", "tokens"),
+    *("check", "sound", "front", "twin", "promoted", "tokens"),
 )
 
 
@@ -40,7 +40,7 @@ def hall_csv(rows: Iterable[Mapping[str, Any]]) -> str:
 
     Example:
         >>> hall_csv([])
-        'rank,formula,complexity,reward,gain,generation,check,sound,front,tokens\n'
+        'rank,formula,complexity,reward,gain,generation,check,sound,front,twin,promoted,tokens\n'
     """
     return _csv(HALL_COLUMNS, rows)
 

@@ -2,13 +2,18 @@
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 
-def check(workdir: Path, config: Mapping[str, Any]) -> None:
+def check(workdir: Path, config: Mapping[str, Any], *, open_keys: Sequence[str] = ()) -> None:
     """See that the folder of a run is free, or that of the same run; change nothing.
+
+    Args:
+      workdir: the folder.
+      config: of the run.
+      open_keys: what may differ, as ``section.key``, while the run has no results.
 
     Raises:
       ValueError: if it holds a run of another config or something else, or is no folder.
@@ -28,6 +33,8 @@ def check(workdir: Path, config: Mapping[str, Any]) -> None:
     if not isinstance(there, dict):
         raise ValueError(f"{path} is not the config of a run; choose another --workdir")
     wanted = json.loads(json.dumps(config))
+    if not (workdir / "results.json").exists():
+        there = _with(there, wanted, open_keys)
     if there != wanted:
         raise ValueError(
             f"{workdir} holds the run of another config ({_difference(there, wanted)}); "
@@ -35,13 +42,13 @@ def check(workdir: Path, config: Mapping[str, Any]) -> None:
         )
 
 
-def claim(workdir: Path, config: Mapping[str, Any]) -> None:
-    """Make the folder of a run, so that no other config gets into it.
+def claim(workdir: Path, config: Mapping[str, Any], *, open_keys: Sequence[str] = ()) -> None:
+    """Make the folder of a run, so that no other config gets into it; see ``check``.
 
     Raises:
       ValueError: as ``check``, or if files cannot be written there.
     """
-    check(workdir, config)
+    check(workdir, config, open_keys=open_keys)
     try:
         workdir.mkdir(parents=True, exist_ok=True)
         # Also where it is there already: a run that goes on has to write, too.
@@ -51,6 +58,16 @@ def claim(workdir: Path, config: Mapping[str, Any]) -> None:
         raise ValueError(
             f"{workdir} cannot be written to ({why}); choose another --workdir"
         ) from None
+
+
+def _with(there: dict[str, Any], other: dict[str, Any], keys: Sequence[str]) -> dict[str, Any]:
+    """Give a config with what another one has at ``section.key``."""
+    changed = there
+    for section, name in (key.split(".") for key in keys):
+        mine, theirs = changed.get(section), other.get(section)
+        if isinstance(mine, dict) and isinstance(theirs, dict) and name in theirs:
+            changed = {**changed, section: {**mine, name: theirs[name]}}
+    return changed
 
 
 def _difference(there: Any, wanted: Any, prefix: str = "") -> str:

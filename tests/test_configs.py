@@ -1,6 +1,7 @@
 """Every shipped config and preset, through the user's door."""
 
 import inspect
+import re
 from pathlib import Path
 
 import ml_collections
@@ -18,11 +19,11 @@ from alg.promotion import make_promotion
 from alg.search import make_search
 from alg.space import space
 from configs import base
-from configs.command_line import UsageError, read_command_line
+from configs.command_line import CHOSEN_BY, PARTS, UsageError, read_command_line
 from configs.presets import PRESETS
 
 FOLDER = Path(base.__file__).parent
-NO_CONFIG = {"__init__", "base", "presets", "command_line"}
+NO_CONFIG = {"__init__", *PARTS}
 NAMES = sorted(path.stem for path in FOLDER.glob("*.py") if path.stem not in NO_CONFIG)
 VARIANTS = ["", *(f":{preset}" for preset in PRESETS)]
 ALL = [f"{FOLDER.name}/{name}.py{variant}" for name in NAMES for variant in VARIANTS]
@@ -108,7 +109,7 @@ BY_RUN = {"devices", "seed", "progress", "task"}
         ("model", options(models.build) - {"sizes", "sides"}),
         ("space", options(space)),
         ("generation", options(make_search) - TRAINING - {"sharding", "task"}),
-        ("promote", options(make_promotion) - TRAINING - BY_RUN),
+        ("promote", options(make_promotion) - TRAINING - BY_RUN - {"least"}),
         ("test", options(make_fair_test) - TRAINING - BY_RUN),
         *((name, options(FILTERS[name]) - {"group"}) for name in FILTERS),
         ("adagrad", options(adagrad) - {"clip"}),
@@ -145,8 +146,43 @@ def test_a_run_can_be_joined(source, monkeypatch):
 )
 def test_every_key_can_be_given(key):
     value = dict(leaves(base.get_config()))[key]
-    config, _ = read(f"--config.{key}={value}")
+    chosen = CHOSEN_BY.get(key.partition(".")[0])
+    beside = [f"--config.{chosen}={key.partition('.')[0]}"] if chosen else []
+    config, _ = read(f"--config.{key}={value}", *beside)
     assert dict(leaves(config))[key] == value
+
+
+@pytest.mark.parametrize(
+    ("flags", "hint"),
+    [
+        (["--config.evolution.population=9"], "--config.policy=evolution"),
+        (["--config.filter=paper", "--config.graded.probes=8"], "--config.filter=graded"),
+        (["--config.adagrad.eps", "1e-9"], "--config.train.optimizer=adagrad"),
+    ],
+)
+def test_what_nothing_would_read_is_refused(flags, hint):
+    with pytest.raises(UsageError, match=f"would change nothing, .*{re.escape(hint)}, too"):
+        read(*flags)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ("space.bounds=('a','b')", "space.bounds is a tuple of 2 numbers, got ('a', 'b')"),
+        ("space.length_prior=9", "space.length_prior is a tuple of 2 numbers, got (9,)"),
+        ("test.learning_rates=abc", "test.learning_rates is a tuple of some numbers, got ('abc',)"),
+        ("promote.epochs=(6.5,20)", "promote.epochs is a tuple of some whole numbers, got (6.5, 2"),
+        ("train.optimizer=adagrad", "the model's own learning rates are those of sgd"),
+    ],
+)
+def test_numbers_that_are_none_are_refused(change, message):
+    config, _ = read(f"--config.{change}")
+    with pytest.raises(ValueError, match=re.escape(message)):
+        phases.join(config, Path("nowhere"), Console(quiet=True))
+
+
+def test_a_home_folder_is_a_users():
+    assert read("--workdir=~/here")[1] == str(Path.home() / "here")
 
 
 def test_flags_change_the_config_and_the_workdir():

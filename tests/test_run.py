@@ -36,10 +36,12 @@ def broken(server, tmp_path_factory):
     os.kill(killed.pid, signal.SIGKILL)
     stages = [killed.wait()]
     left = journal(folder)
-    stopped = server.start(*arguments)
+    stopped = server.start(*arguments, "--config.search.generations=1000")  # a limit may change
     wait_for(lambda: journal(folder)[-1] not in left)  # by then it listens
     os.kill(stopped.pid, signal.SIGINT)
-    return folder, [*stages, stopped.wait(), server.run(*arguments)]
+    stages.append(stopped.wait())
+    assert (folder / "hall_of_fame.csv").exists()  # for who has seen enough
+    return folder, [*stages, server.run(*arguments)]
 
 
 def wait_for(condition, seconds=240):
@@ -125,9 +127,9 @@ def test_the_front_is_of_sound_losses_that_none_beats(whole):
     with (whole[0] / "hall_of_fame.csv").open() as file:
         rows = list(csv.DictReader(file))
     sound = [row for row in rows if row["sound"] == "true"]
-    lengths, rewards = ([float(row[name]) for row in sound] for name in ("complexity", "reward"))
+    lengths, gains = ([float(row[name]) for row in sound] for name in ("complexity", "gain"))
     marked = [row["front"] == "true" for row in sound]
-    assert marked == on_front(lengths, rewards)
+    assert marked == on_front(lengths, gains)
     assert any(marked)
     assert {row["front"] for row in rows if row["sound"] == "false"} <= {"false"}
 
@@ -136,6 +138,17 @@ def test_the_best_found_loss_of_the_results_is_in_the_hall_of_fame(whole):
     text = (whole[0] / "hall_of_fame.csv").read_text()
     found = [loss for loss in results(whole[0])["losses"] if loss["found"]]
     assert all(" ".join(loss["tokens"]) in text for loss in found)
+
+
+def test_what_is_promoted_is_written_printed_and_tested(whole):
+    with (whole[0] / "hall_of_fame.csv").open() as file:
+        rows = [row for row in csv.DictReader(file) if row["promoted"]]
+    rows.sort(key=lambda row: int(row["promoted"]))
+    assert [int(row["promoted"]) for row in rows] == list(range(1, len(rows) + 1))
+    assert all(row["sound"] == "true" and not row["twin"] for row in rows)
+    found = [loss["name"] for loss in results(whole[0])["losses"] if loss["found"]]
+    assert found == [f"found-{row['rank']}" for row in rows[: len(found)]]
+    assert f"to be tested: {rows[0]['formula']}, auc 0." in whole[1].out
 
 
 def test_the_table_and_every_loss_are_printed(whole):
@@ -152,7 +165,9 @@ def test_a_killed_run_goes_on_from_its_checkpoint(broken):
 def test_ctrl_c_ends_after_the_generation_and_says_how_to_go_on(broken):
     _, stopped, ended = broken[1]
     assert (stopped.code, stopped.err) == (130, "")
-    last = stopped.out.splitlines()[-1]
+    lines = stopped.out.splitlines()
+    assert "stopping after this generation; Ctrl-C again to stop at once" in lines
+    last = lines[-1]
     assert last.startswith("stopped after generation ")
     assert last.endswith("the same command goes on")
     generation = int(last.split()[3].strip(";"))
@@ -221,7 +236,8 @@ def test_bad_usage_is_one_line_and_status_2(server, argument, fragments, tmp_pat
         ("--config.model.options={'depth': 3}", ["BiasedMF has no options", "'depth'"]),
         ("--config.space.operators=('add','sqare')", ["'sqare'", "did you mean 'square'?"]),
         ("--config.space.operands=()", ["at least one operand"]),
-        ("--config.space.bounds=(1,)", ["low < high"]),
+        ("--config.space.bounds=(1,)", ["a tuple of 2 numbers, got (1,)"]),
+        ("--config.space.bounds=(1,1)", ["low < high"]),
         ("--config.space.seeds=('bce','bec')", ["'bec'", "did you mean 'bce'?"]),
         ("--config.generation.reference=square(label -", ["expected"]),
         ("--config.generation.reward_scale=loud", ["'gradient' or 'raw'", "'loud'"]),
@@ -238,8 +254,8 @@ def test_bad_usage_is_one_line_and_status_2(server, argument, fragments, tmp_pat
         ("--config.contenders.baselines=('bpr',)", ["pointwise losses", "'bpr'"]),
         ("--config.contenders.baselines=()", ["at least one loss"]),
         ("--config.search.checkpoint_every=0", ["checkpoint_every is at least 1, got 0"]),
-        ("--config.test.seeds=0", ["at least one seed"]),
-        ("--config.test.learning_rates=(1e5,)", ["must stay below 1"]),
+        ("--config.test.seeds=0", ["seeds of at least 1, got 0"]),
+        ("--config.test.learning_rates=(1e5,)", ["stays below", "100000.0"]),
         ("--config.devices=1000", ["devices", "1000"]),
         ("--config.devices=-1", ["devices is 0, or at most", "got -1"]),
         ("--config.data.reward_split=none", ["reward_split"]),

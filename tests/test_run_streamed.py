@@ -6,7 +6,7 @@ import pytest
 
 from configs import base, csv, stream
 from data.file_generator import write_synthetic_stream
-from phases import judging
+from finalists import judging
 from tests.run_server import results
 
 

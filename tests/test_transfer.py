@@ -13,7 +13,7 @@ import checks
 from alg.types import Batch
 from configs.transfer import get_config
 from tests.run_server import assert_one_line, contents
-from transfer import cells, given, transfer
+from transfer import cells, given, prepare
 
 CONFIG = """
 from configs import synthetic
@@ -189,7 +189,7 @@ def test_the_memory_check_counts_every_loss_of_a_file(place, tmp_path, monkeypat
     config.transfer.datasets = (str(place / "one.py"),)
     counted = r"5 losses \(contenders\.baselines and transfer\.losses\) at 1 settings.* 5$"
     with pytest.raises(ValueError, match=counted):
-        transfer(config, tmp_path, tmp_path, Console(quiet=True))
+        prepare(config, tmp_path, Console(quiet=True))
 
 
 @pytest.mark.parametrize(

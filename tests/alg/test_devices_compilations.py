@@ -8,8 +8,8 @@ import jax
 import pytest
 import tiny
 
-from phases import check_phase, search_phase
-from phases import test_phase as compare  # which pytest would call
+from finalists import check_phase, promote_phase
+from phases import compare, search_phase
 
 OURS = {"_init", "_generation", "_advance", "init", "factors", "train", "score", "slopes"}
 
@@ -51,9 +51,11 @@ def phases(tmp_path_factory):
         whole.ground.config.search.generations = 18
         state, entries = search_phase(whole, folder / "checkpoints")
         seen["restored"] = compilations.phase()
-        found = check_phase(whole, state)
+        checked = check_phase(whole, state)
         seen["check"] = compilations.phase()
-        compare(whole, found)
+        found = promote_phase(whole, checked)
+        seen["promotion"] = compilations.phase()
+        compare(whole.ground, found)
         seen["test"] = compilations.phase()
     logger.removeHandler(compilations)
     assert found

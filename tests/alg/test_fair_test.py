@@ -129,11 +129,13 @@ def test_settings_are_chosen_by_the_mean_over_the_tuning_seeds():
     assert np.ptp(reached, axis=1).min() > 0.005  # so that no seed alone has the mean
 
 
-def test_the_size_of_a_loss_is_made_up_for():
-    tuned, found = outcomes()
+@pytest.mark.parametrize("l2", [0.0, 1e-3])
+def test_the_size_of_a_loss_is_made_up_for(l2):
+    tuned, found = outcomes(l2=l2)
     mse, loud = ALL.index(MSE), ALL.index(LOUD)
     np.testing.assert_allclose(tuned.learning_rate[mse] / tuned.learning_rate[loud], 50, rtol=1e-4)
     np.testing.assert_allclose(tuned.weight_decay[loud] / tuned.weight_decay[mse], 50, rtol=1e-4)
+    np.testing.assert_allclose(tuned.l2[loud], 50 * tuned.l2[mse], rtol=1e-4)
     assert_equal(found["mse"].valid, found["loud"].valid, atol=1e-3)
     assert_equal(found["mse"].test, found["loud"].test, atol=4e-3)
 
@@ -315,20 +317,20 @@ def test_validation_not_test_says_which_usual_loss_is_best():
 
 
 @pytest.mark.parametrize(
-    "wrong",
+    ("wrong", "message"),
     [
-        {"scale": "none"},
-        {"seeds": 0},
-        {"tuning_seeds": 0},
-        {"epochs": 0},
-        {"patience": 0},
-        {"learning_rates": ()},
-        {"weight_decays": ()},
-        {"learning_rates": (2000.0,)},
-        {"learning_rates": (0.0,)},
-        {"weight_decays": (-1e-4,)},
+        ({"scale": "none"}, "scale is"),
+        ({"seeds": 0}, "needs seeds of at least 1, got 0"),
+        ({"tuning_seeds": 0}, "needs tuning_seeds of"),
+        ({"epochs": 0}, "needs epochs of"),
+        ({"patience": 0}, "needs patience of"),
+        ({"learning_rates": ()}, "at least one learning rate"),
+        ({"weight_decays": ()}, "one weight decay are needed"),
+        ({"learning_rates": (2000.0,)}, "stays below 1, got learning rates"),
+        ({"learning_rates": (0.0,)}, "are positive"),
+        ({"weight_decays": (-1e-4,)}, "not negative"),
     ],
 )
-def test_options_out_of_range_are_refused(wrong):
-    with pytest.raises(ValueError, match=r"scale is|needs at least|must stay|are positive"):
+def test_options_out_of_range_are_refused(wrong, message):
+    with pytest.raises(ValueError, match=message):
         fair_test(**wrong)

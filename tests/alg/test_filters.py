@@ -79,7 +79,7 @@ def test_every_reject_is_worth_less_than_any_auc_and_more_the_further_it_came(sl
         if came[one] < came[other]:
             assert reward[one] < reward[other]
         elif came[one] == came[other] == Verdict.WRONG_DIRECTION:
-            points = np.asarray(screening.direction)
+            points = np.asarray(direction(slopes))
             assert (reward[one] < reward[other]) == (points[one] < points[other])
     assert reward.min() >= -1
 
@@ -175,3 +175,12 @@ def test_the_grid_has_each_logit_with_either_label():
 def test_options_out_of_range_are_refused(wrong):
     with pytest.raises(ValueError, match=r"got (7|2|1\.5)"):
         FILTERS["graded"](**dict(CONFIG.graded) | wrong)
+
+
+def test_the_papers_filter_takes_any_number_of_probes_but_none():
+    """Its labels are any numbers from 0 to 1, so they do not come in halves."""
+    odd = FILTERS["paper"](**dict(CONFIG.paper) | {"probes": 5})
+    verdicts = odd.screen(jnp.ones((2, 5)) * jnp.array([[1.0], [0.0]])).verdict
+    assert verdicts.tolist() == [Verdict.TRAINED, Verdict.NO_GRADIENT]
+    with pytest.raises(ValueError, match="at least 1 probe point, got 0"):
+        FILTERS["paper"](**dict(CONFIG.paper) | {"probes": 0})

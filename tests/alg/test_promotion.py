@@ -62,6 +62,13 @@ def test_the_good_losses_come_to_the_last_rung():
     assert found.min() > 0.75
 
 
+def test_as_many_go_on_as_are_to_be_tested():
+    order, _ = promotion(keep=0.1, least=4)(losses(*FORMULAS), *splits())
+    assert len(order) == 4
+    order, _ = promotion(keep=0.1, least=9)(losses(*FORMULAS), *splits())
+    assert sorted(order) == [0, 1, 2, 3, 4]  # there are no more
+
+
 def test_lanes_are_gone_when_others_begin(monkeypatch):
     """The memory check counts those of one training."""
     counts = []
@@ -97,11 +104,12 @@ def test_devices_make_no_difference():
     np.testing.assert_allclose(one[1], two[1], atol=1e-6)
 
 
-def test_the_size_of_a_loss_earns_nothing_unless_raw():
+@pytest.mark.parametrize("l2", [0.0, 1e-2])
+def test_the_size_of_a_loss_earns_nothing_unless_raw(l2):
     loud = losses(GOOD[0])
     loud = loud._replace(scale=50 * loud.scale)
     for scale, same in (("gradient", True), ("raw", False)):
-        promote = promotion(epochs=(1,), scale=scale)
+        promote = promotion(epochs=(1,), scale=scale, l2=l2)
         scores = [promote(each, *splits())[1][0] for each in (losses(GOOD[0]), loud)]
         assert np.isclose(*scores, atol=1e-6) == same
 
@@ -150,7 +158,9 @@ def test_progress_counts_to_the_end():
         ({"width": 1}, "1 to 1 settings"),
         ({"learning_rates": (-1.0,)}, "positive"),
         ({"weight_decays": (-1.0,)}, "not negative"),
-        ({"learning_rates": (1e4,)}, "must stay below 1"),
+        ({"learning_rates": (1e4,)}, "stays below 1"),
+        ({"l2": -1e-3}, "l2 not negative"),
+        ({"l2": float("nan")}, "l2 not negative"),
         ({"weight_decays": ()}, "one weight decay"),
         ({"scale": "none"}, "'gradient' or 'raw'"),
     ],

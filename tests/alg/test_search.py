@@ -357,7 +357,7 @@ def test_a_whole_search_is_traced_once():
 )
 def test_options_out_of_range_are_refused(wrong):
     with pytest.raises(
-        ValueError, match=r"reward_scale|restart is|at least 2|at least 1 of|must stay|expected"
+        ValueError, match=r"reward_scale|restart is|at least 2|at least 1 of|stays below|expected"
     ):
         searching.__wrapped__(**wrong)
 

@@ -48,6 +48,28 @@ def test_every_form_gives_the_same(own, form):
     assert other.name == form.split(".")[0]
 
 
+def test_other_bytes_than_utf8_are_refused(own):
+    """Read as they can be, é and è would be one user."""
+    text = own.read_text().splitlines(keepends=True)
+    text[4] = text[4].replace("u-", "\u00e9-", 1)
+    own.write_bytes("".join(text).encode("latin-1"))
+    with pytest.raises(data.DataError, match=r"own\.csv, line 5: expected UTF-8, .*0xe9"):
+        read(own)
+
+
+def test_ids_that_are_written_otherwise_are_others(tmp_path):
+    rows = [f"{user},{item},{item % 5 + 1},{item}" for user in ("7", "07") for item in range(8)]
+    path = tmp_path / "zeros.csv"
+    path.write_text("customer,product,stars,at\n" + "\n".join(rows) + "\n")
+    assert read(path).sizes["user"] == 2
+
+
+def test_an_empty_first_line_is_named(own):
+    own.write_text("\n" + own.read_text())
+    with pytest.raises(data.DataError, match="line 1: expected the names of columns, got an empty"):
+        read(own)
+
+
 def test_rows_are_those_of_the_file_in_time_order(own):
     d = read(own, split="ratio_by_time", reward_split="valid")
     in_time = np.argsort(MADE.time)

@@ -63,7 +63,7 @@ BAD_RATINGS = {
     "colon in a field": ("1::2::3:3::4\n", ["line 1, column 3 (rating)", "'3:3'"]),
     "blank line within": ("1\t2\t3\t4\n\n1\t2\t3\t4\n", ["line 2", "got 1"]),
     "not text": (b"\x1f\x8b\x08\xff\x00", ["f, line 1", "separated by tabs"]),
-    "bytes in a field": (b"1\t2\t3\t4\n1\t2\t\xff\t4\n", ["line 2, column 3 (rating)"]),
+    "bytes in a field": (b"1\t2\t3\t4\n1\t2\t\xff\t4\n", ["line 2", "0xff", "as UTF-8"]),
     "semicolons": ("1;2;3;4\n", ["line 1", "tabs or '::'"]),
     "missing column": (INTER.replace("\ttimestamp:float", "") + "1\t2\t3\n", ["lacks time"]),
     "bad line beside a column not read": (

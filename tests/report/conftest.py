@@ -96,10 +96,13 @@ def _hall_of_fame() -> list[dict[str, Any]]:
             "formula": _FORMULA,
             "complexity": 15,
             "reward": 0.79 - rank / 100,
+            "gain": 0.02 - rank / 100,
             "generation": 3 * rank,
             "check": 1.0 if rank == 1 else 0.8123,
             "sound": "true" if rank == 1 else "false",
             "front": "true" if rank == 1 else "false",
+            "twin": "" if rank == 1 else "mse",
+            "promoted": "1" if rank == 1 else "",
             "tokens": "pred label sub square",
         }
         for rank in (1, 2)

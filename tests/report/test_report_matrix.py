@@ -7,7 +7,7 @@ import json
 import pytest
 from rich.console import Console
 
-from report import found_losses, is_matrix, matrix_csv, matrix_table
+from report import FoundLoss, found_losses, is_matrix, matrix_csv, matrix_table
 from report.results import ReportError
 
 
@@ -94,6 +94,12 @@ def test_a_found_loss_has_the_bounds_of_its_run_or_its_own(tmp_path):
     results = {"losses": [theirs, loss("own", "one", 0.7, found=True)]}
     (tmp_path / "results.json").write_text(json.dumps(results))
     assert [each.bounds for each in found_losses(tmp_path, 2)] == [(-7, 7), (1e-5, 1e5)]
+
+
+def test_a_spreadsheet_may_have_saved_a_hall_of_fame(tmp_path):
+    path = tmp_path / "hall_of_fame.csv"
+    path.write_bytes("\ufeffrank;formula;sound\r\n2;max(label, pred);TRUE\r\n".encode())
+    assert found_losses(path, 3) == [FoundLoss("found-2", "max(label, pred)")]
 
 
 @pytest.mark.parametrize(

@@ -142,22 +142,20 @@ def test_run_without_optional_files_says_so(run_folder, loss_entry):
         assert said in words
 
 
-SOUND = {"sound": "true", "reward": "0.7", "complexity": "3", "front": "true"}
+SOUND = {"sound": "true", "gain": "0.01", "complexity": "3", "front": "true"}
 
 
 @pytest.mark.parametrize(
     ("fame", "drawn"),
     [
         ([SOUND], True),
-        ([SOUND, SOUND | {"reward": "0.6", "front": "false"}], True),
+        ([SOUND, SOUND | {"gain": "0.005", "front": "false"}], True),
         ([SOUND | {"front": ""}], True),  # of a run from before there was a front
         ([SOUND | {"sound": "false", "front": "false"}], False),
-        ([SOUND | {"reward": "high"}, SOUND | {"complexity": "nan"}], False),
+        ([SOUND | {"gain": "high"}, SOUND | {"complexity": "nan"}], False),
     ],
 )
-def test_reward_is_drawn_over_complexity_where_a_loss_is_sound(
-    run_folder, hall_of_fame, fame, drawn
-):
+def test_gain_is_drawn_over_complexity_where_a_loss_is_sound(run_folder, hall_of_fame, fame, drawn):
     rows = [hall_of_fame[0] | row for row in fame]
     text, _ = written(run_folder(fame=rows))
     assert ("over their complexity; ◆ the front" in text) == drawn
