@@ -31,6 +31,7 @@ class Courses(NamedTuple):
     epoch: Callable[[LaneState, Any, Hyper, Array, Data, Batch], tuple[LaneState, Array]]
     reward: Callable[[LaneState, Batch], Array]  # judged split -> reward [K]
     score: Callable[[LaneState, Batch], Array]  # interactions -> what metrics need of them [K, n]
+    devices: int  # that lanes are divided over
 
 
 def settings_grid(
@@ -188,4 +189,4 @@ def make_courses(
             state = train(state, objective, hyper, piece_key, piece)
         return state, reward(state, judged)
 
-    return Courses(jax.jit(lanes.init), factors_of, epoch, reward, score)
+    return Courses(jax.jit(lanes.init), factors_of, epoch, reward, score, lanes.devices)

@@ -53,7 +53,7 @@ def make_promotion(
       keep: share of the losses that goes on to the next rung.
       least: losses in every rung, where there are as many, however small the share.
       scale: ``"gradient"``, or ``"raw"`` for learning rates as they stand (the paper).
-      width: lanes, K, a multiple of the devices.
+      width: lanes, K, a multiple of the devices; of a rung of few losses as many as they take.
       batch_size: interactions of a step, B.
       seed: of initial weights and shuffles.
       progress: told of the stage, epochs done and epochs to come.
@@ -71,9 +71,6 @@ def make_promotion(
         raise ValueError(f"promotion tries 1 to {width} settings (its width), got {len(grid)}")
     together = width // len(grid)  # losses trained side by side
     courses = make_courses(make_lanes, slopes, batch_size=batch_size, task=task)
-    # Lanes that the settings leave over repeat the first ones.
-    setting = np.arange(width) % len(grid)
-    member = np.arange(width) // len(grid) % together
     key = jax.random.key(seed)
 
     def rung(
@@ -82,13 +79,18 @@ def make_promotion(
         """Give the best reward [J'] of the losses over settings and ``count`` epochs."""
         number = losses.scale.shape[0]
         best = np.zeros((number, len(grid)))
+        taken = len(grid) * number
+        lanes = min(width, taken + -taken % courses.devices)
+        # Lanes that the settings leave over repeat the first ones.
+        setting = np.arange(lanes) % len(grid)
+        member = np.arange(lanes) // len(grid) % together
         for first in range(0, number, together):
             rows = np.minimum(first + member, number - 1)
             mine = jax.tree.map(lambda part, rows=rows: part[rows], losses)
-            state = courses.begin(jnp.repeat(key[None], width))
+            state = courses.begin(jnp.repeat(key[None], lanes))
             factor = courses.factors(mine, state, data) if scale == "gradient" else 1.0
             rate, decay = grid[setting, 0] * factor, grid[setting, 1] / factor
-            hyper = Hyper(*jnp.broadcast_arrays(rate, decay, l2 / factor * jnp.ones(width)))
+            hyper = Hyper(*jnp.broadcast_arrays(rate, decay, l2 / factor * jnp.ones(lanes)))
             for epoch in range(count):
                 shuffle = jax.random.fold_in(key, epoch)
                 state, found = courses.epoch(state, mine, hyper, shuffle, data, judged[0])

@@ -46,11 +46,7 @@ def _refuse(op: Op, reason: str) -> NoReturn:
 
 def float64():
     """Give a context in which JAX works in float64."""
-    if hasattr(jax, "enable_x64"):
-        return jax.enable_x64(True)
-    from jax.experimental import enable_x64  # JAX before 0.8
-
-    return enable_x64()
+    return jax.enable_x64(True)
 
 
 def arguments(op: Op, dtype=np.float32) -> list[jax.Array]:

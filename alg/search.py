@@ -292,7 +292,8 @@ def _generation(
     if not parts.filter.rewards_twins:
         teaches &= chosen.verdict != Verdict.TWIN
     weight = teaches.astype(jnp.float32)
-    policy, log = parts.policy.update(state.policy, tokens, jnp.nan_to_num(reward), weight)
+    told = tokens, jnp.nan_to_num(reward), weight, rewards[0]
+    policy, log = parts.policy.update(state.policy, *told)
 
     gain = jnp.where(chosen.trained, rewards - rewards[0], -jnp.inf)
     their_prints = prints[chosen.candidate]

@@ -1,9 +1,10 @@
-"""The figures of ``ablations.py`` as a table in Markdown and as a plot::
+"""The figures of ``ablations.py`` as tables in Markdown and as a plot::
 
     python benchmarks/ablation_curves.py FILE.json [--plot FILE.svg]
 
 Differences are paired: test AUC of the loss that validation picks, less that of BCE trained with
-the same random numbers. Intervals are Student's over seeds, of 95 %.
+the same random numbers, or of another variant's pick with the same seed. Intervals are Student's
+over seeds, of 95 %. A mark is passed by a whole generation, so with up to 31 trainings more.
 """
 
 import argparse
@@ -33,8 +34,26 @@ class Point(NamedTuple):
     """A mark of a variant over the seeds that reached it."""
 
     mean: float
-    half: float  # of the interval; NaN for a single seed
+    half: float  # of the interval; NaN for one or two seeds, of which it would say nothing
     seeds: int
+
+    def cell(self, seeds: int) -> str:
+        """Give it as text, beside how many of ``seeds`` it is of."""
+        if not self.seeds:
+            return "–"
+        short = f" ({self.seeds} of {seeds} seeds)" if self.seeds < seeds else ""
+        half = "" if np.isnan(self.half) else f" ± {self.half:.4f}"
+        return f"{self.mean:+.4f}{half}{short}"
+
+
+def point(values: list[float]) -> Point:
+    """Give mean and interval of values, one a seed."""
+    if not values:
+        return Point(np.nan, np.nan, 0)
+    half = np.nan
+    if len(values) > 2:
+        half = t.ppf(0.975, len(values) - 1) * np.std(values, ddof=1) / np.sqrt(len(values))
+    return Point(float(np.mean(values)), float(half), len(values))
 
 
 def at_mark(search: dict, mark: int) -> dict | None:
@@ -47,21 +66,22 @@ def at_mark(search: dict, mark: int) -> dict | None:
 def ahead(searches: list[dict], mark: int) -> Point:
     """Give how far a variant is ahead of BCE when it has spent ``mark`` trainings."""
     noted = [(at_mark(search, mark), search["bce"]) for search in searches]
-    found = [row["test"] - bce["test"] for row, bce in noted if row]
-    if not found:
-        return Point(np.nan, np.nan, 0)
-    half = np.nan
-    if len(found) > 1:
-        half = t.ppf(0.975, len(found) - 1) * np.std(found, ddof=1) / np.sqrt(len(found))
-    return Point(float(np.mean(found)), float(half), len(found))
+    return point([row["test"] - bce["test"] for row, bce in noted if row])
+
+
+def beyond(searches: list[dict], others: list[dict], mark: int) -> Point:
+    """Give how far a variant is ahead of another, seed by seed, at a mark."""
+    theirs = {search["seed"]: at_mark(search, mark) for search in others}
+    noted = [(at_mark(search, mark), theirs.get(search["seed"])) for search in searches]
+    return point([mine["test"] - other["test"] for mine, other in noted if mine and other])
 
 
 def to_reach(searches: list[dict], rivals: list[dict]) -> list[float]:
     """Give the share of the rival's trainings that reaches its highest validation AUC, by seed.
 
     It is that of the loss picked at a mark, trained from scratch: gains that a search sees are
-    beside other recommenders in every search. Trainings are those of the first look with such an
-    AUC, of looks that all seeds had; infinite where there is none.
+    beside other recommenders in every search. Trainings are those spent at the first look with such
+    an AUC, of looks that all seeds had; infinite where there is none.
     """
     shares, by_seed = [], {search["seed"]: search for search in rivals}
     for mine in searches:
@@ -74,8 +94,8 @@ def to_reach(searches: list[dict], rivals: list[dict]) -> list[float]:
 
 def _first(search: dict, goal: float, seeds: list[dict]) -> float:
     looks = [look for look in LOOKS if all(look in each["looks"] for each in seeds)]
-    noted = ((look, at_mark(search, look)) for look in looks)
-    return next((look for look, row in noted if row and row["valid"] >= goal - SAME), np.inf)
+    noted = filter(None, (at_mark(search, look) for look in looks))
+    return next((row["trained"] for row in noted if row["valid"] >= goal - SAME), np.inf)
 
 
 def table(variants: dict[str, list[dict]]) -> str:
@@ -84,17 +104,29 @@ def table(variants: dict[str, list[dict]]) -> str:
     heads += [f"of the trainings of {rival}" for rival in RIVALS]
     lines = [f"| {' | '.join(heads)} |", f"|{'---|' * len(heads)}"]
     for name, searches in variants.items():
-        cells = []
-        for mark in MARKS:
-            point = ahead(searches, mark)
-            short = f" ({point.seeds} seeds)" if point.seeds < len(searches) else ""
-            half = f" ± {point.half:.4f}" if point.seeds > 1 else ""
-            cells.append(f"{point.mean:+.4f}{half}{short}" if point.seeds else "–")
+        cells = [ahead(searches, mark).cell(len(searches)) for mark in MARKS]
         for rival in RIVALS:
             shares = to_reach(searches, variants.get(rival, []))
             share = np.median(shares) if shares and name != rival else np.nan
             cells.append("" if np.isnan(share) else f"{share:.2g}" if share < np.inf else "more")
         lines.append(f"| {name} | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def contrasts(variants: dict[str, list[dict]]) -> str:
+    """Give the table of what each choice is worth: variants that differ in one thing."""
+    heads = ["variant", "less", *(f"{mark} trainings" for mark in MARKS)]
+    lines = [f"| {' | '.join(heads)} |", f"|{'---|' * len(heads)}"]
+    for name, searches in variants.items():
+        method, *rest = name.split(", ")
+        others = [", ".join((method, *(part for part in rest if part != left))) for left in rest]
+        if method != "random" and not set(rest) - {"paper filter", "raw reward"}:
+            others.append(", ".join(("random", *rest)))
+        for other in others:
+            if other in variants:
+                points = [beyond(searches, variants[other], mark) for mark in MARKS]
+                cells = [one.cell(len(searches)) for one in points]
+                lines.append(f"| {name} | {other} | {' | '.join(cells)} |")
     return "\n".join(lines)
 
 
@@ -166,7 +198,7 @@ def main() -> None:
     parser.add_argument("--plot", type=Path, help="draw the curves in this file")
     options = parser.parse_args()
     variants = json.loads(options.file.read_text())["variants"]
-    print(table(variants))
+    print(table(variants), contrasts(variants), sep="\n\n")
     if options.plot:
         plot(variants).savefig(options.plot)
 

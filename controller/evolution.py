@@ -17,10 +17,14 @@ KEEP, REPLACE, INSERT, DELETE = range(4)
 
 
 class Population(NamedTuple):
-    """Individuals, the youngest first; places that are free have padding and a reward of -inf."""
+    """Individuals, the youngest first; places that are free have padding and a worth of -inf.
+
+    Generations begin with other recommenders and see other batches, so what an individual is worth
+    is its reward beyond the reference's; less than any of these if it was not trained.
+    """
 
     tokens: jax.Array  # int32 [P, L]
-    reward: jax.Array  # float32 [P]
+    worth: jax.Array  # float32 [P]
 
 
 class _Parents(NamedTuple):
@@ -77,9 +81,9 @@ def evolution(
 
     def select(state: Population, key: jax.Array, count: int) -> jax.Array:
         """Give parents [M, L]."""
-        alive = jnp.isfinite(state.reward).sum()  # these come first
+        alive = jnp.isfinite(state.worth).sum()  # these come first
         drawn = jax.random.randint(key, (count, tournament), 0, jnp.maximum(alive, 1))
-        best = jnp.argmax(state.reward[drawn], axis=1)
+        best = jnp.argmax(state.worth[drawn], axis=1)
         return state.tokens[jnp.take_along_axis(drawn, best[:, None], axis=1)[:, 0]]
 
     def sample(state: Population, key: jax.Array, count: int) -> jax.Array:
@@ -93,24 +97,26 @@ def evolution(
         both = jnp.stack([select(state, keys[3], bred), select(state, keys[4], bred)], axis=1)
         children = _breed(grammar, _Parents(both, edit, cut), keys[5])
         newborn = anything.sample(state, keys[6], bred)
-        children = jnp.where(jnp.isfinite(state.reward).any(), children, newborn)
+        children = jnp.where(jnp.isfinite(state.worth).any(), children, newborn)
         if not free:
             return children
         return jnp.concatenate([anything.sample(state, keys[7], free), children])
 
-    def update(state: Population, tokens, reward, weight):
-        worth = jnp.where(weight > 0, reward, -jnp.inf)
+    def update(state: Population, tokens, reward, weight, reference):
+        # Gains are -1 at least, and so are graded rewards.
+        worth = jnp.where(reward < 0, reward - 1, reward - reference)
+        worth = jnp.where(weight > 0, worth, -jnp.inf)
         worth = jnp.where(_repeated(tokens, worth, state.tokens), -jnp.inf, worth)
         best, index = jax.lax.top_k(worth, min(newcomers, len(worth)))
         joined = Population(
-            jnp.concatenate([tokens[index], state.tokens]), jnp.concatenate([best, state.reward])
+            jnp.concatenate([tokens[index], state.tokens]), jnp.concatenate([best, state.worth])
         )
-        order = jnp.argsort(~jnp.isfinite(joined.reward))  # stable: free places go last
+        order = jnp.argsort(~jnp.isfinite(joined.worth))  # stable: free places go last
         state = jax.tree.map(lambda part: part[order][:population], joined)
-        known = jnp.isfinite(state.reward)
+        known = jnp.isfinite(state.worth)
         # A free place holds no loss, not one that stayed out.
         state = state._replace(tokens=jnp.where(known[:, None], state.tokens, 0))
-        mean = jnp.sum(jnp.where(known, state.reward, 0)) / jnp.maximum(known.sum(), 1)
+        mean = jnp.sum(jnp.where(known, state.worth, 0)) / jnp.maximum(known.sum(), 1)
         return state, {"population": known.sum(), "population_mean": mean}
 
     # Seeds have no reward yet: they come into the population with that of the first generation.

@@ -19,8 +19,10 @@ class Grammar(Protocol):
 class Policy(NamedTuple):
     """A policy as pure functions over its state.
 
-    ``sample(state, key, M)`` gives tokens [M, L]. ``update(state, tokens, reward, weight)`` takes
-    the reward [M] of every sequence and a weight [M], 0 where there is none, and gives the next
+    ``sample(state, key, M)`` gives tokens [M, L]. ``update(state, tokens, reward, weight,
+    reference)`` takes the reward [M] of every sequence, from 0 to 1 if it was trained and below 0
+    if it was not; a weight [M], 0 where there is no reward; and the reward of the reference loss
+    that was trained beside them, from the same recommender on the same batches. It gives the next
     state and numbers to log. ``begin_round(state, reward)`` is told the recommender's reward.
     ``warm_start(state, seeds)`` follows ``init`` where there are seeds [N, L]: losses to begin
     with, which are also written for the policy in the first generation.

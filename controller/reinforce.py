@@ -133,7 +133,8 @@ def reinforce(
         # What explores comes first, for the first of a generation are the first to be trained.
         return jnp.concatenate([anything.sample((), free_key, free), own])
 
-    def update(state, tokens, reward, weight):
+    def update(state, tokens, reward, weight, reference):
+        del reference  # rewards are compared with the others of their generation
         share = weight / jnp.maximum(weight.sum(), 1e-30)
         mean = jnp.sum(share * reward)
         baseline = jnp.where(jnp.isnan(state.baseline), mean, state.baseline)

@@ -20,7 +20,7 @@ def uniform(grammar: Grammar) -> Policy:
     return Policy(
         init=lambda key: (),
         sample=sample,
-        update=lambda state, tokens, reward, weight: (state, {}),
+        update=lambda state, tokens, reward, weight, reference: (state, {}),
         begin_round=lambda state, reward: state,
         warm_start=lambda state, seeds: state,
     )

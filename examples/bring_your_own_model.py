@@ -1,6 +1,6 @@
 """Any Flax module is a recommender here: train one of your own with a loss written as a formula.
 
-    pip install "autolossgen[search]"
+    pip install ".[search]"
     python bring_your_own_model.py
 
 To search losses for it, start ``run.py`` where Python finds this file, with

@@ -1,6 +1,6 @@
 """Replace the loss of a training script that is there already: two lines change.
 
-    pip install autolossgen optax
+    pip install . optax
     python replace_a_loss.py
 
 This is logistic regression as anyone might have it; the two lines are marked.

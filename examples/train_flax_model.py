@@ -1,6 +1,6 @@
 """Train a small Flax recommender with a loss that is written as a formula.
 
-    pip install autolossgen flax optax
+    pip install . flax optax
     python train_flax_model.py
 
 The data are made up: users and items have hidden tastes, and a user likes an item if they agree.

@@ -126,11 +126,25 @@ def searches(*curves):
 
 def test_ablations_are_paired_with_bce_at_each_mark(benchmark):
     curves = benchmark("ablation_curves")
-    found = searches([(80, 0.002), (310, 0.004)], [(90, 0.004)])
-    assert curves.ahead(found, 50) == pytest.approx((0.003, 0.001 * 12.7062, 2), rel=1e-4)
+    found = searches([(80, 0.002), (310, 0.004)], [(90, 0.004)], [(60, 0.006)])
+    half = 0.002 / 3**0.5 * 4.30265
+    assert curves.ahead(found, 50) == pytest.approx((0.004, half, 3), rel=1e-4)
     assert curves.ahead(found, 100).seeds == 0  # what was found later does not count
     mean, half, seeds = curves.ahead(found, 200)
     assert (round(mean, 6), np.isnan(half), seeds) == (0.004, True, 1)
+
+
+def test_ablations_are_compared_seed_by_seed(benchmark):
+    curves = benchmark("ablation_curves")
+    mine = searches([(60, 0.001)], [(60, 0.003)], [(60, 0.002)], [(60, 0.009)])
+    other = searches([(60, 0.0)], [(60, 0.001)], [(60, 0.002)])  # one seed less
+    half = 0.001 / 3**0.5 * 4.30265
+    assert curves.beyond(mine, other, 50) == pytest.approx((0.001, half, 3), rel=1e-4)
+    variants = {"evolution": mine, "random": other, "evolution, raw reward": mine}
+    assert [row.split(" | ")[:3] for row in curves.contrasts(variants).splitlines()[2:]] == [
+        ["| evolution", "random", "+0.0010 ± 0.0025 (3 of 4 seeds)"],
+        ["| evolution, raw reward", "evolution", "+0.0000 ± 0.0000"],
+    ]
 
 
 def test_ablations_count_the_trainings_to_reach_random_search(benchmark):
@@ -141,7 +155,7 @@ def test_ablations_count_the_trainings_to_reach_random_search(benchmark):
     assert curves.to_reach(fast, random) == [0.25, 2]
     assert curves.to_reach(slow, random) == [np.inf, np.inf]
     early = searches([(30, 0.004)], [(120, 0.001)])
-    assert curves.to_reach(early, random) == [0.125, 2]
+    assert curves.to_reach(early, random) == [0.125, 2]  # of 30 and of 240 trainings
     early[1]["looks"] = [50, 100, 200, 400]  # so what the other seed had before 50 does not count
     assert curves.to_reach(early, random) == [np.inf, 2]
 
@@ -154,8 +168,8 @@ def test_the_table_of_ablations_has_every_variant(benchmark):
         "slow": searches([(60, 0.001)]),
     }
     rows = curves.table(variants).splitlines()
-    assert rows[2] == "| random | +0.0010 ± 0.0000 | – | +0.0020 (1 seeds) | – |  |  |"
-    assert rows[3] == "| fast | +0.0020 | – | – | – | 0.25 |  |"
+    assert rows[2] == "| random | +0.0010 | – | +0.0020 (1 of 2 seeds) | – |  |  |"
+    assert rows[3] == "| fast | +0.0020 | – | – | – | 0.26 |  |"
     assert rows[4] == "| slow | +0.0010 | – | – | – | more |  |"
     labels = curves.plot(variants).legends[0].get_texts()
     assert [text.get_text() for text in labels] == ["random", "fast", "slow"]
@@ -186,6 +200,7 @@ def test_ablations_are_of_every_method_filter_and_scale(benchmark):
     reinforce = variants["reinforce, paper filter, raw reward"]
     assert reinforce["policy"] == "reinforce"
     assert reinforce["generation.reward_scale"] == "raw"
+    assert reinforce["reinforce.below_baseline"] == -1
     assert (reinforce["filter"], reinforce["reinforce.explore"]) == ("paper", 0.0)
 
 

@@ -54,7 +54,10 @@ class FakePolicy(NamedTuple):
     )
     sample = staticmethod(lambda state, key, count: state.tokens)
     update = staticmethod(
-        lambda state, tokens, reward, weight: (state._replace(reward=reward, weight=weight), {})
+        lambda state, tokens, reward, weight, reference: (
+            state._replace(reward=reward, weight=weight),
+            {},
+        )
     )
     begin_round = staticmethod(lambda state, standing: state._replace(standing=standing))
 

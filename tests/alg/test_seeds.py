@@ -137,7 +137,9 @@ class FakePolicy(NamedTuple):
     init = staticmethod(
         lambda key: Told(jnp.zeros((SAMPLES, 15), jnp.int32), jnp.zeros((2, 15), jnp.int32))
     )
-    update = staticmethod(lambda state, tokens, reward, weight: (state._replace(tokens=tokens), {}))
+    update = staticmethod(
+        lambda state, tokens, reward, weight, reference: (state._replace(tokens=tokens), {})
+    )
     begin_round = staticmethod(lambda state, standing: state)
     warm_start = staticmethod(lambda state, seeds: state._replace(warmed=seeds))
 

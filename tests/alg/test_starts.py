@@ -121,7 +121,7 @@ class FakePolicy(NamedTuple):
 
     init = staticmethod(lambda key: jnp.zeros(len(WRITTEN)))
     sample = staticmethod(lambda state, key, count: tokens(*WRITTEN))
-    update = staticmethod(lambda state, tokens, reward, weight: (reward, {}))
+    update = staticmethod(lambda state, tokens, reward, weight, reference: (reward, {}))
     begin_round = staticmethod(lambda state, standing: state)
 
 

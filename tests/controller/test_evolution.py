@@ -30,7 +30,7 @@ def fed(made, count=64, seed=0, reward=None):
     state = made.init(jax.random.key(seed))
     tokens = made.sample(state, jax.random.key(seed), count)
     reward = jnp.arange(count, dtype=jnp.float32) if reward is None else reward
-    return made.update(state, tokens, reward, jnp.ones(count))[0], tokens
+    return made.update(state, tokens, reward, jnp.ones(count), 0.0)[0], tokens
 
 
 def rows(tokens):
@@ -81,12 +81,26 @@ def test_the_best_come_in_and_the_oldest_go():
     _, first = np.unique(np.asarray(written), axis=0, return_index=True)
     tokens = written[np.sort(first)][:16].reshape(4, 4, LENGTH)
     for generation in range(4):
-        reward = jnp.array([0.0, 3.0, 1.0, 2.0]) - generation  # later ones are worse
-        state, log = made.update(state, tokens[generation], reward, jnp.ones(4))
+        reward = jnp.array([0.0, 3.0, 1.0, 2.0]) + 3 - generation  # later ones are worse
+        state, log = made.update(state, tokens[generation], reward, jnp.ones(4), 0.0)
         assert log["population"] == min(2 * (generation + 1), 6)
-    np.testing.assert_array_equal(state.reward, [0, -1, 1, 0, 2, 1])
+    np.testing.assert_array_equal(state.worth, [3, 2, 4, 3, 5, 4])
     expected = [tokens[g, j] for g in (3, 2, 1) for j in (1, 3)]
     np.testing.assert_array_equal(state.tokens, jnp.stack(expected))
+
+
+def test_generations_are_compared_beside_the_reference():
+    """A good loss of a generation that began badly is worth more than a poor one of a good one."""
+    made = policy(population=6, newcomers=2, tournament=2)
+    state = made.init(jax.random.key(0))
+    written = made.sample(state, jax.random.key(0), 40)
+    _, first = np.unique(np.asarray(written), axis=0, return_index=True)
+    tokens = written[np.sort(first)][:4]
+    rewards = jnp.array([[0.6, 0.4], [0.7, -0.1]])  # the last one was not trained
+    for generation, reference in enumerate((0.5, 0.8)):
+        mine = tokens[2 * generation :][:2]
+        state, _ = made.update(state, mine, rewards[generation], jnp.ones(2), reference)
+    np.testing.assert_allclose(state.worth[:4], [-0.1, -1.1, 0.1, -0.1], atol=1e-6)
 
 
 def test_what_has_no_reward_or_is_there_already_stays_out():
@@ -96,11 +110,13 @@ def test_what_has_no_reward_or_is_there_already_stays_out():
         np.asarray(made.sample(state, jax.random.key(0), 40)), axis=0, return_index=True
     )
     tokens = made.sample(state, jax.random.key(0), 40)[np.sort(first)][:3]
-    state, _ = made.update(state, tokens, jnp.array([1.0, 5.0, 2.0]), jnp.array([1.0, 0.0, 1.0]))
-    np.testing.assert_array_equal(state.reward[:3], [2, 1, -jnp.inf])
+    state, _ = made.update(
+        state, tokens, jnp.array([1.0, 5.0, 2.0]), jnp.array([1.0, 0.0, 1.0]), 0.0
+    )
+    np.testing.assert_array_equal(state.worth[:3], [2, 1, -jnp.inf])
     again = jnp.stack([tokens[0], tokens[1], tokens[1], tokens[2]])
-    state, _ = made.update(state, again, jnp.array([9.0, 3.0, 4.0, 9.0]), jnp.ones(4))
-    np.testing.assert_array_equal(state.reward[:4], [4, 2, 1, -jnp.inf])
+    state, _ = made.update(state, again, jnp.array([9.0, 3.0, 4.0, 9.0]), jnp.ones(4), 0.0)
+    np.testing.assert_array_equal(state.worth[:4], [4, 2, 1, -jnp.inf])
 
 
 def test_evolution_finds_what_random_search_does_not():
@@ -111,7 +127,7 @@ def test_evolution_finds_what_random_search_does_not():
     for generation in range(30):
         tokens = made.sample(state, jax.random.key(generation), 64)
         reward = jnp.mean(tokens == wanted, axis=1)
-        state, _ = made.update(state, tokens, reward, jnp.ones(64))
+        state, _ = made.update(state, tokens, reward, jnp.ones(64), 0.0)
         means.append(float(reward.mean()))
     assert means[0] < 0.3
     assert np.mean(means[-5:]) > 0.6

@@ -140,7 +140,7 @@ def test_random_takes_each_allowed_token_equally_often():
 
 def test_random_learns_nothing():
     made = policy("random")
-    state, log = made.update((), sequences(), jnp.ones(len(sequences())), 1.0)
+    state, log = made.update((), sequences(), jnp.ones(len(sequences())), 1.0, 0.5)
     assert (state, log) == ((), {})
 
 
@@ -160,7 +160,7 @@ def rewards(seed=0):
 def step(state, reward, weight, **options):
     """Give the update's step in units of the gradient, and the next state."""
     made = policy(**PLAIN | AS_SGD | options)
-    after, log = made.update(state, sequences(), reward, weight)
+    after, log = made.update(state, sequences(), reward, weight, 0.5)
     assert log["baseline"] == after.baseline or np.isnan(after.baseline)
     return (vector(after.params) - vector(state.params)) / RATE, after
 
@@ -287,7 +287,7 @@ def test_the_entropy_bonus_keeps_a_policy_undecided():
     before = entropy(state)
     for k in range(30):
         tokens = made.sample(state, jax.random.key(k), 64)
-        state, log = made.update(state, tokens, jnp.zeros(64), jnp.ones(64))
+        state, log = made.update(state, tokens, jnp.zeros(64), jnp.ones(64), 0.5)
     assert entropy(state) > before + 0.2
     assert np.isfinite(log["entropy"])
 
@@ -307,7 +307,7 @@ def test_a_rewarded_token_is_learned(quantile):
         wanted.append(float(right.mean()))
         # Equal rewards at the quantile would teach nothing, so the reward has some noise.
         reward = right + 0.1 * jax.random.uniform(jax.random.key(k), (64,))
-        state, _ = made.update(state, tokens, reward, jnp.ones(64))
+        state, _ = made.update(state, tokens, reward, jnp.ones(64), 0.5)
     assert np.mean(wanted[:3]) < 0.4
     assert np.mean(wanted[-5:]) > 0.9
 
