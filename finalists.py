@@ -25,6 +25,7 @@ class Found(NamedTuple):
     rank: int
     tokens: tuple[str, ...]
     program: Program
+    prints: np.ndarray  # fingerprint [P]
 
 
 class Checked(NamedTuple):
@@ -61,7 +62,7 @@ def check_phase(run: Run, state: SearchState) -> Checked:
         }
         table.append(row)
         if validity.sound[j] and not twin[j]:
-            sound.append(Found(j + 1, tokens, each))
+            sound.append(Found(j + 1, tokens, each, hall.prints[j]))
     _mark_front([row for row in table if row["sound"] == "true"])
     _write(run, table)
     return Checked(sound, table)
@@ -91,7 +92,8 @@ def promote_phase(run: Run, checked: Checked) -> list[Contender]:
     if not checked.sound or not wanted:
         return []
     losses = _objective(run, [each.program for each in checked.sound])
-    order, rewards = run.promote(losses, on.splits["train"], judging(on))
+    prints = np.stack([each.prints for each in checked.sound])
+    order, rewards = run.promote(losses, prints, on.splits["train"], judging(on))
     for place, (j, reward) in enumerate(zip(order, rewards, strict=True), start=1):
         row = checked.table[checked.sound[j].rank - 1]
         row["promoted"] = place

@@ -17,11 +17,29 @@ from .objectives import Objective, Slopes
 from .tasks import RATING, Task
 from .types import Batch, Data
 
-Promote = Callable[[Objective, Data, Sequence[Batch]], tuple[np.ndarray, np.ndarray]]
-"""(J losses, data, judged splits) -> those of the last rung, best first, and their reward.
+Promote = Callable[[Objective, np.ndarray, Data, Sequence[Batch]], tuple[np.ndarray, np.ndarray]]
+"""(J losses, their fingerprints [J, P], data, judged splits) -> those of the last rung, and their
+reward: the best of each kind first, then the others.
 
 A reward is the mean over the splits. None of them may be among the data.
 """
+
+
+def kinds_first(prints: np.ndarray, apart: float) -> np.ndarray:
+    """Give the order [J] of losses, best first, in which the first of each kind come first.
+
+    Args:
+      prints: fingerprints [J, P].
+      apart: two that differ by no more at any probe are of one kind.
+
+    >>> kinds_first(np.array([[0.0], [0.05], [0.5], [0.52], [0.9]]), apart=0.1).tolist()
+    [0, 2, 4, 1, 3]
+    """
+    first, others = [], []
+    for j, mine in enumerate(prints):
+        near = np.abs(prints[first] - mine).max(1) <= apart
+        (others if near.any() else first).append(j)
+    return np.array([*first, *others], int)
 
 
 def make_promotion(
@@ -33,6 +51,7 @@ def make_promotion(
     l2: float,
     epochs: Sequence[int],
     keep: float,
+    apart: float,
     least: int = 1,
     scale: str,
     width: int,
@@ -51,6 +70,8 @@ def make_promotion(
       l2: penalty in the loss, likewise.
       epochs: of each rung.
       keep: share of the losses that goes on to the next rung.
+      apart: losses whose fingerprints differ by no more at any probe are of one kind; others go on
+        before a second one of a kind does.
       least: losses in every rung, where there are as many, however small the share.
       scale: ``"gradient"``, or ``"raw"`` for learning rates as they stand (the paper).
       width: lanes, K, a multiple of the devices; of a rung of few losses as many as they take.
@@ -67,6 +88,8 @@ def make_promotion(
         raise ValueError(
             f"promotion needs rungs of at least 1 epoch and keep in (0, 1], got {epochs} and {keep}"
         )
+    if not apart >= 0:
+        raise ValueError(f"promotion tells losses apart by a distance of at least 0, got {apart}")
     if len(grid) > width:
         raise ValueError(f"promotion tries 1 to {width} settings (its width), got {len(grid)}")
     together = width // len(grid)  # losses trained side by side
@@ -101,7 +124,7 @@ def make_promotion(
         return best.max(1)
 
     def promote(
-        losses: Objective, data: Data, judged: Sequence[Batch]
+        losses: Objective, prints: np.ndarray, data: Data, judged: Sequence[Batch]
     ) -> tuple[np.ndarray, np.ndarray]:
         left = np.arange(losses.scale.shape[0])
         sizes = [len(left)]
@@ -116,6 +139,7 @@ def make_promotion(
                 some, count, data, judged, lambda: progress("promoting", next(done), total)
             )
             order = np.argsort(-found, kind="stable")
+            order = order[kinds_first(prints[left[order]], apart)]
             left, found = left[order], found[order]
         return left, found
 

@@ -147,6 +147,9 @@ def get_config() -> ConfigDict:
     # Of each rung. Of short ones those come out best that learn fast.
     config.promote.epochs = (6, 20, 60)
     config.promote.keep = 0.25  # the share that goes on to the next rung
+    # Losses whose gradients of unit length differ by no more at any probe are of one kind, and the
+    # best of each kind goes on first: what is tested had better not be one loss four times.
+    config.promote.apart = 0.1
     config.promote.scale = "gradient"
     config.promote.width = 64  # lanes trained side by side
 

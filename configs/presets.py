@@ -40,7 +40,7 @@ def _paper(config: ConfigDict) -> None:
     config.generation.restart = "never"
     config.search.generations = 200
     config.promote.update(
-        learning_rates=(0.01,), weight_decays=(1e-4,), scale="raw", epochs=(1,), width=12
+        learning_rates=(0.01,), weight_decays=(1e-4,), scale="raw", apart=0.0, epochs=(1,), width=12
     )
     config.contenders.smoothing = 1e-6
     config.test.update(

@@ -24,6 +24,7 @@ OPTIONS = {
     "l2": 0.0,
     "epochs": (1, 3),
     "keep": 0.5,
+    "apart": 0.0,
     "scale": "gradient",
     "width": 6,
     "batch_size": 32,
@@ -36,6 +37,11 @@ FORMULAS = (BAD[0], *GOOD, BAD[1])
 def losses(*formulas):
     programs = [as_program(formula) for formula in formulas]
     return objective(programs, [SIGNED] * len(programs), slots=8)
+
+
+def unlike(*formulas):
+    """Give losses with fingerprints that no two share."""
+    return losses(*formulas), np.arange(float(len(formulas)))[:, None]
 
 
 @cache
@@ -56,16 +62,24 @@ def promotion(devices=1, **options):
 
 
 def test_the_good_losses_come_to_the_last_rung():
-    order, found = promotion()(losses(*FORMULAS), *splits())
+    order, found = promotion()(*unlike(*FORMULAS), *splits())
     assert sorted(order) == [1, 2, 3]  # half of five, rounded up
     assert np.all(np.diff(found) <= 0)
     assert found.min() > 0.75
 
 
+def test_the_best_of_each_kind_go_on_first():
+    prints = np.array([2.1, 0.1, 0.2, 0.9, 2.0])[:, None]  # two good ones are of a kind
+    order, found = promotion(apart=0.5, keep=0.6)(losses(*FORMULAS), prints, *splits())
+    assert sorted(order[:2]) in ([1, 3], [2, 3])
+    assert order[2] in (0, 4)  # no good one, but the best of its kind
+    assert found[0] >= found[1] > 0.75 > found[2]
+
+
 def test_as_many_go_on_as_are_to_be_tested():
-    order, _ = promotion(keep=0.1, least=4)(losses(*FORMULAS), *splits())
+    order, _ = promotion(keep=0.1, least=4)(*unlike(*FORMULAS), *splits())
     assert len(order) == 4
-    order, _ = promotion(keep=0.1, least=9)(losses(*FORMULAS), *splits())
+    order, _ = promotion(keep=0.1, least=9)(*unlike(*FORMULAS), *splits())
     assert sorted(order) == [0, 1, 2, 3, 4]  # there are no more
 
 
@@ -76,30 +90,30 @@ def test_lanes_are_gone_when_others_begin(monkeypatch):
     monkeypatch.setattr(alg.promotion, "make_courses", counting)
     lanes = partial(make_lanes, toys.recommender(toys.COUNTED, ITEMS))
     operators = sorted({int(op) for formula in GOOD for op in as_program(formula).op})
-    make_promotion(lanes, traced_slopes(operators), **OPTIONS)(losses(*GOOD, *GOOD), *splits())
+    make_promotion(lanes, traced_slopes(operators), **OPTIONS)(*unlike(*GOOD, *GOOD), *splits())
     assert counts == [0, 0, 0]  # six losses, three at a time, then the best three
 
 
 def test_the_score_of_a_loss_is_the_best_of_its_settings_and_epochs():
     """Each setting alone, in one rung: nothing may do better, and one must do as well."""
     alone = [
-        promotion(learning_rates=(rate,), epochs=(3,))(losses(GOOD[0]), *splits())[1][0]
+        promotion(learning_rates=(rate,), epochs=(3,))(*unlike(GOOD[0]), *splits())[1][0]
         for rate in OPTIONS["learning_rates"]
     ]
-    together = promotion(epochs=(3,))(losses(GOOD[0]), *splits())[1][0]
+    together = promotion(epochs=(3,))(*unlike(GOOD[0]), *splits())[1][0]
     np.testing.assert_allclose(together, max(alone), atol=1e-6)
     assert abs(alone[0] - alone[1]) > 1e-3
 
 
 def test_a_loss_scores_alike_alone_and_among_others():
     """Lanes that are filled up, groups and their order make no difference."""
-    order, among = promotion(epochs=(2,))(losses(*FORMULAS), *splits())
-    alone = [promotion(epochs=(2,))(losses(FORMULAS[j]), *splits())[1][0] for j in order]
+    order, among = promotion(epochs=(2,))(*unlike(*FORMULAS), *splits())
+    alone = [promotion(epochs=(2,))(*unlike(FORMULAS[j]), *splits())[1][0] for j in order]
     np.testing.assert_allclose(among, alone, atol=1e-6)
 
 
 def test_devices_make_no_difference():
-    one, two = (promotion(devices)(losses(*FORMULAS), *splits()) for devices in (1, 2))
+    one, two = (promotion(devices)(*unlike(*FORMULAS), *splits()) for devices in (1, 2))
     np.testing.assert_array_equal(one[0], two[0])
     np.testing.assert_allclose(one[1], two[1], atol=1e-6)
 
@@ -110,7 +124,9 @@ def test_the_size_of_a_loss_earns_nothing_unless_raw(l2):
     loud = loud._replace(scale=50 * loud.scale)
     for scale, same in (("gradient", True), ("raw", False)):
         promote = promotion(epochs=(1,), scale=scale, l2=l2)
-        scores = [promote(each, *splits())[1][0] for each in (losses(GOOD[0]), loud)]
+        scores = [
+            promote(each, np.zeros((1, 1)), *splits())[1][0] for each in (losses(GOOD[0]), loud)
+        ]
         assert np.isclose(*scores, atol=1e-6) == same
 
 
@@ -126,7 +142,7 @@ def test_a_score_is_an_auc_of_the_judged_split():
     dense, tables = toys.dense_sgd(start, weights, cut, setting)
     rows = {field: tables[field][np.asarray(judged.ids[field])] for field in tables}
     expected = sklearn.metrics.roc_auc_score(judged.label, toys.forward(dense, rows))
-    found = promote(losses(GOOD[0]), data, (judged,))[1][0]
+    found = promote(*unlike(GOOD[0]), data, (judged,))[1][0]
     np.testing.assert_allclose(found, expected, atol=1e-4)
 
 
@@ -135,16 +151,16 @@ def test_a_score_is_the_mean_over_the_judged_splits():
     data, (judged,) = splits()
     halves = [jax.tree.map(lambda x, part=part: x[part::2], judged) for part in (0, 1)]
     promote = promotion(learning_rates=(4.0,), epochs=(1,))
-    ones = [promote(losses(GOOD[0]), data, (half,))[1][0] for half in halves]
+    ones = [promote(*unlike(GOOD[0]), data, (half,))[1][0] for half in halves]
     assert abs(ones[0] - ones[1]) > 1e-3
-    both = promote(losses(GOOD[0]), data, halves)[1][0]
+    both = promote(*unlike(GOOD[0]), data, halves)[1][0]
     np.testing.assert_allclose(both, np.mean(ones), atol=1e-6)
 
 
 def test_progress_counts_to_the_end():
     told = []
     promote = promotion(progress=lambda *what: told.append(what), epochs=(1, 3), keep=0.4)
-    promote(losses(*FORMULAS), *splits())
+    promote(*unlike(*FORMULAS), *splits())
     # Three losses at two settings fill six lanes: two groups, then one.
     assert told == [("promoting", done, 5) for done in range(1, 6)]
 
