@@ -25,7 +25,7 @@ class Verdict(IntEnum):
     LABEL_BLIND = 2
     WRONG_DIRECTION = 3
     TWIN = 4
-    OVER_CAPACITY = 5
+    OVER_CAPACITY = 5  # sound, but lanes were full; far behind the last lane twins are not told
     TRAINED = 6
 
 

@@ -22,10 +22,7 @@ from report.verdict import best_found, best_usual, difference_text, users_text, 
 RESULTS = Path(__file__).resolve().parent.parent / "docs" / "results"
 METRICS = {"auc": "AUC", "f1": "F1", "accuracy": "accuracy"}
 OF_RANKS = {"ndcg@10": "NDCG@10", "recall@10": "recall@10", "mrr": "MRR"}
-# The page's losses, in the order in which transfers were given them.
-FOUND = ("**found A**", "**found B**")
-LATER = ("**found C**", "**found D**", "**found E**")  # of the searches on pairs
-LONGER = ("**found F**", "**found G**", "**found H**")  # of the longer searches
+FOUND = tuple(f"**found {letter}**" for letter in "ABCDEFGHI")  # as transfers were given them
 PAIRWISE = ("**found 1**", "**found 2**", "**found 3**", "**found 4**")
 MODELS = ("biased_mf", "deep")
 DATASETS = {
@@ -87,7 +84,7 @@ def side_by_side(paper: Mapping[str, Any], fair: Mapping[str, Any], dataset: str
     """Give the metrics under the original's protocol beside those of the fair test."""
     theirs, losses = (of(results, dataset)[1] for results in (paper, fair))
     heads = [f"{kind} {metric}" for kind in ("paper:", "fair:") for metric in ("AUC", "F1", "acc.")]
-    rows = [[name, *_values(theirs[name]), *_values(loss)] for name, loss in losses.items()]
+    rows = [[name, *_values(loss), *_values(losses[name])] for name, loss in theirs.items()]
     return _markdown(["loss", *heads], rows)
 
 
@@ -154,23 +151,23 @@ def tables() -> Iterator[tuple[str, str]]:
     for model in MODELS:
         fair, paper = read(f"transfer_{model}"), read(f"paper_{model}")
         yield f"{model}, both protocols", side_by_side(paper, fair, "ml100k")
-        for dataset, title in DATASETS.items():
-            yield f"{model} on {title}", comparison(fair, dataset)
         yield f"{model}, original's protocol", comparison(paper, "ml100k")
         yield f"{model}, transfer", transfer(fair)
     names = (f"searched_{model}_{dataset}" for model, dataset in product(MODELS, DATASETS))
     yield "searches", searched(map(read, names))
-    yield "searches with a hall of 512", searched(read(f"hall512_{name}") for name in DATASETS)
     yield "longer searches", searched(read(f"thorough_{name}") for name in DATASETS)
-    yield "transfer of what they found", transfer(read("transfer_thorough"), LONGER)
+    kinds = ("searched_biased_mf", "thorough")
+    early = (f"early_{kind}_{dataset}" for kind, dataset in product(kinds, DATASETS))
+    yield "tests that end after thirty epochs", searched(map(read, early))
     for path in sorted(RESULTS.glob("ranked_*.json")):
         dataset = path.stem.removeprefix("ranked_")
         yield path.stem, comparison(read(path.stem), dataset, PAIRWISE, OF_RANKS)
-    yield "transfer of their losses", transfer(read("transfer_searched"), LATER)
     for path in sorted(RESULTS.glob("fidelity_*.json")):
         yield path.stem, fidelity(json.loads(path.read_text()))
     for path in sorted(RESULTS.glob("ablations_*.json")):
-        yield path.stem, ablation_curves.table(json.loads(path.read_text())["variants"])
+        variants = json.loads(path.read_text())["variants"]
+        yield path.stem, ablation_curves.table(variants)
+        yield f"{path.stem}, choices", ablation_curves.contrasts(variants)
 
 
 def main() -> None:

@@ -7,6 +7,8 @@ To search losses for it, start ``run.py`` where Python finds this file, with
 ``--config.model.name=bring_your_own_model:Metric``.
 """
 
+from functools import partial
+
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
@@ -52,11 +54,17 @@ def main():
     model = build(name=Metric, width=8, init_scale=0.5, sizes={"user": USERS, "item": ITEMS})
     lanes = make_lanes(model, static_slopes([build_loss("softplus(logit) - label * logit")]))
     ones = jnp.ones_like(RATES)
-    state = lanes.init(jax.random.split(jax.random.key(0), RATES.size))
-    train = jax.jit(lanes.train)
-    for epoch in range(EPOCHS):
-        key = jax.random.key(epoch)
-        state = train(state, ones, Hyper(RATES, 0 * ones, 0 * ones), batches(data, 128, key), key)
+    settings = Hyper(RATES, 0 * ones, 0 * ones)
+
+    @partial(jax.jit, donate_argnums=0)
+    def train(state, key):
+        shuffle, drawn = jax.random.split(key)
+        return lanes.train(state, ones, settings, batches(data, 128, shuffle), drawn)
+
+    weights, *epochs = jax.random.split(jax.random.key(0), 1 + EPOCHS)
+    state = lanes.init(jax.random.split(weights, RATES.size))
+    for key in epochs:
+        state = train(state, key)
     logits = lanes.predict(state, batches(rest, ROWS // 10))
     for rate, scores in zip(RATES, logits, strict=True):
         print(f"learning rate {rate:4.0f}: AUC {auc(scores, rest.label):.3f}")
