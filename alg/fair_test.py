@@ -266,6 +266,7 @@ def _run(
     courses = settings.courses(*(contender.loss for contender in contenders))
     one = Hyper(tuned.learning_rate[None], tuned.weight_decay[None], tuned.l2[None])
     _follow(settings, "testing", _side_by_side(settings, courses, keys, one, splits), improves)
+    resampled = resample_users(valid, test, splits, settings.task)
     return [
         Outcome(
             contender,
@@ -273,7 +274,7 @@ def _run(
             float(tuned.weight_decay[j]),
             int(chosen[j]),
             *measure(valid[:, j], test[:, j], splits, settings.task),
-            resample_users(valid[:, j], test[:, j], splits, settings.task),
+            resampled[j],
         )
         for j, contender in enumerate(contenders)
     ]

@@ -34,7 +34,7 @@ class Outcome(NamedTuple):
     resampled: np.ndarray  # test metric [R], mean over seeds, with the users drawn anew
 
 
-RESAMPLES = 500
+RESAMPLES, TOGETHER = 500, 10  # draws of users, and how many are weighed at once
 
 
 def measure(
@@ -62,21 +62,31 @@ def measure(
 def resample_users(
     valid: np.ndarray, test: np.ndarray, splits: Splits, task: Task = RATING
 ) -> np.ndarray:
-    """Give the test metric [R] of what was kept, ``test`` [S, m], with users drawn anew.
+    """Give the test metric [J, R] of what was kept, ``test`` [S, J, m], with users drawn anew.
 
     It is the mean over seeds. Users are drawn with replacement, all interactions of a user
     together: the cluster bootstrap. The draws are the same for every loss, so that differences
-    between losses are paired. Thresholds are those of ``valid`` [S, n], as in ``measure``.
+    between losses are paired. Thresholds are those of ``valid`` [S, J, n], as in ``measure``.
     """
     of_valid, of_test = whom(splits.valid), whom(splits.test)
     _, user = np.unique(np.asarray(of_test.user), return_inverse=True)
     users = user.max() + 1
-    rng = np.random.default_rng(0)
-    drawn = rng.multinomial(users, np.full(users, 1 / users), size=RESAMPLES)
-    again = of_test._replace(weight=drawn[:, user].astype(np.float32))
+    rng, even = np.random.default_rng(0), np.full(users, 1 / users)
+    blocks = [  # no user of many is drawn 256 times
+        rng.multinomial(users, even, size=TOGETHER).astype(np.uint8)
+        for _ in range(RESAMPLES // TOGETHER)
+    ]
     threshold, value = _compiled(task.metric.threshold), _compiled(task.metric.value)
-    cuts = [np.asarray(threshold(kept, of_valid)) for kept in valid]
-    return np.mean([value(kept - cut, again) for kept, cut in zip(test, cuts, strict=True)], axis=0)
+
+    def of_loss(valid: np.ndarray, test: np.ndarray) -> np.ndarray:
+        above = [
+            kept - np.asarray(threshold(v, of_valid)) for v, kept in zip(valid, test, strict=True)
+        ]
+        again = (of_test._replace(weight=block[:, user].astype(np.float32)) for block in blocks)
+        means = [np.mean([value(kept, drawn) for kept in above], axis=0) for drawn in again]
+        return np.concatenate(means)
+
+    return np.stack([of_loss(valid[:, j], test[:, j]) for j in range(test.shape[1])])
 
 
 _compiled = lru_cache(jax.jit)

@@ -264,7 +264,8 @@ def test_users_are_drawn_whole():
     drawn = np.random.default_rng(0).multinomial(count, np.full(count, 1 / count), size=500)
     gains = np.where(ranks <= 10, 1 / np.log2(1 + ranks), 0)
     expected = [np.average(gains, axis=1, weights=w[user]).mean() for w in drawn]
-    np.testing.assert_allclose(resample_users(ranks, ranks, splits, TASK), expected, rtol=1e-4)
+    (found,) = resample_users(ranks[:, None], ranks[:, None], splits, TASK)
+    np.testing.assert_allclose(found, expected, rtol=1e-4)
 
 
 def test_measures_are_of_ranks():

@@ -23,7 +23,7 @@ def splits(data: Batch) -> Splits:
 def test_resampled_aucs_are_those_of_repeated_users():
     data = interactions(users=12, each=5)
     scores = np.random.default_rng(2).normal(size=(2, 60)).astype(np.float32)
-    found = resample_users(scores, scores, splits(data))
+    (found,) = resample_users(scores[:, None], scores[:, None], splits(data))
     assert found.shape == (RESAMPLES,)
     drawn = np.random.default_rng(0).multinomial(12, np.full(12, 1 / 12), size=RESAMPLES)
     for replicate in (0, 1, RESAMPLES - 1):
@@ -35,7 +35,9 @@ def test_resampled_aucs_are_those_of_repeated_users():
 def test_a_loss_beside_itself_differs_for_no_draw_of_users():
     data = interactions(users=12, each=5)
     scores = np.random.default_rng(2).normal(size=(2, 60)).astype(np.float32)
-    one, other = (resample_users(scores, scores, splits(data)) for _ in range(2))
+    twice = np.stack([scores, scores], axis=1)
+    one, other = resample_users(twice, twice, splits(data))
+    assert one.std() > 0
     np.testing.assert_array_equal(one - other, 0)
 
 
@@ -46,7 +48,7 @@ def test_resampled_accuracies_are_at_the_threshold_of_validation():
     judged = Splits(data, data._replace(label=label), data)
     test = np.random.default_rng(2).normal(size=(1, 60)).astype(np.float32)
     task = RATING._replace(metric=metric_of("accuracy"))
-    found = resample_users(valid, test, judged, task)
+    (found,) = resample_users(valid[:, None], test[:, None], judged, task)
     cut = (valid[0][label > 0].min() + valid[0][label < 1].max()) / 2
     drawn = np.random.default_rng(0).multinomial(12, np.full(12, 1 / 12), size=RESAMPLES)
     weight = drawn[7][data.ids["user"]]
