@@ -92,7 +92,8 @@ def get_config() -> ConfigDict:
     config.evolution.crossover = 0.25
     config.evolution.explore = 0.5  # as of the policy gradients, below
 
-    config.filter = "graded"  # or paper
+    # Or paper, which together with reinforce.below_baseline=-1.0 is the paper's reward filter.
+    config.filter = "graded"
     config.graded = ConfigDict()
     config.graded.probes = 32
     config.graded.min_gradient = 1e-4  # a largest slope below it is no gradient
