@@ -132,6 +132,29 @@ def _searched(setting: Setting) -> list[str]:
     ]
 
 
+def lasting() -> str:
+    """Give the found losses of two searches a data set, tested for thirty epochs and for sixty."""
+    heads = ["data", "found by"]
+    for epochs in ("30 epochs", "60 epochs"):
+        heads += [f"{epochs}: Focal", "found", "found to Focal, over seeds"]
+    kinds = {"searched_biased_mf": "default search", "thorough": "longer search"}
+    rows = []
+    for dataset, title in DATASETS.items():
+        setting, losses = of(read(f"late_{dataset}"), dataset, kinds.values())
+        for kind, called in kinds.items():
+            (before,) = settings(read(f"early_{kind}_{dataset}"))
+            tested = (before, best_found(before)), (setting, losses[called])
+            cells = [
+                (
+                    *(_values(loss, ["auc"])[0] for loss in (best_usual(on), found)),
+                    difference_text(found),
+                )
+                for on, found in tested
+            ]
+            rows.append([title, called, *cells[0], *cells[1]])
+    return _markdown(heads, rows)
+
+
 def fidelity(found: Mapping[str, Any]) -> str:
     """Give how what is seen of losses goes with what they are worth, of ``fidelity.py``."""
     heads = ["seen", "rank correlation with test AUC", "best of its first 1/16", "their mean"]
@@ -156,9 +179,7 @@ def tables() -> Iterator[tuple[str, str]]:
     names = (f"searched_{model}_{dataset}" for model, dataset in product(MODELS, DATASETS))
     yield "searches", searched(map(read, names))
     yield "longer searches", searched(read(f"thorough_{name}") for name in DATASETS)
-    kinds = ("searched_biased_mf", "thorough")
-    early = (f"early_{kind}_{dataset}" for kind, dataset in product(kinds, DATASETS))
-    yield "tests that end after thirty epochs", searched(map(read, early))
+    yield "tests that end too early", lasting()
     for path in sorted(RESULTS.glob("ranked_*.json")):
         dataset = path.stem.removeprefix("ranked_")
         yield path.stem, comparison(read(path.stem), dataset, PAIRWISE, OF_RANKS)
