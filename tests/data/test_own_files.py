@@ -58,7 +58,7 @@ def test_other_bytes_than_utf8_are_refused(own):
 
 
 def test_ids_that_are_written_otherwise_are_others(tmp_path):
-    rows = [f"{user},{item},{item % 5 + 1},{item}" for user in ("7", "07") for item in range(8)]
+    rows = [f"{user},{item},{item % 5 + 1},{item}" for user in ("7", "07") for item in range(40)]
     path = tmp_path / "zeros.csv"
     path.write_text("customer,product,stars,at\n" + "\n".join(rows) + "\n")
     assert read(path).sizes["user"] == 2
