@@ -56,7 +56,7 @@ def _paper(config: ConfigDict) -> None:
 def _thorough(config: ConfigDict) -> None:
     """Candidates are trained from fresh weights for six epochs, and pointwise losses may be longer.
 
-    Some twelve minutes on two cores, where the default takes two and a half; see docs/results.md.
+    Some twenty minutes on two cores, where the default takes eight; see docs/results.md.
     """
     if config.space.family == "pointwise":
         names = "add sub mul max min neg log square sqrt reciprocal"
