@@ -93,6 +93,7 @@ def promote_phase(run: Run, checked: Checked) -> list[Contender]:
         return []
     losses = _objective(run, [each.program for each in checked.sound])
     prints = np.stack([each.prints for each in checked.sound])
+    prints /= np.linalg.norm(prints, axis=1, keepdims=True)  # those of the paper's filter are not
     order, rewards = run.promote(losses, prints, on.splits["train"], judging(on))
     for place, (j, reward) in enumerate(zip(order, rewards, strict=True), start=1):
         row = checked.table[checked.sound[j].rank - 1]
