@@ -10,7 +10,7 @@ import report
 from alg import complexity, to_text
 from alg.contenders import Contender, found
 from alg.entries import names, program
-from alg.filters import twins
+from alg.filters import twins, unit
 from alg.objectives import Objective, objective
 from alg.programs import Program
 from alg.search import SearchState
@@ -79,8 +79,8 @@ def _usual_twins(run: Run, prints: Array) -> list[str]:
     logits = jnp.broadcast_to(probe.logit, (len(on.usual), len(probe.logit)))
     theirs = slopes(jnp.ones(len(on.usual)), logits, jnp.asarray(probe.label))
     same = twins(jnp.asarray(prints), filter_.fingerprint(theirs), tolerance=filter_.tolerance)
-    names = [*(each.name for each in on.usual), ""]
-    return [names[j] for j in np.where(same.any(1), same.argmax(1), -1)]
+    called = [*(each.name for each in on.usual), ""]
+    return [called[j] for j in np.where(same.any(1), same.argmax(1), -1)]
 
 
 def promote_phase(run: Run, checked: Checked) -> list[Contender]:
@@ -92,8 +92,8 @@ def promote_phase(run: Run, checked: Checked) -> list[Contender]:
     if not checked.sound or not wanted:
         return []
     losses = _objective(run, [each.program for each in checked.sound])
-    prints = np.stack([each.prints for each in checked.sound])
-    prints /= np.linalg.norm(prints, axis=1, keepdims=True)  # those of the paper's filter are not
+    # Those of the paper's filter are as large as the gradient.
+    prints = np.asarray(unit(np.stack([each.prints for each in checked.sound])))
     order, rewards = run.promote(losses, prints, on.splits["train"], judging(on))
     for place, (j, reward) in enumerate(zip(order, rewards, strict=True), start=1):
         row = checked.table[checked.sound[j].rank - 1]
@@ -119,8 +119,8 @@ def judging(on: Ground) -> list[Batch]:
     ranks = on.task.metric.of_ranks
     if ranks and config.implicit.candidates != config.implicit.test_candidates:
         return [on.splits["reward"]]
-    names = ["valid"] if config.data.get("reward_split") == "valid" else ["reward", "valid"]
-    return [on.splits[name] for name in names]
+    parts = ["valid"] if config.data.get("reward_split") == "valid" else ["reward", "valid"]
+    return [on.splits[part] for part in parts]
 
 
 def _mark_front(sound: list[dict[str, Any]]) -> None:

@@ -180,7 +180,7 @@ def twins(prints: Array, others: Array, *, tolerance: float) -> Array:
     return distance <= tolerance
 
 
-def _unit(slopes: Array) -> Array:
+def unit(slopes: Array) -> Array:
     """Scale slopes [M, P] to length 1."""
     length = jnp.linalg.norm(slopes, axis=-1, keepdims=True)
     return slopes / jnp.maximum(length, 1e-30)
@@ -206,7 +206,7 @@ def graded(
     probe = even_probe(probes, group)
     # A policy that is paid for twins writes one loss over and over, and lanes stay empty.
     options = {"forgets": False, "rewards_twins": False, "stops_blind": True}
-    return Filter(probe, screening, _unit, tolerance, **options)
+    return Filter(probe, screening, unit, tolerance, **options)
 
 
 def paper(

@@ -113,7 +113,7 @@ def make_promotion(
             state = courses.begin(jnp.repeat(key[None], lanes))
             factor = courses.factors(mine, state, data) if scale == "gradient" else 1.0
             rate, decay = grid[setting, 0] * factor, grid[setting, 1] / factor
-            hyper = Hyper(*jnp.broadcast_arrays(rate, decay, l2 / factor * jnp.ones(lanes)))
+            hyper = Hyper(*jnp.broadcast_arrays(rate, decay, l2 / factor))
             for epoch in range(count):
                 shuffle = jax.random.fold_in(key, epoch)
                 state, found = courses.epoch(state, mine, hyper, shuffle, data, judged[0])

@@ -72,21 +72,18 @@ def resample_users(
     _, user = np.unique(np.asarray(of_test.user), return_inverse=True)
     users = user.max() + 1
     rng, even = np.random.default_rng(0), np.full(users, 1 / users)
-    blocks = [  # no user of many is drawn 256 times
-        rng.multinomial(users, even, size=TOGETHER).astype(np.uint8)
-        for _ in range(RESAMPLES // TOGETHER)
-    ]
     threshold, value = _compiled(task.metric.threshold), _compiled(task.metric.value)
-
-    def of_loss(valid: np.ndarray, test: np.ndarray) -> np.ndarray:
-        above = [
-            kept - np.asarray(threshold(v, of_valid)) for v, kept in zip(valid, test, strict=True)
+    cuts = [[np.asarray(threshold(kept, of_valid)) for kept in of_seed] for of_seed in valid]
+    blocks = []
+    for _ in range(RESAMPLES // TOGETHER):
+        drawn = rng.multinomial(users, even, size=TOGETHER)
+        again = of_test._replace(weight=drawn[:, user].astype(np.float32))
+        by_seed = [
+            [value(kept - cut, again) for kept, cut in zip(*of_seed, strict=True)]
+            for of_seed in zip(test, cuts, strict=True)
         ]
-        again = (of_test._replace(weight=block[:, user].astype(np.float32)) for block in blocks)
-        means = [np.mean([value(kept, drawn) for kept in above], axis=0) for drawn in again]
-        return np.concatenate(means)
-
-    return np.stack([of_loss(valid[:, j], test[:, j]) for j in range(test.shape[1])])
+        blocks.append(np.mean(by_seed, axis=0))
+    return np.concatenate(blocks, axis=1)
 
 
 _compiled = lru_cache(jax.jit)

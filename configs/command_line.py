@@ -67,8 +67,8 @@ def _check_read(config: ConfigDict, argv: list[str]) -> None:
 
 def shipped() -> dict[str, Path]:
     """Give the files of the shipped configs, by name."""
-    every = {file.stem: file for file in sorted(Path(DEFAULT).parent.glob("[!_]*.py"))}
-    return {name: every[name] for name in every if name not in PARTS}
+    files = sorted(Path(DEFAULT).parent.glob("[!_]*.py"))
+    return {file.stem: file for file in files if file.stem not in PARTS}
 
 
 def _meant(path: str) -> str:

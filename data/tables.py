@@ -82,7 +82,6 @@ def read_text(raw: bytes, where: str, layout: Layout) -> Table:
     if layout.encoding != "utf-8":
         raw = raw.decode(layout.encoding).encode()
     raw = raw.removeprefix(b"\xef\xbb\xbf").rstrip(b"\r\n ")
-    _check_utf8(raw, where)
     if b"\n" not in raw:  # lines of old Macs end so
         raw = raw.replace(b"\r", b"\n")
     if not raw or (layout.header and b"\n" not in raw):
@@ -123,8 +122,9 @@ def _check_utf8(raw: bytes, where: str) -> None:
 
 
 def _header(raw: bytes, where: str, layout: Layout) -> tuple[str, ...]:
-    first = raw.split(b"\n", 1)[0].decode(errors="replace").rstrip("\r")
-    separator = layout.separator
+    first = raw.split(b"\n", 1)[0]
+    _check_utf8(first, where)
+    first, separator = first.decode().rstrip("\r"), layout.separator
     if not first.strip():
         raise DataError(
             f"{where}, line 1: expected the names of columns, got an empty line. Delete it."
@@ -152,6 +152,7 @@ def _rows(table: Table) -> Iterator[list[str]]:
 
 def _malformed(table: Table, error: Exception) -> DataError:
     """What is wrong with the first bad row of a file that polars does not take."""
+    _check_utf8(table.raw, table.where)
     wrong = [(row, fields) for row, fields in enumerate(_rows(table)) if fields]
     # Lines that are too short are read, but for a first one.
     for row, fields in [one for one in wrong if len(one[1]) > len(table.layout.columns)] or wrong:

@@ -19,12 +19,11 @@ from alg.promotion import make_promotion
 from alg.search import make_search
 from alg.space import space
 from configs import base
-from configs.command_line import CHOSEN_BY, PARTS, UsageError, read_command_line
+from configs.command_line import CHOSEN_BY, UsageError, read_command_line, shipped
 from configs.presets import PRESETS
 
 FOLDER = Path(base.__file__).parent
-NO_CONFIG = {"__init__", *PARTS}
-NAMES = sorted(path.stem for path in FOLDER.glob("*.py") if path.stem not in NO_CONFIG)
+NAMES = [*shipped()]
 VARIANTS = ["", *(f":{preset}" for preset in PRESETS)]
 ALL = [f"{FOLDER.name}/{name}.py{variant}" for name in NAMES for variant in VARIANTS]
 ALL.remove("configs/ml100k_ranking.py:paper")  # the paper has no such losses
