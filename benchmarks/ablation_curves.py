@@ -9,6 +9,8 @@ over seeds, of 95 %. A mark is passed by a whole generation, so with up to 31 tr
 
 import argparse
 import json
+import sys
+from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
 
@@ -16,7 +18,10 @@ import numpy as np
 from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from scipy.stats import t
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from alg.results import interval
 
 LOOKS = (25, 50, 100, 200, 400)  # trainings, at which ablations.py looks
 MARKS = LOOKS[1:]  # of the table and the plot; at the first look, hardly a generation has trained
@@ -50,10 +55,8 @@ def point(values: list[float]) -> Point:
     """Give mean and interval of values, one a seed."""
     if not values:
         return Point(np.nan, np.nan, 0)
-    half = np.nan
-    if len(values) > 2:
-        half = t.ppf(0.975, len(values) - 1) * np.std(values, ddof=1) / np.sqrt(len(values))
-    return Point(float(np.mean(values)), float(half), len(values))
+    low, high = interval(np.array(values)) if len(values) > 2 else (np.nan, np.nan)
+    return Point(float(np.mean(values)), (high - low) / 2, len(values))
 
 
 def at_mark(search: dict, mark: int) -> dict | None:
@@ -114,20 +117,33 @@ def table(variants: dict[str, list[dict]]) -> str:
 
 
 def contrasts(variants: dict[str, list[dict]]) -> str:
-    """Give the table of what each choice is worth: variants that differ in one thing."""
+    """Give the table of what each choice is worth, choice by choice: variants that differ in it."""
     heads = ["variant", "less", *(f"{mark} trainings" for mark in MARKS)]
     lines = [f"| {' | '.join(heads)} |", f"|{'---|' * len(heads)}"]
-    for name, searches in variants.items():
-        method, *rest = name.split(", ")
-        others = [", ".join((method, *(part for part in rest if part != left))) for left in rest]
-        if method != "random" and not set(rest) - {"paper filter", "raw reward"}:
-            others.append(", ".join(("random", *rest)))
-        for other in others:
-            if other in variants:
-                points = [beyond(searches, variants[other], mark) for mark in MARKS]
-                cells = [one.cell(len(searches)) for one in points]
-                lines.append(f"| {name} | {other} | {' | '.join(cells)} |")
+    choice = pairs(variants)
+    for name, other in sorted(choice, key=choice.get):
+        searches = variants[name]
+        cells = [beyond(searches, variants[other], mark).cell(len(searches)) for mark in MARKS]
+        lines.append(f"| {name} | {other} | {' | '.join(cells)} |")
     return "\n".join(lines)
+
+
+def pairs(variants: Iterable[str]) -> dict[tuple[str, str], int]:
+    """Give the pairs that differ in one choice: the method first, then in what one has beside.
+
+    >>> list(pairs(["reinforce, raw reward", "random, raw reward", "reinforce"]))
+    [('reinforce, raw reward', 'random, raw reward'), ('reinforce, raw reward', 'reinforce')]
+    """
+    beside = ["raw reward", "paper filter"]
+    found = {}
+    for name in variants:
+        method, *rest = name.split(", ")
+        if method != "random" and set(rest) <= set(beside):
+            found[name, ", ".join(("random", *rest))] = 0
+        for left in rest:
+            other = ", ".join((method, *(part for part in rest if part != left)))
+            found[name, other] = 1 + beside.index(left) if left in beside else 3
+    return {pair: place for pair, place in found.items() if pair[1] in variants}
 
 
 def panels(variants: dict[str, list[dict]]) -> dict[str, dict[str, list[dict]]]:

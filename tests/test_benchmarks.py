@@ -141,9 +141,15 @@ def test_ablations_are_compared_seed_by_seed(benchmark):
     half = 0.001 / 3**0.5 * 4.30265
     assert curves.beyond(mine, other, 50) == pytest.approx((0.001, half, 3), rel=1e-4)
     variants = {"evolution": mine, "random": other, "evolution, raw reward": mine}
-    assert [row.split(" | ")[:3] for row in curves.contrasts(variants).splitlines()[2:]] == [
-        ["| evolution", "random", "+0.0010 ± 0.0025 (3 of 4 seeds)"],
-        ["| evolution, raw reward", "evolution", "+0.0000 ± 0.0000"],
+    variants |= {"evolution, seeds": mine, "random, raw reward": other}
+    rows = [row.split(" | ")[:3] for row in curves.contrasts(variants).splitlines()[2:]]
+    ahead, same = "+0.0010 ± 0.0025 (3 of 4 seeds)", "+0.0000 ± 0.0000"
+    assert rows == [
+        ["| evolution", "random", ahead],
+        ["| evolution, raw reward", "random, raw reward", ahead],
+        ["| evolution, raw reward", "evolution", same],
+        ["| random, raw reward", "random", same],
+        ["| evolution, seeds", "evolution", same],
     ]
 
 
