@@ -10,7 +10,7 @@ over seeds, of 95 %. A mark is passed by a whole generation, so with up to 31 tr
 import argparse
 import json
 import sys
-from collections.abc import Iterable
+from collections.abc import Collection
 from pathlib import Path
 from typing import NamedTuple
 
@@ -26,6 +26,7 @@ from alg.results import interval
 LOOKS = (25, 50, 100, 200, 400)  # trainings, at which ablations.py looks
 MARKS = LOOKS[1:]  # of the table and the plot; at the first look, hardly a generation has trained
 RIVALS = ("random", "random, paper filter")
+CHOICES = ("raw reward", "paper filter")  # that stand beside a method
 SAME = 1e-5  # in AUC: one loss, trained on two kinds of processor
 PANELS = {  # by what follows the method in a variant's name
     "": "graded filter",
@@ -117,33 +118,35 @@ def table(variants: dict[str, list[dict]]) -> str:
 
 
 def contrasts(variants: dict[str, list[dict]]) -> str:
-    """Give the table of what each choice is worth, choice by choice: variants that differ in it."""
+    """Give the table of what each choice is worth, choice by choice."""
     heads = ["variant", "less", *(f"{mark} trainings" for mark in MARKS)]
     lines = [f"| {' | '.join(heads)} |", f"|{'---|' * len(heads)}"]
-    choice = pairs(variants)
-    for name, other in sorted(choice, key=choice.get):
+    for name, other in pairs(variants):
         searches = variants[name]
         cells = [beyond(searches, variants[other], mark).cell(len(searches)) for mark in MARKS]
         lines.append(f"| {name} | {other} | {' | '.join(cells)} |")
     return "\n".join(lines)
 
 
-def pairs(variants: Iterable[str]) -> dict[tuple[str, str], int]:
-    """Give the pairs that differ in one choice: the method first, then in what one has beside.
+def pairs(variants: Collection[str]) -> list[tuple[str, str]]:
+    """Give the pairs that differ in one choice: in the method, then in each of what stands beside.
 
-    >>> list(pairs(["reinforce, raw reward", "random, raw reward", "reinforce"]))
-    [('reinforce, raw reward', 'random, raw reward'), ('reinforce, raw reward', 'reinforce')]
+    >>> pairs(["random", "reinforce, raw reward", "reinforce", "random, raw reward"])
+    ... # doctest: +NORMALIZE_WHITESPACE
+    [('reinforce, raw reward', 'random, raw reward'), ('reinforce', 'random'),
+     ('reinforce, raw reward', 'reinforce'), ('random, raw reward', 'random')]
     """
-    beside = ["raw reward", "paper filter"]
-    found = {}
+    found = []
     for name in variants:
         method, *rest = name.split(", ")
-        if method != "random" and set(rest) <= set(beside):
-            found[name, ", ".join(("random", *rest))] = 0
+        if method != "random" and set(rest) <= set(CHOICES):
+            found.append((0, name, ", ".join(("random", *rest))))
         for left in rest:
             other = ", ".join((method, *(part for part in rest if part != left)))
-            found[name, other] = 1 + beside.index(left) if left in beside else 3
-    return {pair: place for pair, place in found.items() if pair[1] in variants}
+            # An option comes last.
+            found.append((1 + [*CHOICES, left].index(left), name, other))
+    found = [(choice, *pair) for choice, *pair in found if pair[1] in variants]
+    return [(name, other) for _, name, other in sorted(found, key=lambda pair: pair[0])]
 
 
 def panels(variants: dict[str, list[dict]]) -> dict[str, dict[str, list[dict]]]:
@@ -160,7 +163,10 @@ def panels(variants: dict[str, list[dict]]) -> dict[str, dict[str, list[dict]]]:
 
 
 def plot(variants: dict[str, list[dict]]) -> Figure:
-    """Plot the curves: a panel for each reward scale, filter by filter, then one for options."""
+    """Plot the curves: a panel for each reward scale, filter by filter, then one for options.
+
+    Where some seeds had no sound loss, or not so many trainings, a point is hollow.
+    """
     shown = panels(variants)
     rows = -(-len(shown) // 2)
     figure = Figure(figsize=(7.5, 0.8 + 2.6 * rows), layout="constrained")
@@ -170,17 +176,13 @@ def plot(variants: dict[str, list[dict]]) -> Figure:
     for axes, (title, curves) in zip(grid, shown.items(), strict=False):
         for place, (label, searches) in enumerate(curves.items()):
             moved = np.array(MARKS) * 1.04 ** (place - (len(curves) - 1) / 2)  # intervals apart
-            points = [ahead(searches, mark) for mark in MARKS]
+            mean, half, seeds = np.array([ahead(searches, mark) for mark in MARKS]).T
+            few = seeds < len(searches)
+            look = {"color": colormaps["tab10"](labels.index(label)), "markersize": 4}
             lines[label] = axes.errorbar(
-                moved,
-                [point.mean for point in points],
-                [point.half for point in points],
-                color=colormaps["tab10"](labels.index(label)),
-                marker="o",
-                markersize=4,
-                linewidth=1.2,
-                elinewidth=0.7,
+                moved, mean, half, **look, marker="o", linewidth=1.2, elinewidth=0.7
             )
+            axes.plot(moved[few], mean[few], "o", **look, markerfacecolor="white", zorder=3)
         _dress(axes, title)
     for axes in grid[len(shown) :]:
         axes.remove()

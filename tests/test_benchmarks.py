@@ -140,15 +140,19 @@ def test_ablations_are_compared_seed_by_seed(benchmark):
     other = searches([(60, 0.0)], [(60, 0.001)], [(60, 0.002)])  # one seed less
     half = 0.001 / 3**0.5 * 4.30265
     assert curves.beyond(mine, other, 50) == pytest.approx((0.001, half, 3), rel=1e-4)
-    variants = {"evolution": mine, "random": other, "evolution, raw reward": mine}
-    variants |= {"evolution, seeds": mine, "random, raw reward": other}
+    variants = dict.fromkeys(("evolution", "evolution, seeds", "evolution, paper filter"), mine)
+    variants |= dict.fromkeys(("random", "random, raw reward"), other)
+    variants |= {"evolution, raw reward": mine, "evolution, paper filter, raw reward": mine}
     rows = [row.split(" | ")[:3] for row in curves.contrasts(variants).splitlines()[2:]]
     ahead, same = "+0.0010 ± 0.0025 (3 of 4 seeds)", "+0.0000 ± 0.0000"
     assert rows == [
         ["| evolution", "random", ahead],
         ["| evolution, raw reward", "random, raw reward", ahead],
-        ["| evolution, raw reward", "evolution", same],
         ["| random, raw reward", "random", same],
+        ["| evolution, raw reward", "evolution", same],
+        ["| evolution, paper filter, raw reward", "evolution, paper filter", same],
+        ["| evolution, paper filter", "evolution", same],
+        ["| evolution, paper filter, raw reward", "evolution, raw reward", same],
         ["| evolution, seeds", "evolution", same],
     ]
 
