@@ -180,7 +180,7 @@ def tables() -> Iterator[tuple[str, str]]:
         yield f"{model}, original's protocol", comparison(paper, "ml100k")
     names = (f"searched_{model}_{dataset}" for model, dataset in product(MODELS, DATASETS))
     yield "searches", searched(map(read, names))
-    yield "a longer search", searched([read("thorough_ml100k")])
+    yield "longer searches", searched(read(f"thorough_{dataset}") for dataset in DATASETS)
     yield "tests that end too early", lasting()
     yield "transfer to other data", transfer(read("transfer_found"), LATER)
     yield "transfer to the deep model", transfer(read("transfer_deep"))
