@@ -136,17 +136,15 @@ def pairs(variants: Collection[str]) -> list[tuple[str, str]]:
     [('reinforce, raw reward', 'random, raw reward'), ('reinforce', 'random'),
      ('reinforce, raw reward', 'reinforce'), ('random, raw reward', 'random')]
     """
-    found = []
+    choice = {}  # pair -> place of the choice in the table
     for name in variants:
         method, *rest = name.split(", ")
         if method != "random" and set(rest) <= set(CHOICES):
-            found.append((0, name, ", ".join(("random", *rest))))
+            choice[name, ", ".join(("random", *rest))] = 0
         for left in rest:
             other = ", ".join((method, *(part for part in rest if part != left)))
-            # An option comes last.
-            found.append((1 + [*CHOICES, left].index(left), name, other))
-    found = [(choice, *pair) for choice, *pair in found if pair[1] in variants]
-    return [(name, other) for _, name, other in sorted(found, key=lambda pair: pair[0])]
+            choice[name, other] = 1 + [*CHOICES, left].index(left)  # an option comes last
+    return sorted((pair for pair in choice if pair[1] in variants), key=choice.get)
 
 
 def panels(variants: dict[str, list[dict]]) -> dict[str, dict[str, list[dict]]]:
