@@ -5,7 +5,7 @@ for a few epochs, each at several settings; a share of them goes on to a longer 
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import jax
 import jax.numpy as jnp
@@ -15,7 +15,7 @@ from .courses import make_courses, settings_grid
 from .lanes import Hyper, Lanes
 from .objectives import Objective, Slopes
 from .tasks import RATING, Task
-from .types import Batch, Data
+from .types import Array, Batch, Data
 
 Promote = Callable[[Objective, np.ndarray, Data, Sequence[Batch]], tuple[np.ndarray, np.ndarray]]
 """(J losses, their fingerprints [J, P], data, judged splits) -> those of the last rung, and their
@@ -56,6 +56,7 @@ def make_promotion(
     scale: str,
     width: int,
     batch_size: int,
+    seeds: int = 1,
     seed: int = 0,
     progress: Callable[[str, int, int], None] = lambda stage, done, total: None,
     task: Task = RATING,
@@ -76,7 +77,8 @@ def make_promotion(
       scale: ``"gradient"``, or ``"raw"`` for learning rates as they stand (the paper).
       width: lanes, K, a multiple of the devices; of a rung of few losses as many as they take.
       batch_size: interactions of a step, B.
-      seed: of initial weights and shuffles.
+      seeds: trainings of each loss at each setting; their mean counts, epoch by epoch.
+      seed: of the initial weights and shuffles of the first, the next number of the second's.
       progress: told of the stage, epochs done and epochs to come.
       task: that the slopes are of.
 
@@ -84,6 +86,8 @@ def make_promotion(
       ValueError: for values out of range.
     """
     grid = settings_grid(learning_rates, weight_decays, l2=l2, scale=scale)
+    if seeds < 1:
+        raise ValueError(f"promotion needs seeds of at least 1, got {seeds}")
     if not epochs or min(epochs) < 1 or not 0 < keep <= 1:
         raise ValueError(
             f"promotion needs rungs of at least 1 epoch and keep in (0, 1], got {epochs} and {keep}"
@@ -94,12 +98,35 @@ def make_promotion(
         raise ValueError(f"promotion tries 1 to {width} settings (its width), got {len(grid)}")
     together = width // len(grid)  # losses trained side by side
     courses = make_courses(make_lanes, slopes, batch_size=batch_size, task=task)
-    key = jax.random.key(seed)
+    keys = [jax.random.key(seed + number) for number in range(seeds)]
+
+    def course(
+        losses: Objective,
+        setting: np.ndarray,
+        key: Array,
+        epochs: int,
+        data: Data,
+        judged: Sequence[Batch],
+    ) -> Iterator[np.ndarray]:
+        """Train K losses from scratch, each at a setting [K]; yield every epoch's rewards [K]."""
+        state = courses.begin(jnp.repeat(key[None], len(setting)))
+        factor = courses.factors(losses, state, data) if scale == "gradient" else 1.0
+        rate, decay = grid[setting, 0] * factor, grid[setting, 1] / factor
+        hyper = Hyper(*jnp.broadcast_arrays(rate, decay, l2 / factor))
+        for epoch in range(epochs):
+            shuffle = jax.random.fold_in(key, epoch)
+            state, found = courses.epoch(state, losses, hyper, shuffle, data, judged[0])
+            others = (courses.reward(state, part) for part in judged[1:])
+            yield np.mean([found, *others], axis=0)
 
     def rung(
-        losses: Objective, count: int, data: Data, judged: Sequence[Batch], tick: Callable[[], None]
+        losses: Objective,
+        epochs: int,
+        data: Data,
+        judged: Sequence[Batch],
+        tick: Callable[[], None],
     ) -> np.ndarray:
-        """Give the best reward [J'] of the losses over settings and ``count`` epochs."""
+        """Give the best reward [J'] of the losses over settings and epochs, a mean over seeds."""
         number = losses.scale.shape[0]
         best = np.zeros((number, len(grid)))
         taken = len(grid) * number
@@ -110,17 +137,12 @@ def make_promotion(
         for first in range(0, number, together):
             rows = np.minimum(first + member, number - 1)
             mine = jax.tree.map(lambda part, rows=rows: part[rows], losses)
-            state = courses.begin(jnp.repeat(key[None], lanes))
-            factor = courses.factors(mine, state, data) if scale == "gradient" else 1.0
-            rate, decay = grid[setting, 0] * factor, grid[setting, 1] / factor
-            hyper = Hyper(*jnp.broadcast_arrays(rate, decay, l2 / factor))
-            for epoch in range(count):
-                shuffle = jax.random.fold_in(key, epoch)
-                state, found = courses.epoch(state, mine, hyper, shuffle, data, judged[0])
-                found = np.mean([found, *(courses.reward(state, part) for part in judged[1:])], 0)
-                np.maximum.at(best, (rows, setting), found)
-                tick()
-            del state  # or the next lanes would be drawn beside these
+            found = np.zeros((epochs, lanes))
+            for key in keys:
+                for epoch, rewards in enumerate(course(mine, setting, key, epochs, data, judged)):
+                    found[epoch] += rewards / seeds
+                    tick()
+            np.maximum.at(best, (rows, setting), found.max(0))
         return best.max(1)
 
     def promote(
@@ -130,7 +152,8 @@ def make_promotion(
         sizes = [len(left)]
         for _ in epochs[1:]:
             sizes.append(min(sizes[-1], max(math.ceil(keep * sizes[-1]), least)))
-        total = sum(n * -(-size // together) for n, size in zip(epochs, sizes, strict=True))
+        trainings = [seeds * -(-size // together) for size in sizes]
+        total = sum(n * count for n, count in zip(epochs, trainings, strict=True))
         done = iter(range(1, total + 1))
         for count, size in zip(epochs, sizes, strict=True):
             left = left[:size]

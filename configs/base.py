@@ -151,6 +151,9 @@ def get_config() -> ConfigDict:
     # Losses whose gradients of unit length differ by no more at any probe are of one kind, and the
     # best of each kind goes on first: what is tested had better not be one loss four times.
     config.promote.apart = 0.1
+    # Trainings of each loss at each setting, whose mean counts: for recommenders, such as deep, of
+    # which two trainings differ by more than two losses do.
+    config.promote.seeds = 1
     config.promote.scale = "gradient"
     config.promote.width = 64  # lanes trained side by side
 

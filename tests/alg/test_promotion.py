@@ -146,6 +146,27 @@ def test_a_score_is_an_auc_of_the_judged_split():
     np.testing.assert_allclose(found, expected, atol=1e-4)
 
 
+def test_a_score_is_the_mean_over_seeds():
+    """One setting, one epoch; each seed alone has a score of its own."""
+    fixed = {"learning_rates": (4.0,), "epochs": (1,)}
+    ones = [promotion(seed=seed, **fixed)(*unlike(GOOD[0]), *splits())[1][0] for seed in (5, 6)]
+    assert abs(ones[0] - ones[1]) > 1e-3
+    both = promotion(seed=5, seeds=2, **fixed)(*unlike(GOOD[0]), *splits())[1][0]
+    np.testing.assert_allclose(both, np.mean(ones), atol=1e-6)
+
+
+def test_of_several_seeds_it_is_the_best_epoch_of_their_mean():
+    """A loss that points the wrong way: with each seed the first epochs are the best ones."""
+    told = []
+    options = {"seeds": 2, "learning_rates": (0.5,), "progress": lambda *what: told.append(what)}
+    once, often = (
+        promotion(epochs=(epochs,), **options)(*unlike(BAD[0]), *splits())[1][0]
+        for epochs in (1, 4)
+    )
+    np.testing.assert_allclose(often, once, atol=1e-6)
+    assert told[-1] == ("promoting", 8, 8)
+
+
 def test_a_score_is_the_mean_over_the_judged_splits():
     """One setting, one epoch; the half splits have different scores."""
     data, (judged,) = splits()
@@ -171,6 +192,7 @@ def test_progress_counts_to_the_end():
         ({"epochs": ()}, "rungs of at least 1 epoch"),
         ({"epochs": (0,)}, "rungs of at least 1 epoch"),
         ({"keep": 0.0}, r"keep in \(0, 1\]"),
+        ({"seeds": 0}, "seeds of at least 1"),
         ({"width": 1}, "1 to 1 settings"),
         ({"learning_rates": (-1.0,)}, "positive"),
         ({"weight_decays": (-1.0,)}, "not negative"),
