@@ -8,9 +8,9 @@ they are powers of the prediction and its complement, ``pred**a * (1 - pred)**b`
 ``-c * pred**d * (1 - pred)**e`` for likes: BCE is (1, 0, 1, 0, 1), and squared error, exponential
 loss and the tailored losses of Buja, Stuetzle and Shen (2005) are among them. CMA-ES (Hansen, 2016,
 arXiv:1604.00772; the package ``cma``, ``pip install "autolossgen[bench]"``) tunes the five numbers:
-each candidate is trained from scratch at the learning rates of the fair test, on what promotion
-trains on, and rewarded by the splits that judge promotion. The mean of the last generation goes
-through the fair test, beside the usual losses.
+each candidate is trained from scratch as in promotion's last rung, and rewarded by the splits that
+judge promotion. The mean of the last generation goes through the fair test, beside the usual
+losses.
 
 What it is ahead by is about what a search of formulas can find with these data, this recommender
 and this protocol. It is no bound: other curves may be better.
@@ -42,8 +42,6 @@ from configs.command_line import read_command_line
 from finalists import judging
 from phases import Ground, compare, ground
 
-EPOCHS = 20
-WEIGHT_DECAY = 1e-4
 SIGMA = 0.5  # of the first generation
 
 
@@ -98,8 +96,8 @@ def as_loss(powers: Powers) -> Callable[..., Array]:
 
 def rewards(on: Ground, courses: Courses, vectors: np.ndarray, generation: int) -> np.ndarray:
     """Give the best reward [J] of losses [J, 5] over learning rates and epochs."""
-    rates = on.config.test.learning_rates
-    grid = settings_grid(rates, (WEIGHT_DECAY,), l2=0.0, scale="gradient")
+    how, l2 = on.config.promote, on.config.train.l2
+    grid = settings_grid(how.learning_rates, how.weight_decays, l2=l2, scale="gradient")
     count = len(vectors)
     vectors = np.resize(vectors, (count + -count % on.everywhere.mesh.size, len(BCE)))
     setting = np.repeat(grid, len(vectors), axis=0)
@@ -109,10 +107,10 @@ def rewards(on: Ground, courses: Courses, vectors: np.ndarray, generation: int) 
     state = courses.begin(jnp.repeat(key[None], lanes))
     losses = (powers, jnp.ones(lanes))
     factor = courses.factors(losses, state, on.splits["train"])
-    hyper = Hyper(setting[:, 0] * factor, setting[:, 1] / factor, jnp.zeros(lanes))
+    hyper = Hyper(setting[:, 0] * factor, setting[:, 1] / factor, l2 / factor)
     first, *others = judging(on)
     best = np.zeros(lanes)
-    for epoch in range(EPOCHS):
+    for epoch in range(how.epochs[-1]):
         shuffle = jax.random.fold_in(key, epoch)
         state, found = courses.epoch(state, losses, hyper, shuffle, on.splits["train"], first)
         found = np.mean([found, *(courses.reward(state, part) for part in others)], axis=0)
