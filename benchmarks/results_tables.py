@@ -140,7 +140,7 @@ def lasting() -> str:
     heads = ["data", "found by"]
     for epochs in ("30 epochs", "60 epochs"):
         heads += [f"{epochs}: Focal", "found", "found to Focal, over seeds"]
-    kinds = {"searched_biased_mf": "default search", "thorough": "longer search"}
+    kinds = {"searched_biased_mf": "default search", "thorough_biased_mf": "longer search"}
     rows = []
     for dataset, title in DATASETS.items():
         setting, losses = of(read(f"late_{dataset}"), dataset, kinds.values())
@@ -178,9 +178,9 @@ def tables() -> Iterator[tuple[str, str]]:
         fair, paper = read(f"transfer_{model}"), read(f"paper_{model}")
         yield f"{model}, both protocols", side_by_side(paper, fair, "ml100k")
         yield f"{model}, original's protocol", comparison(paper, "ml100k")
-    names = (f"searched_{model}_{dataset}" for model, dataset in product(MODELS, DATASETS))
-    yield "searches", searched(map(read, names))
-    yield "longer searches", searched(read(f"thorough_{dataset}") for dataset in DATASETS)
+    for kind in ("searched", "thorough"):
+        names = (f"{kind}_{model}_{dataset}" for model, dataset in product(MODELS, DATASETS))
+        yield f"{kind}, six pairs", searched(map(read, names))
     yield "tests that end too early", lasting()
     yield "transfer to other data", transfer(read("transfer_found"), LATER)
     yield "transfer to the deep model", transfer(read("transfer_deep"))

@@ -33,12 +33,16 @@ def check(workdir: Path, config: Mapping[str, Any], *, open_keys: Sequence[str] 
     if not isinstance(there, dict):
         raise ValueError(f"{path} is not the config of a run; choose another --workdir")
     wanted = json.loads(json.dumps(config))
-    if not (workdir / "results.json").exists():
-        there = _with(there, wanted, open_keys)
-    if there != wanted:
+    if difference := _difference(_with(there, wanted, open_keys), wanted):
         raise ValueError(
-            f"{workdir} holds the run of another config ({_difference(there, wanted)}); "
-            "choose another --workdir, or remove that folder"
+            f"{workdir} holds the run of another config ({difference}); choose another --workdir, "
+            "or remove that folder"
+        )
+    results = workdir / "results.json"
+    if results.exists() and (difference := _difference(there, wanted)):
+        raise ValueError(
+            f"{workdir} holds this run, finished ({difference}); choose another --workdir, or "
+            f"remove {results}, and the search goes on"
         )
 
 

@@ -1,6 +1,7 @@
 """A limited search through the command line: the rest of the run follows."""
 
 import json
+import shutil
 
 import pytest
 
@@ -27,9 +28,19 @@ def test_a_run_that_a_limit_ended_is_checked_and_tested(limited):
     assert (folder / "hall_of_fame.csv").exists()
 
 
-def test_another_limit_is_another_run(limited, server):
-    done = server.run(*TINY, *QUICK, "--config.search.candidates=2", f"--workdir={limited[0]}")
-    assert_one_line(done, 1, "another config (search.candidates is 1 there and 2 here)")
+def test_a_finished_run_goes_on_with_another_limit_without_its_results(limited, server, tmp_path):
+    folder = tmp_path / "copy"
+    shutil.copytree(limited[0], folder)
+    further = (*TINY, *QUICK, "--config.search.candidates=2", f"--workdir={folder}")
+    done = server.run(*further)
+    assert_one_line(done, 1, "this run, finished (search.candidates is 1 there and 2 here)")
+    assert str(folder / "results.json") in done.err
+    before = results(folder)
+    (folder / "results.json").unlink()
+    done = server.run(*further)
+    assert (done.code, done.err) == (0, "")
+    assert "going on after generation" in done.out
+    assert results(folder)["search"]["sampled"] > before["search"]["sampled"]
 
 
 @pytest.mark.parametrize(
