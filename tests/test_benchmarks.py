@@ -254,3 +254,12 @@ def test_the_fair_test_sees_the_slopes_of_powers(benchmark):
     loss = ceiling.as_loss(powers)
     _, seen = jax.jvp(lambda z: loss(z, label, reduce_fn=None), (logit,), (jnp.ones(9),))
     np.testing.assert_allclose(seen, ceiling.slope(powers, logit, label), rtol=1e-6)
+
+
+def test_folds_deal_the_rows_of_each_user(benchmark):
+    user = np.random.default_rng(0).integers(0, 40, 1001)
+    fold = benchmark("cross_validation").fold_of(user, 5)
+    table = np.zeros((40, 5), int)
+    np.add.at(table, (user, fold), 1)
+    assert np.ptp(table, axis=1).max() <= 1
+    assert np.ptp(table.sum(0)) <= 1
