@@ -27,6 +27,7 @@ FOUND = ("**found A**", "**found B**")
 LATER = ("**default search**", "**GroupLens' split**", "**longer search**")  # all of ML-100K
 PAIRWISE = ("**found 1**", "**found 2**", "**found 3**", "**found 4**")
 MODELS = ("biased_mf", "deep")
+SEARCHES = {"searched": "default", "thorough": "longer"}
 DATASETS = {
     "ml100k": "ML-100K",
     "ml_latest_small": "ml-latest-small",
@@ -158,6 +159,56 @@ def lasting() -> str:
     return _markdown(heads, rows)
 
 
+def cross_validated(names: Iterable[str]) -> str:
+    """Give what one would have picked of a search's found losses, by the file of each search.
+
+    The lead of a pick on test, and that of the best of them by cross-validation.
+    """
+    heads = ["search", "best by cross-validation", "its lead there", "its lead on test"]
+    heads += ["promotion's first, on test", "validation's pick", "best on test"]
+    rows = []
+    for name in names:
+        (setting,), folds = settings(read(name)), read(f"cross_validation_{name}")
+        on_test = {loss.name: loss for loss in setting.losses if loss.found}
+        crossed = [loss for loss in folds["losses"] if loss["found"]]  # in promotion's order
+        best = max(crossed, key=lambda loss: loss["ahead"])
+        low, high = best["ci95"]
+        picks = [best["name"], crossed[0]["name"], best_found(setting).name]
+        leads = [on_test[pick].comparison.difference.mean for pick in picks]
+        leads.append(max(loss.comparison.difference.mean for loss in on_test.values()))
+        kind = name.partition("_")[0]
+        rows.append(
+            [
+                f"{SEARCHES[kind]}, {DATASETS[setting.dataset]}",
+                f"`{best['formula']}`",
+                f"{best['ahead']:+.4f} [{low:+.4f}, {high:+.4f}]",
+                *(f"{lead:+.4f}" for lead in leads),
+            ]
+        )
+    return _markdown(heads, rows)
+
+
+def ceilings() -> str:
+    """Give what curves of slopes that are tuned as such are ahead by."""
+    heads = ["data", "tuned curves", "best usual on validation", "AUC to it, over seeds"]
+    heads += ["over users", "verdict"]
+    rows = []
+    for dataset, title in DATASETS.items():
+        (setting,) = settings(read(f"ceiling_{dataset}"))
+        tuned, usual = best_found(setting), best_usual(setting)
+        rows.append(
+            [
+                title,
+                *_values(tuned, ["auc"]),
+                f"{usual.name}, {usual.test_score.mean:.4f}",
+                difference_text(tuned),
+                users_text(tuned).removeprefix("users "),
+                verdict_text(setting, tuned),
+            ]
+        )
+    return _markdown(heads, rows)
+
+
 def fidelity(found: Mapping[str, Any]) -> str:
     """Give how what is seen of losses goes with what they are worth, of ``fidelity.py``."""
     heads = ["seen", "rank correlation with test AUC", "best of its first 1/16", "their mean"]
@@ -178,9 +229,12 @@ def tables() -> Iterator[tuple[str, str]]:
         fair, paper = read(f"transfer_{model}"), read(f"paper_{model}")
         yield f"{model}, both protocols", side_by_side(paper, fair, "ml100k")
         yield f"{model}, original's protocol", comparison(paper, "ml100k")
-    for kind in ("searched", "thorough"):
+    for kind in SEARCHES:
         names = (f"{kind}_{model}_{dataset}" for model, dataset in product(MODELS, DATASETS))
         yield f"{kind}, six pairs", searched(map(read, names))
+    names = product(SEARCHES, DATASETS)
+    yield "picks", cross_validated(f"{kind}_biased_mf_{dataset}" for kind, dataset in names)
+    yield "ceilings", ceilings()
     yield "tests that end too early", lasting()
     yield "transfer to other data", transfer(read("transfer_found"), LATER)
     yield "transfer to the deep model", transfer(read("transfer_deep"))

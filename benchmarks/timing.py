@@ -111,7 +111,7 @@ def environment() -> dict[str, Any]:
         "command": shlex.join(["python", "benchmarks/" + Path(sys.argv[0]).name, *sys.argv[1:]]),
         "python": platform.python_version(),
         **{name: version for name in PACKAGES if (version := _version(name))},
-        "machine": f"{_processor()}, {cores()} cores in use",
+        "machine": f"{_processor()}, cores in use: {cores()}",
         "devices": f"{len(jax.devices())} x {jax.devices()[0].device_kind}",
     }
 
