@@ -76,14 +76,32 @@ def folds(on: Ground, count: int) -> Iterator[Splits]:
         yield Splits(cut(fold != left_out, len(fold) - size - 1), judged, judged)
 
 
+def score(on: Ground, contenders: Sequence[Contender], count: int) -> np.ndarray:
+    """Give the metric [N, J] of losses on each fold."""
+    scores = np.zeros((count, len(contenders)))
+    for done, splits in enumerate(folds(on, count)):
+        scores[done] = on.test.tune(contenders, splits).valid
+        print(f"fold {done + 1} of {count}: best {scores[done].max():.4f}", flush=True)
+    return scores
+
+
+def read(results: str | None) -> tuple[list[dict[str, Any]], str]:
+    """Give the losses of a search, and the name of that which differences are to."""
+    if results is None:
+        raise SystemExit("expected a --results=FILE, the results.json of a search")
+    rows = json.loads(Path(results).read_text())["losses"]
+    references = [row["name"] for row in rows if row["vs_best_baseline"] is None]
+    if len(references) != 1:
+        raise SystemExit(f"expected the results of one search, {results} has {len(references)}")
+    return rows, references[0]
+
+
 def main() -> None:
     """Tune on every fold, print and write."""
     path, flags = json_and_flags(sys.argv[1:])
     results, flags = taken(flags, "results")
     count, flags = number(flags, "folds", 5)
-    if results is None:
-        raise SystemExit("expected a --results=FILE, the results.json of a search")
-    rows = json.loads(Path(results).read_text())["losses"]
+    rows, reference = read(results)
     config, _ = read_command_line(["run.py", *flags])
     start_jax(data.cache_folder() / "compiled")
     on = ground(config, Console(quiet=True), {"found": sum(row["found"] for row in rows)})
@@ -91,15 +109,16 @@ def main() -> None:
         raise SystemExit("expected a config of pointwise losses, whose data are in memory")
     contenders = contenders_of(rows, on)
     names = [each.name for each in contenders]
-    (reference,) = (row["name"] for row in rows if row["vs_best_baseline"] is None)
-    scores = np.stack([on.test.tune(contenders, splits).valid for splits in folds(on, count)])
+    if reference not in names:
+        raise SystemExit(f"expected {reference}, which differences are to, in contenders.baselines")
+    scores = score(on, contenders, count)
     told = []
-    for each, score in zip(contenders, scores.T, strict=True):
-        ahead = score - scores[:, names.index(reference)]
+    for each, mine in zip(contenders, scores.T, strict=True):
+        ahead = mine - scores[:, names.index(reference)]
         row = {"name": each.name, "formula": each.formula, "found": each.found}
-        row |= {"by_fold": score.tolist(), "ahead": ahead.mean(), "ci95": interval(ahead)}
+        row |= {"by_fold": mine.tolist(), "ahead": ahead.mean(), "ci95": interval(ahead)}
         told.append(row)
-        print(f"{each.name}: {score.mean():.4f}, {ahead.mean():+.4f} {np.round(row['ci95'], 4)}")
+        print(f"{each.name}: {mine.mean():.4f}, {ahead.mean():+.4f} {np.round(row['ci95'], 4)}")
     write(path, {"dataset": on.dataset.name, "reference": reference, "losses": told})
 
 
