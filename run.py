@@ -83,16 +83,17 @@ class BadInput(Exception):
 
 def _run(config: ConfigDict, workdir: Path, own: Path, console: Console) -> int:
     """Show a finished run, or go on with it to the end; this process writes in ``own``."""
+    tested = config.transfer.losses
+    limits = () if tested else LIMITS
     try:
-        report.check(workdir, config.to_dict(), open_keys=LIMITS)
+        report.check(workdir, config.to_dict(), open_keys=limits)
         if (workdir / "results.json").exists():
             there = f"{workdir} holds this run, finished; its results:\n"
             console.print(there, markup=False, soft_wrap=True)
             show_results(console, workdir, report.finished(workdir))
             return 0
-        tested = config.transfer.losses
         parts = prepare(config, workdir, console) if tested else join(config, own, console)
-        report.claim(own, config.to_dict(), open_keys=LIMITS)
+        report.claim(own, config.to_dict(), open_keys=limits)
     except (ValueError, OSError) as error:
         raise BadInput(str(error)) from error
     if tested:

@@ -1,6 +1,6 @@
 """Courses: recommenders trained from scratch in lanes, epoch by epoch, each at its own setting."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from itertools import product
 from typing import Any, NamedTuple
@@ -190,3 +190,41 @@ def make_courses(
         return state, reward(state, judged)
 
     return Courses(jax.jit(lanes.init), factors_of, epoch, reward, score, lanes.devices)
+
+
+def train_from_scratch(
+    courses: Courses,
+    losses: Any,
+    settings: np.ndarray,
+    *,
+    l2: float,
+    scale: str,
+    epochs: int,
+    key: Array,
+    data: Data,
+    judged: Sequence[Batch],
+) -> Iterator[np.ndarray]:
+    """Train K losses, each at a setting; yield every epoch's rewards [K].
+
+    The lanes are gone when the last epoch is.
+
+    Args:
+      courses: in K lanes.
+      losses: objective of the K losses.
+      settings: learning rate and weight decay [K, 2], as of ``settings_grid``.
+      l2: penalty in the loss, likewise.
+      scale: ``"gradient"`` or ``"raw"``, likewise.
+      epochs: of training.
+      key: of initial weights and shuffles, the same for all lanes.
+      data: to train on.
+      judged: splits; a reward is the mean over them.
+    """
+    state = courses.begin(jnp.repeat(key[None], len(settings)))
+    factor = courses.factors(losses, state, data) if scale == "gradient" else 1.0
+    rate, decay = settings[:, 0] * factor, settings[:, 1] / factor
+    hyper = Hyper(*jnp.broadcast_arrays(rate, decay, l2 / factor))
+    first, *others = judged
+    for epoch in range(epochs):
+        shuffle = jax.random.fold_in(key, epoch)
+        state, found = courses.epoch(state, losses, hyper, shuffle, data, first)
+        yield np.mean([found, *(courses.reward(state, part) for part in others)], axis=0)

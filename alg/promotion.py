@@ -5,17 +5,19 @@ for a few epochs, each at several settings; a share of them goes on to a longer 
 """
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
-from .courses import make_courses, settings_grid
-from .lanes import Hyper, Lanes
+from .courses import make_courses, settings_grid, train_from_scratch
+from .lanes import Lanes
 from .objectives import Objective, Slopes
 from .tasks import RATING, Task
-from .types import Array, Batch, Data
+from .types import Batch, Data
+
+FURTHER = 2**31  # what further seeds fold into a key; epochs fold in smaller numbers
 
 Promote = Callable[[Objective, np.ndarray, Data, Sequence[Batch]], tuple[np.ndarray, np.ndarray]]
 """(J losses, their fingerprints [J, P], data, judged splits) -> those of the last rung, and their
@@ -78,7 +80,7 @@ def make_promotion(
       width: lanes, K, a multiple of the devices; of a rung of few losses as many as they take.
       batch_size: interactions of a step, B.
       seeds: trainings of each loss at each setting; their mean counts, epoch by epoch.
-      seed: of the initial weights and shuffles of the first, the next number of the second's.
+      seed: of initial weights and shuffles.
       progress: told of the stage, epochs done and epochs to come.
       task: that the slopes are of.
 
@@ -98,35 +100,18 @@ def make_promotion(
         raise ValueError(f"promotion tries 1 to {width} settings (its width), got {len(grid)}")
     together = width // len(grid)  # losses trained side by side
     courses = make_courses(make_lanes, slopes, batch_size=batch_size, task=task)
-    keys = [jax.random.key(seed + number) for number in range(seeds)]
-
-    def course(
-        losses: Objective,
-        setting: np.ndarray,
-        key: Array,
-        epochs: int,
-        data: Data,
-        judged: Sequence[Batch],
-    ) -> Iterator[np.ndarray]:
-        """Train K losses from scratch, each at a setting [K]; yield every epoch's rewards [K]."""
-        state = courses.begin(jnp.repeat(key[None], len(setting)))
-        factor = courses.factors(losses, state, data) if scale == "gradient" else 1.0
-        rate, decay = grid[setting, 0] * factor, grid[setting, 1] / factor
-        hyper = Hyper(*jnp.broadcast_arrays(rate, decay, l2 / factor))
-        for epoch in range(epochs):
-            shuffle = jax.random.fold_in(key, epoch)
-            state, found = courses.epoch(state, losses, hyper, shuffle, data, judged[0])
-            others = (courses.reward(state, part) for part in judged[1:])
-            yield np.mean([found, *others], axis=0)
+    key = jax.random.key(seed)
+    keys = [key, *(jax.random.fold_in(key, FURTHER + number) for number in range(1, seeds))]
+    train = partial(train_from_scratch, courses, l2=l2, scale=scale)
 
     def rung(
         losses: Objective,
-        epochs: int,
+        count: int,
         data: Data,
         judged: Sequence[Batch],
         tick: Callable[[], None],
     ) -> np.ndarray:
-        """Give the best reward [J'] of the losses over settings and epochs, a mean over seeds."""
+        """Give the best mean reward [J'] of the losses over settings and ``count`` epochs."""
         number = losses.scale.shape[0]
         best = np.zeros((number, len(grid)))
         taken = len(grid) * number
@@ -137,9 +122,10 @@ def make_promotion(
         for first in range(0, number, together):
             rows = np.minimum(first + member, number - 1)
             mine = jax.tree.map(lambda part, rows=rows: part[rows], losses)
-            found = np.zeros((epochs, lanes))
+            found = np.zeros((count, lanes))
             for key in keys:
-                for epoch, rewards in enumerate(course(mine, setting, key, epochs, data, judged)):
+                told = train(mine, grid[setting], epochs=count, key=key, data=data, judged=judged)
+                for epoch, rewards in enumerate(told):
                     found[epoch] += rewards / seeds
                     tick()
             np.maximum.at(best, (rows, setting), found.max(0))

@@ -8,9 +8,9 @@ they are powers of the prediction and its complement, ``pred**a * (1 - pred)**b`
 ``-c * pred**d * (1 - pred)**e`` for likes: BCE is (1, 0, 1, 0, 1), and squared error, exponential
 loss and the tailored losses of Buja, Stuetzle and Shen (2005) are among them. CMA-ES (Hansen, 2016,
 arXiv:1604.00772; the package ``cma``, ``pip install "autolossgen[bench]"``) tunes the five numbers:
-each candidate is trained from scratch as in promotion's last rung, and rewarded by the splits that
-judge promotion. The mean of the last generation goes through the fair test, beside the usual
-losses.
+each candidate is trained from scratch, once, at the settings and for the epochs of promotion's last
+rung, and rewarded by the splits that judge promotion. The mean of the last generation goes through
+the fair test, beside the usual losses.
 
 What it is ahead by is about what a search of formulas can find with these data, this recommender
 and this protocol. It is no bound: other curves may be better.
@@ -33,9 +33,8 @@ from timing import json_and_flags, number, write
 
 import data
 from alg.contenders import Contender
-from alg.courses import Courses, make_courses, settings_grid
+from alg.courses import Courses, make_courses, settings_grid, train_from_scratch
 from alg.devices import start_jax
-from alg.lanes import Hyper
 from alg.operators import SIGNED
 from alg.types import Array
 from configs.command_line import read_command_line
@@ -95,26 +94,25 @@ def as_loss(powers: Powers) -> Callable[..., Array]:
 
 
 def rewards(on: Ground, courses: Courses, vectors: np.ndarray, generation: int) -> np.ndarray:
-    """Give the best reward [J] of losses [J, 5] over learning rates and epochs."""
+    """Give the best reward [J] of losses [J, 5] over settings and epochs."""
     how, l2 = on.config.promote, on.config.train.l2
-    grid = settings_grid(how.learning_rates, how.weight_decays, l2=l2, scale="gradient")
+    grid = settings_grid(how.learning_rates, how.weight_decays, l2=l2, scale=how.scale)
     count = len(vectors)
     vectors = np.resize(vectors, (count + -count % on.everywhere.mesh.size, len(BCE)))
-    setting = np.repeat(grid, len(vectors), axis=0)
-    lanes = len(setting)
+    settings = np.repeat(grid, len(vectors), axis=0)
     powers = Powers(*jnp.asarray(np.tile(vectors, (len(grid), 1)).T, jnp.float32))
-    key = jax.random.fold_in(jax.random.key(on.config.seed), generation)
-    state = courses.begin(jnp.repeat(key[None], lanes))
-    losses = (powers, jnp.ones(lanes))
-    factor = courses.factors(losses, state, on.splits["train"])
-    hyper = Hyper(setting[:, 0] * factor, setting[:, 1] / factor, l2 / factor)
-    first, *others = judging(on)
-    best = np.zeros(lanes)
-    for epoch in range(how.epochs[-1]):
-        shuffle = jax.random.fold_in(key, epoch)
-        state, found = courses.epoch(state, losses, hyper, shuffle, on.splits["train"], first)
-        found = np.mean([found, *(courses.reward(state, part) for part in others)], axis=0)
-        np.maximum(best, found, out=best)
+    seen = train_from_scratch(
+        courses,
+        (powers, jnp.ones(len(settings))),
+        settings,
+        l2=l2,
+        scale=how.scale,
+        epochs=how.epochs[-1],
+        key=jax.random.fold_in(jax.random.key(on.config.seed), generation),
+        data=on.splits["train"],
+        judged=judging(on),
+    )
+    best = np.max(list(seen), axis=0)
     return best.reshape(len(grid), -1).max(0)[:count]
 
 

@@ -3,15 +3,17 @@
     python benchmarks/cross_validation.py --results=FILE --json=FILE [--folds=N] --config=FILE
         [flags of run.py]
 
-``--results`` is the results.json of a search of pointwise losses. Training and validation rows are
-dealt to N folds, each user's in turn; test rows are left alone. Each fold is judged once, by losses
-that are tuned and trained as in the fair test on all other folds: the best setting and epoch of the
-mean of ``test.tuning_seeds`` trainings. All losses are flattered alike by that choice. Differences
-are to the usual loss that the results' own differences are to, fold by fold; folds share what they
-train on, so their interval is a little too narrow.
+``--results`` is the results.json of a search of pointwise losses, FILE the config that it had.
+Training, reward and validation rows are dealt to N folds, each user's in turn; test rows are left
+alone. Each fold is judged once, by losses that are tuned and trained as in the fair test on all
+other folds: a reward is that of the best setting and epoch of the mean of ``test.tuning_seeds``
+trainings, which flatters all losses, if not quite alike. Differences are to the usual loss that the
+results' own differences are to, fold by fold. Their interval is too narrow: folds share what they
+train on (Bengio and Grandvalet, 2004, JMLR 5:1089-1105).
 
-Rows of a fold are of a user's whole history, those of validation and test often of its end: a loss
-that is ahead in one sense need not be in the other.
+Found losses were bred and promoted by rewards on some of these rows, so a lead of theirs may be
+flattered, and a lag is not. Rows of a fold are of a user's whole history, those of validation and
+test often of its end: a loss that is ahead in one sense need not be in the other.
 """
 
 import json
@@ -39,14 +41,15 @@ from phases import Ground, ground
 def contenders_of(rows: Sequence[dict[str, Any]], on: Ground) -> list[Contender]:
     """Give the losses of results that are found, and those of the config that are usual."""
     mine = [
-        found(row["name"], row["tokens"], family=on.task.family, bounds=_bounds(row["bounds"]))
+        found(row["name"], row["tokens"], family=on.task.family, bounds=bounds(row["bounds"]))
         for row in rows
         if row["found"]
     ]
     return [*on.usual, *mine]
 
 
-def _bounds(written: Sequence[float | None]) -> tuple[float, float]:
+def bounds(written: Sequence[float | None]) -> tuple[float, float]:
+    """Give what a found loss clips to, as results have it."""
     low, high = written
     return -np.inf if low is None else low, np.inf if high is None else high
 
@@ -73,11 +76,12 @@ def folds(on: Ground, count: int) -> Iterator[Splits]:
 
     for left_out in range(count):
         judged = cut(fold == left_out, size)
+        # Where a fold is a row larger, the others together are a row smaller.
         yield Splits(cut(fold != left_out, len(fold) - size - 1), judged, judged)
 
 
 def score(on: Ground, contenders: Sequence[Contender], count: int) -> np.ndarray:
-    """Give the metric [N, J] of losses on each fold."""
+    """Give the rewards [N, J] of losses on each fold."""
     scores = np.zeros((count, len(contenders)))
     for done, splits in enumerate(folds(on, count)):
         scores[done] = on.test.tune(contenders, splits).valid
@@ -89,11 +93,30 @@ def read(results: str | None) -> tuple[list[dict[str, Any]], str]:
     """Give the losses of a search, and the name of that which differences are to."""
     if results is None:
         raise SystemExit("expected a --results=FILE, the results.json of a search")
-    rows = json.loads(Path(results).read_text())["losses"]
-    references = [row["name"] for row in rows if row["vs_best_baseline"] is None]
+    try:
+        rows = json.loads(Path(results).read_text())["losses"]
+        references = [row["name"] for row in rows if row["vs_best_baseline"] is None]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise SystemExit(f"expected the results.json of a search, {results}: {error!r}") from None
     if len(references) != 1:
-        raise SystemExit(f"expected the results of one search, {results} has {len(references)}")
+        told = f"{results} has {len(references)} settings; give the one of a cell"
+        raise SystemExit(f"expected the results of one model on one data set, {told}")
     return rows, references[0]
+
+
+def check(on: Ground, rows: Sequence[dict[str, Any]], reference: str) -> None:
+    """See that results are of the config, and can be cross-validated."""
+    (theirs,) = {(row["model"], row["dataset"]) for row in rows}
+    mine = on.config.model.name, on.dataset.name
+    if mine != theirs:
+        raise SystemExit(f"expected the config of the results, of {theirs}, got one of {mine}")
+    if on.task.group > 1 or on.task.metric.of_ranks or isinstance(on.splits["train"], Source):
+        raise SystemExit("expected pointwise losses, judged by labels, and data that fit in memory")
+    if reference not in (usual := [each.name for each in on.usual]):
+        raise SystemExit(
+            f"expected {reference!r} among contenders.baselines, which differences are to; "
+            f"got {usual}"
+        )
 
 
 def main() -> None:
@@ -105,12 +128,9 @@ def main() -> None:
     config, _ = read_command_line(["run.py", *flags])
     start_jax(data.cache_folder() / "compiled")
     on = ground(config, Console(quiet=True), {"found": sum(row["found"] for row in rows)})
-    if on.task.group > 1 or isinstance(on.splits["train"], Source):
-        raise SystemExit("expected a config of pointwise losses, whose data are in memory")
+    check(on, rows, reference)
     contenders = contenders_of(rows, on)
     names = [each.name for each in contenders]
-    if reference not in names:
-        raise SystemExit(f"expected {reference}, which differences are to, in contenders.baselines")
     scores = score(on, contenders, count)
     told = []
     for each, mine in zip(contenders, scores.T, strict=True):
@@ -119,7 +139,8 @@ def main() -> None:
         row |= {"by_fold": mine.tolist(), "ahead": ahead.mean(), "ci95": interval(ahead)}
         told.append(row)
         print(f"{each.name}: {mine.mean():.4f}, {ahead.mean():+.4f} {np.round(row['ci95'], 4)}")
-    write(path, {"dataset": on.dataset.name, "reference": reference, "losses": told})
+    about = {"model": on.config.model.name, "dataset": on.dataset.name, "reference": reference}
+    write(path, {**about, "reward": on.task.metric.name, "losses": told})
 
 
 if __name__ == "__main__":

@@ -77,6 +77,7 @@ def evolution(
     def init(key: jax.Array) -> Population:
         del key
         tokens = jnp.zeros((population, grammar.length), jnp.int32)
+        # A float without a type is a weak one, and the second generation would be compiled anew.
         return Population(tokens, jnp.full(population, -jnp.inf, jnp.float32))
 
     def select(state: Population, key: jax.Array, count: int) -> jax.Array:

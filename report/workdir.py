@@ -16,7 +16,8 @@ def check(workdir: Path, config: Mapping[str, Any], *, open_keys: Sequence[str] 
       open_keys: what may differ, as ``section.key``, while the run has no results.
 
     Raises:
-      ValueError: if it holds a run of another config or something else, or is no folder.
+      ValueError: if it holds a run of another config, or one with results that differs in
+        ``open_keys``, or something else, or is no folder.
     """
     path = workdir / "config.json"
     if workdir.exists() and not workdir.is_dir():
@@ -42,7 +43,7 @@ def check(workdir: Path, config: Mapping[str, Any], *, open_keys: Sequence[str] 
     if results.exists() and (difference := _difference(there, wanted)):
         raise ValueError(
             f"{workdir} holds this run, finished ({difference}); choose another --workdir, or "
-            f"remove {results}, and the search goes on"
+            f"remove {results}, and the run goes on with what is asked for now"
         )
 
 

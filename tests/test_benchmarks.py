@@ -4,6 +4,7 @@ import importlib
 import json
 from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 
 import jax
 import jax.numpy as jnp
@@ -12,6 +13,7 @@ import pytest
 
 from alg import PAPER, Program, interpret, named_loss
 from alg.operators import NUMBER_OF
+from alg.types import Batch
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "docs" / "results"
@@ -263,3 +265,40 @@ def test_folds_deal_the_rows_of_each_user(benchmark):
     np.add.at(table, (user, fold), 1)
     assert np.ptp(table, axis=1).max() <= 1
     assert np.ptp(table.sum(0)) <= 1
+
+
+def test_each_row_is_judged_once_and_trained_on_in_all_other_folds(benchmark):
+    rows = np.arange(53.0, dtype=np.float32)
+    parts = [
+        Batch({"user": part.astype(int) % 7}, part, np.ones_like(part))
+        for part in (rows[:40], rows[40:])
+    ]
+    on = SimpleNamespace(
+        splits=dict(zip(("full_train", "valid"), parts, strict=True)),
+        everywhere=jax.devices()[0],
+    )
+    splits = list(benchmark("cross_validation").folds(on, 5))
+    judged = np.concatenate([each.valid.label for each in splits])
+    assert len(set(judged)) == len(judged) == 50  # three folds have a row more
+    for each in splits:
+        assert len(each.train.label) == 53 - 11
+        assert not set(np.asarray(each.train.label)) & set(np.asarray(each.valid.label))
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("[", "expected the results.json of a search"),
+        ("{}", "KeyError"),
+        ('{"losses": []}', "has 0 settings"),
+    ],
+)
+def test_what_is_no_result_of_a_search_is_not_cross_validated(benchmark, tmp_path, text, told):
+    file = tmp_path / "results.json"
+    file.write_text(text)
+    with pytest.raises(SystemExit, match=told):
+        benchmark("cross_validation").read(str(file))
+
+
+def test_bounds_without_an_end_are_read_as_such(benchmark):
+    assert benchmark("cross_validation").bounds([None, 5.0]) == (-np.inf, 5.0)

@@ -108,17 +108,6 @@ def test_the_key_decides_the_sample(name):
     assert not np.array_equal(one, other)
 
 
-@pytest.mark.parametrize("name", controller.POLICIES)
-def test_a_state_keeps_its_types(name):
-    """Weak types, too: with others, a search would compile its second generation anew."""
-    made = policy(name, **SMALL.get(name, {}))
-    state = made.begin_round(made.init(jax.random.key(0)), jnp.float32(0.5))
-    ones = jnp.ones(len(sequences()))
-    after, _ = made.update(state, sequences(), ones, ones, jnp.float32(0.5))
-    after = made.begin_round(after, jnp.float32(0.5))
-    assert jax.tree.map(jax.typeof, after) == jax.tree.map(jax.typeof, state)
-
-
 def test_probabilities_of_all_losses_sum_to_one():
     for seed in range(3):
         params = wide(policy(**PLAIN).init(jax.random.key(seed))).params

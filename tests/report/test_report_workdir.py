@@ -16,6 +16,20 @@ def test_a_claimed_folder_is_that_of_its_config_alone(tmp_path):
         check(tmp_path / "run", CONFIG | {"seed": 1})
 
 
+def test_what_is_open_may_differ_until_there_are_results(tmp_path):
+    config = {"seed": 0, "search": {"seconds": 1.0}}
+    further = config | {"search": {"seconds": 2.0}}
+    claim(tmp_path, config)
+    check(tmp_path, further, open_keys=["search.seconds"])
+    with pytest.raises(ValueError, match=r"another config \(seed is 0 there and 1 here\)"):
+        check(tmp_path, further | {"seed": 1}, open_keys=["search.seconds"])
+    (tmp_path / "results.json").write_text("{}")
+    check(tmp_path, config, open_keys=["search.seconds"])
+    told = r"finished \(search.seconds is 1.0 there and 2.0 here\); .* remove .*results\.json"
+    with pytest.raises(ValueError, match=told):
+        check(tmp_path, further, open_keys=["search.seconds"])
+
+
 def test_the_draft_of_a_run_killed_while_claiming_is_no_other_run(tmp_path):
     (tmp_path / "config.json.new").write_text('{"se')
     claim(tmp_path, CONFIG)
