@@ -25,6 +25,7 @@ OF_RANKS = {"ndcg@10": "NDCG@10", "recall@10": "recall@10", "mrr": "MRR"}
 # The page's losses, in the order in which transfers were given them.
 FOUND = ("**found A**", "**found B**")
 LATER = ("**default search**", "**GroupLens' split**", "**longer search**")  # all of ML-100K
+DEEP = ("**longer search, deep**",)  # likewise
 PAIRWISE = ("**found 1**", "**found 2**", "**found 3**", "**found 4**")
 MODELS = ("biased_mf", "deep")
 SEARCHES = {"searched": "default", "thorough": "longer"}
@@ -237,6 +238,7 @@ def tables() -> Iterator[tuple[str, str]]:
     yield "ceilings", ceilings()
     yield "tests that end too early", lasting()
     yield "transfer to other data", transfer(read("transfer_found"), LATER)
+    yield "transfer of the deep model's loss", transfer(read("transfer_deep_found"), DEEP)
     yield "transfer to the deep model", transfer(read("transfer_deep"))
     for path in sorted(RESULTS.glob("ranked_*.json")):
         dataset = path.stem.removeprefix("ranked_")
