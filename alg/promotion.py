@@ -105,11 +105,7 @@ def make_promotion(
     train = partial(train_from_scratch, courses, l2=l2, scale=scale)
 
     def rung(
-        losses: Objective,
-        count: int,
-        data: Data,
-        judged: Sequence[Batch],
-        tick: Callable[[], None],
+        losses: Objective, count: int, data: Data, judged: Sequence[Batch], tick: Callable[[], None]
     ) -> np.ndarray:
         """Give the best mean reward [J'] of the losses over settings and ``count`` epochs."""
         number = losses.scale.shape[0]

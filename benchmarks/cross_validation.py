@@ -36,22 +36,17 @@ from alg.results import Splits, interval
 from alg.types import Batch, Source
 from configs.command_line import read_command_line
 from phases import Ground, ground
+from report.results import bounds_of
 
 
 def contenders_of(rows: Sequence[dict[str, Any]], on: Ground) -> list[Contender]:
     """Give the losses of results that are found, and those of the config that are usual."""
-    mine = [
-        found(row["name"], row["tokens"], family=on.task.family, bounds=bounds(row["bounds"]))
-        for row in rows
-        if row["found"]
-    ]
-    return [*on.usual, *mine]
-
-
-def bounds(written: Sequence[float | None]) -> tuple[float, float]:
-    """Give what a found loss clips to, as results have it."""
-    low, high = written
-    return -np.inf if low is None else low, np.inf if high is None else high
+    made, family = list(on.usual), on.task.family
+    for row in rows:
+        if row["found"]:
+            bounds = bounds_of(row["bounds"], f"{row['name']}.bounds")
+            made.append(found(row["name"], row["tokens"], family=family, bounds=bounds))
+    return made
 
 
 def fold_of(user: np.ndarray, count: int) -> np.ndarray:

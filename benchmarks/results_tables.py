@@ -27,6 +27,7 @@ FOUND = ("**found A**", "**found B**")
 LATER = ("**default search**", "**GroupLens' split**", "**longer search**")  # all of ML-100K
 DEEP = ("**longer search, deep**",)  # likewise
 PAIRWISE = ("**found 1**", "**found 2**", "**found 3**", "**found 4**")
+BESIDE_USUAL = ("best usual on validation", "AUC to it, over seeds", "over users", "verdict")
 MODELS = ("biased_mf", "deep")
 SEARCHES = {"searched": "default", "thorough": "longer"}
 DATASETS = {
@@ -115,25 +116,32 @@ def searched(results: Iterable[Mapping[str, Any]]) -> str:
 
     It is set beside the usual one that validation picks, and the one that is best on test.
     """
-    heads = ["search", "found", "AUC", "best usual on validation", "AUC to it, over seeds"]
-    heads += ["over users", "verdict", "best usual on test", "AUC to it"]
+    heads = ["search", "found", "AUC", *BESIDE_USUAL, "best usual on test", "AUC to it"]
     return _markdown(heads, (_searched(*settings(each)) for each in results))
 
 
 def _searched(setting: Setting) -> list[str]:
-    found, usual = best_found(setting), best_usual(setting)
+    found = best_found(setting)
     best = max((x for x in setting.losses if not x.found), key=lambda x: x.test_score.mean)
     ahead = found.test_score.mean - best.test_score.mean
     return [
         f"{setting.model}, {DATASETS[setting.dataset]}",
         f"`{found.formula}`",
-        _values(found)[0],
+        *_beside_usual(setting, found),
+        f"{best.name}, {best.test_score.mean:.4f}",
+        f"{ahead:+.4f}",
+    ]
+
+
+def _beside_usual(setting: Setting, found: LossResult) -> list[str]:
+    """Give the AUC of a found loss, then the cells of ``BESIDE_USUAL``."""
+    usual = best_usual(setting)
+    return [
+        *_values(found, ["auc"]),
         f"{usual.name}, {usual.test_score.mean:.4f}",
         difference_text(found),
         users_text(found).removeprefix("users "),
         verdict_text(setting, found),
-        f"{best.name}, {best.test_score.mean:.4f}",
-        f"{ahead:+.4f}",
     ]
 
 
@@ -191,22 +199,10 @@ def cross_validated(names: Iterable[str]) -> str:
 
 def ceilings() -> str:
     """Give what curves of slopes that are tuned as such are ahead by."""
-    heads = ["data", "tuned curves", "best usual on validation", "AUC to it, over seeds"]
-    heads += ["over users", "verdict"]
-    rows = []
+    heads, rows = ["data", "tuned curves", *BESIDE_USUAL], []
     for dataset, title in DATASETS.items():
         (setting,) = settings(read(f"ceiling_{dataset}"))
-        tuned, usual = best_found(setting), best_usual(setting)
-        rows.append(
-            [
-                title,
-                *_values(tuned, ["auc"]),
-                f"{usual.name}, {usual.test_score.mean:.4f}",
-                difference_text(tuned),
-                users_text(tuned).removeprefix("users "),
-                verdict_text(setting, tuned),
-            ]
-        )
+        rows.append([title, *_beside_usual(setting, best_found(setting))])
     return _markdown(heads, rows)
 
 

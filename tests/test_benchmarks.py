@@ -13,6 +13,7 @@ import pytest
 
 from alg import PAPER, Program, interpret, named_loss
 from alg.operators import NUMBER_OF
+from alg.tasks import RATING
 from alg.types import Batch
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -301,4 +302,7 @@ def test_what_is_no_result_of_a_search_is_not_cross_validated(benchmark, tmp_pat
 
 
 def test_bounds_without_an_end_are_read_as_such(benchmark):
-    assert benchmark("cross_validation").bounds([None, 5.0]) == (-np.inf, 5.0)
+    on = SimpleNamespace(usual=[], task=RATING)
+    row = {"name": "found-1", "tokens": ["pred"], "found": True, "bounds": [None, 5.0]}
+    (loss,) = benchmark("cross_validation").contenders_of([row], on)
+    assert loss.loss.bounds == (-np.inf, 5.0)
