@@ -5,24 +5,41 @@
 0.25
 """
 
-from .build import UNBOUNDED, build_loss
-from .canonical import canonical_key, simplify
-from .export import to_latex, to_python, to_torch
-from .families import PAIRWISE, POINTWISE, Family
-from .formulas import complexity, to_text
-from .interpreter import interpret
-from .losses import NAMED, PAIRWISE_LOSSES, POINTWISE_LOSSES, named_loss, named_program
-from .operators import OPERATORS, PAPER, SIGNED, Op
-from .parser import parse
-from .programs import Grammar, Program, Vocabulary, assemble, grammar, vocabulary
-from .sources import LossFn
+if __name__ != "autolossgen":  # a second copy of every class
+    raise ImportError(f"import autolossgen, not {__name__}: this folder only holds its files")
+
+from .language.build import UNBOUNDED, build_loss
+from .language.export import to_latex, to_python, to_torch
+from .language.families import PAIRWISE, POINTWISE, Family
+from .language.grammar import Grammar, Vocabulary, make_grammar, make_vocabulary
+from .language.inputs import LossFn
+from .language.interpreter import interpret
+from .language.named_losses import (
+    PAIRWISE_LOSSES,
+    PAPER_LOSSES,
+    POINTWISE_LOSSES,
+    named_loss,
+    named_program,
+)
+from .language.operators import DEFAULT_BOUNDS, OPERATORS, PAPER_BOUNDS, Op
+from .language.parser import parse
+from .language.printing import complexity, to_text
+from .language.programs import Program, assemble
+from .language.simplify import canonical_key, simplify
+
+# Names of version 0.1.
+PAPER, SIGNED, NAMED = PAPER_BOUNDS, DEFAULT_BOUNDS, PAPER_LOSSES
+grammar, vocabulary = make_grammar, make_vocabulary
 
 __all__ = [
+    "DEFAULT_BOUNDS",
     "NAMED",
     "OPERATORS",
     "PAIRWISE",
     "PAIRWISE_LOSSES",
     "PAPER",
+    "PAPER_BOUNDS",
+    "PAPER_LOSSES",
     "POINTWISE",
     "POINTWISE_LOSSES",
     "SIGNED",
@@ -39,6 +56,8 @@ __all__ = [
     "complexity",
     "grammar",
     "interpret",
+    "make_grammar",
+    "make_vocabulary",
     "named_loss",
     "named_program",
     "parse",

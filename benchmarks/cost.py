@@ -19,12 +19,12 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 import jax
 import jax.numpy as jnp
-import lane_cases as cases
 import numpy as np
 from matplotlib.figure import Figure
-from timing import cores, in_turns, use_all_cores, write
 
-from alg.lanes import batches, make_lanes
+from autolossgen.training.lanes import batches, make_lanes
+from benchmarks import lane_cases as cases
+from benchmarks.timing import cores, in_turns, use_all_cores, write
 
 PLAIN = cases.Case()
 FEW_LANES = cases.Case(lanes=4)  # so that large catalogues fit

@@ -12,8 +12,8 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-import data
-from data import file_generator as files
+from autolossgen import data
+from autolossgen.data import file_generator as files
 
 
 def measure(title: str, **section) -> None:

@@ -9,18 +9,17 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import AxisType, Mesh
 
-import controller
-import models
-from alg import grammar, vocabulary
-from alg.courses import judge
-from alg.lanes import Hyper, Lanes, LaneState, batches, make_lanes
-from alg.objectives import Objective, Slopes, traced_slopes
-from alg.programs import assemble
-from alg.types import Batch, Recommender
-from configs import base
+from autolossgen import controller, make_grammar, make_vocabulary, models
+from autolossgen.configs import base
+from autolossgen.interfaces import Batch, Recommender
+from autolossgen.language.programs import assemble
+from autolossgen.training.evaluate import evaluate
+from autolossgen.training.lanes import Lanes, LaneState, batches, make_lanes
+from autolossgen.training.loss_gradients import LogitGradFn, LossBatch, traced_logit_grads
+from autolossgen.training.optimizers import Hyper
 
 CONFIG = base.get_config()
-VOCABULARY = vocabulary(CONFIG.space.operators, CONFIG.space.operands)
+VOCABULARY = make_vocabulary(CONFIG.space.operators, CONFIG.space.operands)
 
 
 class Case(NamedTuple):
@@ -56,14 +55,14 @@ def recommender(case: Case) -> Recommender:
     return models.build(**settings, sizes={"user": case.users, "item": case.items})
 
 
-def candidates(case: Case) -> Objective:
+def candidates(case: Case) -> LossBatch:
     """Give the losses of K random candidates under the grammar."""
-    policy = controller.uniform(grammar(VOCABULARY, case.length))
+    policy = controller.make_uniform(make_grammar(VOCABULARY, case.length))
     tokens = policy.sample((), jax.random.key(0), case.lanes)
     ones = jnp.ones(case.lanes)
     low, high = CONFIG.space.bounds
     programs = jax.vmap(partial(assemble, vocab=VOCABULARY))(tokens)
-    return Objective(programs, low * ones, high * ones, ones)
+    return LossBatch(programs, low * ones, high * ones, ones)
 
 
 def mesh_of(case: Case) -> Mesh:
@@ -84,9 +83,9 @@ def hyper(case: Case) -> Hyper:
     return Hyper(ones, 1e-4 * ones, 0 * ones)
 
 
-def traced() -> Slopes:
+def traced() -> LogitGradFn:
     """Give the slopes of candidates, which are data to the compiled program."""
-    return traced_slopes(VOCABULARY.operators)
+    return traced_logit_grads(VOCABULARY.operators)
 
 
 def candidates_way(case: Case, data: Batch, rewarded: Batch) -> Callable[[], Any]:
@@ -97,7 +96,7 @@ def candidates_way(case: Case, data: Batch, rewarded: Batch) -> Callable[[], Any
     @jax.jit
     def train(state: LaneState, key: jax.Array) -> jax.Array:
         cut = batches(data, case.batch, key)
-        return judge(lanes, lanes.train(state, losses, hyper(case), cut, key), rewarded)
+        return evaluate(lanes, lanes.train(state, losses, hyper(case), cut, key), rewarded)
 
     begun = start(lanes, case.lanes)
     return lambda: train(begun, jax.random.key(2))

@@ -16,9 +16,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 import jax
 import jax.numpy as jnp
 import numpy as np
-from timing import in_turns, write
 
-from alg import build_loss, named_loss
+from autolossgen import build_loss, named_loss
+from benchmarks.timing import in_turns, write
 
 S = 0.1
 LOGMIN = "log(1 / (min(label, pred) + s) + s) * (min(label, pred) + label + pred)"

@@ -21,10 +21,10 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 import numpy as np
 import torch
-from lane_cases import Case, interactions
 from torch import Tensor, nn
 
-from alg.types import Batch
+from autolossgen.interfaces import Batch
+from benchmarks.lane_cases import Case, interactions
 
 EPS, LOW, HIGH = 1e-6, 1e-5, 1e5
 NODES = 10  # of a candidate

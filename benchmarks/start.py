@@ -55,11 +55,10 @@ def start(arguments: list[str]) -> None:
     from rich.console import Console
 
     stages.passed("importing JAX")
-    import data
-    import report
-    from alg.devices import start_jax
-    from configs.command_line import read_command_line
-    from phases import join, search_phase
+    from autolossgen import data, report
+    from autolossgen.configs.command_line import read_command_line
+    from autolossgen.pipeline.phases import make_run, search_phase
+    from autolossgen.training.devices import configure_jax
 
     stages.passed("importing the rest")
     inside, programs = Counter(), Counter()
@@ -70,10 +69,10 @@ def start(arguments: list[str]) -> None:
 
     jax.monitoring.register_event_duration_secs_listener(note)
     config, folder = read_command_line(["run.py", *arguments])
-    start_jax(data.cache_folder() / "compiled")
+    configure_jax(data.cache_folder() / "compiled")
     jax.devices()
     stages.passed("starting JAX")
-    joined = join(config, Path(folder), Console(quiet=True))
+    joined = make_run(config, Path(folder), Console(quiet=True))
     stages.passed("joining, with the data")
     joined.ground.config.search.generations = 1
     Path(folder).mkdir(parents=True)

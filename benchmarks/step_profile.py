@@ -17,20 +17,20 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 import jax
 import jax.numpy as jnp
-import lane_cases as cases
 import numpy as np
-from timing import in_turns, summary, write
 
-from alg import named_loss
-from alg.courses import judge
-from alg.lanes import Lanes, batches, make_lanes
-from alg.objectives import Slopes, static_slopes
-from alg.types import Batch
+from autolossgen import named_loss
+from autolossgen.interfaces import Batch
+from autolossgen.training.evaluate import evaluate
+from autolossgen.training.lanes import Lanes, batches, make_lanes
+from autolossgen.training.loss_gradients import LogitGradFn, static_logit_grads
+from benchmarks import lane_cases as cases
+from benchmarks.timing import in_turns, summary, write
 
 LR = 1e-3
 
 
-def steps_way(case: cases.Case, slopes: Slopes, losses, cut: Batch) -> Callable[[], object]:
+def steps_way(case: cases.Case, slopes: LogitGradFn, losses, cut: Batch) -> Callable[[], object]:
     """Give a function that trains all lanes on all batches."""
     lanes = make_lanes(cases.recommender(case), slopes)
     state = cases.start(lanes, case.lanes)
@@ -75,7 +75,7 @@ def parts(case: cases.Case, cut: Batch) -> dict[str, Callable[[], object]]:
     def interpreter(logits, batch):
         return logits + LR * slopes(losses, logits, batch.label)
 
-    bce = static_slopes([named_loss("bce")])
+    bce = static_logit_grads([named_loss("bce")])
     return {
         "whole step": steps_way(case, slopes, losses, cut),
         "whole step, BCE compiled in": steps_way(case, bce, jnp.ones(case.lanes), cut),
@@ -155,7 +155,7 @@ def generation_parts(lanes: Lanes, case: cases.Case) -> dict[str, Callable[[], o
     state = cases.start(lanes, case.lanes)
     one = jax.jit(lanes.take)(state, jnp.zeros(1, jnp.int32))
     cut = jax.jit(lambda key: batches(data, case.batch, key))
-    judged = jax.jit(lambda state: judge(lanes, state, rewarded))
+    judged = jax.jit(lambda state: evaluate(lanes, state, rewarded))
     spread = jax.jit(lambda one: lanes.spread(one, case.lanes))
     return {
         "shuffling and cutting into batches": lambda: cut(jax.random.key(0)),

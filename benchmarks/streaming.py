@@ -22,15 +22,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-import models
-from alg import named_loss
-from alg.courses import make_courses
-from alg.lanes import Hyper, make_lanes
-from alg.optimizers import adagrad
-from alg.tasks import RATING
-from alg.types import Batch, Source
-from data.file_generator import write_synthetic_stream
-from data.stream import Stream, draw, held_rows, open_stream
+from autolossgen import models, named_loss
+from autolossgen.data.file_generator import write_synthetic_stream
+from autolossgen.data.stream import Stream, draw, held_rows, open_stream
+from autolossgen.interfaces import Batch, StreamedData
+from autolossgen.training.lanes import make_lanes
+from autolossgen.training.optimizers import Hyper, adagrad
+from autolossgen.training.tasks import RATING
+from autolossgen.training.trainer import make_trainer
 
 BATCH, STEPS = 4_096, 256
 
@@ -83,12 +82,12 @@ def train(stream: Stream, steps: int, width: int, count: int) -> None:
         return interactions(draw(stream, seed=0, start=place, steps=count, batch_size=1))
 
     model = models.build(name="biased_mf", width=width, init_scale=0.1, sizes=stream.sizes)
-    courses = make_courses(
+    courses = make_trainer(
         lambda slopes: make_lanes(model, slopes, optimizer=adagrad()),
         RATING.static_slopes([named_loss("bce"), named_loss("mse")]),
         batch_size=BATCH,
     )
-    source = Source(min(steps * BATCH, stream.rows), STEPS * BATCH, read)
+    source = StreamedData(min(steps * BATCH, stream.rows), STEPS * BATCH, read)
     judged, ones = interactions(held_rows(stream)), jnp.ones(count)
     hyper = Hyper(0.3 * ones, 1e-4 * ones, 0 * ones)
     with watched(f"made {count} lanes of width {width}"):

@@ -24,20 +24,27 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-from lane_cases import CONFIG, VOCABULARY, Case, candidates_way, interactions, recommender, traced
-from timing import in_turns, summary, use_all_cores, write
 
-import controller
-from alg import grammar
-from alg.filters import graded
-from alg.hall_of_fame import empty_memory
-from alg.lanes import batches
-from alg.losses import named_loss
-from alg.metrics import auc
-from alg.objectives import Objective
-from alg.programs import assemble
-from alg.selection import choose
-from alg.types import Batch
+from autolossgen import controller, make_grammar
+from autolossgen.interfaces import Batch
+from autolossgen.language.named_losses import named_loss
+from autolossgen.language.programs import assemble
+from autolossgen.search.dedup import select_to_train
+from autolossgen.search.hall_of_fame import init_seen_losses
+from autolossgen.search.screening import make_graded_filter
+from autolossgen.training.lanes import batches
+from autolossgen.training.loss_gradients import LossBatch
+from autolossgen.training.metrics import auc
+from benchmarks.lane_cases import (
+    CONFIG,
+    VOCABULARY,
+    Case,
+    candidates_way,
+    interactions,
+    recommender,
+    traced,
+)
+from benchmarks.timing import in_turns, summary, use_all_cores, write
 
 SCREENED = 8192  # of a generation
 ONE, PEER = "one by one, JAX", "one by one, PyTorch"
@@ -80,8 +87,10 @@ def screening_way(count: int) -> Callable[[], object]:
     They are sampled, assembled, probed and filtered, and their fingerprints compared with one
     another's and with those of a full memory.
     """
-    policy = controller.reinforce(grammar(VOCABULARY, CONFIG.space.length), **CONFIG.risk_seeking)
-    chosen, slopes = graded(**CONFIG.graded), traced()
+    policy = controller.make_reinforce(
+        make_grammar(VOCABULARY, CONFIG.space.length), **CONFIG.risk_seeking
+    )
+    chosen, slopes = make_graded_filter(**CONFIG.graded), traced()
     low, high = CONFIG.space.bounds
 
     @jax.jit
@@ -90,13 +99,13 @@ def screening_way(count: int) -> Callable[[], object]:
         programs = jax.vmap(partial(assemble, vocab=VOCABULARY))(tokens)
         ones = jnp.ones(count)
         logits = jnp.broadcast_to(chosen.probe.logit, (count, len(chosen.probe.logit)))
-        objective = Objective(programs, low * ones, high * ones, ones)
+        objective = LossBatch(programs, low * ones, high * ones, ones)
         found = slopes(objective, logits, jnp.asarray(chosen.probe.label))
         verdict, prints = chosen.screen(found).verdict, chosen.fingerprint(found)
-        return choose(chosen, memory, verdict, prints, CONFIG.generation.width)
+        return select_to_train(chosen, memory, verdict, prints, CONFIG.generation.width)
 
     state = policy.init(jax.random.key(0))
-    memory = empty_memory(CONFIG.generation.memory, len(chosen.probe.logit))
+    memory = init_seen_losses(CONFIG.generation.memory, len(chosen.probe.logit))
     memory = memory._replace(prints=jnp.zeros_like(memory.prints))  # of no loss that is written
     return lambda: screen(state, jax.random.key(1))
 

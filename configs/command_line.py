@@ -8,7 +8,7 @@ from pathlib import Path
 from absl import flags
 from ml_collections import ConfigDict, config_flags
 
-from configs.presets import PRESETS
+from .presets import PRESETS
 
 PARTS = ("base", "presets", "command_line")  # of configs, and none themselves
 DEFAULT = str(Path(__file__).parent / "ml100k.py")
@@ -65,7 +65,7 @@ def _check_read(config: ConfigDict, argv: list[str]) -> None:
             )
 
 
-def shipped() -> dict[str, Path]:
+def shipped_configs() -> dict[str, Path]:
     """Give the files of the shipped configs, by name."""
     files = sorted(Path(DEFAULT).parent.glob("[!_]*.py"))
     return {file.stem: file for file in files if file.stem not in PARTS}
@@ -73,7 +73,7 @@ def shipped() -> dict[str, Path]:
 
 def _meant(path: str) -> str:
     """Give a hint at the shipped config with a name like that of a missing file, or nothing."""
-    names = [file.name for file in shipped().values()]
+    names = [file.name for file in shipped_configs().values()]
     close = difflib.get_close_matches(Path(path).name, names, n=1)
     return f" (did you mean 'configs/{close[0]}'?)" if close else ""
 

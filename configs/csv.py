@@ -6,7 +6,7 @@
 from ml_collections import ConfigDict
 from ml_collections.config_dict import placeholder
 
-from configs import base, presets
+from autolossgen.configs import base, presets
 
 
 def get_config(preset: str = "") -> ConfigDict:

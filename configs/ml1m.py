@@ -2,7 +2,7 @@
 
 from ml_collections import ConfigDict
 
-from configs import base, presets
+from autolossgen.configs import base, presets
 
 
 def get_config(preset: str = "") -> ConfigDict:

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 
 from .policy import Grammar, Policy
 from .rollout import draw, rollout
-from .uniform import uniform
+from .uniform import make_uniform
 
 KEEP, REPLACE, INSERT, DELETE = range(4)
 
@@ -35,7 +35,7 @@ class _Parents(NamedTuple):
     cut: jax.Array  # int32 [M], the slot from which on the second parent is copied
 
 
-def evolution(
+def make_evolution(
     grammar: Grammar,
     *,
     population: int,
@@ -72,7 +72,7 @@ def evolution(
     for name, share in (("mutation", mutation), ("crossover", crossover), ("explore", explore)):
         if not 0 <= share <= 1:
             raise ValueError(f"{name} is in [0, 1], got {share}")
-    anything = uniform(grammar)
+    anything = make_uniform(grammar)
 
     def init(key: jax.Array) -> Population:
         del key

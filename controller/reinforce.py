@@ -10,7 +10,7 @@ import optax
 
 from .policy import Grammar, Policy
 from .rollout import draw, rollout
-from .uniform import uniform
+from .uniform import make_uniform
 
 
 class LSTMPolicy(nn.Module):
@@ -43,7 +43,7 @@ class ReinforceState(NamedTuple):
     baseline: jax.Array  # float32 [], NaN until the first reward
 
 
-def reinforce(
+def make_reinforce(
     grammar: Grammar,
     *,
     width: int,
@@ -100,7 +100,7 @@ def reinforce(
         raise ValueError(f"warm_steps is at least 0, got {warm_steps}")
     if min(width, init_range, squash, learning_rate, clip_norm) <= 0:
         raise ValueError("width, init_range, squash, learning_rate and clip_norm are positive")
-    anything = uniform(grammar)
+    anything = make_uniform(grammar)
     module = LSTMPolicy(grammar.size, width, init_range, squash)
     optimizer = optax.chain(
         optax.clip_by_global_norm(clip_norm), optax.adam(learning_rate, b1=b1, b2=b2, eps=eps)

@@ -7,7 +7,7 @@ from .policy import Grammar, Policy
 from .rollout import draw, rollout
 
 
-def uniform(grammar: Grammar) -> Policy:
+def make_uniform(grammar: Grammar) -> Policy:
     """Make the policy that learns nothing, the baseline of every comparison."""
 
     def step(carry, previous):

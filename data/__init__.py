@@ -1,10 +1,17 @@
 """Interactions for the search: reading, splitting, features, groups, a set with known truth."""
 
+from .csv_files import csv
+from .download import cache_folder
 from .generator import Preferences, preference_logits, synthetic, synthetic_preferences
-from .implicit import Groups, Implicit, Positives, implicit, positives, with_negatives
+from .implicit import (
+    Groups,
+    Implicit,
+    Positives,
+    implicit,
+    positives,
+    with_negatives,
+)
 from .loading import build, load
-from .own_files import csv
-from .sources import cache_folder
 from .splitting import check_both_labels
 from .streamed import Streamed, streamed
 from .types import DataError, Dataset, Interactions, Side, full_train

@@ -5,14 +5,29 @@ import math
 from pathlib import Path
 
 from .columns import Index
-from .features import CLOCK, Features, chosen, clock, described, side, with_fields
-from .finding import Beside, beside_in, find, read_file, split_files
-from .formats import Roles, read_labelled
-from .gathering import gather, gather_parts
+from .csv_files import csv
+from .encode import gather, gather_parts
+from .features import (
+    CLOCK,
+    Features,
+    chosen,
+    clock,
+    described,
+    side,
+    with_fields,
+)
 from .generator import synthetic
-from .origins import ORIGINS, SideFile
-from .own_files import csv
-from .splitting import Cut, checked, checked_parts, finish, split_at, split_rows
+from .locate import Beside, beside_in, find, read_file, split_files
+from .readers import Roles, read_labelled
+from .registry import ORIGINS, SideFile
+from .splitting import (
+    Cut,
+    checked,
+    checked_parts,
+    finish,
+    split_at,
+    split_rows,
+)
 from .streamed import streamed
 from .tables import Table, read_text
 from .types import DataError, Dataset, did_you_mean

@@ -8,7 +8,14 @@ from typing import NamedTuple
 
 import numpy as np
 
-from .types import DataError, Dataset, Interactions, Side, did_you_mean, take
+from .types import (
+    DataError,
+    Dataset,
+    Interactions,
+    Side,
+    did_you_mean,
+    take,
+)
 
 REWARD_SPLITS = ("leave_one_out", "same", "valid")
 SPLITS = ("leave_one_out", "ratio_per_user", "ratio_by_time", "random", "by_user")

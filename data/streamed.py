@@ -6,7 +6,14 @@ from typing import NamedTuple
 import numpy as np
 
 from .features import chosen
-from .stream import FIELDS, LABEL, Stream, draw, held_rows, open_stream
+from .stream import (
+    FIELDS,
+    LABEL,
+    Stream,
+    draw,
+    held_rows,
+    open_stream,
+)
 from .types import DataError, Dataset, Interactions, take
 
 

@@ -14,11 +14,11 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 import jax.numpy as jnp
 import numpy as np
 
-from alg import (
-    NAMED,
+from autolossgen import (
     OPERATORS,
     PAIRWISE,
     PAIRWISE_LOSSES,
+    PAPER_LOSSES,
     POINTWISE_LOSSES,
     UNBOUNDED,
     named_loss,
@@ -26,9 +26,9 @@ from alg import (
     to_python,
     to_torch,
 )
-from alg.families import operators_of
-from alg.losses import Option, formula_of
-from alg.operators import PAPER_OPERATORS
+from autolossgen.language.families import operators_of
+from autolossgen.language.named_losses import Option, formula_of
+from autolossgen.language.operators import PAPER_OPERATORS
 
 FOLDER = Path(__file__).resolve().parent
 PAGE = FOLDER / "language.md"
@@ -78,7 +78,7 @@ def loss_table(losses: dict) -> str:
         latex = to_latex(named_loss(name, smoothing=SMOOTHING))
         options = ", ".join(option_text(*item) for item in loss.options.items())
         parts.append(
-            f"**`{name}`**{' (in the comparison of the paper)' if name in NAMED else ''}\n\n"
+            f"**`{name}`**{' (in the comparison of the paper)' if name in PAPER_LOSSES else ''}\n\n"
             f"![{name}](losses/{name}.svg)\n\n"
             f"```\n{formula_of(name)}\n```\n\n$${latex}$$\n\n"
             f"{loss.source}.{f' Options: {options}.' if options else ''}"

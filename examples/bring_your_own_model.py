@@ -13,12 +13,13 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
-from autolossgen import build_loss
 from autolossgen.lanes import Hyper, batches, make_lanes
 from autolossgen.metrics import auc
-from autolossgen.models import build
 from autolossgen.objectives import static_slopes
 from autolossgen.types import Batch
+
+from autolossgen import build_loss
+from autolossgen.models import build
 
 USERS, ITEMS, ROWS, EPOCHS, RATES = 200, 100, 20_000, 20, jnp.array([1.0, 3.0, 10.0, 30.0])
 

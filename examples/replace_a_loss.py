@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+
 from autolossgen import build_loss  # new
 
 loss_fn = build_loss(

@@ -11,6 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+
 from autolossgen import build_loss, named_loss
 
 USERS, ITEMS, WIDTH, STEPS, BATCH = 300, 200, 16, 600, 512

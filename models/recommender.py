@@ -9,9 +9,9 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from .checks import check_fields, check_module, check_side
 from .modules import make_module
 from .types import Recommender, Side, Table
+from .validation import check_fields, check_module, check_side
 
 NOTHING: Mapping[str, Any] = MappingProxyType({})
 

@@ -7,7 +7,15 @@ from pathlib import Path
 from typing import Any
 
 from .formats import count, duration, number, score
-from .markup import Html, element, formula, join, page, raw, table
+from .markup import (
+    Html,
+    element,
+    formula,
+    join,
+    page,
+    raw,
+    table,
+)
 from .matrix import matrix_cells
 from .results import LossResult, Setting, finite, metric_name
 from .run_folder import RunFolder, read_run_folder

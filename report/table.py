@@ -12,7 +12,14 @@ from rich.text import Text
 
 from .formats import number, one_line, score, shorten
 from .results import LossResult, Setting, metric_name, settings
-from .verdict import BETTER, OVER_USERS, WORSE, difference_text, headline, verdict_text
+from .verdict import (
+    BETTER,
+    OVER_USERS,
+    WORSE,
+    difference_text,
+    headline,
+    verdict_text,
+)
 
 _STYLES = {BETTER: "green", WORSE: "red"}
 _NAME, _FORMULA = "loss", "formula"

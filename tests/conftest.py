@@ -22,7 +22,7 @@ import hypothesis
 import jax
 import pytest
 
-from tests.run_server import ROOT, Server
+from tests.helpers.run_server import ROOT, Server
 
 jax.config.update("jax_num_cpu_devices", 8)  # takes effect only before JAX starts
 
@@ -44,7 +44,7 @@ def pytest_configure(config):
 def environment(request):
     """Compiled programs are kept between runs, and between test runs."""
     cache = request.config.cache.mkdir("autolossgen")
-    return {**os.environ, "AUTOLOSSGEN_CACHE": str(cache), "PYTHONPATH": str(ROOT)}
+    return {**os.environ, "AUTOLOSSGEN_CACHE": str(cache), "PYTHONPATH": str(ROOT / "src")}
 
 
 @pytest.fixture(scope="module")

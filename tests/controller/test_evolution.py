@@ -5,11 +5,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-import controller
-from alg import grammar, vocabulary
-from alg.programs import tokens_of
+from autolossgen import controller, make_grammar, make_vocabulary
+from autolossgen.language.grammar import tokens_of
 
-VOCAB, LENGTH = vocabulary(), 12
+VOCAB, LENGTH = make_vocabulary(), 12
 OPTIONS = {
     "population": 32,
     "tournament": 4,
@@ -21,7 +20,7 @@ OPTIONS = {
 
 
 def policy(**options):
-    made = controller.evolution(grammar(VOCAB, LENGTH), **OPTIONS | options)
+    made = controller.make_evolution(make_grammar(VOCAB, LENGTH), **OPTIONS | options)
     return made._replace(sample=jax.jit(made.sample, static_argnums=2), update=jax.jit(made.update))
 
 

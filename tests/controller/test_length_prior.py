@@ -5,11 +5,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-import controller
-from alg import grammar, vocabulary
-from configs import base
+from autolossgen import controller, make_grammar, make_vocabulary
+from autolossgen.configs import base
 
-TINY = vocabulary(operators=("add", "neg"), operands=("pred", "label"))
+TINY = make_vocabulary(operators=("add", "neg"), operands=("pred", "label"))
 LENGTH = 4
 
 
@@ -23,7 +22,7 @@ def test_a_length_prior_says_how_long_losses_are(name):
     section = dict(base.get_config().get(name, {}))
     lengths = []
     for prior in ((3.0, 0.5), (9.0, 0.5), (15.0, 0.5)):
-        rules = grammar(vocabulary(), 15, length_prior=prior)
+        rules = make_grammar(make_vocabulary(), 15, length_prior=prior)
         made = controller.POLICIES[name](rules, **section)
         sample = jax.jit(made.sample, static_argnums=2)
         tokens = sample(made.init(jax.random.key(0)), jax.random.key(1), 400)
@@ -32,7 +31,7 @@ def test_a_length_prior_says_how_long_losses_are(name):
 
 
 def test_a_length_prior_weighs_the_tokens_as_written():
-    rules = grammar(TINY, LENGTH, length_prior=(2.0, 0.5))
+    rules = make_grammar(TINY, LENGTH, length_prior=(2.0, 0.5))
     pad, operand, unary, binary = (TINY.names.index(n) for n in ("PAD", "pred", "neg", "add"))
     tokens = jnp.asarray([pad, operand, unary, binary])
     # After one operand: it alone, a loss of at least 3 tokens, of 2; a binary one cannot come.
@@ -44,4 +43,4 @@ def test_a_length_prior_weighs_the_tokens_as_written():
 @pytest.mark.parametrize("prior", [(3.0, 0.0), (3.0, -1.0), (float("nan"), 1.0)])
 def test_a_length_prior_without_meaning_is_refused(prior):
     with pytest.raises(ValueError, match="deviation above 0"):
-        grammar(TINY, LENGTH, length_prior=prior)
+        make_grammar(TINY, LENGTH, length_prior=prior)

@@ -8,22 +8,21 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-import controller
-from alg import grammar, vocabulary
-from alg.programs import tokens_of
-from configs import base
-from controller.reinforce import LSTMPolicy
-from controller.rollout import rollout
+from autolossgen import controller, make_grammar, make_vocabulary
+from autolossgen.configs import base
+from autolossgen.controller.reinforce import LSTMPolicy
+from autolossgen.controller.rollout import rollout
+from autolossgen.language.grammar import tokens_of
 
-TINY = vocabulary(operators=("add", "neg"), operands=("pred", "label"))
+TINY = make_vocabulary(operators=("add", "neg"), operands=("pred", "label"))
 LENGTH = 4
 SPACES = {
     "tiny": (TINY, LENGTH),
-    "unary only": (vocabulary(operators=("neg",), operands=("pred",)), 5),
-    "binary only": (vocabulary(operators=("add",), operands=("pred", "label")), 7),
-    "no operators": (vocabulary(operators=(), operands=("pred", "label")), 3),
+    "unary only": (make_vocabulary(operators=("neg",), operands=("pred",)), 5),
+    "binary only": (make_vocabulary(operators=("add",), operands=("pred", "label")), 7),
+    "no operators": (make_vocabulary(operators=(), operands=("pred", "label")), 3),
     "one token": (TINY, 1),
-    "default": (vocabulary(), 15),
+    "default": (make_vocabulary(), 15),
 }
 PLAIN = {  # REINFORCE without any of its additions
     "width": 6,
@@ -43,7 +42,7 @@ AS_SGD = {"learning_rate": RATE * 1e8, "eps": 1e8, "b1": 0.0, "clip_norm": 1e9}
 def policy(name="reinforce", space="tiny", **options):
     vocab, length = SPACES[space]
     section = dict(base.get_config().get(name, {})) | options
-    made = controller.POLICIES[name](grammar(vocab, length), **section)
+    made = controller.POLICIES[name](make_grammar(vocab, length), **section)
     return made._replace(sample=jax.jit(made.sample, static_argnums=2), update=jax.jit(made.update))
 
 
@@ -67,7 +66,7 @@ def replay(params, tokens):
     carry = (jnp.zeros((len(tokens), PLAIN["width"])),) * 2
     step = lambda c, t: module.apply(params, c, t)  # noqa: E731
     return rollout(
-        grammar(TINY, LENGTH), step, carry, len(tokens), lambda _, given: given, tokens.T
+        make_grammar(TINY, LENGTH), step, carry, len(tokens), lambda _, given: given, tokens.T
     ).log_prob
 
 
@@ -127,7 +126,7 @@ def test_samples_follow_the_probabilities():
 
 
 def test_random_takes_each_allowed_token_equally_often():
-    made, rules, count = policy("random"), grammar(TINY, LENGTH), 20_000
+    made, rules, count = policy("random"), make_grammar(TINY, LENGTH), 20_000
     tokens = np.asarray(made.sample((), jax.random.key(5), count))
     for row in np.asarray(sequences()):
         probability, depth, previous = 1.0, 0, 0

@@ -4,11 +4,10 @@ import jax
 import jax.numpy as jnp
 import pytest
 
-import controller
-from alg import grammar, vocabulary
-from configs import base
+from autolossgen import controller, make_grammar, make_vocabulary
+from autolossgen.configs import base
 
-GRAMMAR = grammar(vocabulary(operators=("add", "neg"), operands=("pred", "label")), 4)
+GRAMMAR = make_grammar(make_vocabulary(operators=("add", "neg"), operands=("pred", "label")), 4)
 
 
 @pytest.mark.parametrize("name", controller.POLICIES)

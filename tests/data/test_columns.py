@@ -6,9 +6,17 @@ import numpy as np
 import polars as pl
 import pytest
 
-import data
-from data.columns import NUMBER, SPARE_ROWS, Index, column, index, names, times
-from data.tables import Table
+from autolossgen import data
+from autolossgen.data.columns import (
+    NUMBER,
+    SPARE_ROWS,
+    Index,
+    column,
+    index,
+    names,
+    times,
+)
+from autolossgen.data.tables import Table
 
 
 def table(**columns):

@@ -7,11 +7,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-import data
-from data.features import CLOCK
-from data.origins import ORIGINS
-from data.splitting import REWARD_SPLITS, SPLITS
-from data.stream import write_stream
+from autolossgen import data
+from autolossgen.data.features import CLOCK
+from autolossgen.data.registry import ORIGINS
+from autolossgen.data.splitting import REWARD_SPLITS, SPLITS
+from autolossgen.data.stream import write_stream
 
 TEXT = (Path(__file__).resolve().parents[2] / "docs" / "data.md").read_text()
 KEYS = {

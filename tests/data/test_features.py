@@ -6,10 +6,10 @@ import numpy as np
 import polars as pl
 import pytest
 
-import data
-from data.columns import Index
-from data.features import Feature, chosen, clock, row_field, side
-from data.tables import Table
+from autolossgen import data
+from autolossgen.data.columns import Index
+from autolossgen.data.features import Feature, chosen, clock, row_field, side
+from autolossgen.data.tables import Table
 
 ITEMS = Table(
     "items.csv",

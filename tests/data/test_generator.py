@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-import data
+from autolossgen import data
 
 
 def auc(score, label):

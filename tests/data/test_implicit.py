@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-import data
-from data.implicit import _drawn
+from autolossgen import data
+from autolossgen.data.implicit import _drawn
 
 
 def rows(*triples):

@@ -7,7 +7,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-import data
+from autolossgen import data
 
 SHARED = Path(__file__).resolve().parents[2].parent / "shared" / "data"
 SPLIT, RATINGS = SHARED / "ml100k01-1-5", SHARED / "ml-100k"

@@ -8,9 +8,9 @@ import numpy as np
 import polars as pl
 import pytest
 
-import data
-from data import file_generator as files
-from data.sources import RECBOLE_FILES, movietweetings, stored
+from autolossgen import data
+from autolossgen.data import file_generator as files
+from autolossgen.data.download import RECBOLE_FILES, movietweetings, stored
 
 SHARED = Path(__file__).resolve().parents[2].parent / "shared" / "data"
 real = pytest.mark.skipif(not SHARED.exists(), reason="needs ../shared/data")

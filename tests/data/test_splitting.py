@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-import data
-from data.splitting import (
+from autolossgen import data
+from autolossgen.data.splitting import (
     REWARD_SPLITS,
     SPLITS,
     Cut,
@@ -16,7 +16,7 @@ from data.splitting import (
     positives_after,
     split_rows,
 )
-from data.types import take
+from autolossgen.data.types import take
 
 histories = st.lists(st.tuples(st.integers(0, 4), st.booleans()), max_size=60)
 

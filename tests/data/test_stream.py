@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-import data
-from data.file_generator import write_synthetic_stream
-from data.stream import draw, held_rows, open_stream, permuted, write_stream
+from autolossgen import data
+from autolossgen.data.file_generator import write_synthetic_stream
+from autolossgen.data.stream import draw, held_rows, open_stream, permuted, write_stream
 
 ROWS = 1_000
 

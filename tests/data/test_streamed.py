@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-import data
-from data.stream import write_stream
+from autolossgen import data
+from autolossgen.data.stream import write_stream
 
 ROWS = 3_000
 

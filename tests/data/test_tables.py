@@ -2,9 +2,9 @@
 
 import pytest
 
-import data
-from data.columns import ID, LABEL, NUMBER, column
-from data.formats import LABELLED, RATINGS, read_labelled, read_ratings
+from autolossgen import data
+from autolossgen.data.columns import ID, LABEL, NUMBER, column
+from autolossgen.data.readers import LABELLED, RATINGS, read_labelled, read_ratings
 
 KINDS = {"user": ID, "item": ID, "rating": NUMBER, "time": NUMBER, "label": LABEL}
 

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-import models
+from autolossgen import models
 
 SIZES, WIDTH = {"user": 30, "item": 20}, 5
 

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-import models
+from autolossgen import models
 
 WIDTH, USERS, ITEMS, GENRES, HOURS, BATCH = 4, 7, 6, 5, 3, 8
 RNG = np.random.default_rng(0)

@@ -9,7 +9,7 @@ from pathlib import Path
 import flax.linen as nn
 import pytest
 
-import models
+from autolossgen import models
 
 PAGE = (Path(__file__).parents[2] / "docs" / "models.md").read_text(encoding="utf-8")
 ROWS = {
@@ -46,7 +46,6 @@ def test_the_code_of_the_page_runs():
     blocks = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
     assert len(blocks) == 2
     scope = {"__name__": "my_models"}
-    # In a checkout the package has its folder's name.
-    exec("\n".join(blocks).replace("autolossgen.models", "models"), scope)
+    exec("\n".join(blocks), scope)
     assert issubclass(scope["Metric"], nn.Module)
     assert scope["logits"].shape == (5,)

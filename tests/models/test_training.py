@@ -5,12 +5,12 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-import models
-from alg import named_loss
-from alg.lanes import Hyper, batches, make_lanes
-from alg.metrics import auc
-from alg.objectives import static_slopes
-from alg.types import Batch
+from autolossgen import models, named_loss
+from autolossgen.interfaces import Batch
+from autolossgen.training.lanes import batches, make_lanes
+from autolossgen.training.loss_gradients import static_logit_grads
+from autolossgen.training.metrics import auc
+from autolossgen.training.optimizers import Hyper
 
 USERS, ITEMS, GENRES, HOURS, NEW, LANES = 60, 50, 6, 4, 10, 2
 RNG = np.random.default_rng(0)
@@ -53,7 +53,7 @@ def test_a_model_learns_in_lanes(name):
     alone = name in ("biased_mf", "neumf")
     features = {"sizes": PAIR} if alone else {"sizes": ALL, "sides": SIDES}
     model = models.build(name=name, width=8, init_scale=0.1, **features)
-    lanes = make_lanes(model, static_slopes([named_loss("bce")]))
+    lanes = make_lanes(model, static_logit_grads([named_loss("bce")]))
     rate, epochs = SETTINGS[name]
     # A lane that does not learn stays behind one that does.
     hyper = Hyper(jnp.float32([rate, 1e-6]), *jnp.zeros((2, LANES)))

@@ -1,0 +1,1 @@
+"""What found losses are worth: gradient check, promotion and the fair test. Needs the extra ``search``."""

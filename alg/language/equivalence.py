@@ -1,0 +1,78 @@
+"""Probes: where two programs are compared, in float64, to say that they are the same loss."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from .build import evaluate
+from .families import POINTWISE, Family
+from .operator_checks import float64
+from .operators import DEFAULT_BOUNDS
+from .programs import Program
+
+TOLERANCE = 1e-6
+"""Largest difference of two values or derivatives that count as equal, relative to the larger of
+them and at least 1; they are computed in float64."""
+
+_LOGITS = np.concatenate([np.linspace(-8, 8, 33), [-20.0, -1e-3, 1e-3, 20.0]])
+_LABELS = (0.0, 0.25, 1.0)
+_DIFFERENCES = np.asarray([-6.0, -1.5, -0.5, 0.25, 1.0, 4.0])
+
+
+def comparison_grid(family: Family = POINTWISE) -> tuple[np.ndarray, np.ndarray]:
+    """Give logits [P] and labels [P], or the logits of positives [P] and of negatives [P, 3]."""
+    if family.registers == POINTWISE.registers:
+        logit, label = np.meshgrid(_LOGITS, _LABELS)
+        return logit.ravel(), label.ravel()
+    pos, shift = (part.ravel() for part in np.meshgrid(_LOGITS, _DIFFERENCES))
+    neg = np.stack([pos - shift, 0.3 * pos + shift, np.cos(5 * pos) * shift], axis=-1)
+    return pos, neg
+
+
+def evaluate_on_grid(
+    program: Program,
+    *,
+    bounds: tuple[float, float] = DEFAULT_BOUNDS,
+    family: Family = POINTWISE,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Give value [P] and derivatives [P, ...] of a static program by the logits of the grid."""
+    first, second = comparison_grid(family)
+
+    def pointwise(logit):
+        label = jnp.asarray(second)
+        registers = (jax.nn.sigmoid(logit), label, jnp.ones_like(label))
+        return evaluate(program, registers, logit=logit, bounds=bounds, family=family)
+
+    def pairwise(logits):
+        pos, neg = jnp.broadcast_to(logits[:, :1], second.shape), logits[:, 1:]
+        return evaluate(program, (pos, neg, jnp.ones_like(neg)), bounds=bounds, family=family)
+
+    with float64():
+        if family.registers == POINTWISE.registers:
+            logit = jnp.asarray(first)
+            value, slope = jax.jvp(pointwise, (logit,), (jnp.ones_like(logit),))
+        else:
+            logits = jnp.asarray(np.concatenate([first[:, None], second], axis=1))
+            value, pullback = jax.vjp(lambda x: jnp.mean(pairwise(x), -1), logits)
+            (slope,) = pullback(jnp.ones_like(value))
+        return np.asarray(value), np.asarray(slope)
+
+
+def is_close(x: np.ndarray, y: np.ndarray, tolerance: float = TOLERANCE) -> bool:
+    """Say if two arrays are equal within a tolerance; NaN equals nothing."""
+    with np.errstate(invalid="ignore"):
+        same = np.abs(x - y) <= tolerance * np.maximum(1.0, np.maximum(np.abs(x), np.abs(y)))
+    return bool(np.all(same | (x == y)))
+
+
+def losses_agree(
+    program: Program,
+    other: Program,
+    *,
+    bounds: tuple[float, float] = DEFAULT_BOUNDS,
+    family: Family = POINTWISE,
+) -> bool:
+    """Say if two static programs have equal values and derivatives on the grid."""
+    ours = evaluate_on_grid(program, bounds=bounds, family=family)
+    theirs = evaluate_on_grid(other, bounds=bounds, family=family)
+    return all(map(is_close, ours, theirs))

@@ -1,0 +1,194 @@
+"""The interpreter: programs as traced data, so that all candidates share one compilation."""
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from ..interfaces import Array
+from .operators import (
+    DEFAULT_BOUNDS,
+    NUMBER_OF,
+    OPERATORS,
+    Op,
+    clip,
+    logit_of,
+)
+from .programs import REGISTERS, Program
+
+ELEMENTWISE = tuple(number for number, op in enumerate(OPERATORS) if not op.aggregate)
+"""Numbers of the operators that pointwise programs may use."""
+
+
+def interpret(
+    program: Program,
+    pred: Array,
+    label: Array,
+    *,
+    logit: Array | None = None,
+    bounds: tuple[Array | float, Array | float] = DEFAULT_BOUNDS,
+    operators: Sequence[int] = ELEMENTWISE,
+    table: Sequence[Op] = OPERATORS,
+) -> Array:
+    """Evaluate a program that is traced data; shapes of ``pred``, ``label`` and the result agree.
+
+    Args:
+      program: instructions, [I]; ``vmap`` over leading axes for several.
+      pred: probabilities.
+      label: labels.
+      logit: the logits, where a program loads them; worked out from ``pred`` when left out.
+      bounds: every result is clipped to them; may be traced.
+      operators: numbers of the operators that programs may use (static), as a vocabulary has them;
+        fewer are faster. A traced instruction with any other operator copies its first argument.
+      table: the rows that ``operators`` number, where a vocabulary has a user's own.
+
+    A pairwise program reads the logits of positives and negatives, both [..., B, S], in place of
+    ``pred`` and ``label``.
+
+    Raises:
+      ValueError: if a program that is not traced uses other operators.
+
+    >>> from .parser import parse
+    >>> program = parse("square(label - pred)")
+    >>> print(interpret(program, jnp.array([0.25, 0.5]), jnp.array([0.0, 1.0])))
+    [0.0625 0.25  ]
+    """
+    logit = logit_of(pred) if logit is None else logit
+    code = _code(program, bounds, operators, table, pred.dtype)
+    return _registers(code, pred, label, logit)[-1]
+
+
+class _Code(NamedTuple):
+    """A program as the loop over its instructions reads it."""
+
+    lhs: Array  # int32 [I]
+    rhs: Array
+    constant: Array  # float [I]
+    load: Array  # int32 [I]: 0 for a result, 1 for a constant, 2 for the logit
+    branch: Array  # int32 [I], of ``functions``
+    functions: tuple[Callable[[Array, Array], Array], ...]
+    bounds: tuple[Array | float, Array | float]
+
+
+def _code(program: Program, bounds, operators: Sequence[int], table: Sequence[Op], dtype) -> _Code:
+    _check_operators(program, operators, table)
+    op, lhs, rhs = (jnp.asarray(part, jnp.int32) for part in program[:3])
+    constant = jnp.asarray(program.constant, dtype)
+    constant = constant if constant.size else jnp.zeros(op.shape, dtype)
+    loads, branches = (np.zeros(len(table), np.int32) for _ in range(2))
+    functions = [_first]
+    for number in operators:
+        row = table[number]
+        if row.arity == 0:
+            loads[number] = 2 if row.name == "logit" else 1
+        elif row.name != "id":
+            branches[number] = len(functions)
+            functions.append(partial(_of_arity, row))
+    by_number = (jnp.asarray(numbers)[op] for numbers in (loads, branches))
+    return _Code(lhs, rhs, constant, *by_number, tuple(functions), bounds)
+
+
+def _first(x: Array, y: Array) -> Array:
+    del y
+    return x
+
+
+def _of_arity(row: Op, x: Array, y: Array) -> Array:
+    return row.function(*(x, y)[: row.arity])
+
+
+def _result(code: _Code, i: Array, x: Array, y: Array, logit: Array) -> Array:
+    """Give the result of instruction ``i`` for the arguments x and y."""
+    value = clip(jax.lax.switch(code.branch[i], code.functions, x, y), *code.bounds)
+    loaded = jnp.where(code.load[i] == 1, code.constant[i], logit)
+    return jnp.where(code.load[i] == 0, value, loaded)
+
+
+def _registers(code: _Code, first: Array, second: Array, logit: Array) -> Array:
+    """Give all registers [3 + I, ...] after the last instruction."""
+    second = jnp.broadcast_to(jnp.asarray(second, first.dtype), first.shape)
+    slots, base = code.lhs.shape[0], len(REGISTERS)
+    registers = jnp.zeros((base + slots, *first.shape), first.dtype)
+    registers = registers.at[:base].set(jnp.stack([first, second, jnp.ones_like(first)]))
+
+    def instruction(i: Array, registers: Array) -> Array:
+        arguments = registers[code.lhs[i]], registers[code.rhs[i]]
+        return registers.at[base + i].set(_result(code, i, *arguments, logit))
+
+    # The loop is also a wall: XLA's CPU backend would fuse unrolled instructions into the
+    # embedding update and compute them again for every column.
+    return jax.lax.fori_loop(0, slots, instruction, registers)
+
+
+def _check_operators(program: Program, operators: Sequence[int], table: Sequence[Op]) -> None:
+    """Refuse operators that would be left out, where the program is known while tracing."""
+    if not isinstance(program, Program):
+        raise ValueError(f"expected a Program, as parse gives, got {type(program).__name__}")
+    if any(number >= len(table) for number in operators):
+        raise ValueError(f"operators are numbers of the {len(table)} rows of the table")
+    if isinstance(program.op, jax.core.Tracer):
+        return
+    left_out = set(np.ravel(program.op).tolist()) - {*operators, NUMBER_OF["id"]}
+    if left_out:
+        names = [table[n].name if 0 <= n < len(table) else n for n in sorted(left_out)]
+        raise ValueError(f"the program uses {names}, which operators or table leave out")
+
+
+def logit_grad(
+    program: Program,
+    logit: Array,
+    label: Array,
+    *,
+    bounds=DEFAULT_BOUNDS,
+    operators: Sequence[int],
+    table: Sequence[Op] = OPERATORS,
+) -> Array:
+    """Give d loss / d logit of a traced program at every example, shaped like ``logit``.
+
+    A loss is elementwise, so this is one forward-mode derivative; nothing is differentiated
+    backwards through the interpreter.
+    """
+
+    def value(z: Array) -> Array:
+        pred = jax.nn.sigmoid(z)
+        settings = {"bounds": bounds, "operators": operators, "table": table}
+        return interpret(program, pred, label, logit=z, **settings)
+
+    return jax.jvp(value, (logit,), (jnp.ones_like(logit),))[1]
+
+
+def pairwise_logit_grads(
+    program: Program,
+    pos: Array,
+    neg: Array,
+    *,
+    bounds=DEFAULT_BOUNDS,
+    operators: Sequence[int],
+    table: Sequence[Op] = OPERATORS,
+) -> tuple[Array, Array]:
+    """Give d loss / d pos [B] and d loss / d neg [B, S] of a traced pairwise program.
+
+    The loss of an example is the mean over its negatives. Aggregates couple them, so this goes
+    backwards: from the last register, each instruction hands its adjoint on to its arguments.
+    JAX would save all registers before each instruction; the last state of them is enough.
+    """
+    wide = jnp.broadcast_to(pos[..., None], neg.shape)
+    code = _code(program, bounds, operators, table, neg.dtype)
+    unused = jnp.zeros_like(neg)  # pairwise programs load no logit
+    registers = _registers(code, wide, neg, unused)
+    slots, base = code.lhs.shape[0], len(REGISTERS)
+    adjoints = jnp.zeros_like(registers).at[-1].set(1 / neg.shape[-1])
+
+    def instruction(j: Array, adjoints: Array) -> Array:
+        i = slots - 1 - j
+        lhs, rhs = code.lhs[i], code.rhs[i]
+        result = partial(_result, code, i, logit=unused)
+        _, pullback = jax.vjp(result, registers[lhs], registers[rhs])
+        by_lhs, by_rhs = pullback(adjoints[base + i])
+        return adjoints.at[lhs].add(by_lhs).at[rhs].add(by_rhs)
+
+    adjoints = jax.lax.fori_loop(0, slots, instruction, adjoints)
+    return jnp.sum(adjoints[0], -1), adjoints[1]

@@ -1,0 +1,269 @@
+"""Named losses: those of the paper's comparison, and others that people use in recommendation."""
+
+import math
+import re
+from collections.abc import Callable, Mapping
+from typing import NamedTuple
+
+from ..suggest import did_you_mean
+from .build import UNBOUNDED, built
+from .families import PAIRWISE, POINTWISE, Family
+from .inputs import LossFn, as_program
+from .parser import number_of
+from .programs import Program
+
+__all__ = [
+    "PAIRWISE_LOSSES",
+    "PAPER_LOSSES",
+    "POINTWISE_LOSSES",
+    "UNBOUNDED",
+    "LossFn",
+    "NamedLoss",
+    "Option",
+    "as_program",
+    "formula_of",
+    "named_loss",
+    "named_program",
+]
+
+
+class Option(NamedTuple):
+    """A number that a named loss takes: ``low`` to ``high``, and 0 or at least ``smallest``."""
+
+    default: float | None
+    low: float
+    high: float
+    smallest: float = 0.0
+    whole: bool = False
+
+    def takes(self, number: float) -> bool:
+        """Say if a number is one of the option's."""
+        if self.whole and not number.is_integer():
+            return False
+        return self.low <= number <= self.high and not 0 < abs(number) < self.smallest
+
+    def __str__(self) -> str:
+        """Say which numbers it takes."""
+        what = "a whole number" if self.whole else "a number"
+        zero = (
+            f"0 or {what} from {self.smallest:g}" if self.smallest else f"{what} from {self.low:g}"
+        )
+        return f"{zero} to {self.high:g}"
+
+
+class NamedLoss(NamedTuple):
+    """A loss that has a name; ``s`` in a formula is the smoothing."""
+
+    formula: str | Callable[..., str]  # of the options
+    source: str
+    options: Mapping[str, Option] = {}
+    family: Family = POINTWISE
+
+
+def _focal(gamma: float, alpha: float | None) -> str:
+    if gamma == 2:  # the usual case, without an exponential
+        of_positive, of_negative = "square(1 - pred)", "square(pred)"
+    else:
+        # 1 - pred is exp(-softplus(logit)), so any power of it is an exponential.
+        of_positive, of_negative = (
+            f"exp(-gamma * softplus({logit}))" for logit in ("logit", "-logit")
+        )
+    weight, rest = ("", "") if alpha is None else ("alpha * ", "(1 - alpha) * ")
+    return (
+        f"{weight}label * {of_positive} * softplus(-logit)"
+        f" + {rest}(1 - label) * {of_negative} * softplus(logit)"
+    )
+
+
+def _asymmetric(gamma_pos: float, gamma_neg: float, margin: float) -> str:
+    of_positive = "label * (1 - pred) ** gamma_pos * softplus(-logit)"
+    if margin == 0:  # 1 - pred rounds to 0, and softplus(logit) is the exact -log of it
+        return f"{of_positive} + (1 - label) * pred ** gamma_neg * softplus(logit)"
+    of_negative = "relu(pred - margin) ** gamma_neg * log(min(1 - pred + margin, 1))"
+    return f"{of_positive} - (1 - label) * {of_negative}"
+
+
+PAPER_LOSSES: dict[str, NamedLoss] = {
+    "bce": NamedLoss("softplus(logit) - label * logit", "binary cross-entropy"),
+    "mse": NamedLoss("square(label - pred)", "mean squared error (Brier, 1950)"),
+    "hinge": NamedLoss(
+        "label * relu(1 - logit) + (1 - label) * logit",
+        "PyTorch's HingeEmbeddingLoss of the logit, as in the paper's comparison",
+    ),
+    "focal": NamedLoss(
+        _focal,
+        "Lin et al., Focal Loss for Dense Object Detection, ICCV 2017, arXiv:1708.02002",
+        {"gamma": Option(2.0, 0.0, 64.0), "alpha": Option(None, 0.0, 1.0)},
+    ),
+    "maxr": NamedLoss(
+        "max((label + s) / (pred + s), (pred + s) / (label + s))",
+        "Li et al., AutoLossGen, SIGIR 2022, arXiv:2204.13160",
+    ),
+    "sumr": NamedLoss(
+        "(label + pred + s) / (s + pred * label)",
+        "Li et al., AutoLossGen, SIGIR 2022, arXiv:2204.13160",
+    ),
+    "logmin": NamedLoss(
+        "log(1 / (min(label, pred) + s) + s) * (min(label, pred) + label + pred)",
+        "Li et al., AutoLossGen, SIGIR 2022, arXiv:2204.13160",
+    ),
+}
+"""The losses of the paper's comparison."""
+
+POINTWISE_LOSSES: dict[str, NamedLoss] = {
+    **PAPER_LOSSES,
+    "smoothed_bce": NamedLoss(
+        "softplus(logit) - (label * (1 - amount) + amount / 2) * logit",
+        "label smoothing: Szegedy et al., CVPR 2016, arXiv:1512.00567",
+        {"amount": Option(0.1, 0.0, 1.0)},
+    ),
+    "asymmetric": NamedLoss(
+        _asymmetric,
+        "Ridnik et al., Asymmetric Loss for Multi-Label Classification, ICCV 2021, "
+        "arXiv:2009.14119",
+        {
+            "gamma_pos": Option(0, 0, 64, whole=True),
+            "gamma_neg": Option(4, 0, 64, whole=True),
+            "margin": Option(0.05, 0.0, 1.0, smallest=1e-3),
+        },
+    ),
+    "poly1": NamedLoss(
+        "softplus(logit) - label * logit + epsilon * (label * (1 - pred) + (1 - label) * pred)",
+        "Leng et al., PolyLoss, ICLR 2022, arXiv:2204.12511",
+        {"epsilon": Option(1.0, -1.0, 1e3)},
+    ),
+    "generalized_ce": NamedLoss(
+        "(label * (1 - exp(-q * softplus(-logit))) + (1 - label) * (1 - exp(-q * softplus(logit))))"
+        " / q",
+        "Zhang and Sabuncu, Generalized Cross Entropy Loss, NeurIPS 2018, arXiv:1805.07836",
+        {"q": Option(0.7, 1e-3, 1.0)},
+    ),
+    "margin": NamedLoss(
+        "relu(1 - (2 * label - 1) * logit)",
+        "the hinge of support vector machines: Cortes and Vapnik, Machine Learning 20, 1995",
+    ),
+}
+"""Losses of a prediction and its label."""
+
+PAIRWISE_LOSSES: dict[str, NamedLoss] = {
+    "bpr": NamedLoss(
+        "softplus(-diff)",
+        "Rendle et al., BPR, UAI 2009, arXiv:1205.2618",
+        family=PAIRWISE,
+    ),
+    "hinge_rank": NamedLoss(
+        "relu(margin - diff)",
+        "Joachims, Optimizing Search Engines using Clickthrough Data, KDD 2002",
+        {"margin": Option(1.0, 0.0, 1e3)},
+        PAIRWISE,
+    ),
+    "sampled_softmax": NamedLoss(
+        "softplus(logsumexp_neg(-diff / temperature))",
+        "Wu et al., On the Effectiveness of Sampled Softmax Loss for Item Recommendation, "
+        "arXiv:2201.02327; no correction for popularity",
+        {"temperature": Option(1.0, 1e-3, 1e3)},
+        PAIRWISE,
+    ),
+    "ccl": NamedLoss(
+        "1 - pos + weight * mean_neg(relu(neg - margin))",
+        "Mao et al., SimpleX, CIKM 2021, arXiv:2109.12613; of cosine similarities, "
+        "margin and weight to be tuned",
+        {"margin": Option(0.0, -1.0, 1.0), "weight": Option(1.0, 0.0, 1e4)},
+        PAIRWISE,
+    ),
+    "gbce": NamedLoss(
+        "((1 - t * (1 - alpha)) * softplus(-pos) + sum_neg(softplus(neg))) / (1 + sum_neg(1))",
+        "Petrov and Macdonald, gSASRec, RecSys 2023, arXiv:2308.07192; alpha is the share of the "
+        "catalogue that is sampled as negatives, t the calibration",
+        {"alpha": Option(0.01, 0.0, 1.0), "t": Option(0.75, 0.0, 1.0)},
+        PAIRWISE,
+    ),
+    "bce_sum": NamedLoss(
+        "softplus(-pos) + sum_neg(softplus(neg))",
+        "negative sampling: Mikolov et al., NeurIPS 2013, arXiv:1310.4546",
+        family=PAIRWISE,
+    ),
+    "bce_mean": NamedLoss(
+        "softplus(-pos) + softplus(neg)",
+        "binary cross-entropy that gives all negatives together the weight of the positive",
+        family=PAIRWISE,
+    ),
+}
+"""Losses of a positive and its sampled negatives."""
+
+
+def _settings(name: str, loss: NamedLoss, options: Mapping[str, float]) -> dict[str, float | None]:
+    settings = {key: option.default for key, option in loss.options.items()}
+    for key, value in options.items():
+        if key not in settings:
+            known = did_you_mean(key, list(settings)) if settings else ""
+            raise ValueError(f"{name} has no option {key!r}{known}")
+        option, number = loss.options[key], number_of(value, f"{key} of {name}")
+        if option.takes(number):
+            settings[key] = number
+        elif value is not None or option.default is not None:
+            raise ValueError(f"{key} of {name} is {option}, got {value!r}")
+    return settings
+
+
+def _entry(name: str) -> NamedLoss:
+    known = {**POINTWISE_LOSSES, **PAIRWISE_LOSSES}
+    if not isinstance(name, str) or name not in known:
+        raise ValueError(f"{name!r} is not a named loss{did_you_mean(str(name), list(known))}")
+    return known[name]
+
+
+def formula_of(name: str, **options: float) -> str:
+    """Give the formula of a named loss; its options and ``s``, the smoothing, are still names."""
+    loss = _entry(name)
+    settings = _settings(name, loss, options)
+    return loss.formula(**settings) if callable(loss.formula) else loss.formula
+
+
+def named_program(name: str, *, smoothing: float = 1e-6, **options: float) -> Program:
+    """Give the program of a named loss; to be evaluated under ``UNBOUNDED``.
+
+    A program does not say its family: one of ``PAIRWISE_LOSSES`` has to come with
+    ``family="pairwise"`` wherever it goes. ``named_loss`` says both by itself.
+
+    Raises:
+      ValueError: for an unknown name (with a suggestion), an option that the loss has not, or a
+        value out of range.
+
+    >>> from .formulas import to_text
+    >>> to_text(named_program("maxr", smoothing=0.1))
+    'max((label + 0.1) / (pred + 0.1), (pred + 0.1) / (label + 0.1))'
+    """
+    loss = _entry(name)
+    if not 0 < number_of(smoothing, "smoothing") < math.inf:
+        raise ValueError(f"smoothing is positive, got {smoothing!r}")
+    formula = formula_of(name, **options)
+    constants = {**_settings(name, loss, options), "s": smoothing}
+    used = {key: value for key, value in constants.items() if _mentions(formula, key)}
+    return as_program(formula, family=loss.family, **used)
+
+
+def _mentions(formula: str, name: str) -> bool:
+    return re.search(rf"\b{name}\b", formula) is not None
+
+
+def named_loss(name: str, *, smoothing: float = 1e-6, **options: float) -> LossFn:
+    """Build a named loss over logits.
+
+    Args:
+      name: a key of ``POINTWISE_LOSSES`` or ``PAIRWISE_LOSSES``.
+      smoothing: keeps the ratios of maxr, sumr and logmin finite; the others have none.
+      **options: those of the loss, such as ``gamma`` and ``alpha`` of focal.
+
+    Raises:
+      ValueError: for an unknown name (with a suggestion), an option that the loss has not, or a
+        value out of range.
+
+    >>> import jax.numpy as jnp
+    >>> round(float(named_loss("bce")(jnp.array([0.0]), jnp.array([1.0]))), 4)
+    0.6931
+    >>> round(float(named_loss("bpr")(jnp.array([0.0]), jnp.array([[0.0, 0.0]]))), 4)
+    0.6931
+    """
+    program = named_program(name, smoothing=smoothing, **options)
+    return built(program, _entry(name).family, UNBOUNDED, name=name)

@@ -1,0 +1,354 @@
+"""The operator table: the one place that says what each operator of the loss language is.
+
+Evaluation, gradients, parsing and every printed form read these rows, so they cannot disagree.
+Operators 0 to 8 are the paper's nine, in the order of the original implementation; the others are
+known to the language (formulas may use them) and off by default in the search.
+
+Every row is finite in value and derivative for arguments within the bounds: when programs are
+evaluated side by side, each slot runs every operator and keeps one result.
+
+The last rows aggregate over the negatives of an example, the last axis; they belong to losses over
+a positive and its negatives and are not elementwise.
+"""
+
+import math
+import operator
+from collections.abc import Callable
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.custom_derivatives import SymbolicZero
+
+from ..interfaces import Array
+
+EPS = 1e-6
+"""Protects ``log``, ``reciprocal``, ``sqrt`` and ``div`` at zero, as in the paper."""
+
+PAPER_BOUNDS = (1e-5, 1e5)
+"""Bounds of the original implementation. They turn ``neg`` and the log of anything below 1 into a
+constant, so that BCE and MSE cannot be written."""
+
+DEFAULT_BOUNDS = (-1e5, 1e5)
+"""Default bounds: the same size on either side of zero."""
+
+
+def as_bounds(bounds: tuple[float, float]) -> tuple[float, float]:
+    """Give bounds as two floats.
+
+    Raises:
+      ValueError: unless they are (low, high) with low < high.
+    """
+    if np.shape(bounds) != (2,) or not bounds[0] < bounds[1]:
+        raise ValueError(f"bounds are (low, high) with low < high, got {bounds!r}")
+    return float(bounds[0]), float(bounds[1])
+
+
+class Op(NamedTuple):
+    """One operator.
+
+    ``text``, ``latex``, ``python`` and ``torch`` are templates of the arguments ``{0}`` and
+    ``{1}``. ``precedence`` is that of ``text``, by Python's rules (1 sum, 2 product, 3 sign, 4 call
+    or name). In LaTeX, arguments get brackets where the template has none; the result gets none.
+    The function of an ``aggregate`` takes an optional second argument: which entries count; it
+    gives every entry of the last axis the same value. ``size`` gives a limit of the result's size
+    from limits of the arguments', or is left out where there is none.
+
+    A user's own row is given to ``vocabulary``, which checks it:
+
+    >>> form = "({0} * {0} * {0})"
+    >>> Op("cube", 1, lambda x: x * x * x, "cube({0})", "{0}^3", python=form, torch=form).name
+    'cube'
+    """
+
+    name: str
+    arity: int
+    function: Callable[..., Array]
+    text: str
+    latex: str
+    python: str
+    torch: str
+    precedence: int = 4
+    commutative: bool = False
+    aggregate: bool = False
+    size: Callable[..., float] | None = None
+
+
+@jax.custom_jvp
+def _log(x: Array) -> Array:
+    size = jnp.log(jnp.abs(x) + EPS)
+    return jnp.where(x > 0, size, jnp.where(x < 0, -size, 0.0))
+
+
+@_log.defjvp
+def _log_jvp(primals: tuple[Array], tangents: tuple[Array]) -> tuple[Array, Array]:
+    # Written out, because the rule derived from sign and abs multiplies signs that cancel.
+    (x,), (t,) = primals, tangents
+    return _log(x), jnp.where(x == 0, 0.0, t / (jnp.abs(x) + EPS))
+
+
+@jax.custom_jvp
+def _reciprocal(x: Array) -> Array:
+    return jnp.sign(x) / (jnp.abs(x) + EPS)
+
+
+@_reciprocal.defjvp
+def _reciprocal_jvp(primals: tuple[Array], tangents: tuple[Array]) -> tuple[Array, Array]:
+    (x,), (t,) = primals, tangents
+    y = _reciprocal(x)
+    return y, -(y * y) * t
+
+
+@jax.custom_jvp
+def _div(x: Array, y: Array) -> Array:
+    """Divide, exactly where ``|y| >= EPS``; a smaller ``y`` counts as ``EPS`` on its side."""
+    return x / _divisor(y)
+
+
+def _divisor(y: Array) -> Array:
+    return jnp.where(jnp.abs(y) < EPS, jnp.where(y < 0, -EPS, EPS), y)
+
+
+def _div_jvp(primals: tuple[Array, Array], tangents: tuple) -> tuple[Array, Array]:
+    # Written out to divide once; the derived rule squares the divisor and divides by that too.
+    (x, y), (tx, ty) = primals, tangents
+    divisor = _divisor(y)
+    value, inverse = x / divisor, 1 / divisor
+    tangent = jnp.zeros_like(value)
+    if not isinstance(tx, SymbolicZero):
+        tangent += inverse * tx
+    if not isinstance(ty, SymbolicZero):
+        tangent -= jnp.where(jnp.abs(y) < EPS, 0.0, value * inverse) * ty
+    return value, tangent
+
+
+_div.defjvp(_div_jvp, symbolic_zeros=True)
+
+
+def _sqrt(x: Array) -> Array:
+    return jnp.sign(x) * jnp.sqrt(jnp.abs(x) + EPS)
+
+
+def _exp(x: Array) -> Array:
+    return jnp.exp(jnp.minimum(x, 80.0))  # finite in float32, and far above the upper bound
+
+
+def _abs(x: Array) -> Array:
+    return jnp.sign(x) * x  # its slope at 0 is 0, as in PyTorch; that of jnp.abs is 1
+
+
+def _square(x: Array) -> Array:
+    return x * x
+
+
+def _identity(x: Array) -> Array:
+    return x
+
+
+def _sum_neg(x: Array, where: Array | None = None) -> Array:
+    return jnp.broadcast_to(jnp.sum(x, -1, keepdims=True, where=where), x.shape)
+
+
+def _mean_neg(x: Array, where: Array | None = None) -> Array:
+    return jnp.broadcast_to(jnp.mean(x, -1, keepdims=True, where=where), x.shape)
+
+
+def _logsumexp_neg(x: Array, where: Array | None = None) -> Array:
+    total = jax.nn.logsumexp(x, -1, keepdims=True, where=where)
+    return jnp.broadcast_to(total, x.shape)
+
+
+def _call(
+    name: str,
+    arity: int,
+    function: Callable[..., Array],
+    latex: str,
+    python: str,
+    torch: str | None = None,
+    *,
+    commutative: bool = False,
+    aggregate: bool = False,
+    size: Callable[..., float] | None = None,
+) -> Op:
+    """Give the row of an operator written as a call; PyTorch's form is read off JAX's if alike."""
+    text = f"{name}({{0}})" if arity == 1 else f"{name}({{0}}, {{1}})"
+    torch = torch or python.replace("jnp.", "torch.").replace("jax.nn.", "torch.")
+    return Op(name, arity, function, text, latex, python, torch, 4, commutative, aggregate, size)
+
+
+def _infix(name: str, function, form: str, latex: str, precedence: int, size) -> Op:
+    commutative = name in ("add", "mul")
+    return Op(name, 2, function, form, latex, form, form, precedence, commutative, size=size)
+
+
+def _same(x: float) -> float:
+    return x
+
+
+def _one(x: float) -> float:
+    return 1.0
+
+
+def _size_of_log(x: float) -> float:
+    return max(-math.log(EPS), math.log(x + EPS))
+
+
+_PROTECTED = "(jnp.abs({0}) + 1e-06)"
+_JAX_DIV = "({0} / jnp.where(jnp.abs({1}) < 1e-06, jnp.where({1} < 0, -1e-06, 1e-06), {1}))"
+# In PyTorch a where of two numbers is float32; clamps keep the dtype.
+_TORCH_DIV = (
+    "({0} / torch.where({1} < 0, torch.clamp({1}, max=-1e-06), torch.clamp({1}, min=1e-06)))"
+)
+
+OPERATORS: tuple[Op, ...] = (
+    _infix("add", jnp.add, "{0} + {1}", "{0} + {1}", 1, operator.add),
+    _infix("mul", jnp.multiply, "{0} * {1}", r"{0} \cdot {1}", 2, operator.mul),
+    _call(
+        "max",
+        2,
+        jnp.maximum,
+        r"\max\left({0}, {1}\right)",
+        "jnp.maximum({0}, {1})",
+        commutative=True,
+        size=max,
+    ),
+    _call(
+        "min",
+        2,
+        jnp.minimum,
+        r"\min\left({0}, {1}\right)",
+        "jnp.minimum({0}, {1})",
+        commutative=True,
+        size=max,
+    ),
+    Op("neg", 1, jnp.negative, "-{0}", "-{0}", "-{0}", "-{0}", 3, size=_same),
+    _call("id", 1, _identity, "{0}", "{0}", size=_same),
+    _call(
+        "log",
+        1,
+        _log,
+        r"\log\left({0}\right)",
+        f"(jnp.sign({{0}}) * jnp.log{_PROTECTED})",
+        size=_size_of_log,
+    ),
+    _call("square", 1, _square, r"\left({0}\right)^{{2}}", "jnp.square({0})", size=lambda x: x * x),
+    _call(
+        "reciprocal",
+        1,
+        _reciprocal,
+        r"\frac{{1}}{{{0}}}",
+        f"(jnp.sign({{0}}) / {_PROTECTED})",
+        size=lambda x: 1 / EPS,
+    ),
+    # Known to the language, off by default in the search.
+    _infix("sub", jnp.subtract, "{0} - {1}", "{0} - {1}", 1, operator.add),
+    Op(
+        "div",
+        2,
+        _div,
+        "{0} / {1}",
+        r"\frac{{{0}}}{{{1}}}",
+        _JAX_DIV,
+        _TORCH_DIV,
+        2,
+        size=lambda x, y: x / EPS,
+    ),
+    _call(
+        "sigmoid", 1, jax.nn.sigmoid, r"\sigma\left({0}\right)", "jax.nn.sigmoid({0})", size=_one
+    ),
+    _call("tanh", 1, jnp.tanh, r"\tanh\left({0}\right)", "jnp.tanh({0})", size=_one),
+    _call("relu", 1, jax.nn.relu, r"\max\left(0, {0}\right)", "jax.nn.relu({0})", size=_same),
+    _call(
+        "abs", 1, _abs, r"\left|{0}\right|", "(jnp.sign({0}) * {0})", "torch.abs({0})", size=_same
+    ),
+    _call(
+        "sqrt",
+        1,
+        _sqrt,
+        r"\sqrt{{{0}}}",
+        f"(jnp.sign({{0}}) * jnp.sqrt{_PROTECTED})",
+        size=lambda x: math.sqrt(x + EPS),
+    ),
+    _call(
+        "exp",
+        1,
+        _exp,
+        r"\exp\left({0}\right)",
+        "jnp.exp(jnp.minimum({0}, 80.0))",
+        "torch.exp(torch.clamp({0}, max=80.0))",
+        size=lambda x: math.exp(min(x, 80.0)),
+    ),
+    _call(
+        "softplus",
+        1,
+        jax.nn.softplus,
+        r"\log\left(1 + e^{{{0}}}\right)",
+        "jax.nn.softplus({0})",
+        "torch.logaddexp({0}, torch.zeros_like({0}))",
+        size=lambda x: x + 0.7,
+    ),
+    # Loads bring an operand beyond the registers' into a register.
+    Op("logit", 0, _identity, "logit", "z", "logit", "logit"),
+    Op("number", 0, _identity, "{0}", "{0}", "{0}", "{0}"),
+    # Aggregates over the negatives.
+    _call(
+        "sum_neg",
+        1,
+        _sum_neg,
+        r"\left[\sum_{{j}} \left({0}\right)\right]",
+        "jnp.broadcast_to(jnp.sum({0}, -1, keepdims=True), {0}.shape)",
+        "torch.sum({0}, -1, keepdim=True).expand_as({0})",
+        aggregate=True,
+    ),
+    _call(
+        "mean_neg",
+        1,
+        _mean_neg,
+        r"\left[\frac{{1}}{{S}} \sum_{{j}} \left({0}\right)\right]",
+        "jnp.broadcast_to(jnp.mean({0}, -1, keepdims=True), {0}.shape)",
+        "torch.mean({0}, -1, keepdim=True).expand_as({0})",
+        aggregate=True,
+        size=_same,
+    ),
+    _call(
+        "logsumexp_neg",
+        1,
+        _logsumexp_neg,
+        r"\left[\log \sum_{{j}} e^{{{0}}}\right]",
+        "jnp.broadcast_to(jax.nn.logsumexp({0}, -1, keepdims=True), {0}.shape)",
+        "torch.logsumexp({0}, -1, keepdim=True).expand_as({0})",
+        aggregate=True,
+    ),
+)
+"""Every operator that a program may use; an operator's index is its number in ``Program.op``."""
+
+NUMBER_OF: dict[str, int] = {op.name: number for number, op in enumerate(OPERATORS)}
+PAPER_OPERATORS = tuple(op.name for op in OPERATORS[:9])
+
+
+@jax.custom_jvp
+def clip(x: Array, low: Array, high: Array) -> Array:
+    """Clip ``x`` into ``[low, high]``; the gradient passes inside and on the bounds.
+
+    ``jnp.clip`` halves the gradient on a bound; the original (PyTorch's ``clamp``) does not.
+    """
+    return jnp.minimum(jnp.maximum(x, low), high)
+
+
+@clip.defjvp
+def _clip_jvp(primals, tangents):
+    x, low, high = primals
+    return clip(x, low, high), jnp.where((x >= low) & (x <= high), tangents[0], 0.0)
+
+
+def logit_of(pred: Array) -> Array:
+    """Give the logit of a probability; that of 0 and 1 is the last finite one.
+
+    ``sigmoid`` rounds to 0 and 1, where the logit is infinite and its product with 0 is NaN. The
+    derivative there is that of the last finite logit, so that a wrong 0 or 1 is still pushed back.
+    """
+    limits = jnp.finfo(pred.dtype)
+    # Twice the least normal number, as rounding below that is to 0.
+    inside = jnp.clip(pred, 2 * limits.tiny, 1 - limits.epsneg)
+    return jax.scipy.special.logit(pred + jax.lax.stop_gradient(inside - pred))

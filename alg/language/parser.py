@@ -1,0 +1,305 @@
+"""The parser: programs read from infix formulas.
+
+The text is parsed by the grammar below and never evaluated; precedence is Python's::
+
+    formula = sum
+    sum     = product (("+" | "-") product)*
+    product = signed (("*" | "/") signed)*
+    signed  = ("-" | "+") signed | power
+    power   = atom ["**" (whole number | constant)]
+    atom    = number | name | name "(" formula ("," formula)* ")" | "(" formula ")"
+"""
+
+import re
+import unicodedata
+from collections.abc import Mapping
+from typing import NoReturn
+
+import jax
+import numpy as np
+
+from ..suggest import did_you_mean
+from .families import (
+    POINTWISE,
+    Family,
+    as_family,
+    load_of,
+    operands_of,
+    operators_of,
+)
+from .operators import NUMBER_OF
+from .programs import Program
+
+MAX_CHARACTERS = 10_000
+MAX_DEPTH = 100
+MAX_POWER = 64
+MAX_NUMBER = float(np.finfo(np.float32).max)
+
+_TOKEN = re.compile(
+    r"\s*(?:(?P<number>(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)"
+    r"|(?P<name>[A-Za-z_]\w*)|(?P<symbol>\*\*|[-+*/(),])|(?P<end>\Z))",
+    re.ASCII,
+)
+_ALIEN = re.compile(r"[^\x00-\x7f]")
+_INFIX = {"+": ("add", 1), "-": ("sub", 1), "*": ("mul", 2), "/": ("div", 2)}
+_MEANT = {"^": "**", "×": "*", "·": "*", "−": "-", "–": "-", "÷": "/", ";": ",", "[": "("}
+_MEANT |= {"pow": "**", "ln": "log"}
+
+
+class Emitter:
+    """Collects instructions; one that comes again reuses its register."""
+
+    def __init__(self, family: Family):
+        self.family = family
+        self.rows: dict[tuple[int, int, int, float], int] = {}
+
+    def __call__(self, number: int, lhs: int = -1, rhs: int = -1, constant: float = 0.0) -> int:
+        """Give the register of an instruction."""
+        row = (number, lhs, rhs, constant)
+        return self.rows.setdefault(row, len(self.family.registers) + len(self.rows))
+
+    def number(self, value: float) -> int:
+        """Give the register of a constant."""
+        one = self.family.registers.index("1")
+        return one if value == 1 else self(NUMBER_OF["number"], constant=value)
+
+    def program(self, result: int) -> Program:
+        """Give the program whose loss is a register."""
+        if not self.rows or result != len(self.family.registers) + len(self.rows) - 1:
+            self(NUMBER_OF["id"], result)
+        op, lhs, rhs, constant = zip(*self.rows, strict=True)
+        return Program(*(np.asarray(c, np.int32) for c in (op, lhs, rhs)), np.asarray(constant))
+
+
+class _Parser:
+    """Recursive descent over one formula, with bounded depth."""
+
+    def __init__(self, text: str, family: Family, constants: Mapping[str, float]):
+        self.text, self.family, self.constants = text, family, constants
+        self.callable = operators_of(family)
+        self.emit = Emitter(family)
+        self.unused, self.depth, self.start, self.end = set(constants), 0, 0, 0
+        if (alien := _ALIEN.search(text)) is not None:
+            # Told at once, as a look-alike inside a name would only make the name unknown.
+            self.start = alien.start()
+            self.refuse_character(alien[0])
+        self.advance()
+
+    def fail(self, expected: str) -> NoReturn:
+        got = repr(self.value[:40]) if self.kind != "end" else "the end"
+        raise ValueError(f"{self.where()}: expected {expected}, got {got}")
+
+    def where(self) -> str:
+        first, last = max(0, self.start - 30), self.start + 30
+        shown = self.text[first:last]
+        shown = ("..." if first else "") + shown + ("..." if last < len(self.text) else "")
+        return f"column {self.start + 1} of the formula {shown!r}"
+
+    def advance(self) -> None:
+        match = _TOKEN.match(self.text, self.end)
+        if match is None:
+            self.start = re.compile(r"\s*", re.ASCII).match(self.text, self.end).end()
+            self.refuse_character(self.text[self.start])
+        self.kind, self.value = match.lastgroup, match[match.lastgroup]
+        self.start, self.end = match.start(match.lastgroup), match.end()
+
+    def refuse_character(self, character: str) -> NoReturn:
+        name = unicodedata.name(character, f"U+{ord(character):04X}")
+        meant = _MEANT.get(character)
+        hint = f" (did you mean {meant!r}?)" if meant else ""
+        raise ValueError(
+            f"{self.where()}: expected a number, a name, an operator or a bracket, "
+            f"got {character!r}, {name}{hint}"
+        )
+
+    def is_symbol(self, symbol: str) -> bool:
+        return self.kind == "symbol" and self.value == symbol
+
+    def take(self, symbol: str) -> None:
+        if not self.is_symbol(symbol):
+            self.fail(repr(symbol))
+        self.advance()
+
+    def formula(self, lowest: int = 1) -> int:
+        """Parse a chain of infix operators of at least the precedence ``lowest``."""
+        result = self.signed()
+        while self.kind == "symbol" and self.value in _INFIX:
+            name, precedence = _INFIX[self.value]
+            if precedence < lowest:
+                break
+            self.advance()
+            result = self.emit(NUMBER_OF[name], result, self.formula(precedence + 1))
+        return result
+
+    def signed(self) -> int:
+        self.depth += 1
+        if self.depth > MAX_DEPTH:
+            raise ValueError(f"{self.where()}: nested deeper than {MAX_DEPTH} levels")
+        if self.is_symbol("-"):
+            self.advance()
+            result = self.negative()
+        elif self.is_symbol("+"):
+            self.advance()
+            result = self.signed()
+        else:
+            result = self.power(self.atom())
+        self.depth -= 1
+        return result
+
+    def negative(self) -> int:
+        if self.kind == "number":
+            value = self.read_number()
+        elif self.kind == "name" and self.value in self.constants:
+            value = self.read_constant()
+        else:
+            return self.emit(NUMBER_OF["neg"], self.signed())
+        if self.is_symbol("**"):
+            return self.emit(NUMBER_OF["neg"], self.power(self.emit.number(value)))
+        return self.emit.number(-value)
+
+    def power(self, base: int) -> int:
+        if not self.is_symbol("**"):
+            return base
+        self.advance()
+        if self.kind == "number":
+            exponent = float(self.value)
+        elif self.kind == "name" and self.value in self.constants:
+            exponent = self.constants[self.value]
+            self.unused.discard(self.value)
+        else:
+            exponent = None
+        if exponent not in range(MAX_POWER + 1):
+            self.fail(f"a whole number from 0 to {MAX_POWER} as the power")
+        self.advance()
+        if self.is_symbol("**"):
+            self.fail("brackets around a power of a power")
+        return self.repeated(base, int(exponent))
+
+    def repeated(self, base: int, exponent: int) -> int:
+        """Multiply ``base`` with itself, by squaring."""
+        result = None if exponent else self.emit.number(1.0)
+        while True:
+            if exponent % 2:
+                result = base if result is None else self.emit(NUMBER_OF["mul"], result, base)
+            exponent //= 2
+            if not exponent:
+                return result
+            base = self.emit(NUMBER_OF["square"], base)
+
+    def atom(self) -> int:
+        if self.kind == "number":
+            return self.emit.number(self.read_number())
+        if self.kind == "name":
+            return self.call() if self.value in self.callable else self.operand()
+        if not self.is_symbol("("):
+            self.fail("a number, a name or '('")
+        self.advance()
+        result = self.formula()
+        self.take(")")
+        return result
+
+    def read_number(self) -> float:
+        value = float(self.value)
+        if value > MAX_NUMBER:
+            self.fail("a number that float32 holds")
+        self.advance()
+        return value
+
+    def read_constant(self) -> float:
+        value = self.constants[self.value]
+        self.unused.discard(self.value)
+        self.advance()
+        return value
+
+    def operand(self) -> int:
+        name, family = self.value, self.family
+        if name in self.constants:
+            return self.emit.number(self.read_constant())
+        if name in family.registers:
+            register = family.registers.index(name)
+        elif name in operands_of(family):
+            register = self.emit(*load_of(family, name))
+        else:
+            known = [*operands_of(family), *self.constants, *self.callable]
+            short = name if len(name) <= 40 else name[:37] + "..."
+            meant = _MEANT.get(name)
+            hint = f" (did you mean {meant!r}?)" if meant else did_you_mean(short, known)
+            raise ValueError(f"{self.where()}: {short!r} is not known{hint}")
+        self.advance()
+        return register
+
+    def call(self) -> int:
+        name, number = self.value, self.callable[self.value]
+        arity = self.family.table[number].arity
+        self.advance()
+        self.take("(")
+        arguments = [self.formula()]
+        while self.is_symbol(",") and len(arguments) < arity:
+            self.advance()
+            arguments.append(self.formula())
+        if len(arguments) < arity:
+            self.fail(f"',' and argument {len(arguments) + 1} of {arity} of {name}")
+        self.take(")")
+        return self.emit(number, *arguments)
+
+
+def number_of(value: object, name: str) -> float:
+    """Give a number of Python, NumPy or JAX as a float, and NaN for anything else.
+
+    Raises:
+      ValueError: with the name, for a value that JAX traces: it has no number yet.
+    """
+    if isinstance(value, jax.core.Tracer):
+        raise ValueError(
+            f"{name} is traced by JAX, expected a number: build the loss outside of jit, grad and "
+            "vmap"
+        )
+    try:
+        return np.nan if isinstance(value, str) else float(value)
+    except (TypeError, ValueError, OverflowError):
+        return np.nan
+
+
+def _checked(constants: Mapping[str, object], family: Family) -> dict[str, float]:
+    values = {}
+    for name, value in constants.items():
+        if name in operands_of(family) or name in operators_of(family):
+            raise ValueError(f"constant {name!r} has the name of an operand or operator")
+        values[name] = number_of(value, f"constant {name!r}")
+        if not abs(values[name]) <= MAX_NUMBER:
+            raise ValueError(f"constant {name!r} is a number that float32 holds, got {value!r}")
+    return values
+
+
+def parse(text: str, /, *, family: str | Family = POINTWISE, **constants: float) -> Program:
+    """Parse an infix formula into a program; named constants are given by keyword.
+
+    Args:
+      text: the formula; operators by symbol or by name, powers with whole exponents.
+      family: the language, ``"pointwise"``, ``"pairwise"``, or one with a user's own operators.
+      **constants: values of names in the formula.
+
+    Raises:
+      ValueError: with the column, what was expected and what came.
+
+    >>> from .formulas import to_text
+    >>> to_text(parse("max((label + s) / (pred + s), 1)", s=0.5))
+    'max((label + 0.5) / (pred + 0.5), 1)'
+    >>> to_text(parse("softplus(neg - pos)", family="pairwise"), family="pairwise")
+    'softplus(neg - pos)'
+    """
+    if not isinstance(text, str):
+        raise ValueError(f"a formula is text, got {type(text).__name__}")
+    if len(text) > MAX_CHARACTERS:
+        raise ValueError(
+            f"column {MAX_CHARACTERS + 1} of the formula: expected the end, a formula has at most "
+            f"{MAX_CHARACTERS} characters, got {len(text)}"
+        )
+    family = as_family(family)
+    parser = _Parser(text, family, _checked(constants, family))
+    result = parser.formula()
+    if parser.kind != "end":
+        parser.fail("an operator or the end")
+    if parser.unused:
+        raise ValueError(f"the formula does not use the constant {min(parser.unused)!r}")
+    return parser.emit.program(result)

@@ -1,0 +1,266 @@
+"""Canonical form: programs that are the same function get one short program and one key."""
+
+import hashlib
+from collections.abc import Callable
+
+import jax.numpy as jnp
+import numpy as np
+
+from .equivalence import losses_agree
+from .families import LARGEST_LOGIT, POINTWISE, Family
+from .inputs import LossFn, LossLike, as_static, read_loss
+from .operator_checks import float64
+from .operators import NUMBER_OF
+from .parser import MAX_NUMBER, Emitter
+from .printing import needed
+from .programs import Program
+
+_NOT_NEGATIVE = frozenset(("square", "abs", "relu", "sigmoid", "exp", "softplus"))
+
+
+class _Rewriter:
+    """Emits instructions, each in the simplest form that the clip leaves exact."""
+
+    def __init__(self, family: Family, bounds: tuple[float, float]):
+        self.family, (self.low, self.high) = family, bounds
+        self.emit = Emitter(family)
+        self.base = len(family.registers)
+        self.one = family.registers.index("1")
+        self.numbers = {op.name: number for number, op in enumerate(family.table)}
+        self.rows: list[tuple[int, int, int, float]] = []
+        self.rules: dict[str, Callable[..., int | None]] = {
+            "id": self.copy,
+            "neg": self.neg,
+            "add": self.add,
+            "sub": self.sub,
+            "mul": self.mul,
+            "div": self.div,
+            "max": self.extreme,
+            "min": self.extreme,
+            "square": self.square,
+            "abs": self.abs,
+            "relu": self.relu,
+            "sigmoid": self.sigmoid,
+        }
+
+    def __call__(self, name: str, *arguments: int) -> int:
+        """Give the register of an operator's result."""
+        number = self.numbers[name]
+        register = self.folded(number, *arguments)
+        if register is None and name in self.rules:
+            register = self.rules[name](*arguments)
+        if register is not None:
+            return register
+        if self.family.table[number].commutative:
+            swapped = (number, *arguments[::-1], 0.0)
+            arguments = arguments[::-1] if swapped in self.emit.rows else arguments
+        return self.row(number, *arguments)
+
+    def row(self, number: int, lhs: int = -1, rhs: int = -1, constant: float = 0.0) -> int:
+        register = self.emit(number, lhs, rhs, constant)
+        if register == self.base + len(self.rows):
+            self.rows.append((number, lhs, rhs, constant))
+        return register
+
+    def number(self, value: float) -> int:
+        return self.one if value == 1 else self.row(NUMBER_OF["number"], constant=float(value))
+
+    def is_a(self, name: str, register: int) -> bool:
+        if register < self.base:
+            return False
+        return self.family.table[self.rows[register - self.base][0]].name == name
+
+    def arguments(self, register: int) -> tuple[int, ...]:
+        number, lhs, rhs, _ = self.rows[register - self.base]
+        return (lhs, rhs)[: self.family.table[number].arity]
+
+    def value(self, register: int) -> float | None:
+        """Give the value of a constant register."""
+        if register == self.one:
+            return 1.0
+        return self.rows[register - self.base][3] if self.is_a("number", register) else None
+
+    @property
+    def symmetric(self) -> bool:
+        return self.low == -self.high
+
+    def is_unclipped(self, register: int) -> bool:
+        """Say if a register lies within the bounds, so that clipping it changes nothing."""
+        value = self.value(register)
+        if value is not None:
+            return self.low <= value <= self.high
+        if register >= self.base and not self.is_a("logit", register):
+            return True
+        logit = (-LARGEST_LOGIT, LARGEST_LOGIT)
+        low, high = logit if register >= self.base else self.family.ranges[register]
+        return self.low <= low and high <= self.high
+
+    def copy(self, x: int) -> int | None:
+        """Give ``x`` where it is its own clip."""
+        return x if self.is_unclipped(x) else None
+
+    def opposite(self, x: int) -> int | None:
+        """Give ``y`` where ``x`` is ``-y`` exactly."""
+        if not (self.symmetric and self.is_a("neg", x)):
+            return None
+        return self.copy(self.arguments(x)[0])
+
+    def folded(self, number: int, *arguments: int) -> int | None:
+        values = [self.value(register) for register in arguments]
+        op = self.family.table[number]
+        if None in values or op.aggregate:
+            return None
+        with float64():
+            result = float(op.function(*(jnp.asarray(value, float) for value in values)))
+        result = min(max(float(f"{result:.14g}"), self.low), self.high)
+        return self.number(result) if abs(result) <= MAX_NUMBER else None
+
+    def neg(self, x: int) -> int | None:
+        if self.symmetric and self.is_a("sub", x):
+            return self("sub", *self.arguments(x)[::-1])
+        return self.opposite(x)
+
+    def add(self, x: int, y: int) -> int | None:
+        for this, other in ((x, y), (y, x)):
+            if self.value(this) == 0:
+                return self.copy(other)
+            if (positive := self.opposite(this)) is not None:
+                return self("sub", other, positive)
+        return self("mul", self.number(2.0), x) if x == y else None
+
+    def sub(self, x: int, y: int) -> int | None:
+        if x == y and self.low <= 0 <= self.high:
+            return self.number(0.0)
+        if self.value(y) == 0:
+            return self.copy(x)
+        if self.value(x) == 0:
+            return self("neg", y)
+        positive = self.opposite(y)
+        return None if positive is None else self("add", x, positive)
+
+    def mul(self, x: int, y: int) -> int | None:
+        for this, other in ((x, y), (y, x)):
+            value, positive = self.value(this), self.opposite(this)
+            if value == 1:
+                return self.copy(other)
+            if value == -1:
+                return self("neg", other)
+            if value == 0 and self.low <= 0 <= self.high < np.inf:
+                return this
+            if positive is not None:
+                pair = (positive, y) if this == x else (x, positive)
+                return self("neg", self("mul", *pair))
+        return self("square", x) if x == y else None
+
+    def div(self, x: int, y: int) -> int | None:
+        if self.value(y) == 1:
+            return self.copy(x)
+        positive = self.opposite(x)
+        return None if positive is None else self("neg", self("div", positive, y))
+
+    def extreme(self, x: int, y: int) -> int | None:
+        return self.copy(x) if x == y else None
+
+    def square(self, x: int) -> int | None:
+        if self.is_a("abs", x) and self.is_unclipped(self.arguments(x)[0]):
+            return self("square", *self.arguments(x))
+        positive = self.opposite(x)
+        return None if positive is None else self("square", positive)
+
+    def abs(self, x: int) -> int | None:
+        positive = self.opposite(x)
+        return self.relu(x) if positive is None else self("abs", positive)
+
+    def relu(self, x: int) -> int | None:
+        """Give ``x`` where it is not negative."""
+        return x if any(self.is_a(name, x) for name in _NOT_NEGATIVE) else None
+
+    def sigmoid(self, x: int) -> int | None:
+        is_pointwise = self.family.registers == POINTWISE.registers
+        return self.copy(0) if is_pointwise and self.is_a("logit", x) else None
+
+
+def rewrite(program: Program, *, bounds: tuple[float, float], family: Family) -> Program:
+    """Give the program without copies, dead registers, constants to fold or double negations."""
+    write = _Rewriter(family, bounds)
+    registers = list(range(write.base))
+    for number, lhs, rhs, constant in zip(*program, strict=True):
+        op = family.table[number]
+        if op.arity == 0:
+            is_number = op.name == "number"
+            registers.append(write.number(constant) if is_number else write.row(int(number)))
+        else:
+            registers.append(write(op.name, *(registers[r] for r in (lhs, rhs)[: op.arity])))
+    return _reachable(write.rows, registers[-1], family)
+
+
+def _reachable(rows: list[tuple[int, int, int, float]], result: int, family: Family) -> Program:
+    """Keep the instructions that the result reads."""
+    base, alive = len(family.registers), needed(rows, result, family)
+    emit, new = Emitter(family), {register: register for register in range(-1, base)}
+    for i, (number, lhs, rhs, constant) in enumerate(rows):
+        if base + i in alive:
+            new[base + i] = emit(number, new[lhs], new[rhs], constant)
+    return as_static(emit.program(new[result]), family)
+
+
+def simplify(
+    source: LossLike | LossFn,
+    /,
+    *,
+    bounds: tuple[float, float] | None = None,
+    family: str | Family | None = None,
+) -> Program:
+    """Give the shortest program found that is the same loss under its bounds.
+
+    ``source``, ``bounds`` and ``family`` are those of ``to_python``.
+
+    Copies, dead registers and double negations go, constants are folded, and algebraic identities
+    that the clip leaves exact are used. Equality of value and gradient on a grid of logits and
+    labels is checked before the result is given; otherwise the original is.
+
+    >>> from .formulas import to_text
+    >>> to_text(simplify("-(-label) + -(pred * 1) + (2 - 2)"))
+    'label - pred'
+    """
+    program, family, bounds = read_loss(source, family=family, bounds=bounds)
+    shorter = rewrite(program, bounds=bounds, family=family)
+    return shorter if losses_agree(program, shorter, bounds=bounds, family=family) else program
+
+
+def canonical_key(
+    source: LossLike | LossFn,
+    /,
+    *,
+    bounds: tuple[float, float] | None = None,
+    family: str | Family | None = None,
+) -> str:
+    """Give 32 hexadecimal digits that programs share if rewriting shows them the same loss.
+
+    Order of commutative arguments, sign of a difference that is squared, copies, dead registers,
+    foldable constants and double negations do not matter. What differs in rounding only, such as
+    ``(a + b) + c`` and ``a + (b + c)``, has two keys; the gradient's fingerprint tells.
+    ``source``, ``bounds`` and ``family`` are those of ``to_python``.
+
+    >>> same = canonical_key("pred * label + 0.5")
+    >>> same == canonical_key("1 / 2 + id(label * pred)")
+    True
+    """
+    program, family, bounds = read_loss(source, family=family, bounds=bounds)
+    program = rewrite(program, bounds=bounds, family=family)
+    digests = [name.encode() for name in family.registers]
+    unsigned = list(digests)  # the same for a difference and its negative
+    is_symmetric = bounds[0] == -bounds[1]
+    for number, lhs, rhs, constant in zip(*program, strict=True):
+        op = family.table[number]
+        read = unsigned if is_symmetric and op.name in ("square", "abs") else digests
+        parts = [read[register] for register in (lhs, rhs)[: op.arity]]
+        if op.name == "number":
+            parts = [np.float32(constant).tobytes()]
+        digests.append(_digest(op.name, sorted(parts) if op.commutative else parts))
+        unsigned.append(_digest("+-", sorted(parts)) if op.name == "sub" else digests[-1])
+    return _digest(repr(tuple(map(float, bounds))), digests[-1:]).hex()
+
+
+def _digest(name: str, parts: list[bytes]) -> bytes:
+    return hashlib.blake2b(b"\0".join([name.encode(), *parts]), digest_size=16).digest()

@@ -1,0 +1,1 @@
+"""How candidate losses are written, screened, trained and remembered. Needs the extra ``search``."""

@@ -1,0 +1,54 @@
+"""Checkpoints of a search, by Orbax: a killed run goes on from the last one."""
+
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from .search import SearchState
+
+
+class CheckpointError(ValueError):
+    """A checkpoint cannot be read: says where it is and how to go on."""
+
+
+class Checkpoints(NamedTuple):
+    """The checkpoints of one folder."""
+
+    latest: Callable[[], int | None]  # generation of the last one
+    restore: Callable[[SearchState], SearchState]  # into the shapes of a fresh state
+    save: Callable[[SearchState], None]
+
+
+def open_checkpoints(folder: Path, *, keep: int = 2) -> Checkpoints:
+    """Give the checkpoints in ``folder`` (made with the first), of which the last ``keep`` stay."""
+
+    @cache
+    def orbax() -> tuple[Any, Any]:
+        """Give the manager of the folder, and Orbax's arguments."""
+        import orbax.checkpoint as ocp  # takes half a second, which a new search has later
+
+        options = ocp.CheckpointManagerOptions(max_to_keep=keep)
+        return ocp.CheckpointManager(folder.absolute(), options=options), ocp.args
+
+    def latest() -> int | None:
+        return orbax()[0].latest_step() if folder.exists() else None
+
+    def restore(fresh: SearchState) -> SearchState:
+        manager, args = orbax()
+        try:
+            return manager.restore(manager.latest_step(), args=args.StandardRestore(fresh))
+        except Exception as error:  # Orbax fails in many ways
+            raise CheckpointError(
+                f"{folder} cannot be read: {type(error).__name__}. Remove "
+                "that folder to search anew"
+            ) from error
+
+    def save(state: SearchState) -> None:
+        manager, args = orbax()
+        generation = int(state.generation)
+        if generation != manager.latest_step():
+            manager.save(generation, args=args.StandardSave(state))
+            manager.wait_until_finished()
+
+    return Checkpoints(latest, restore, save)

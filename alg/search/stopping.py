@@ -1,0 +1,41 @@
+"""The limits that a user sets on a search, beside its number of generations."""
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from .hall_of_fame import HallOfFame
+
+
+class Limits(NamedTuple):
+    """What is enough; a search ends after the generation that reaches one of them."""
+
+    candidates: int = 0  # trained; 0 for no limit
+    seconds: float = 0.0  # of the whole search; 0 for no limit
+    target: float | None = None  # a reward; None for none
+
+
+def stop_reason(limits: Limits, last: Mapping[str, Any], hall: HallOfFame) -> str | None:
+    """Say which limit a search has reached, if any, from what outlives it: a resumed one agrees.
+
+    Args:
+      limits: of the search.
+      last: the journal's entry of the generation that led to ``hall``.
+      hall: [H]; the row with the highest reward is not always its first, that with the most gain.
+
+    >>> from .hall_of_fame import empty_hall
+    >>> last = {"trained_total": 40, "seconds": 12.3}
+    >>> stop_reason(Limits(seconds=10.0), last, empty_hall(rows=4, length=7, probes=8))
+    'it took 12.3 seconds (search.seconds is 10.0)'
+    """
+    trained, seconds = last["trained_total"], last["seconds"]
+    rewards = np.asarray(hall.reward)[np.isfinite(hall.gain)]
+    best = rewards.max(initial=-np.inf)
+    if limits.candidates and trained >= limits.candidates:
+        return f"{trained} candidates are trained (search.candidates is {limits.candidates})"
+    if limits.seconds and seconds >= limits.seconds:
+        return f"it took {seconds:.1f} seconds (search.seconds is {limits.seconds})"
+    if limits.target is not None and best >= limits.target:
+        return f"a candidate has reward {best:.4f} (search.target is {limits.target})"
+    return None

@@ -1,0 +1,149 @@
+"""Objectives: the losses of many lanes as one value, and their gradients."""
+
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from ..interfaces import Array
+from ..language.inputs import LossFn
+from ..language.interpreter import logit_grad, pairwise_logit_grads
+from ..language.operators import NUMBER_OF
+from ..language.programs import REGISTERS, Program
+
+LogitGradFn = Callable[[Any, Array, Array], Array]
+"""(objective of K lanes, logits [K, B], label [B]) -> d loss / d logit [K, B].
+
+Of pairwise losses, B examples are groups of a positive and its negatives, one after the other, and
+slopes are times the size of a group: their mean over examples is then that over positives.
+"""
+
+
+class LossBatch(NamedTuple):
+    """The losses of K lanes, as traced data."""
+
+    program: Program  # [K, I]
+    low: Array  # float32 [K], bounds of intermediate results
+    high: Array  # float32 [K]
+    scale: Array  # float32 [K], the loss is multiplied by it
+
+
+def pad_programs(program: Program, slots: int) -> Program:
+    """Lengthen a program [..., I] to ``slots`` instructions by copies of its result."""
+    missing = slots - program.op.shape[-1]
+    if missing < 0:
+        raise ValueError(f"{program.op.shape[-1]} instructions do not fit into {slots}")
+    result = len(REGISTERS) + program.op.shape[-1] - 1
+    fills = Program(NUMBER_OF["id"], result, -1, 0.0)
+
+    def lengthen(part: Array, fill: float) -> Array:
+        padding = jnp.full((*part.shape[:-1], missing), fill, part.dtype)
+        return jnp.concatenate([part, padding], axis=-1)
+
+    return Program(*map(lengthen, map(jnp.asarray, program), fills))
+
+
+def stack_losses(
+    programs: Sequence[Program], bounds: Sequence[tuple[float, float]], slots: int | None = None
+) -> LossBatch:
+    """Stack static programs into the objective of as many lanes, each at scale 1."""
+    slots = slots or max(len(program.op) for program in programs)
+    parts = [pad_programs(program, slots) for program in programs]
+    stacked = jax.tree.map(lambda *columns: jnp.stack(columns), *parts)
+    stacked = stacked._replace(constant=stacked.constant.astype(jnp.float32))
+    low, high = np.asarray(bounds, np.float32).T
+    return LossBatch(stacked, jnp.asarray(low), jnp.asarray(high), jnp.ones(len(programs)))
+
+
+def traced_logit_grads(operators: Sequence[int], *, group: int = 1) -> LogitGradFn:
+    """Make the slopes of lanes whose losses are traced data: an ``LossBatch`` of K programs.
+
+    Args:
+      operators: numbers of those that programs may use.
+      group: examples of a group: 1 for pointwise losses; for pairwise ones, a positive and its
+        negatives.
+    """
+
+    def pointwise(program: Program, bounds: tuple, logit: Array, label: Array) -> Array:
+        return logit_grad(program, logit, label, bounds=bounds, operators=operators)
+
+    def pairwise(program: Program, bounds: tuple, logit: Array, label: Array) -> Array:
+        del label
+        grouped = logit.reshape(-1, group)
+        found = pairwise_logit_grads(
+            program, grouped[:, 0], grouped[:, 1:], bounds=bounds, operators=operators
+        )
+        return group * jnp.concatenate([found[0][:, None], found[1]], axis=1).reshape(logit.shape)
+
+    of_family = pointwise if group == 1 else pairwise
+
+    def slopes(objective: LossBatch, logits: Array, label: Array) -> Array:
+        def one(program: Program, low: Array, high: Array, scale: Array, logit: Array) -> Array:
+            return scale * of_family(program, (low, high), logit, label)
+
+        if logits.shape[-1] < VMAP_BELOW:
+            return jax.vmap(one)(*objective, logits)
+        return jax.lax.platform_dependent(
+            *objective, logits, cpu=_one_by_one(one), default=jax.vmap(one)
+        )
+
+    return slopes
+
+
+VMAP_BELOW = 256
+"""Examples of a lane, below which all lanes at once are faster on CPU, too.
+
+Side by side, each slot of a program evaluates every operator and keeps one result. One by one,
+it evaluates its own only, which a core prefers once that outweighs the branch; accelerators do not.
+"""
+
+
+def _one_by_one(function: Callable[..., Array]) -> Callable[..., Array]:
+    return lambda *arguments: jax.lax.map(lambda one: function(*one), arguments)
+
+
+def static_logit_grads(losses: Sequence[LossFn], *, group: int = 1) -> LogitGradFn:
+    """Make the slopes of lanes that take turns at static losses: lane k has loss k modulo J.
+
+    The objective is the scale [K] of each lane's loss. K must be a multiple of J on every device.
+    ``group`` is that of ``traced_logit_grads``.
+    """
+
+    def pointwise(turns: Array, label: Array) -> Array:
+        def value(turns: Array) -> Array:
+            parts = [loss(turns[:, j], label, reduce_fn=None) for j, loss in enumerate(losses)]
+            return jnp.stack(parts, axis=1)
+
+        return jax.jvp(value, (turns,), (jnp.ones_like(turns),))[1]
+
+    def pairwise(turns: Array, label: Array) -> Array:
+        del label
+
+        def total(turns: Array) -> Array:
+            grouped = turns.reshape(*turns.shape[:2], -1, group)
+            pos, neg = grouped[..., 0], grouped[..., 1:]
+            return sum(loss(pos[:, j], neg[:, j], reduce_fn=jnp.sum) for j, loss in each)
+
+        each = list(enumerate(losses))
+        return group * jax.grad(total)(turns)
+
+    of_family = pointwise if group == 1 else pairwise
+
+    def slopes(scale: Array, logits: Array, label: Array) -> Array:
+        turns = logits.reshape(-1, len(losses), logits.shape[-1])
+        return scale[:, None] * of_family(turns, label).reshape(logits.shape)
+
+    return slopes
+
+
+def gradient_size(slopes: Array) -> Array:
+    """Give the root mean square [K] of slopes [K, B]; what is not finite counts as 0.
+
+    >>> gradient_size(jnp.array([[3.0, jnp.inf], [1e30, 0.0]])).tolist()[0]
+    2.1213202476501465
+    """
+    finite = jnp.where(jnp.isfinite(slopes), slopes, 0.0)
+    # The squares of larger ones, and their sum, would leave float32.
+    return jnp.sqrt(jnp.mean(jnp.clip(finite, -1e16, 1e16) ** 2, axis=-1))

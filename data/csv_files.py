@@ -1,0 +1,186 @@
+"""Interactions that people bring: CSV, TSV or Parquet, under names of their own."""
+
+import math
+from pathlib import Path
+
+import polars as pl
+
+from .encode import Gathered, gather, gather_parts
+from .features import (
+    CLOCK,
+    KINDS,
+    Feature,
+    Features,
+    clock,
+    described,
+    row_field,
+    side,
+    with_fields,
+)
+from .locate import own_split_files, read_file
+from .readers import Roles, sniffed
+from .splitting import (
+    Cut,
+    checked,
+    checked_parts,
+    finish,
+    split_at,
+    split_rows,
+)
+from .tables import Table, read_parquet, read_text, unzipped
+from .types import DataError, Dataset
+
+OF = ("user", "item", "row")
+
+
+def csv(
+    *,
+    path: str,
+    separator: str = "",
+    user: str = "user",
+    item: str = "item",
+    label: str = "rating",
+    time: str = "",
+    threshold: float | None = None,
+    user_path: str = "",
+    item_path: str = "",
+    features: tuple[str, ...] = (),
+    min_interactions: int = 5,
+    split: str = "leave_one_out",
+    shares: tuple[float, float] = (0.1, 0.1),
+    seed: int = 0,
+    reward_split: str = "leave_one_out",
+) -> Dataset:
+    """A data set of a file with a header, or of Parquet; either may be compressed by gzip.
+
+    Args:
+      path: the file of interactions; or a folder that is split already, with one file each of
+        train, valid and test (train.csv, X.valid.tsv, X-test.parquet), whose rows all stay there.
+      separator: of its columns; one character, or "::"; empty for the likeliest of tab, comma,
+        semicolon, bar and "::".
+      user: the column of user ids: whole numbers of any size, or words.
+      item: the column of item ids, likewise.
+      label: the column of labels; empty where every row is a positive.
+      time: the column of times: numbers since 1970 (see `times`) or ISO dates; empty where the
+        order of the file is that of time.
+      threshold: a label above it is 1; None where the column holds 0 and 1.
+      user_path: a file about users, with the ids in a column of the same name; empty where the
+        columns of features stand in the file of interactions.
+      item_path: a file about items, likewise.
+      features: "user.COLUMN", "item.COLUMN" or "row.COLUMN" for an interaction's own, each with
+        ":list" behind it for several categories between bars and ":number" for a number; "hour"
+        and "weekday" of the time. A field is named after its column.
+      min_interactions, split, shares, seed, reward_split: see `splitting`.
+
+    DataError for what cannot be read or used, with line or row, and column.
+    """
+    cut = checked(Cut(split, shares, seed, min_interactions, reward_split))
+    if threshold is not None and not math.isfinite(threshold):
+        raise DataError(f"data.threshold must be a finite number or None, got {threshold}")
+    if threshold is not None and not label:
+        raise DataError(
+            f"data.threshold={threshold:g} needs a column of labels, data.label, and it is empty: "
+            f"leave the threshold out where every row is a positive"
+        )
+    if not path:
+        raise DataError("data.path is empty: give the file of interactions, --config.data.path=...")
+    wanted = _wanted(features, bool(time))
+    columns = {"user": user, "item": item, "label": label, "time": time}
+    for key, name in columns.items():
+        if first := next((k for k in columns if k != key and columns[k] == name != ""), None):
+            raise DataError(
+                f"data.{key} and data.{first} both name the column {name!r}: each has its own"
+            )
+    file, roles = Path(path).expanduser(), Roles(user, item, label, time, ids=None)
+    table, gathered, sizes = _interactions(file, separator, roles, threshold, cut)
+    beside = {
+        "user": (_table(user_path, "user_path", separator) if user_path else table, user),
+        "item": (_table(item_path, "item_path", separator) if item_path else table, item),
+    }
+    for key, given in (("user", user_path), ("item", item_path)):
+        if given and not any(isinstance(f, Feature) and f.of == key for f in wanted):
+            raise DataError(f"data.{key}_path is given, and no {key}.COLUMN is in data.features")
+    extra = _features(wanted, table, gathered, beside)
+    rows = with_fields(gathered.rows, extra.fields)
+    train, valid, test = split_at(rows, sizes) if sizes else split_rows(rows, cut)
+    return finish(
+        name=file.name.split(".")[0],
+        source=path,
+        train=train,
+        valid=valid,
+        test=test,
+        cut=cut,
+        notes=(*gathered.notes, *described(extra)),
+        sizes={field: known.size for field, known in gathered.index.items()} | extra.sizes,
+        sides=extra.sides,
+    )
+
+
+def _interactions(
+    path: Path, separator: str, roles: Roles, threshold: float | None, cut: Cut
+) -> tuple[Table, Gathered, list[int]]:
+    """The table of a file or of a folder's parts, what is in it, and the sizes of the parts."""
+    if not path.is_dir():
+        table = _table(str(path), "path", separator)
+        return table, gather(table, roles, threshold), []
+    checked_parts(cut, str(path))
+    tables = [_table(str(file), "path", separator) for file in own_split_files(path)]
+    return gather_parts(tables, roles, threshold)
+
+
+def _table(path: str, key: str, separator: str) -> Table:
+    raw = unzipped(read_file(Path(path).expanduser(), key), path)
+    if raw.startswith(b"PAR1"):
+        return read_parquet(raw, path)
+    return read_text(raw, path, sniffed(raw, separator))
+
+
+def _wanted(features: tuple[str, ...], timed: bool) -> list[Feature | str]:
+    """The features that words ask for; those of time as they are."""
+    wanted = {}
+    for word in features:
+        if word in CLOCK:
+            if not timed:
+                raise DataError(
+                    f"data.features: {word!r} needs times: name their column, data.time"
+                )
+            name, feature = word, word
+        else:
+            feature = _feature(word)
+            name = feature.name
+        if name in {"user", "item", *wanted}:
+            raise DataError(f"data.features: two fields are called {name!r}. Rename a column.")
+        wanted[name] = feature
+    return list(wanted.values())
+
+
+def _feature(word: str) -> Feature:
+    place, _, kind = str(word).partition(":")
+    of, _, name = place.partition(".")
+    if of not in OF or not name or (kind or "category") not in KINDS:
+        raise DataError(
+            f"data.features: expected user.COLUMN, item.COLUMN or row.COLUMN, with :list or "
+            f":number behind it if it is one, or {' or '.join(CLOCK)}; got {word!r}"
+        )
+    return Feature(name, of, kind or "category", pl.col(name))
+
+
+def _features(
+    wanted: list[Feature | str],
+    table: Table,
+    gathered: Gathered,
+    beside: dict[str, tuple[Table, str]],
+) -> Features:
+    fields, sides, sizes = {}, {}, {}
+    for feature in wanted:
+        if isinstance(feature, str):
+            fields[feature], sizes[feature] = clock(feature, gathered.time)
+        elif feature.of == "row":
+            fields[feature.name], sizes[feature.name] = row_field(feature, table, gathered.at)
+        else:
+            source, key = beside[feature.of]
+            found, size = side(feature, source, key, gathered.index[feature.of])
+            sides[feature.name] = found
+            if size is not None:
+                sizes[feature.name] = size
+    return Features(fields, sides, sizes)

@@ -1,0 +1,154 @@
+"""From the rows of a table to interactions in time order. Letters: `n` interactions."""
+
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import polars as pl
+
+from .columns import (
+    LABEL,
+    NUMBER,
+    Index,
+    Kind,
+    column,
+    index,
+    names,
+    times,
+)
+from .readers import Roles
+from .tables import Table
+from .types import Interactions
+
+
+class Gathered(NamedTuple):
+    """Interactions of one file, in time order, and where they come from."""
+
+    rows: Interactions  # [n] of users and items
+    index: dict[str, Index]  # "user" and "item": which id has which row
+    time: np.ndarray | None  # float64[n], seconds since 1970; None if the file does not say
+    at: np.ndarray  # int64[n], the rows of the table
+    notes: tuple[str, ...]  # what was read and dropped
+
+
+def gather(table: Table, roles: Roles, threshold: float | None) -> Gathered:
+    """The interactions of a table, by time and at one time as in the file; of a pair the last.
+
+    A label is 1 where it is above `threshold`, or as it is without one, or everywhere without a
+    column of labels. DataError naming the first place with an id, label or time that is none.
+
+    >>> frame = pl.DataFrame({"user": ["a", "b"], "item": ["7", "7"], "y": ["1", "0"]})
+    >>> gather(Table("f", frame), Roles(label="y", time="", ids=None), None).rows.ids["user"]
+    array([0, 1], dtype=int32)
+    """
+    ids = {field: _ids(table, getattr(roles, field), roles.ids) for field in ("user", "item")}
+    label = _label(table, roles.label, threshold)
+    time = times(table, roles.time) if roles.time else None
+    known = {field: index(values) for field, values in ids.items()}
+    number = {field: known[field].rows(values) for field, values in ids.items()}
+    at = np.arange(label.size) if time is None else np.argsort(time, kind="stable")
+    pair = (number["user"].astype(np.int64) * known["item"].size + number["item"])[at]
+    # The first of each pair from the end is the last in time.
+    _, last = np.unique(pair[::-1], return_index=True)
+    at = at[np.sort(pair.size - 1 - last)]
+    notes = [
+        f"{label.size:,} ratings read; {_rule(roles, threshold)}",
+        f"{label.size - at.size:,} repeated pairs of user and item dropped, the last kept",
+    ]
+    if time is None:
+        notes.append("no times: the order of the file is taken for that of time")
+    notes += _numbered(known)
+    rows = Interactions({field: number[field][at] for field in number}, label[at])
+    return Gathered(rows, known, None if time is None else time[at], at, tuple(notes))
+
+
+def _ids(table: Table, name: str, kind: Kind | None) -> pl.Series:
+    return column(table, name, kind) if kind else names(table, name)
+
+
+def _label(table: Table, name: str, threshold: float | None) -> np.ndarray:
+    if not name:
+        return np.ones(len(table.frame), np.float32)
+    if threshold is None:
+        return column(table, name, LABEL).to_numpy().astype(np.float32)
+    return (column(table, name, NUMBER).to_numpy() > threshold).astype(np.float32)
+
+
+def _rule(roles: Roles, threshold: float | None) -> str:
+    if not roles.label:
+        return "no labels: all are positives"
+    return (
+        "label as in the file" if threshold is None else f"label 1 is a rating above {threshold:g}"
+    )
+
+
+def _numbered(known: dict[str, Index]) -> list[str]:
+    return [
+        f"{field} ids numbered from 0 to {one.size - 1:,} in ascending order"
+        for field, one in known.items()
+        if one.known is not None
+    ]
+
+
+def gather_parts(
+    tables: list[Table], roles: Roles, threshold: float | None
+) -> tuple[Table, Gathered, list[int]]:
+    """The interactions of files that are split already, numbered together: none is dropped.
+
+    Given are the rows of all files in one table, the interactions one file after the other, and how
+    many each file has. In a file they are in time order, or as they stand where no column tells.
+    Notes count the pairs of user and item that stand more than once, in a file or in several.
+    DataError as of `gather`.
+    """
+    ids = {f: [_ids(t, getattr(roles, f), roles.ids) for t in tables] for f in ("user", "item")}
+    known = {field: index(pl.concat(values)) for field, values in ids.items()}
+    number = {f: [known[f].rows(values) for values in ids[f]] for f in ids}
+    label = [_label(table, roles.label, threshold) for table in tables]
+    time = [times(table, roles.time) for table in tables] if roles.time else None
+    order = [np.arange(part.size) for part in label]
+    if time:
+        order = [np.argsort(part, kind="stable") for part in time]
+    sizes = [part.size for part in label]
+    starts = np.cumsum([0, *sizes[:-1]])
+    at = np.concatenate([start + rows for start, rows in zip(starts, order, strict=True)])
+    joined = Table(
+        str(Path(tables[0].where).parent), pl.concat([t.frame for t in tables], how="diagonal")
+    )
+    rows = Interactions(
+        {field: np.concatenate(parts)[at] for field, parts in number.items()},
+        np.concatenate(label)[at],
+    )
+    pairs = [
+        user.astype(np.int64) * known["item"].size + item
+        for user, item in zip(number["user"], number["item"], strict=True)
+    ]
+    order_note = "in time order" if time else "order as in the files"
+    notes = (
+        f"already split: {sum(sizes):,} ratings read; {_rule(roles, threshold)}; {order_note}",
+        *_repeats(pairs),
+        *_numbered(known),
+    )
+    return (
+        joined,
+        Gathered(rows, known, np.concatenate(time)[at] if time else None, at, notes),
+        sizes,
+    )
+
+
+def _repeats(pairs: list[np.ndarray]) -> list[str]:
+    """Notes on the pairs of train, validation and test that stand more than once."""
+    notes = []
+    for name, part in zip(("train", "validation", "test"), pairs, strict=True):
+        if again := part.size - np.unique(part).size:
+            notes.append(f"{again:,} repeated pairs of user and item within {name}, all kept")
+    train, valid, test = pairs
+    for name, part, before, what in (
+        ("validation", valid, train, "train"),
+        ("test", test, np.concatenate([train, valid]), "train or validation"),
+    ):
+        if seen := int(np.isin(part, before).sum()):
+            notes.append(
+                f"WARNING: {seen:,} of {part.size:,} rows of {name} have a pair of user and item "
+                f"that {what} has, too: what is measured on them has been seen"
+            )
+    return notes

@@ -1,0 +1,141 @@
+"""From a data set's name and an optional path to the bytes of its files."""
+
+import io
+import re
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+from .download import cache_folder, obtain, unpack
+from .registry import Origin
+from .types import DataError
+
+Beside = Callable[[str], tuple[str, bytes] | None]  # file name -> where, raw; None if not there
+# Of people's own: X.train.csv and its like. {} is a part.
+OWN_PART = r"(?i)(.+[._-])?{}\.(csv|tsv|txt|dat|parquet)(\.gz)?"
+MOST_NAMED = 6  # files in a message
+SPLIT_ENDINGS = (".train.csv", ".validation.csv", ".test.csv")
+
+
+class LocatedFile(NamedTuple):
+    """A rating file, and a way to the files beside it."""
+
+    source: str  # for notes
+    where: str  # for messages
+    raw: bytes
+    beside: Beside
+
+
+def read_file(path: Path, key: str = "path") -> bytes:
+    """The bytes of a file that people name as data.`key`; DataError if it cannot be read."""
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise DataError(
+            f"{path} cannot be read: {error.strerror or error}. Give an existing file as "
+            f"data.{key}" + (", or a folder that holds one." if key == "path" else ".")
+        ) from error
+
+
+def find(origin: Origin, path: Path | None) -> LocatedFile:
+    """The rating file at `path`, a file, an archive or a folder; without one from the sources.
+
+    DataError if there is none, saying how to go on.
+    """
+    if path is None:
+        return _fetched(origin)
+    if path.is_dir():
+        names = [*origin.files, *(source.file for source in origin.sources)]
+        candidates = [name for file in names for name in (file, f"{file}.gz")]
+        folder, path = path, next((path / c for c in candidates if (path / c).is_file()), path)
+        if path == folder:
+            raise DataError(
+                f"{folder} holds no {origin.title}: expected one of {', '.join(names)}, or the "
+                f"three files X{', X'.join(SPLIT_ENDINGS)}. Give the folder or file that holds it"
+                + (", or leave data.path empty to download it." if origin.sources else ".")
+            )
+    raw = read_file(path)
+    beside = within(str(path), raw) if path.suffix == ".zip" else beside_in(path.parent)
+    return LocatedFile(str(path), *unpack(str(path), raw, origin.files), beside)
+
+
+def _fetched(origin: Origin) -> LocatedFile:
+    get = f"download {origin.title} from {origin.home} and give the file, --config.data.path=.../"
+    if not origin.sources:
+        raise DataError(f"{origin.title} is not fetched by itself; {get}{origin.files[0]}")
+    file, raw, source = obtain(
+        origin.sources,
+        cache=cache_folder(),
+        how_to_go_on=(
+            f"To go on: {get}{origin.sources[0].file}, or search on generated data, "
+            f"--config=configs/synthetic.py"
+        ),
+    )
+    return LocatedFile(source, *unpack(file, raw, origin.files), within(file, raw))
+
+
+def within(file: str, raw: bytes) -> Beside:
+    """A way to the members of a zip archive."""
+
+    def beside(name: str) -> tuple[str, bytes] | None:
+        with zipfile.ZipFile(io.BytesIO(raw)) as archive:
+            has = any(member.rsplit("/", 1)[-1] == name for member in archive.namelist())
+        return unpack(file, raw, [name]) if has else None
+
+    return beside
+
+
+def beside_in(folder: Path) -> Beside:
+    """A way to the files of a folder, compressed ones too."""
+
+    def beside(name: str) -> tuple[str, bytes] | None:
+        for path in (folder / name, folder / f"{name}.gz"):
+            if path.is_file():
+                return unpack(str(path), read_file(path), [name])
+        return None
+
+    return beside
+
+
+def own_split_files(folder: Path) -> list[Path]:
+    """The train, validation and test files of a folder in any form, as train.csv or my-test.tsv.
+
+    DataError unless there is one of each.
+    """
+    found = [
+        [
+            file
+            for file in sorted(folder.iterdir())
+            if re.fullmatch(OWN_PART.format(part), file.name)
+        ]
+        for part in ("train", "(valid|validation|val|dev)", "test")
+    ]
+    if [len(files) for files in found] != [1, 1, 1]:
+        some = [file.name for files in found for file in files]
+        there = ", ".join((some or sorted(file.name for file in folder.iterdir()))[:MOST_NAMED])
+        raise DataError(
+            f"{folder} is a folder: expected one file each of train, valid and test in it, such as "
+            f"train.csv, X.valid.tsv or X-test.parquet, got {there or 'nothing'}. Give such a "
+            f"folder, or one file that is to be split."
+        )
+    return [files[0] for files in found]
+
+
+def split_files(path: Path) -> list[Path]:
+    """The train, validation and test files of a folder that is already split, else none."""
+    found = [sorted(path.glob(f"*{ending}")) for ending in SPLIT_ENDINGS]
+    if not any(found):
+        return []
+    stems = {
+        file.name.removesuffix(ending)
+        for files, ending in zip(found, SPLIT_ENDINGS, strict=True)
+        for file in files
+    }
+    if len(stems) > 1 or not all(found):
+        names = ", ".join(file.name for files in found for file in files)
+        raise DataError(
+            f"{path}: expected one set of files X{', X'.join(SPLIT_ENDINGS)}, got {names}. Give a "
+            f"folder that holds all three and no other set."
+        )
+    return [files[0] for files in found]

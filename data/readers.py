@@ -1,0 +1,166 @@
+"""Which format a rating file has, told by its first line."""
+
+import re
+from typing import NamedTuple
+
+from .columns import ID, Kind
+from .tables import (
+    DOUBLE_COLON,
+    SHOWN,
+    Layout,
+    Table,
+    read_json_lines,
+    read_text,
+)
+from .types import DataError
+
+RATINGS = ("user", "item", "rating", "time")
+LABELLED = ("user", "item", "label")
+# Names in a header: RecBole's typed ones (`user_id:token`), those of the original's splits, and
+# those of ml-latest-small.
+HEADER_NAMES = {
+    "user_id": "user",
+    "item_id": "item",
+    "rating": "rating",
+    "timestamp": "time",
+    "uid": "user",
+    "iid": "item",
+    "label": "label",
+    "userId": "user",
+    "movieId": "item",
+    "user": "user",
+    "item": "item",
+}
+ASIN_LENGTH = 10  # of Amazon's item ids; those of its reviewers are longer
+
+
+class Roles(NamedTuple):
+    """Which column of a table is what."""
+
+    user: str = "user"
+    item: str = "item"
+    label: str = "rating"  # empty where every row is a positive
+    time: str = "time"  # empty where the order of the file is that of time
+    ids: Kind | None = ID  # of users and items; None for words and for numbers of any size
+
+
+REVIEW = Roles("reviewerID", "asin", "overall", "unixReviewTime", ids=None)
+
+
+def read_ratings(raw: bytes, where: str) -> tuple[Table, Roles]:
+    """The table of a MovieLens-like rating file.
+
+    Understands `user::item::rating::time` (ML-1M, MovieTweetings), tab-separated without header
+    (ML-100K) and with one (RecBole `.inter`), and commas below a header (ml-latest-small).
+    DataError if the first line is none of these.
+
+    >>> read_ratings(b"1::5::4::978300760\\n", "ratings.dat")[0].frame.rows()
+    [('1', '5', '4', '978300760')]
+    """
+    first = _first_line(raw)
+    if "::" in first:
+        return read_text(raw, where, Layout("::", RATINGS, header=False)), Roles()
+    for separator in "\t,":
+        if columns := _known(first, separator, RATINGS, where):
+            return read_text(raw, where, Layout(separator, columns)), Roles()
+    if "\t" in first or not first.strip():
+        return read_text(raw, where, Layout("\t", RATINGS, header=False)), Roles()
+    raise _unknown(where, first, RATINGS)
+
+
+def read_labelled(raw: bytes, where: str) -> Table:
+    """The table of one part of a split like the original's: tab-separated `uid iid label`.
+
+    DataError if the first line is no such header.
+    """
+    first = _first_line(raw)
+    columns = _known(first, "\t", LABELLED, where)
+    if not columns and first.strip():
+        raise _unknown(where, first, LABELLED)
+    return read_text(raw, where, Layout("\t", columns or LABELLED))
+
+
+def read_reviews(raw: bytes, where: str) -> tuple[Table, Roles]:
+    """The table of an Amazon review or rating file.
+
+    Understands JSON lines, and commas with a header or without: then the column whose words all
+    have the length of an item id is the item's, and the first one where that does not tell.
+    DataError for a first line that is neither.
+
+    >>> read_reviews(b"A2CX7LUOHB2NDG,0321732944,5.0,1341100800\\n", "ratings.csv")[1].ids is None
+    True
+    """
+    if raw.lstrip().startswith(b"{"):
+        return read_json_lines(raw, where, REVIEW[:4]), REVIEW
+    first = _first_line(raw)
+    columns = _known(first, ",", RATINGS, where)
+    if not columns and first.count(",") != len(RATINGS) - 1 and first.strip():
+        raise DataError(
+            f"{where}, line 1: expected JSON with {', '.join(REVIEW[:4])}, or lines of item, user, "
+            f"rating and time separated by commas, got {first[:SHOWN]!r}. Give a file of that "
+            f"format."
+        )
+    if columns:
+        return read_text(raw, where, Layout(",", columns)), Roles(ids=None)
+    table = read_text(raw, where, Layout(",", ("item", "user", *RATINGS[2:]), header=False))
+    is_item = [(table.frame[side].str.len_chars() == ASIN_LENGTH).all() for side in RATINGS[:2]]
+    if is_item == [True, False]:  # what was taken for users are the items
+        frame = table.frame.rename({"item": "user", "user": "item"})
+        table = table._replace(frame=frame, layout=table.layout._replace(columns=RATINGS))
+    return table, Roles(ids=None)
+
+
+def _first_line(raw: bytes) -> str:
+    return re.split(rb"[\r\n]", raw.removeprefix(b"\xef\xbb\xbf"), maxsplit=1)[0].decode(
+        errors="replace"
+    )
+
+
+def _known(first: str, separator: str, wanted: tuple[str, ...], where: str) -> tuple[str, ...]:
+    """The columns that a header names, the known ones by our names; none if it is no header."""
+    fields = [field.split(":")[0].strip().strip('"') for field in first.split(separator)]
+    columns = tuple(HEADER_NAMES.get(field, field) for field in fields)
+    if not set(columns) & set(wanted):
+        return ()
+    if missing := [column for column in wanted if column not in columns]:
+        raise DataError(
+            f"{where}, line 1: the header lacks {', '.join(missing)}: expected {_formats(wanted)}, "
+            f"got {first[:SHOWN]!r}."
+        )
+    return columns
+
+
+def _formats(wanted: tuple[str, ...]) -> str:
+    if wanted == LABELLED:
+        return "the tab-separated header 'uid iid label'"
+    return (
+        "user, item, rating and time separated by tabs or '::', or a header such as RecBole's "
+        "'user_id:token item_id:token rating:float timestamp:float'"
+    )
+
+
+def _unknown(where: str, first: str, wanted: tuple[str, ...]) -> DataError:
+    return DataError(
+        f"{where}, line 1: expected {_formats(wanted)}, got {first[:SHOWN]!r}. Give a file of that "
+        f"format."
+    )
+
+
+def sniffed(raw: bytes, separator: str) -> Layout:
+    """The layout of a file with a header: its separator is given, or the likeliest of tab , ; | ::.
+
+    Fields may be quoted, but between double colons. DataError for a separator that cannot be.
+
+    >>> sniffed(b"user;item\\n1;2\\n", "").separator
+    ';'
+    """
+    separator = {"\\t": "\t"}.get(separator, separator)  # as shells leave it
+    if not separator:
+        separator = max(("\t", ",", ";", "|", DOUBLE_COLON), key=_first_line(raw).count)
+    one = len(separator) == 1 and separator.isascii() and separator not in '"\r\n'
+    if not one and separator != DOUBLE_COLON:
+        raise DataError(
+            f"data.separator is one character, such as ',', or '::', got {separator!r}. Leave it "
+            f"empty for the likeliest."
+        )
+    return Layout(separator, quoted=separator != DOUBLE_COLON)

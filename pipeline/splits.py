@@ -1,0 +1,65 @@
+"""The splits of a data set as a task trains on them and as its metric judges them."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from autolossgen import data
+from autolossgen.interfaces import Batch, Data, Positives, StreamedData
+from autolossgen.training.evaluate import eval_targets
+from autolossgen.training.tasks import Task
+
+EVAL_SPLITS = ("reward", "valid", "test")
+
+
+def make_splits(
+    dataset: data.Dataset, task: Task, *, negatives: int, seed: int, **ranking: int
+) -> tuple[dict[str, Data], tuple[str, ...]]:
+    """Give what the task trains on, interactions or positives, what its metric judges, and notes.
+
+    That is interactions, or groups to rank in, in splits of the same names either way. Interactions
+    to train on have ``negatives`` drawn ones behind each positive; ``ranking`` is of groups.
+
+    Raises:
+      ValueError: if a split has not what the task or the metric needs, or for numbers out of range.
+    """
+    if negatives and task.group > 1:
+        raise ValueError(
+            "implicit.negatives are of pointwise losses, pairwise ones have train.negatives"
+        )
+    rows = {name: getattr(dataset, name) for name in ("train", "reward", "valid", "test")}
+    rows["full_train"] = data.full_train(dataset)
+    rows |= data.with_negatives(dataset, negatives=negatives, seed=seed) if negatives else {}
+    with_labels = () if task.group > 1 else ("train",)
+    with_labels += () if task.metric.of_ranks else EVAL_SPLITS
+    data.check_both_labels(dataset.name, {name: rows[name] for name in with_labels})
+    parts, notes = {name: _interactions(part) for name, part in rows.items()}, ()
+    if task.metric.of_ranks:
+        ranked = data.implicit(dataset, seed=seed, **ranking)
+        parts |= {name: Batch(*getattr(ranked, name)) for name in EVAL_SPLITS}
+        notes = ranked.notes
+    if task.group > 1:
+        train, full_train = data.positives(dataset)
+        parts |= {"train": Positives(*train), "full_train": Positives(*full_train)}
+    for name in EVAL_SPLITS:
+        _can_be_judged(parts[name], task, name)
+    return parts, notes
+
+
+def _interactions(part: data.Interactions | data.Streamed) -> Batch | StreamedData:
+    """Give a split as it is trained on, each interaction with weight 1."""
+    if isinstance(part, data.Streamed):
+        return StreamedData(part.rows, part.piece, lambda *where: _interactions(part.draw(*where)))
+    return Batch(*part, np.ones_like(part.label))
+
+
+def _can_be_judged(split: Batch, task: Task, name: str) -> None:
+    """See that a split has what the metric needs, such as users with likes and dislikes."""
+    judged = eval_targets(split)
+    value = jax.jit(task.metric.value)  # operator by operator, it would compile for a second
+    if not np.isfinite(value(jnp.ones(judged.label.shape), judged)):
+        raise ValueError(
+            f"{task.metric.name} cannot be taken of the {name} split: none of its users has both "
+            "likes and dislikes there; choose another search.reward, such as auc, or another "
+            "data.split, such as ratio_per_user"
+        )

@@ -1,0 +1,1 @@
+../../alg/files.py

@@ -1,0 +1,1 @@
+../../alg/suggest.py

@@ -1,0 +1,340 @@
+"""The fair test: what chooses, what is paired, and what the size of a loss does not decide."""
+
+from functools import cache, partial
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import sklearn.metrics
+from jax.sharding import AxisType
+from scipy import stats
+
+from autolossgen import UNBOUNDED, build_loss, named_loss
+from autolossgen.evaluation import fair_test as fair_test_module
+from autolossgen.evaluation.contenders import Contender
+from autolossgen.evaluation.fair_test import make_fair_test
+from autolossgen.evaluation.statistics import Splits, confidence_interval, measure, result_records
+from autolossgen.interfaces import StreamedData
+from autolossgen.training.lanes import make_lanes
+from autolossgen.training.loss_gradients import static_logit_grads
+from autolossgen.training.optimizers import Hyper
+from autolossgen.training.trainer import make_trainer
+from tests.helpers import toy_recommender as toys
+
+USERS, ITEMS = 20, 15
+OPTIONS = {
+    "learning_rates": (0.01, 4.0),
+    "weight_decays": (1e-4, 1e-3),
+    "l2": 0.0,
+    "tuning_seeds": 1,
+    "seeds": 3,
+    "epochs": 2,
+    "patience": 2,
+    "batch_size": 32,
+    "scale": "gradient",
+}
+
+
+def contender(name, formula, found=False):
+    return Contender(name, formula, build_loss(formula, bounds=UNBOUNDED), found)
+
+
+MSE = contender("mse", "square(label - pred)")
+LOUD = contender("loud", "50 * square(label - pred)", found=True)
+BCE = Contender("bce", "softplus(logit) - label * logit", named_loss("bce"), False)
+ALL = (BCE, MSE, LOUD)
+
+
+@cache
+def splits():
+    rng = np.random.default_rng(11)
+    return Splits(*(toys.interactions(rng, USERS, ITEMS, n) for n in (1600, 300, 320)))
+
+
+def mesh(devices):
+    chosen = jax.devices()[:devices]
+    return jax.make_mesh((devices,), ("lanes",), axis_types=(AxisType.Auto,), devices=chosen)
+
+
+@cache
+def fair_test(devices=1, **options):
+    lanes = partial(make_lanes, toys.recommender(USERS, ITEMS, 1.0), mesh=mesh(devices))
+    return make_fair_test(lanes, **OPTIONS | options, devices=devices)
+
+
+@cache
+def outcomes(**options):
+    """Tune and run the losses, once for all tests; give what was tuned and the outcomes."""
+    test = fair_test(**options)
+    tuned = test.tune(ALL, splits())
+    return tuned, {o.contender.name: o for o in test.run(ALL, tuned, splits())}
+
+
+def assert_equal(one, other, **tolerance):
+    assert one.keys() == other.keys()
+    for name in one:
+        np.testing.assert_allclose(one[name], other[name], err_msg=name, **tolerance)
+
+
+def test_lanes_are_gone_when_others_begin(monkeypatch):
+    """The memory check counts those of one stage, all its seeds side by side."""
+    counts = []
+    counting = toys.counting_lanes(fair_test_module.make_trainer, counts)
+    monkeypatch.setattr(fair_test_module, "make_trainer", counting)
+    lanes = partial(make_lanes, toys.recommender(toys.COUNTED, ITEMS))
+    test = make_fair_test(lanes, **OPTIONS)
+    test.run(ALL[:2], test.tune(ALL[:2], splits()), splits())
+    # For the sizes of gradients, tuning, and testing: two losses, one seed after another.
+    assert counts == [0, 0, 0, 2, 4]
+
+
+def test_validation_chooses_the_learning_rate_and_decay():
+    """Each setting alone, then the grid: it must take the best of them for every loss."""
+    tuned, _ = outcomes()
+    alone = {}
+    for rate in OPTIONS["learning_rates"]:
+        for decay in OPTIONS["weight_decays"]:
+            one = fair_test(learning_rates=(rate,), weight_decays=(decay,))
+            alone[rate, decay] = one.tune(ALL, splits())
+    for j in range(len(ALL)):
+        best = max(alone.values(), key=lambda one: one.valid[j])
+        np.testing.assert_allclose(tuned.valid[j], best.valid[j], atol=2e-3)
+        np.testing.assert_allclose(tuned.learning_rate[j], best.learning_rate[j], rtol=1e-5)
+    slow = alone[0.01, 1e-4]
+    assert np.all(tuned.valid > slow.valid + 0.1)
+    assert np.all(tuned.learning_rate > 100 * slow.learning_rate)
+
+
+def test_settings_are_chosen_by_the_mean_over_the_tuning_seeds():
+    """Beside courses of the same seeds."""
+    seeds, epochs = 3, 4
+    test = fair_test(tuning_seeds=seeds, epochs=epochs, learning_rates=(4.0,), weight_decays=(0.0,))
+    found = test.tune((MSE,), splits()).valid[0]
+
+    lanes = partial(make_lanes, toys.recommender(USERS, ITEMS, 1.0))
+    courses = make_trainer(lanes, static_logit_grads([MSE.loss]), batch_size=OPTIONS["batch_size"])
+    tuning_key, _ = jax.random.split(jax.random.key(0))
+    factor = courses.factors(jnp.ones(1), courses.begin(tuning_key[None]), splits().train)
+    reached = np.zeros((epochs, seeds))
+    for seed, key in enumerate(jax.random.split(tuning_key, seeds)):
+        weight_key, shuffle_key = jax.random.split(key)
+        state = courses.begin(weight_key[None])
+        hyper = Hyper(4.0 * factor, jnp.zeros(1), jnp.zeros(1))
+        for number in range(epochs):
+            shuffle = jax.random.fold_in(shuffle_key, number)
+            state, valid = courses.epoch(
+                state, jnp.ones(1), hyper, shuffle, splits().train, splits().valid
+            )
+            reached[number, seed] = valid[0]
+    np.testing.assert_allclose(found, np.mean(reached, axis=1).max(), atol=2e-3)
+    assert np.ptp(reached, axis=1).min() > 0.005  # so that no seed alone has the mean
+
+
+@pytest.mark.parametrize("l2", [0.0, 1e-3])
+def test_the_size_of_a_loss_is_made_up_for(l2):
+    tuned, found = outcomes(l2=l2)
+    mse, loud = ALL.index(MSE), ALL.index(LOUD)
+    np.testing.assert_allclose(tuned.learning_rate[mse] / tuned.learning_rate[loud], 50, rtol=1e-4)
+    np.testing.assert_allclose(tuned.weight_decay[loud] / tuned.weight_decay[mse], 50, rtol=1e-4)
+    np.testing.assert_allclose(tuned.l2[loud], 50 * tuned.l2[mse], rtol=1e-4)
+    assert_equal(found["mse"].valid, found["loud"].valid, atol=1e-3)
+    assert_equal(found["mse"].test, found["loud"].test, atol=4e-3)
+
+
+def test_raw_learning_rates_stand_as_they_are():
+    tuned = fair_test(scale="raw").tune(ALL, splits())
+    assert set(tuned.learning_rate) <= set(OPTIONS["learning_rates"])
+    assert set(tuned.weight_decay) <= set(OPTIONS["weight_decays"])
+
+
+def test_learning_rates_are_for_a_gradient_as_large_as_bces():
+    """On predictions near one half BCE's slope is about one half, MSE's about one quarter."""
+    tuned, _ = outcomes()
+    bce, mse = (tuned.learning_rate[ALL.index(each)] for each in (BCE, MSE))
+    assert bce == pytest.approx(4, abs=0.6)
+    assert 2 < mse / bce < 3
+
+
+def test_seeds_are_paired():
+    """A loss and its multiple meet the same weights and batches, seed by seed."""
+    _, found = outcomes()
+    one, other = (found[name].test["logloss"] for name in ("mse", "loud"))
+    np.testing.assert_allclose(one, other, atol=2e-5)
+    assert np.diff(np.sort(one)).min() > 1e-4
+
+
+def test_seeds_differ_in_their_batches_too(monkeypatch):
+    """With the same first weights for all; batches alone tell their trainings apart."""
+
+    def alike(*given, **options):
+        courses = make_trainer(*given, **options)
+        key = jax.random.key(7)
+        return courses._replace(begin=lambda keys: courses.begin(jnp.repeat(key[None], len(keys))))
+
+    monkeypatch.setattr(fair_test_module, "make_trainer", alike)
+    test = fair_test.__wrapped__()
+    outcome = test.run((MSE,), test.tune((MSE,), splits()), splits())[0]
+    assert len({*outcome.test["auc"].tolist()}) == OPTIONS["seeds"]
+
+
+def test_the_seed_decides_everything():
+    tuned, found = outcomes()
+    again = fair_test().run(ALL, fair_test().tune(ALL, splits()), splits())
+    other = fair_test(seed=1).run(ALL, tuned, splits())
+    for one, two in zip(again, other, strict=True):
+        assert_equal(one.test, found[one.contender.name].test, rtol=0)
+        assert not np.array_equal(one.test["auc"], two.test["auc"])
+
+
+@pytest.mark.parametrize("devices", [2, 4])
+def test_devices_make_no_difference(devices):
+    """Seed by seed: with 2 devices the last training has a seed over, with 4 the only one has."""
+    (one, of_one), (other, of_other) = outcomes(), outcomes(devices=devices)
+    np.testing.assert_allclose(one.learning_rate, other.learning_rate, rtol=1e-4)
+    for name in of_one:
+        np.testing.assert_allclose(
+            of_one[name].test["logloss"], of_other[name].test["logloss"], rtol=1e-4
+        )
+        assert_equal(of_one[name].test, of_other[name].test, atol=4e-3)
+
+
+def test_a_seed_trains_on_each_device(monkeypatch):
+    counts = []
+    counting = toys.counting_lanes(fair_test_module.make_trainer, counts)
+    monkeypatch.setattr(fair_test_module, "make_trainer", counting)
+    lanes = partial(make_lanes, toys.recommender(toys.COUNTED, ITEMS), mesh=mesh(2))
+    test = make_fair_test(lanes, **OPTIONS | {"seeds": 4}, devices=2)
+    test.run(ALL[:2], test.tune(ALL[:2], splits()), splits())
+    assert counts[-2:] == [0, 4]  # four seeds in two trainings, each with two losses on a device
+
+
+def test_all_devices_train_a_seed_of_a_stream():
+    whole = splits().train
+    draw = lambda first, count: jax.tree.map(  # noqa: E731
+        lambda x: x[(first + np.arange(count)) % len(whole.label)], whole
+    )
+    streamed = splits()._replace(train=StreamedData(len(whole.label), 500, draw))
+    tuned, _ = outcomes()
+    one, two = (fair_test(devices=n).run(ALL, tuned, streamed) for n in (1, 2))
+    for of_one, of_two in zip(one, two, strict=True):
+        assert_equal(of_one.test, of_two.test, atol=4e-3)
+
+
+def test_test_labels_choose_nothing():
+    turned = splits()._replace(test=splits().test._replace(label=1 - splits().test.label))
+    tuned, straight = outcomes()
+    again = fair_test().run(ALL, tuned, turned)
+    for outcome in again:
+        expected = straight[outcome.contender.name]
+        assert outcome.epochs == expected.epochs
+        assert_equal(outcome.valid, expected.valid, rtol=0)
+        for name in ("auc", "accuracy"):  # the same scores at the same threshold
+            np.testing.assert_allclose(outcome.test[name] + expected.test[name], 1, atol=1e-5)
+
+
+def test_the_number_of_epochs_is_the_best_on_validation():
+    tuned, found = outcomes()
+    shorter = [fair_test(epochs=epochs).run(ALL, tuned, splits()) for epochs in (1, 2)]
+    for j, each in enumerate(ALL):
+        reached = [run[j].valid["auc"].mean() for run in shorter]
+        outcome = found[each.name]
+        assert outcome.valid["auc"].mean() == pytest.approx(max(reached), abs=1e-6)
+        assert outcome.epochs == 1 + int(np.argmax(reached))
+
+
+def test_a_stage_ends_when_no_loss_gets_better():
+    wrong, seen = contender("wrong", "-square(label - pred)"), []
+    options = OPTIONS | {"epochs": 9, "patience": 2, "seeds": 1, "learning_rates": (5.0,)}
+    lanes = partial(make_lanes, toys.recommender(USERS, ITEMS, 1.0))
+    test = make_fair_test(lanes, **options, progress=lambda *told: seen.append(told))
+    outcome = test.run((wrong,), test.tune((wrong,), splits()), splits())[0]
+    for stage in ("tuning", "testing"):
+        told = [(done, total) for name, done, total in seen if name == stage]
+        assert told == [(k + 1, 9) for k in range(len(told))]
+        assert len(told) < 9
+    testing = [done for name, done, _ in seen if name == "testing"]
+    assert testing[-1] == outcome.epochs + 2
+
+
+def test_metrics_are_scikit_learns_at_the_threshold_of_validation():
+    rng = np.random.default_rng(4)
+    labels = [jnp.asarray(rng.random(n) < 0.4, jnp.float32) for n in (80, 90)]
+    scores = [np.float32(rng.standard_normal((2, y.size)) + y) for y in labels]
+    parts = [toys.interactions(rng, USERS, ITEMS, y.size)._replace(label=y) for y in labels]
+    valid, test = measure(*scores, Splits(splits().train, *parts))
+    for s in range(2):
+        cuts = np.unique(scores[0][s])
+        for name, metric in (("accuracy", "accuracy_score"), ("f1", "f1_score")):
+            score = getattr(sklearn.metrics, metric)
+            reached = [score(labels[0], scores[0][s] > cut) for cut in [-9, *cuts]]
+            np.testing.assert_allclose(valid[name][s], max(reached), rtol=1e-6)
+            best = [-9, *cuts][int(np.argmax(reached))]
+            # The cut lies between two scores of validation; what lies between may go both ways.
+            above = cuts[cuts > best].min(initial=9)
+            sure = (scores[1][s] <= best) | (scores[1][s] >= above)
+            assert (~sure).sum() <= 5
+            slack = (~sure).sum() / 30
+            expected = score(labels[1], scores[1][s] > best)
+            assert test[name][s] == pytest.approx(expected, abs=slack + 1e-6)
+        auc = sklearn.metrics.roc_auc_score(labels[1], scores[1][s])
+        np.testing.assert_allclose(test["auc"][s], auc, atol=1e-6)
+
+
+def test_intervals_are_scipys():
+    values = np.random.default_rng(2).normal(0.8, 0.01, 5)
+    expected = stats.t.interval(0.95, 4, loc=values.mean(), scale=stats.sem(values))
+    np.testing.assert_allclose(confidence_interval(values), expected, rtol=1e-10)
+    assert confidence_interval(values[:1]) is None
+
+
+def test_rows_compare_seed_by_seed_with_the_best_usual_loss_on_validation():
+    _, found = outcomes()
+    table = {
+        row["name"]: row for row in result_records(list(found.values()), model="m", dataset="d")
+    }
+    best = max(("bce", "mse"), key=lambda name: table[name]["valid"]["auc"])
+    assert table[best]["vs_best_baseline"] is None
+    for name in {*table} - {best}:
+        pair = found[name].test["auc"], found[best].test["auc"]
+        against = table[name]["vs_best_baseline"]
+        assert against["metric"] == "auc"
+        assert against["difference"] == pytest.approx(np.mean(pair[0] - pair[1]), abs=1e-9)
+        if np.ptp(pair[0] - pair[1]) > 0:
+            expected = stats.ttest_rel(*pair).confidence_interval(0.95)
+            np.testing.assert_allclose(against["ci95"], expected, rtol=1e-6)
+    assert [row["found"] for row in table.values()] == [False, False, True]
+    for name, row in table.items():
+        auc = found[name].test["auc"]
+        assert row["test"]["auc"]["mean"] == pytest.approx(auc.mean())
+        assert row["test"]["auc"]["std"] == pytest.approx(auc.std(ddof=1))
+        assert row["seeds"] == [0, 1, 2]
+
+
+def test_validation_not_test_says_which_usual_loss_is_best():
+    _, found = outcomes()
+    mse, bce = found["mse"], found["bce"]
+    worse = mse._replace(valid={"auc": bce.valid["auc"] - 0.1}, test={"auc": bce.test["auc"] + 0.1})
+    table = result_records([worse, bce], model="m", dataset="d")
+    assert table[1]["vs_best_baseline"] is None
+    assert table[0]["vs_best_baseline"]["difference"] == pytest.approx(0.1)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"scale": "none"}, "scale is"),
+        ({"seeds": 0}, "needs seeds of at least 1, got 0"),
+        ({"tuning_seeds": 0}, "needs tuning_seeds of"),
+        ({"epochs": 0}, "needs epochs of"),
+        ({"patience": 0}, "needs patience of"),
+        ({"learning_rates": ()}, "at least one learning rate"),
+        ({"weight_decays": ()}, "one weight decay are needed"),
+        ({"learning_rates": (2000.0,)}, "stays below 1, got learning rates"),
+        ({"learning_rates": (0.0,)}, "are positive"),
+        ({"weight_decays": (-1e-4,)}, "not negative"),
+    ],
+)
+def test_options_out_of_range_are_refused(wrong, message):
+    with pytest.raises(ValueError, match=message):
+        fair_test(**wrong)

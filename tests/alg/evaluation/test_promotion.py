@@ -1,0 +1,215 @@
+"""Promotion: each rung trains every loss at every setting, and the best go on."""
+
+from functools import cache, partial
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import sklearn.metrics
+from jax.sharding import AxisType
+
+from autolossgen import DEFAULT_BOUNDS
+from autolossgen.evaluation import promotion as promotion_module
+from autolossgen.evaluation.promotion import make_promotion
+from autolossgen.language.inputs import as_program
+from autolossgen.training.lanes import batches, make_lanes
+from autolossgen.training.loss_gradients import stack_losses, traced_logit_grads
+from tests.helpers import toy_recommender as toys
+
+USERS, ITEMS = 20, 15
+OPTIONS = {
+    "learning_rates": (0.5, 4.0),
+    "weight_decays": (1e-4,),
+    "l2": 0.0,
+    "epochs": (1, 3),
+    "keep": 0.5,
+    "apart": 0.0,
+    "scale": "gradient",
+    "width": 6,
+    "batch_size": 32,
+}
+GOOD = ("square(label - pred)", "square(square(label - pred))", "log(1 + square(label - pred))")
+BAD = ("-square(label - pred)", "square(pred)")
+FORMULAS = (BAD[0], *GOOD, BAD[1])
+
+
+def losses(*formulas):
+    programs = [as_program(formula) for formula in formulas]
+    return stack_losses(programs, [DEFAULT_BOUNDS] * len(programs), slots=8)
+
+
+def unlike(*formulas):
+    """Give losses with fingerprints that no two share."""
+    return losses(*formulas), np.arange(float(len(formulas)))[:, None]
+
+
+@cache
+def splits():
+    """Give what is trained on, and the splits that are judged."""
+    rng = np.random.default_rng(11)
+    data, judged = (toys.interactions(rng, USERS, ITEMS, n) for n in (1600, 300))
+    return data, (judged,)
+
+
+@cache
+def promotion(devices=1, **options):
+    chosen = jax.devices()[:devices]
+    mesh = jax.make_mesh((devices,), ("lanes",), axis_types=(AxisType.Auto,), devices=chosen)
+    lanes = partial(make_lanes, toys.recommender(USERS, ITEMS, 1.0), mesh=mesh)
+    operators = {int(op) for formula in FORMULAS for op in as_program(formula).op}
+    return make_promotion(lanes, traced_logit_grads(sorted(operators)), **OPTIONS | options)
+
+
+def test_the_good_losses_come_to_the_last_rung():
+    order, found = promotion()(*unlike(*FORMULAS), *splits())
+    assert sorted(order) == [1, 2, 3]  # half of five, rounded up
+    assert np.all(np.diff(found) <= 0)
+    assert found.min() > 0.75
+
+
+def test_the_best_of_each_kind_go_on_first():
+    prints = np.array([2.1, 0.1, 0.2, 0.9, 2.0])[:, None]  # two good ones are of a kind
+    order, found = promotion(apart=0.5, keep=0.6)(losses(*FORMULAS), prints, *splits())
+    assert sorted(order[:2]) in ([1, 3], [2, 3])
+    assert order[2] in (0, 4)  # no good one, but the best of its kind
+    assert found[0] >= found[1] > 0.75 > found[2]
+
+
+def test_as_many_go_on_as_are_to_be_tested():
+    order, _ = promotion(keep=0.1, least=4)(*unlike(*FORMULAS), *splits())
+    assert len(order) == 4
+    order, _ = promotion(keep=0.1, least=9)(*unlike(*FORMULAS), *splits())
+    assert sorted(order) == [0, 1, 2, 3, 4]  # there are no more
+
+
+def test_lanes_are_gone_when_others_begin(monkeypatch):
+    """The memory check counts those of one training."""
+    counts = []
+    counting = toys.counting_lanes(promotion_module.make_trainer, counts)
+    monkeypatch.setattr(promotion_module, "make_trainer", counting)
+    lanes = partial(make_lanes, toys.recommender(toys.COUNTED, ITEMS))
+    operators = sorted({int(op) for formula in GOOD for op in as_program(formula).op})
+    make_promotion(lanes, traced_logit_grads(operators), **OPTIONS)(
+        *unlike(*GOOD, *GOOD), *splits()
+    )
+    assert counts == [0, 0, 0]  # six losses, three at a time, then the best three
+
+
+def test_the_score_of_a_loss_is_the_best_of_its_settings_and_epochs():
+    """Each setting alone, in one rung: nothing may do better, and one must do as well."""
+    alone = [
+        promotion(learning_rates=(rate,), epochs=(3,))(*unlike(GOOD[0]), *splits())[1][0]
+        for rate in OPTIONS["learning_rates"]
+    ]
+    together = promotion(epochs=(3,))(*unlike(GOOD[0]), *splits())[1][0]
+    np.testing.assert_allclose(together, max(alone), atol=1e-6)
+    assert abs(alone[0] - alone[1]) > 1e-3
+
+
+def test_a_loss_scores_alike_alone_and_among_others():
+    """Lanes that are filled up, groups and their order make no difference."""
+    order, among = promotion(epochs=(2,))(*unlike(*FORMULAS), *splits())
+    alone = [promotion(epochs=(2,))(*unlike(FORMULAS[j]), *splits())[1][0] for j in order]
+    np.testing.assert_allclose(among, alone, atol=1e-6)
+
+
+def test_devices_make_no_difference():
+    one, two = (promotion(devices)(*unlike(*FORMULAS), *splits()) for devices in (1, 2))
+    np.testing.assert_array_equal(one[0], two[0])
+    np.testing.assert_allclose(one[1], two[1], atol=1e-6)
+
+
+@pytest.mark.parametrize("l2", [0.0, 1e-2])
+def test_the_size_of_a_loss_earns_nothing_unless_raw(l2):
+    loud = losses(GOOD[0])
+    loud = loud._replace(scale=50 * loud.scale)
+    for scale, same in (("gradient", True), ("raw", False)):
+        promote = promotion(epochs=(1,), scale=scale, l2=l2)
+        scores = [
+            promote(each, np.zeros((1, 1)), *splits())[1][0] for each in (losses(GOOD[0]), loud)
+        ]
+        assert np.isclose(*scores, atol=1e-6) == same
+
+
+def test_a_score_is_an_auc_of_the_judged_split():
+    """Against training in a loop, in float64."""
+    data, (judged,) = splits()
+    model = toys.recommender(USERS, ITEMS, 1.0)
+    rate, key = 4.0, jax.random.key(0)
+    promote = promotion(learning_rates=(rate,), epochs=(1,), scale="raw")
+    setting = toys.Setting(lambda z, y: jnp.square(y - jax.nn.sigmoid(z)), rate, 1e-4)
+    cut = batches(data, OPTIONS["batch_size"], jax.random.fold_in(key, 0))
+    start, _, weights = model.init(key)
+    dense, tables = toys.dense_sgd(start, weights, cut, setting)
+    rows = {field: tables[field][np.asarray(judged.ids[field])] for field in tables}
+    expected = sklearn.metrics.roc_auc_score(judged.label, toys.forward(dense, rows))
+    found = promote(*unlike(GOOD[0]), data, (judged,))[1][0]
+    np.testing.assert_allclose(found, expected, atol=1e-4)
+
+
+def test_a_score_is_the_mean_over_seeds():
+    """One setting, one epoch; each seed has a score of its own."""
+    fixed = {"learning_rates": (4.0,), "epochs": (1,)}
+    one, two, three = (
+        promotion(seeds=seeds, **fixed)(*unlike(GOOD[0]), *splits())[1][0] for seeds in (1, 2, 3)
+    )
+    alone = [one, 2 * two - one, 3 * three - 2 * two]
+    assert min(abs(np.diff(sorted(alone)))) > 1e-4
+    assert 0.5 < min(alone) < max(alone) < 0.95
+
+
+def test_of_several_seeds_it_is_the_best_epoch_of_their_mean(monkeypatch):
+    """Not the mean of each seed's best: (0.9 + 0.9) / 2."""
+    curves = iter([(0.9, 0.5, 0.6), (0.5, 0.6, 0.9)])
+
+    def trained(courses, losses, settings, *, epochs, **others):
+        return (np.full(len(settings), reward) for reward in next(curves)[:epochs])
+
+    monkeypatch.setattr(promotion_module, "train_from_scratch", trained)
+    told = []
+    options = {"epochs": (3,), "seeds": 2, "progress": lambda *what: told.append(what)}
+    promote = promotion.__wrapped__(**options)
+    np.testing.assert_allclose(promote(*unlike(GOOD[0]), *splits())[1], [0.75])
+    assert told[-1] == ("promoting", 6, 6)
+
+
+def test_a_score_is_the_mean_over_the_judged_splits():
+    """One setting, one epoch; the half splits have different scores."""
+    data, (judged,) = splits()
+    halves = [jax.tree.map(lambda x, part=part: x[part::2], judged) for part in (0, 1)]
+    promote = promotion(learning_rates=(4.0,), epochs=(1,))
+    ones = [promote(*unlike(GOOD[0]), data, (half,))[1][0] for half in halves]
+    assert abs(ones[0] - ones[1]) > 1e-3
+    both = promote(*unlike(GOOD[0]), data, halves)[1][0]
+    np.testing.assert_allclose(both, np.mean(ones), atol=1e-6)
+
+
+def test_progress_counts_to_the_end():
+    told = []
+    promote = promotion(progress=lambda *what: told.append(what), epochs=(1, 3), keep=0.4)
+    promote(*unlike(*FORMULAS), *splits())
+    # Three losses at two settings fill six lanes: two groups, then one.
+    assert told == [("promoting", done, 5) for done in range(1, 6)]
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"epochs": ()}, "rungs of at least 1 epoch"),
+        ({"epochs": (0,)}, "rungs of at least 1 epoch"),
+        ({"keep": 0.0}, r"keep in \(0, 1\]"),
+        ({"seeds": 0}, "seeds of at least 1"),
+        ({"width": 1}, "1 to 1 settings"),
+        ({"learning_rates": (-1.0,)}, "positive"),
+        ({"weight_decays": (-1.0,)}, "not negative"),
+        ({"learning_rates": (1e4,)}, "stays below 1"),
+        ({"l2": -1e-3}, "l2 not negative"),
+        ({"l2": float("nan")}, "l2 not negative"),
+        ({"weight_decays": ()}, "one weight decay"),
+        ({"scale": "none"}, "'gradient' or 'raw'"),
+    ],
+)
+def test_options_out_of_range_are_refused(wrong, message):
+    with pytest.raises(ValueError, match=message):
+        promotion.__wrapped__(**wrong)

@@ -1,0 +1,349 @@
+"""Every named loss against every property. A new loss is tested by being listed."""
+
+from functools import lru_cache
+from math import log
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jax.test_util import check_grads
+
+from autolossgen import (
+    PAIRWISE_LOSSES,
+    PAPER_LOSSES,
+    POINTWISE_LOSSES,
+    UNBOUNDED,
+    build_loss,
+    named_loss,
+    named_program,
+)
+from autolossgen.language.operator_checks import float64
+
+# A logit of log(3) is a probability of 3/4. Values for label 1 and label 0, smoothing 0.1.
+AT_LOG_3 = {
+    "bce": (log(4 / 3), log(4)),
+    "mse": (0.25**2, 0.75**2),
+    "hinge": (0.0, log(3)),
+    "focal": (0.25**2 * log(4 / 3), 0.75**2 * log(4)),
+    "maxr": ((1 + 0.1) / (0.75 + 0.1), (0.75 + 0.1) / 0.1),
+    "sumr": ((1 + 0.75 + 0.1) / (0.1 + 0.75), (0.75 + 0.1) / 0.1),
+    "logmin": (log(1 / (0.75 + 0.1) + 0.1) * (0.75 + 1 + 0.75), log(1 / 0.1 + 0.1) * 0.75),
+    "smoothed_bce": (log(4) - 0.95 * log(3), log(4) - 0.05 * log(3)),
+    "asymmetric": (log(4 / 3), -((0.75 - 0.05) ** 4) * log(1 - 0.75 + 0.05)),
+    "poly1": (log(4 / 3) + 0.25, log(4) + 0.75),
+    "generalized_ce": ((1 - 0.75**0.7) / 0.7, (1 - 0.25**0.7) / 0.7),
+    "margin": (0.0, 1 + log(3)),
+}
+
+# A positive of log(3) and negatives of log(1) and log(2).
+OF_3_AGAINST_1_AND_2 = {
+    "bpr": (log(1 + 1 / 3) + log(1 + 2 / 3)) / 2,
+    "hinge_rank": (0 + 1 - log(3 / 2)) / 2,
+    "sampled_softmax": -log(3 / (3 + 1 + 2)),
+    "ccl": 1 - log(3) + (0 + log(2)) / 2,
+    "gbce": ((1 - 0.75 * 0.99) * log(4 / 3) + log(2) + log(3)) / 3,
+    "bce_sum": log(4 / 3) + log(2) + log(3),
+    "bce_mean": log(4 / 3) + (log(2) + log(3)) / 2,
+}
+
+WITH_OPTIONS = [
+    ("focal", {"gamma": 0.0}, log(4 / 3), log(4)),
+    ("focal", {"gamma": 1.5}, 0.25**1.5 * log(4 / 3), 0.75**1.5 * log(4)),
+    ("focal", {"alpha": 0.2}, 0.2 * 0.25**2 * log(4 / 3), 0.8 * 0.75**2 * log(4)),
+    ("focal", {"gamma": 3, "alpha": 0.2}, 0.2 * 0.25**3 * log(4 / 3), 0.8 * 0.75**3 * log(4)),
+    ("smoothed_bce", {"amount": 0.0}, log(4 / 3), log(4)),
+    ("asymmetric", {"gamma_pos": 1, "gamma_neg": 2}, 0.25 * log(4 / 3), -(0.7**2) * log(0.3)),
+    ("asymmetric", {"margin": 0.0}, log(4 / 3), 0.75**4 * log(4)),
+    ("poly1", {"epsilon": 2.0}, log(4 / 3) + 0.5, log(4) + 1.5),
+    ("generalized_ce", {"q": 1.0}, 0.25, 0.75),
+]
+
+
+CASES = [*POINTWISE_LOSSES, *PAIRWISE_LOSSES]
+LOSSES = {
+    name: named_loss(name, smoothing=0.1) if name in POINTWISE_LOSSES else named_loss(name)
+    for name in CASES
+}
+every_loss = pytest.mark.parametrize("name", CASES)
+
+_rng = np.random.default_rng(7)
+SCORES = _rng.normal(size=6).astype(np.float32)
+LABELS = np.float32([0, 1, 1, 0, 0.25, 1])
+NEGATIVES = _rng.normal(size=(6, 3)).astype(np.float32)
+WHERE = np.array([True, False, True, True, False, True])
+WEIGHTS = np.float32([0, 1, 2, 0.5, 1, 3])
+
+
+def matrix(scores=SCORES, labels=LABELS, negatives=NEGATIVES):
+    """Run a property of (loss, scores, others) for every loss, in one compilation; once."""
+
+    def decorate(function):
+        def everything(scores, labels, negatives):
+            return {
+                name: function(loss, scores, labels if name in POINTWISE_LOSSES else negatives)
+                for name, loss in LOSSES.items()
+            }
+
+        @lru_cache(maxsize=1)
+        def run():
+            return jax.tree.map(np.asarray, jax.jit(everything)(scores, labels, negatives))
+
+        return lambda name: run()[name]
+
+    return decorate
+
+
+def slopes(loss, scores, others, **settings):
+    return jax.grad(lambda x: loss(x, others, **settings))(scores)
+
+
+@matrix()
+def plain(loss, scores, others):
+    return {
+        "values": loss(scores, others, reduce_fn=None),
+        "mean": loss(scores, others),
+        "sum": loss(scores, others, reduce_fn=jnp.sum),
+        "slopes": slopes(loss, scores, others),
+        "weighted": loss(scores, others, weights=WEIGHTS),
+    }
+
+
+def test_every_loss_has_a_value_worked_out_by_hand():
+    assert set(AT_LOG_3) == set(POINTWISE_LOSSES)
+    assert set(OF_3_AGAINST_1_AND_2) == set(PAIRWISE_LOSSES)
+    assert list(PAPER_LOSSES) == ["bce", "mse", "hinge", "focal", "maxr", "sumr", "logmin"]
+
+
+@pytest.mark.parametrize("name", POINTWISE_LOSSES)
+def test_pointwise_value(name):
+    loss = named_loss(name, smoothing=0.1)
+    got = loss(jnp.full(2, log(3)), jnp.array([1.0, 0.0]), reduce_fn=None)
+    np.testing.assert_allclose(got, AT_LOG_3[name], rtol=2e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize(("name", "options", "of_1", "of_0"), WITH_OPTIONS)
+def test_pointwise_value_with_options(name, options, of_1, of_0):
+    loss = named_loss(name, **options)
+    got = loss(jnp.full(2, log(3)), jnp.array([1.0, 0.0]), reduce_fn=None)
+    np.testing.assert_allclose(got, [of_1, of_0], rtol=2e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("name", PAIRWISE_LOSSES)
+def test_pairwise_value(name):
+    got = named_loss(name)(jnp.array([log(3)]), jnp.log(jnp.array([[1.0, 2.0]])))
+    assert float(got) == pytest.approx(OF_3_AGAINST_1_AND_2[name], rel=1e-5)
+
+
+def test_pairwise_options():
+    pos, neg = jnp.array([log(3)]), jnp.log(jnp.array([[1.0, 2.0]]))
+    got = named_loss("gbce", alpha=0.5, t=1.0)(pos, neg)
+    assert float(got) == pytest.approx((0.5 * log(4 / 3) + log(2) + log(3)) / 3, rel=1e-5)
+    got = named_loss("ccl", weight=2.0, margin=-1.0)(pos, neg)
+    assert float(got) == pytest.approx(1 - log(3) + 2 * (1 + 1 + log(2)) / 2, rel=1e-5)
+    got = named_loss("sampled_softmax", temperature=0.5)(pos, neg)
+    assert float(got) == pytest.approx(-log(9 / (9 + 1 + 4)), rel=1e-5)
+
+
+@every_loss
+def test_the_batch_loss_is_the_mean(name):
+    got = plain(name)
+    assert got["mean"] == pytest.approx(got["values"].mean(), rel=1e-5)
+    assert got["sum"] == pytest.approx(got["values"].sum(), rel=1e-5)
+
+
+@matrix(
+    scores=np.float32([-1e4, 1e4, -1e4, 1e4, 0, -0.0]),
+    labels=np.float32([0, 0, 1, 1, 0, 1]),
+    negatives=np.float32([[1e4, 1e4, 0]] * 3 + [[-1e4, 0, -1e4]] * 3),
+)
+def extreme(loss, scores, others):
+    by_others = jax.grad(lambda y: loss(scores, y))(others)
+    return loss(scores, others, reduce_fn=None), slopes(loss, scores, others), by_others
+
+
+@every_loss
+def test_extreme_logits_have_finite_values_and_gradients(name):
+    assert all(np.isfinite(part).all() for part in extreme(name))
+
+
+_wide = np.linspace(-30, 30, 60, dtype=np.float32)
+
+
+@matrix(_wide, np.tile(np.float32([0, 1, 0.5]), 20), np.stack([_wide, -_wide, 0 * _wide], -1))
+def on_a_grid(loss, scores, others):
+    return loss(scores, others), slopes(loss, scores, others)
+
+
+@every_loss
+def test_gradients_are_finite_on_a_grid(name):
+    assert all(np.isfinite(part).all() for part in on_a_grid(name))
+
+
+@pytest.mark.parametrize("logit", [-1e4, -20.0, 0.0, 20.0, 1e4])
+@pytest.mark.parametrize("label", [0.0, 1.0])
+def test_cross_entropy_from_logits_is_exact(logit, label):
+    with float64():
+        loss = named_loss("bce")
+        value, slope = jax.value_and_grad(loss)(np.float64(logit), np.float64(label))
+        away = logit if label == 0 else -logit  # how far on the wrong side
+        assert float(value) == pytest.approx(max(away, 0) + np.log1p(np.exp(-abs(away))), rel=1e-14)
+        wanted = (1 / (1 + np.exp(-logit)) if logit > -700 else 0.0) - label
+        assert float(slope) == pytest.approx(wanted, abs=1e-15)
+
+
+def test_gradients_are_those_of_finite_differences():
+    with float64():
+        scores = jnp.asarray(np.float64([0.31, -0.83, 1.27, 0.62]))
+        negatives = jnp.asarray(np.random.default_rng(1).normal(size=(4, 3)))
+
+        @jax.jit
+        def everything(scores, negatives):
+            others = {name: jnp.array([0.0, 1.0, 1.0, 0.0]) for name in POINTWISE_LOSSES}
+            return {n: f(scores, others.get(n, negatives)) for n, f in LOSSES.items()}
+
+        check_grads(everything, (scores, negatives), order=1, modes=["rev"])
+
+
+@matrix()
+def nothing(loss, scores, others):
+    none = jnp.zeros(6, bool)
+    settings = [
+        {"where": none},
+        {"where": False, "weights": jnp.full(6, jnp.nan)},
+        {"where": none, "reduce_fn": jnp.sum},
+    ]
+    value_and_slopes = (
+        jax.value_and_grad(lambda x, more=more: loss(x, others, **more))(scores)
+        for more in settings
+    )
+    return list(value_and_slopes)
+
+
+@every_loss
+def test_nothing_to_count_gives_zero_and_no_gradient(name):
+    for value, slope in nothing(name):
+        assert value == 0
+        assert slope.shape == (6,)
+        assert not np.any(slope)
+
+
+@matrix(SCORES[:0], LABELS[:0], NEGATIVES[:0])
+def empty(loss, scores, others):
+    return loss(scores, others), loss(scores, others, reduce_fn=None), slopes(loss, scores, others)
+
+
+@every_loss
+def test_an_empty_batch_gives_zero(name):
+    value, values, slope = empty(name)
+    assert value == 0
+    assert values.shape == slope.shape == (0,)
+
+
+@matrix(
+    np.where(WHERE, SCORES, np.nan),
+    np.where(WHERE, LABELS, np.inf),
+    np.where(WHERE[:, None], NEGATIVES, np.inf),
+)
+def poisoned(loss, scores, others):
+    return {
+        "values": loss(scores, others, where=WHERE, reduce_fn=None),
+        "mean": loss(scores, others, where=WHERE),
+        "sum": loss(scores, others, where=WHERE, reduce_fn=jnp.sum),
+        "slopes": slopes(loss, scores, others, where=WHERE),
+        "weighted": loss(scores, others, where=WHERE, weights=WEIGHTS),
+    }
+
+
+@every_loss
+def test_masked_entries_do_not_matter(name):
+    got, wanted = poisoned(name), plain(name)["values"][WHERE]
+    assert got["mean"] == pytest.approx(wanted.mean(), rel=1e-5)
+    assert got["sum"] == pytest.approx(wanted.sum(), rel=1e-5)
+    assert not np.any(got["values"][~WHERE])
+    assert not np.any(got["slopes"][~WHERE])
+    np.testing.assert_allclose(
+        got["slopes"][WHERE], plain(name)["slopes"][WHERE] * 6 / 4, rtol=1e-4, atol=1e-7
+    )
+
+
+@every_loss
+def test_weights_scale_values_and_leave_the_denominator(name):
+    values = plain(name)["values"] * WEIGHTS
+    assert plain(name)["weighted"] == pytest.approx(values.sum() / 6, rel=1e-5)
+    assert poisoned(name)["weighted"] == pytest.approx(values[WHERE].sum() / 4, rel=1e-5)
+
+
+def rows_mean(values, where=None):
+    return jnp.mean(values, axis=-1, where=where)
+
+
+@matrix()
+def stacked(loss, scores, others):
+    scores = jnp.stack([scores, 2 * scores])[:, None]
+    others = jnp.stack([others, others])[:, None]
+    where = jnp.array([[[True] * 6], [[False] * 6]])
+    return {
+        "values": loss(scores, others, reduce_fn=None),
+        "rows": loss(scores, others, where=where, reduce_fn=rows_mean),
+        "vmapped": jax.vmap(jax.value_and_grad(loss))(scores[:, 0], others[:, 0]),
+    }
+
+
+@every_loss
+def test_leading_axes_are_more_of_the_same(name):
+    got, wanted = stacked(name), plain(name)
+    assert got["values"].shape == (2, 1, 6)
+    np.testing.assert_allclose(got["values"][0, 0], wanted["values"], rtol=1e-5)
+    np.testing.assert_allclose(got["rows"], [[wanted["mean"]], [0.0]], rtol=1e-5)
+    values, slopes = got["vmapped"]
+    np.testing.assert_allclose(values[0], wanted["mean"], rtol=1e-5)
+    np.testing.assert_allclose(slopes[0], wanted["slopes"], rtol=1e-5, atol=1e-7)
+
+
+@lru_cache
+def in_dtype(dtype):
+    """Give value and gradient of every loss on numbers that every dtype holds exactly."""
+    with float64():
+        scores = jnp.array([0.5, -0.25, 2.0, -1.0, 0.125, 1.5], dtype)
+        labels, negatives = (
+            jnp.asarray(LABELS, dtype),
+            jnp.asarray(np.round(NEGATIVES * 4) / 4, dtype),
+        )
+
+        @jax.jit
+        def everything(scores, labels, negatives):
+            return {
+                name: jax.value_and_grad(loss)(
+                    scores, labels if name in POINTWISE_LOSSES else negatives
+                )
+                for name, loss in LOSSES.items()
+            }
+
+        return everything(scores, labels, negatives)
+
+
+@pytest.mark.parametrize(
+    ("dtype", "tolerance"),
+    [(jnp.float16, 2e-3), (jnp.bfloat16, 1e-2), (jnp.float32, 1e-5)],
+    ids=["float16", "bfloat16", "float32"],
+)
+@every_loss
+def test_the_answer_has_the_dtype_of_the_scores(name, dtype, tolerance):
+    value, slope = in_dtype(dtype)[name]
+    wanted, wanted_slope = in_dtype(jnp.float64)[name]
+    assert wanted.dtype == wanted_slope.dtype == jnp.float64
+    assert value.dtype == slope.dtype == dtype
+    assert float(value) == pytest.approx(float(wanted), rel=tolerance, abs=tolerance)
+    np.testing.assert_allclose(np.float64(slope), wanted_slope, rtol=4 * tolerance, atol=tolerance)
+
+
+@every_loss
+def test_the_program_is_the_loss(name):
+    if name in POINTWISE_LOSSES:
+        program, family = named_program(name, smoothing=0.1), "pointwise"
+    else:
+        program, family = named_program(name), "pairwise"
+    built, loss = build_loss(program, bounds=UNBOUNDED, family=family), LOSSES[name]
+    assert (built.family, built.bounds) == (loss.family, loss.bounds)
+    assert all(map(np.array_equal, built.program, loss.program))

@@ -1,0 +1,189 @@
+"""Vocabularies, the grammar of token sequences, and their assembly."""
+
+import itertools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from autolossgen import (
+    assemble,
+    build_loss,
+    complexity,
+    interpret,
+    make_grammar,
+    make_vocabulary,
+    parse,
+    to_text,
+)
+from autolossgen.language.grammar import PAD, tokens_of
+from autolossgen.language.inputs import as_program, as_static
+
+SPACES = {
+    "unary and binary": make_vocabulary(("add", "log"), ("pred", "label")),
+    "binary only": make_vocabulary(("mul",), ("pred",)),
+    "unary only": make_vocabulary(("log", "neg"), ("pred", "label")),
+    "no operators": make_vocabulary((), ("pred", "label")),
+    "pairwise": make_vocabulary(("add", "sum_neg"), ("neg", "diff"), family="pairwise"),
+}
+
+
+def is_loss(tokens, vocab):
+    """Say if postfix tokens leave one value, padding last; by running them."""
+    depth, ended = 0, False
+    for token in tokens:
+        arity = vocab.arity[token]
+        if arity < 0:
+            if depth != 1:
+                return False
+            ended = True
+        elif ended or depth < arity:
+            return False
+        else:
+            depth += 1 - arity
+    return depth == 1
+
+
+def under_the_mask(vocab, length):
+    """Give all sequences that a policy can write under the grammar."""
+    rules = make_grammar(vocab, length)
+    found = [((), 0, 0)]
+    for slot in range(length):
+        states = sorted({(depth, previous) for _, depth, previous in found})
+        allowed = {
+            state: np.flatnonzero(rules.allowed(state[0], length - slot, state[1]))
+            for state in states
+        }
+        assert all(len(tokens) for tokens in allowed.values()), "a policy may never be stuck"
+        found = [
+            ((*tokens, int(token)), int(rules.advance(depth, token)), int(token))
+            for tokens, depth, previous in found
+            for token in allowed[depth, previous]
+        ]
+    return {tokens for tokens, _, _ in found}
+
+
+@pytest.mark.parametrize("length", [1, 2, 3, 4, 5])
+@pytest.mark.parametrize("space", SPACES)
+def test_the_grammar_writes_the_losses_and_nothing_else(space, length):
+    vocab = SPACES[space]
+    every = itertools.product(range(len(vocab.names)), repeat=length)
+    assert under_the_mask(vocab, length) == {tokens for tokens in every if is_loss(tokens, vocab)}
+
+
+def test_a_space_of_the_papers_operators_is_written_exactly():
+    vocab = make_vocabulary()
+    every = itertools.product(range(len(vocab.names)), repeat=3)
+    assert under_the_mask(vocab, 3) == {tokens for tokens in every if is_loss(tokens, vocab)}
+
+
+def test_tokens_are_checked_as_the_grammar_allows():
+    vocab = SPACES["unary and binary"]
+    for tokens in itertools.product(range(len(vocab.names)), repeat=4):
+        names = [vocab.names[token] for token in tokens]
+        if is_loss(tokens, vocab):
+            assert tokens_of(names, vocab).tolist() == list(tokens)
+        else:
+            with pytest.raises(ValueError, match=r"token \d|a loss leaves one value"):
+                tokens_of(names, vocab)
+
+
+@pytest.mark.parametrize("space", ["unary and binary", "pairwise"])
+def test_assembly_inside_jit_gives_the_program_of_the_names(space):
+    vocab = SPACES[space]
+    family = vocab.family
+    sequences = sorted(under_the_mask(vocab, 5))
+    programs = jax.jit(jax.vmap(lambda tokens: assemble(tokens, vocab)))(jnp.array(sequences))
+    for i, tokens in enumerate(sequences):
+        program = as_static(jax.tree.map(lambda part, i=i: np.asarray(part[i]), programs), family)
+        names = [vocab.names[token] for token in tokens]
+        text = to_text(program, family=family)
+        assert text == to_text(as_program(names, family=family), family=family)
+        assert complexity(program, family=family) == sum(name != PAD for name in names)
+
+
+def test_numbers_are_operands():
+    vocab = make_vocabulary(("mul",), ("pred", "0.5", "logit"))
+    program = assemble(jnp.array(tokens_of(["pred", "0.5", "mul", "logit", "mul"], vocab)), vocab)
+    assert to_text(program) == "pred * 0.5 * logit"
+    assert as_program(["pred", "0.5", "mul", "logit", "mul"]).op.tolist() == [19, 1, 18, 1]
+
+
+def test_token_numbers_are_those_of_the_default_vocabulary():
+    numbers = tokens_of(["pred", "label", "neg", "add", "square"])
+    assert build_loss(numbers) is build_loss("square(pred + -label)")
+    assert build_loss(numbers.tolist()) is build_loss(jnp.asarray(numbers))
+    names = make_vocabulary(family="pairwise").names
+    pairwise = [names.index(name) for name in ("diff", "softplus")]
+    assert build_loss(pairwise, family="pairwise") is build_loss(
+        "softplus(diff)", family="pairwise"
+    )
+
+
+def test_the_interpreter_refuses_operators_that_it_would_leave_out():
+    negatives = jnp.ones((2, 3))
+    program = parse("sum_neg(neg)", family="pairwise")
+    with pytest.raises(ValueError, match=r"uses \['sum_neg'\], which operators or table leave out"):
+        interpret(program, negatives, negatives)
+    operators = make_vocabulary(family="pairwise").operators
+    assert interpret(program, negatives, negatives, operators=operators).tolist() == [[3.0] * 3] * 2
+    with pytest.raises(ValueError, match="numbers of the 23 rows"):
+        interpret(program, negatives, negatives, operators=(99,))
+    with pytest.raises(ValueError, match="expected a Program, as parse gives, got str"):
+        interpret("pred", negatives, negatives)
+
+
+def test_programs_are_pytrees_of_arrays():
+    programs = [parse("square(label - pred)"), parse("log(label * pred)")]
+    stacked = jax.tree.map(lambda *parts: jnp.stack(parts), *programs)
+    assert {leaf.shape for leaf in jax.tree.leaves(stacked)} == {(2, 2)}
+
+
+@pytest.mark.parametrize(
+    ("names", "expected"),
+    [
+        (["pred", "divv"], r"token 1 'divv' is not known \(did you mean 'div'\?\)"),
+        (["add"], "token 0 'add' takes 2 values, 0 are there"),
+        (["pred", "label"], "these 2 tokens leave 2"),
+        (["pred", PAD, "log"], "token 2 'log' follows PAD"),
+        (["pred", "label", PAD], "token 2 PAD comes while 2 values wait"),
+        ([], "these 0 tokens leave 0"),
+        ([1, 99], "token 1 is 99, expected 0 to 12"),
+        ([1, "log"], "token 1 is log, expected 0 to 12"),
+        ([1, -1], "token 1 is -1, expected 0 to 12"),
+        ([1, 2.0], "token 1 is 2.0, expected 0 to 12"),
+        ([None], "token 0 is None, expected 0 to 12"),
+        (np.ones((1, 2), int), r"token 0 is \[1 1\], expected 0 to 12"),
+        (["pred", "-x", "mul"], "token 1 '-x' is not known"),
+        (["pred", "1e39", "mul"], "token 1 '1e39' is not known"),
+    ],
+)
+def test_bad_tokens_are_refused_with_the_position(names, expected):
+    with pytest.raises(ValueError, match=expected):
+        build_loss(names)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        ({"operators": ("divv",)}, r"'divv' is not an operator \(did you mean 'div'\?\)"),
+        ({"operators": ("sum_neg",)}, "'sum_neg' is not an operator"),
+        ({"operators": ("logit",)}, "'logit' is not an operator"),
+        ({"operands": ()}, "at least one operand"),
+        ({"operands": ("pred", "pred")}, "lists each name once"),
+        ({"operands": ("predd",)}, r"operand 'predd' is neither known nor a finite number"),
+        ({"operands": ("inf",)}, "neither known nor a finite number"),
+        ({"operands": ("1e39",)}, "neither known nor a finite number"),
+        ({"family": "listwise"}, "'listwise' is not a family"),
+        ({"operators": ("neg",), "family": "pairwise"}, "lists each name once"),
+    ],
+)
+def test_bad_vocabularies_are_refused(arguments, expected):
+    with pytest.raises(ValueError, match=expected):
+        make_vocabulary(**arguments)
+
+
+def test_a_grammar_needs_a_token():
+    with pytest.raises(ValueError, match="at least one token, got length 0"):
+        make_grammar(make_vocabulary(), 0)

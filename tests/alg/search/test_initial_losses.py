@@ -1,0 +1,215 @@
+"""Seeds: known losses in a space's words, and the search that begins with them."""
+
+from functools import cache, partial
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from autolossgen import build_loss, named_loss
+from autolossgen.configs import base
+from autolossgen.language.grammar import tokens_of
+from autolossgen.search.checkpoints import open_checkpoints
+from autolossgen.search.screening import FILTERS, Verdict
+from autolossgen.search.search import make_search
+from autolossgen.search.space import make_space
+from autolossgen.training.lanes import make_lanes
+from tests.helpers import toy_recommender as toys
+
+SIGNED = (-1e5, 1e5)
+SPACES = {
+    "default": {"length": 15},
+    "long": {"length": 28},
+    "rich": {
+        "length": 20,
+        "operators": ("add", "sub", "mul", "div", "max", "min", "log", "softplus", "relu"),
+        "operands": ("pred", "label", "logit", "1", "2", "0.1"),
+    },
+    "differences": {"length": 15, "operators": ("sub", "mul", "log", "reciprocal", "square")},
+    "pairwise": {"length": 10, "family": "pairwise"},
+}
+WRITTEN = [  # space, named loss, tokens, smoothing
+    ("default", "bce", 14, None),
+    ("default", "mse", 5, None),
+    ("default", "maxr", 12, 1.0),
+    ("default", "sumr", 12, 1.0),
+    ("long", "hinge", 28, None),
+    ("long", "focal", 25, None),
+    ("long", "poly1", 28, None),
+    ("long", "logmin", 19, 1.0),
+    ("rich", "bce", 6, None),
+    ("rich", "maxr", 11, 0.1),
+    ("rich", "hinge", 12, None),
+    ("rich", "margin", 10, None),
+    ("differences", "mse", 4, None),
+    ("pairwise", "bpr", 4, None),
+    ("pairwise", "hinge_rank", 4, None),
+    ("pairwise", "sampled_softmax", 5, None),
+    ("pairwise", "ccl", 7, None),
+    ("pairwise", "bce_sum", 10, None),
+    ("pairwise", "bce_mean", 9, None),
+]
+
+
+def where(name, *seeds, **options):
+    return make_space(**{"bounds": SIGNED, **SPACES[name], **options}, seeds=seeds)
+
+
+def words(made):
+    names = made.vocabulary.names
+    return [[names[token] for token in row if token] for row in made.seeds]
+
+
+@pytest.mark.parametrize(("name", "loss", "count", "smoothing"), WRITTEN)
+def test_the_tokens_of_a_named_loss_compute_it(name, loss, count, smoothing):
+    made = where(name, loss)
+    (tokens,) = words(made)
+    assert len(tokens) == count
+    tokens_of(tokens, made.vocabulary)  # raises if they are no loss of the space
+    family = made.vocabulary.family
+    ours = build_loss(tokens, bounds=made.bounds, family=family)
+    theirs = named_loss(loss, **({"smoothing": smoothing} if smoothing else {}))
+    rng = np.random.default_rng(0)
+    scores = jnp.asarray(rng.uniform(-6, 6, 60), jnp.float32)
+    other = jnp.asarray(rng.integers(0, 2, 60), jnp.float32)
+    if family.name == "pairwise":
+        other = jnp.asarray(rng.uniform(-6, 6, (60, 3)), jnp.float32)
+    values = [loss(scores, other, reduce_fn=None) for loss in (ours, theirs)]
+    np.testing.assert_allclose(*values, 2e-2, 2e-3)
+    slopes = [jax.grad(lambda x, f=f: f(x, other))(scores) for f in (ours, theirs)]
+    np.testing.assert_allclose(*slopes, 2e-2, 1e-4)
+
+
+def test_a_formula_in_the_space_s_words_stays_as_it_is():
+    formulas = ("max(label * reciprocal(pred), pred * reciprocal(label))", "log(pred + label)")
+    for bounds in (SIGNED, (1e-5, 1e5)):
+        assert words(where("default", *formulas, bounds=bounds)) == [
+            "label pred reciprocal mul pred label reciprocal mul max".split(),
+            "pred label add log".split(),
+        ]
+
+
+def test_no_seeds_are_no_rows():
+    assert where("default").seeds.shape == (0, 15)
+
+
+@pytest.mark.parametrize(
+    ("name", "seed", "options", "message"),
+    [
+        ("default", "bec", {}, "did you mean 'bce'"),
+        ("default", "bpr", {}, "seeds are pointwise losses"),
+        ("pairwise", "bce", {}, "seeds are pairwise losses"),
+        ("default", 3, {}, "named losses and formulas, got 3"),
+        ("default", "square(label -", {}, "column 15"),
+        ("default", "label * sqrt(pred)", {}, "'sqrt' in space.operators"),
+        ("default", "square(pred - 0.3)", {}, "'0.3' in space.operands"),
+        ("default", "smoothed_bce", {}, "'0.9', '0.05' in space.operands"),
+        ("default", "maxr", {"operands": ("pred", "label")}, "add one, such as '1'"),
+        ("pairwise", "bpr", {"operators": ("softplus",), "operands": ("pos",)}, "'sub'"),
+        ("default", "logmin", {}, "takes 19 tokens, space.length is 15"),
+        ("default", "bce", {"length": 9}, "takes 14 tokens, space.length is 9"),
+        ("default", "bce", {"bounds": (1e-5, 1e5)}, "another loss under space.bounds"),
+    ],
+)
+def test_what_cannot_be_written_is_refused(name, seed, options, message):
+    with pytest.raises(ValueError, match=message):
+        where(name, seed, **options)
+
+
+def test_one_loss_is_no_tuple_of_losses():
+    with pytest.raises(ValueError, match="tuple of losses"):
+        make_space(length=15, bounds=SIGNED, seeds="bce")
+
+
+USERS, ITEMS, SAMPLES, LANES = 20, 15, 12, 4
+SEEDED = where("default", "bce", "mse")
+OWN = "label square"  # has no gradient, so only seeds are trained
+
+
+class Told(NamedTuple):
+    tokens: jax.Array  # that it was taught with
+    warmed: jax.Array
+
+
+class FakePolicy(NamedTuple):
+    init = staticmethod(
+        lambda key: Told(jnp.zeros((SAMPLES, 15), jnp.int32), jnp.zeros((2, 15), jnp.int32))
+    )
+    update = staticmethod(
+        lambda state, tokens, reward, weight, reference: (state._replace(tokens=tokens), {})
+    )
+    begin_round = staticmethod(lambda state, standing: state)
+    warm_start = staticmethod(lambda state, seeds: state._replace(warmed=seeds))
+
+    @staticmethod
+    def sample(state, key, count):
+        row = tokens_of(OWN.split(), SEEDED.vocabulary)
+        return jnp.tile(jnp.zeros(15, jnp.int32).at[: len(row)].set(row), (count, 1))
+
+
+def make(**options):
+    section = base.get_config().graded
+    sizes = {"samples": SAMPLES, "width": LANES, "batch_size": 32, "hall": 6, "memory": 16}
+    rates = {"learning_rate": 7.0, "weight_decay": 1e-3, "l2": 0.0, "reward_scale": "gradient"}
+    return make_search(
+        FakePolicy(),
+        partial(make_lanes, toys.recommender(USERS, ITEMS, 1.0)),
+        SEEDED,
+        FILTERS["graded"](**section),
+        **{"reference": None, "restart": "never", **sizes, **rates, **options},
+    )
+
+
+@cache
+def begun():
+    """Give a search, its data, its first state and what the first generation made of it."""
+    search = make()
+    rng = np.random.default_rng(3)
+    data = [toys.interactions(rng, USERS, ITEMS, count) for count in (800, 400)]
+    state = search.init(jax.random.key(5), data[1])
+    return search, data, state, *search.generation(state, jax.random.key(1), *data)
+
+
+def test_the_policy_is_warmed_up_with_the_seeds():
+    _, _, first, *_ = begun()
+    np.testing.assert_array_equal(first.policy.warmed, SEEDED.seeds)
+
+
+def test_seeds_come_first_in_the_first_generation():
+    _, _, _, state, report = begun()
+    np.testing.assert_array_equal(state.policy.tokens[:2], SEEDED.seeds)
+    assert len({*map(tuple, state.policy.tokens[2:].tolist())}) == 1
+    assert report.verdicts[:3].tolist() == [Verdict.TRAINED, Verdict.TRAINED, Verdict.NO_GRADIENT]
+
+
+def test_seeds_are_remembered():
+    _, _, _, state, report = begun()
+    filled = np.isfinite(state.hall.gain)
+    kept = {*map(tuple, np.asarray(state.hall.tokens)[filled].tolist())}
+    assert kept == {*map(tuple, SEEDED.seeds.tolist())}
+    assert int(state.memory.written) == 2
+    # BCE trains as the reference does, which is written with a softplus.
+    np.testing.assert_allclose(report.rewards[1], report.rewards[0], atol=2e-3)
+
+
+def test_no_later_generation_has_seeds_nor_does_a_resumed_one(tmp_path):
+    search, data, first, state, _ = begun()
+    saved = open_checkpoints(tmp_path)
+    saved.save(state)
+
+    def goes_on(state):
+        later, report = search.generation(state, jax.random.key(2), *data)
+        np.testing.assert_array_equal(later.policy.tokens, FakePolicy.sample((), None, SAMPLES))
+        assert not report.trained.any()
+
+    goes_on(state)
+    assert search.generation._cache_size() == 1  # the first generation is no program of its own
+    goes_on(saved.restore(first))
+
+
+@pytest.mark.parametrize("few", [{"width": 2}, {"samples": 1}])
+def test_seeds_that_would_not_be_trained_are_refused(few):
+    with pytest.raises(ValueError, match="got 2 seeds"):
+        make(**few)

@@ -1,0 +1,380 @@
+"""A search with a policy that writes what the test tells it to, and notes what it is told."""
+
+from functools import cache, partial
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import sklearn.metrics
+from jax.sharding import AxisType, NamedSharding, PartitionSpec
+
+from autolossgen import make_grammar
+from autolossgen.configs import base
+from autolossgen.language.grammar import tokens_of
+from autolossgen.search.screening import FILTERS, Verdict
+from autolossgen.search.search import make_search
+from autolossgen.search.space import make_space
+from autolossgen.training.lanes import make_lanes
+from tests.helpers import toy_recommender as toys
+
+CONFIG = base.get_config()
+USERS, ITEMS, LENGTH, SAMPLES, LANES = 20, 15, 9, 40, 4
+SPACE = make_space(
+    operators=("add", "mul", "neg", "log", "square", "reciprocal"),
+    operands=("pred", "label", "1", "100"),
+    length=LENGTH,
+    bounds=(-1e5, 1e5),
+)
+MSE = "pred label neg add square"
+LOUD = f"100 {MSE} mul"
+QUARTIC, LOG, RATIO = f"{MSE} square", f"1 {MSE} add log", f"1 {MSE} neg add reciprocal"
+WRONG, HALF = f"{MSE} neg", "label neg pred mul"  # HALF teaches from label 1 alone
+BLIND, CONSTANT = "pred square", "label square"
+
+
+class Told(NamedTuple):
+    """State of the policy: what to write, and what it was told last."""
+
+    tokens: jax.Array
+    reward: jax.Array
+    weight: jax.Array
+    standing: jax.Array
+
+
+class FakePolicy(NamedTuple):
+    init = staticmethod(
+        lambda key: Told(
+            jnp.zeros((SAMPLES, LENGTH), jnp.int32),
+            jnp.zeros(SAMPLES),
+            jnp.zeros(SAMPLES),
+            jnp.float32(0),
+        )
+    )
+    sample = staticmethod(lambda state, key, count: state.tokens)
+    update = staticmethod(
+        lambda state, tokens, reward, weight, reference: (
+            state._replace(reward=reward, weight=weight),
+            {},
+        )
+    )
+    begin_round = staticmethod(lambda state, standing: state._replace(standing=standing))
+
+
+OPTIONS = {
+    "reference": "square(label + -pred)",
+    "samples": SAMPLES,
+    "width": LANES,
+    "batch_size": 32,
+    "learning_rate": 7.0,
+    "weight_decay": 1e-3,
+    "l2": 0.0,
+    "reward_scale": "gradient",
+    "hall": 6,
+    "memory": 16,
+    "restart": "never",
+}
+
+
+# The paper's filter and rewards; and fresh starts, which are not the paper's, for a third search
+# would take as long to compile again.
+AS_PAPER = {"filter_": "paper", "reward_scale": "raw", "learning_rate": 0.2, "restart": "stalled"}
+
+
+@cache
+def searching(filter_="graded", **options):
+    """Give a search over two devices and its first state; shared by all tests."""
+    devices = jax.devices()[:2]
+    mesh = jax.make_mesh((2,), ("lanes",), axis_types=(AxisType.Auto,), devices=devices)
+    everywhere = NamedSharding(mesh, PartitionSpec())
+    search = make_search(
+        FakePolicy(),
+        partial(make_lanes, toys.recommender(USERS, ITEMS, 1.0), mesh=mesh),
+        SPACE,
+        FILTERS[filter_](**CONFIG[filter_]),
+        **OPTIONS | options,
+        sharding=everywhere,
+    )
+    rng = np.random.default_rng(3)
+    data = jax.device_put(
+        [toys.interactions(rng, USERS, ITEMS, n) for n in (1600, 400)], everywhere
+    )
+    return search, search.init(jax.random.key(5), data[1]), data
+
+
+def write(state, *losses):
+    """Let the policy write these losses next, and constants after them."""
+    rows = [*losses, *[CONSTANT] * (SAMPLES - len(losses))]
+    tokens = np.zeros((SAMPLES, LENGTH), np.int32)
+    for row, loss in zip(tokens, rows, strict=True):
+        numbers = tokens_of(loss.split(), SPACE.vocabulary)
+        row[: len(numbers)] = numbers
+    tokens = jax.device_put(jnp.asarray(tokens), state.standing.sharding)
+    return state._replace(policy=state.policy._replace(tokens=tokens))
+
+
+def generation(losses, state=None, key=1, **options):
+    """Run one generation of some losses; give the state, the report and what the policy heard."""
+    search, first, data = searching(**options)
+    state = first if state is None else state
+    state, report = search.generation(write(state, *losses), jax.random.key(key), *data)
+    told = zip(report.verdicts, state.policy.reward, state.policy.weight, strict=True)
+    rows = [(Verdict(int(v)), float(r), float(w)) for v, r, w in list(told)[: len(losses)]]
+    return state, report, rows
+
+
+def advance(state, key=9, **options):
+    search, _, data = searching(**options)
+    return search.advance(state, jax.random.key(key), *data)
+
+
+def formulas(hall):
+    names = np.asarray(SPACE.vocabulary.names)
+    filled = np.isfinite(hall.gain)
+    return [" ".join(names[row[row > 0]]) for row in np.asarray(hall.tokens)[filled]]
+
+
+def same(one, other):
+    jax.tree.map(np.testing.assert_array_equal, one, other)
+
+
+MIXED = (MSE, BLIND, LOUD, WRONG, QUARTIC, CONSTANT, MSE, LOG, HALF, RATIO)
+
+
+def test_each_candidate_gets_its_verdict():
+    _, report, rows = generation(MIXED)
+    assert [verdict.name for verdict, _, _ in rows] == [
+        "TRAINED",
+        "LABEL_BLIND",
+        "TWIN",  # of the first: a multiple has the same shape
+        "WRONG_DIRECTION",
+        "TRAINED",
+        "NO_GRADIENT",
+        "TWIN",
+        "TRAINED",
+        "WRONG_DIRECTION",
+        "OVER_CAPACITY",  # four lanes: three candidates beside the reference
+    ]
+    assert report.trained.tolist() == [False, True, True, True]
+
+
+def test_each_candidate_gets_its_reward():
+    _, report, rows = generation(MIXED)
+    reward, weight = ([row[i] for row in rows] for i in (1, 2))
+    trained = [reward[i] for i in (0, 4, 7)]
+    assert trained == report.rewards[1:].tolist()
+    assert all(0.55 < r < 1 for r in trained)
+    assert len(set(trained)) == 3
+    no_gradient, blind, wrong, half = (reward[i] for i in (5, 1, 3, 8))
+    assert -1 <= no_gradient < blind < wrong < half < 0 < min(trained)
+    # Twins teach nothing here, and nothing is known of what had no lane.
+    assert weight == [1, 1, 0, 1, 1, 1, 0, 1, 1, 0]
+
+
+def test_only_what_was_trained_enters_the_hall_of_fame():
+    state, report, _ = generation(MIXED)
+    assert sorted(formulas(state.hall)) == sorted([MSE, QUARTIC, LOG])
+    gains = np.sort(report.rewards[1:] - report.rewards[0])[::-1]
+    np.testing.assert_array_equal(state.hall.gain[:3], gains)
+    assert formulas(state.round_best) == formulas(state.hall)
+    assert state.hall.generation[:3].tolist() == [1, 1, 1]
+
+
+def test_a_generation_without_survivors_is_no_error():
+    state, report, _ = generation([BLIND, WRONG])
+    assert not report.trained.any()
+    assert 0.5 < report.rewards[0] < 1  # the reference is trained all the same
+    assert formulas(state.hall) == []
+    assert np.isfinite(state.policy.reward).all()
+    moved, better = advance(state)
+    assert not better
+    same(moved.recommenders, state.recommenders)
+
+
+def test_more_sound_candidates_than_are_compared_have_no_reward():
+    _, _, rows = generation([MSE] * SAMPLES, **AS_PAPER)
+    verdicts = [verdict.name for verdict, _, _ in rows]
+    assert verdicts == ["TRAINED"] + ["TWIN"] * 31 + ["OVER_CAPACITY"] * 8
+    assert [weight for _, _, weight in rows] == [1] * 32 + [0] * 8
+
+
+def test_the_reference_beside_itself_gains_nothing():
+    state, report, _ = generation([MSE])
+    np.testing.assert_allclose(report.rewards[1], report.rewards[0], atol=1e-4)
+    assert abs(state.hall.gain[0]) < 1e-4
+
+
+def test_the_reference_does_not_depend_on_the_candidates():
+    rewards = [generation(losses)[1].rewards[0] for losses in (MIXED, [LOG], [BLIND])]
+    assert rewards[0] == rewards[1] == rewards[2]
+
+
+def test_the_size_of_a_gradient_earns_nothing():
+    quiet, loud = (generation([loss])[1].rewards for loss in (MSE, LOUD))
+    np.testing.assert_allclose(quiet[1], loud[1], atol=1e-4)
+
+
+def test_raw_rewards_depend_on_the_size_of_a_gradient():
+    _, report, rows = generation([MSE, LOUD], **AS_PAPER)
+    assert [verdict.name for verdict, _, _ in rows] == ["TRAINED", "TRAINED"]
+    same_as_reference, loud = report.rewards[1:3]
+    assert abs(loud - report.rewards[0]) > 0.02
+    np.testing.assert_allclose(same_as_reference, report.rewards[0], atol=1e-4)
+
+
+def test_memory_knows_what_was_trained_in_earlier_rounds():
+    state, _, _ = generation([MSE, QUARTIC])
+    state, _ = advance(state)
+    state, _, rows = generation([LOUD, RATIO, QUARTIC], state, key=2)
+    assert [verdict.name for verdict, _, _ in rows] == ["TWIN", "TRAINED", "TWIN"]
+    assert [weight for _, _, weight in rows] == [0, 1, 0]
+    assert len(set(formulas(state.hall))) == len(formulas(state.hall)) == 3
+
+
+def test_the_paper_pays_twins_what_their_match_got():
+    state, before, rows = generation([MSE, QUARTIC, MSE], **AS_PAPER)
+    assert [reward for _, reward, _ in rows] == [*before.rewards[1:3], before.rewards[1]]
+    _, now, rows = generation([QUARTIC, MSE], state, key=2, **AS_PAPER)
+    for lane, (verdict, reward, weight) in zip((2, 1), rows, strict=True):
+        gain = before.rewards[lane] - before.rewards[0]
+        assert (verdict, weight) == (Verdict.TWIN, 1)
+        np.testing.assert_allclose(reward, now.rewards[0] + gain, atol=1e-6)
+
+
+def test_the_paper_forgets_after_a_round():
+    state, _, first = generation([MSE, MSE], **AS_PAPER)
+    state, _, again = generation([MSE], state, key=2, **AS_PAPER)
+    state, _ = advance(state, **AS_PAPER)
+    _, _, later = generation([MSE], state, key=3, **AS_PAPER)
+    verdicts = [verdict.name for rows in (first, again, later) for verdict, _, _ in rows]
+    assert verdicts == ["TRAINED", "TWIN", "TWIN", "TRAINED"]
+
+
+def test_losses_that_ignore_the_label_stay_out_of_the_hall_whatever_the_filter():
+    state, report, rows = generation([BLIND, MSE], **AS_PAPER)
+    assert [verdict.name for verdict, _, _ in rows] == ["TRAINED", "TRAINED"]
+    assert np.isfinite(report.rewards[1])
+    assert formulas(state.hall) == formulas(state.round_best) == [MSE]
+
+
+def test_advancing_never_worsens_the_recommender():
+    _, state, _ = searching()
+    standing = [float(state.standing)]
+    moves = []
+    for round_, losses in enumerate([(MSE, LOG), (BLIND,), (QUARTIC, RATIO), (WRONG,), (MSE,)]):
+        state, _, _ = generation(losses, state, key=round_)
+        state, moved = advance(state, key=100 + round_)
+        standing.append(float(state.standing))
+        moves.append(bool(moved))
+        assert state.policy.standing == state.standing  # the policy is told
+        assert formulas(state.round_best) == []
+    assert moves[0]
+    assert not moves[1]
+    assert np.all(np.diff(standing) >= 0)
+    assert standing[-1] > standing[0] + 0.1
+
+
+def test_the_recommender_stays_where_every_loss_hurts():
+    state, _, _ = generation([MSE, LOG])
+    content = state._replace(standing=jnp.full_like(state.standing, 2.0))
+    content, moved = advance(content)
+    assert not moved
+    same(content.recommenders, state.recommenders)
+    assert float(content.standing) == 2.0
+
+
+def test_a_recommender_that_the_reference_hurts_starts_afresh():
+    state, _, _ = generation([MSE, LOUD], **AS_PAPER)
+    going = state._replace(standing=jnp.zeros_like(state.standing))
+    finished = state._replace(standing=jnp.full_like(state.standing, 2.0))
+    moved, again, other = (
+        advance(each, key=key, **AS_PAPER)[0]
+        for each, key in ((going, 9), (finished, 9), (finished, 10))
+    )
+    assert moved.standing > 0.6  # trained on
+    assert abs(again.standing - 0.5) < 0.1  # untrained
+    same(again.hall, state.hall)
+    for one, two in ((again, state), (again, other), (again, moved)):
+        assert not np.allclose(one.recommenders.tables["user"], two.recommenders.tables["user"])
+
+
+def test_a_recommender_that_always_begins_anew_has_fresh_weights_after_every_round():
+    state, _, _ = generation([MSE, LOG], restart="always")
+    (one, moved), (other, _) = (advance(state, key=key, restart="always") for key in (9, 10))
+    assert not moved
+    for each in (one, other):
+        assert abs(each.standing - 0.5) < 0.1  # untrained
+        assert not np.isfinite(each.round_best.gain).any()
+        same(each.hall, state.hall)
+        assert not np.allclose(each.recommenders.tables["user"], state.recommenders.tables["user"])
+    assert not np.allclose(one.recommenders.tables["user"], other.recommenders.tables["user"])
+
+
+def test_the_standing_is_the_auc_of_the_recommender():
+    state, _, _ = generation([MSE])
+    moved, _ = advance(state)
+    _, _, (_, rewarded) = searching()
+    for each in (state, moved):
+        rows = {
+            field: np.asarray(each.recommenders.scale * table)[rewarded.ids[field], :, 0]
+            for field, table in each.recommenders.tables.items()
+        }
+        scores = toys.forward({"bias": each.recommenders.dense["bias"][0]}, rows)
+        expected = sklearn.metrics.roc_auc_score(rewarded.label, scores)
+        np.testing.assert_allclose(each.standing, expected, atol=1e-5)
+
+
+def test_the_key_decides_everything():
+    one, again, other = (generation(MIXED, key=key)[:2] for key in (1, 1, 2))
+    same(one, again)
+    assert not np.array_equal(one[1].rewards, other[1].rewards)
+    same(advance(one[0], key=3), advance(again[0], key=3))
+
+
+def test_a_whole_search_is_traced_once():
+    search, state, _ = searching()
+    drawn = np.random.default_rng(0)
+    for round_ in range(3):
+        for number in range(2):
+            losses = drawn.permutation(MIXED)[: drawn.integers(1, 6)]
+            state, _, _ = generation(losses, state, key=10 * round_ + number)
+        state, _ = advance(state, key=round_)
+    assert int(state.generation) == 6
+    assert [search.generation._cache_size(), search.advance._cache_size()] == [1, 1]
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"reward_scale": "none"},
+        {"restart": "sometimes"},
+        {"width": 1},
+        {"samples": 0},
+        {"hall": 0},
+        {"memory": 0},
+        {"batch_size": 0},
+        {"learning_rate": 100.0, "weight_decay": 0.01},
+        {"reference": "square(label -"},
+    ],
+)
+def test_options_out_of_range_are_refused(wrong):
+    with pytest.raises(
+        ValueError, match=r"reward_scale|restart is|at least 2|at least 1 of|stays below|expected"
+    ):
+        searching.__wrapped__(**wrong)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"bounds": (1.0, 1.0)}, "low < high"),
+        ({"length": 0}, "at least one token"),
+        ({"operators": ("ad",)}, "did you mean 'add'"),
+    ],
+)
+def test_a_space_that_cannot_be_is_refused(wrong, message):
+    options = {"operators": ("add",), "operands": ("pred",), "length": 3, "bounds": (-1.0, 1.0)}
+    assert make_grammar(make_space(**options).vocabulary, 3).size == 3
+    with pytest.raises(ValueError, match=message):
+        make_space(**options | wrong)

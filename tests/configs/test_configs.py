@@ -1,0 +1,239 @@
+"""Every shipped config and preset, through the user's door."""
+
+import inspect
+import re
+from pathlib import Path
+
+import ml_collections
+import pytest
+from rich.console import Console
+
+from autolossgen import controller, data, models
+from autolossgen.configs import base
+from autolossgen.configs.command_line import (
+    CHOSEN_BY,
+    UsageError,
+    read_command_line,
+    shipped_configs,
+)
+from autolossgen.configs.presets import PRESETS
+from autolossgen.evaluation.fair_test import make_fair_test
+from autolossgen.evaluation.promotion import make_promotion
+from autolossgen.pipeline import phases
+from autolossgen.search.screening import FILTERS
+from autolossgen.search.search import make_search
+from autolossgen.search.space import make_space
+from autolossgen.training.optimizers import adagrad
+
+FOLDER = Path(base.__file__).parent
+NAMES = [*shipped_configs()]
+VARIANTS = ["", *(f":{preset}" for preset in PRESETS)]
+ALL = [f"{FOLDER.name}/{name}.py{variant}" for name in NAMES for variant in VARIANTS]
+ALL.remove("configs/ml100k_ranking.py:paper")  # the paper has no such losses
+ALL.remove("configs/stream.py:paper")  # nor such data
+OWN_KEYS = {
+    "csv": data.csv,
+    "stream": data.streamed,
+    "synthetic": data.synthetic,
+}  # data sets with keys of their own
+TINY = {"num_users": 30, "num_items": 40, "num_interactions": 900}
+
+
+def read(*arguments):
+    return read_command_line(["run.py", *arguments])
+
+
+@pytest.fixture(autouse=True)
+def _in_the_repository(monkeypatch):
+    monkeypatch.chdir(FOLDER.parent)
+    monkeypatch.setattr("sys.argv", ["something", "--else"])
+
+
+def leaves(config, prefix=""):
+    for key, value in config.items():
+        if isinstance(value, ml_collections.ConfigDict):
+            yield from leaves(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", value
+
+
+def test_there_are_configs_and_presets():
+    assert {"ml100k", "ml1m", "csv", "synthetic"} <= set(NAMES)
+    assert {"smoke", "paper", "thorough", "adagrad"} == set(PRESETS)
+
+
+@pytest.mark.parametrize("source", ALL)
+def test_a_config_loads_and_is_locked(source):
+    config, workdir = read(f"--config={source}")
+    stem, _, preset = Path(source).name.partition(".py")
+    assert config.name == stem + preset.replace(":", "-")
+    assert Path(workdir) == Path("runs") / config.name
+    assert config.is_locked
+    with pytest.raises(AttributeError):
+        config.serch = 1
+
+
+def test_the_default_is_movielens_100k():
+    assert read()[0].to_dict() == read("--config=configs/ml100k.py")[0].to_dict()
+
+
+@pytest.mark.parametrize("source", ALL)
+def test_every_key_is_declared_once_in_base(source):
+    config = read(f"--config={source}")[0]
+    declared = dict(leaves(base.get_config()))
+    own = {key for key, _ in leaves(config) if not key.startswith("data.")}
+    assert own == {key for key in declared if not key.startswith("data.")}
+    if config.data.name not in OWN_KEYS:
+        assert set(config.data) == set(base.get_config().data)
+
+
+@pytest.mark.parametrize("source", ALL)
+def test_no_key_hides_behind_a_method(source):
+    """``--config.data.items`` would be the method of that name."""
+    for key, _ in leaves(read(f"--config={source}")[0]):
+        for part in key.split("."):
+            assert not hasattr(ml_collections.ConfigDict, part), key
+
+
+def options(builder):
+    """Give the keyword-only options of a builder."""
+    parameters = inspect.signature(builder).parameters.values()
+    return {p.name for p in parameters if p.kind == p.KEYWORD_ONLY}
+
+
+TRAINING = {"batch_size", "l2"}  # of section train
+BY_RUN = {"devices", "seed", "progress", "task"}
+
+
+@pytest.mark.parametrize(
+    ("section", "accepted"),
+    [
+        ("model", options(models.build) - {"sizes", "sides"}),
+        ("space", options(make_space)),
+        ("generation", options(make_search) - TRAINING - {"sharding", "task"}),
+        ("promote", options(make_promotion) - TRAINING - BY_RUN - {"least"}),
+        ("test", options(make_fair_test) - TRAINING - BY_RUN),
+        *((name, options(FILTERS[name]) - {"group"}) for name in FILTERS),
+        ("adagrad", options(adagrad) - {"clip"}),
+        ("implicit", options(data.implicit) | options(data.with_negatives)),
+        ("reinforce", options(controller.make_reinforce) - {"quantile"}),
+        ("risk_seeking", options(controller.make_reinforce)),
+        ("evolution", options(controller.make_evolution)),
+    ],
+)
+def test_a_section_holds_what_its_builder_takes(section, accepted):
+    assert set(base.get_config()[section]) == accepted
+
+
+@pytest.mark.parametrize("source", ALL)
+def test_the_data_section_holds_what_its_loader_takes(source):
+    section = read(f"--config={source}")[0].data
+    loader = OWN_KEYS.get(section.name, data.load)
+    assert set(section) | {"name"} == options(loader) | {"name"}
+
+
+@pytest.mark.parametrize("source", ALL)
+def test_a_run_can_be_joined(source, monkeypatch):
+    """On a little data; nothing is compiled yet."""
+    build = data.build
+    split = lambda section: section.get("reward_split", "leave_one_out")  # noqa: E731
+    tiny = lambda **section: build(name="synthetic", reward_split=split(section), **TINY)  # noqa: E731
+    monkeypatch.setattr(data, "build", tiny)
+    joined = phases.make_run(read(f"--config={source}")[0], Path("nowhere"), Console(quiet=True))
+    assert joined.ground.dataset.name == "synthetic"
+
+
+@pytest.mark.parametrize(
+    "key", [key for key, value in leaves(base.get_config()) if value is not None]
+)
+def test_every_key_can_be_given(key):
+    value = dict(leaves(base.get_config()))[key]
+    chosen = CHOSEN_BY.get(key.partition(".")[0])
+    beside = [f"--config.{chosen}={key.partition('.')[0]}"] if chosen else []
+    config, _ = read(f"--config.{key}={value}", *beside)
+    assert dict(leaves(config))[key] == value
+
+
+@pytest.mark.parametrize(
+    ("flags", "hint"),
+    [
+        (["--config.evolution.population=9"], "--config.policy=evolution"),
+        (["--config.filter=paper", "--config.graded.probes=8"], "--config.filter=graded"),
+        (["--config.adagrad.eps", "1e-9"], "--config.train.optimizer=adagrad"),
+    ],
+)
+def test_what_nothing_would_read_is_refused(flags, hint):
+    with pytest.raises(UsageError, match=f"would change nothing, .*{re.escape(hint)}, too"):
+        read(*flags)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ("space.bounds=('a','b')", "space.bounds is a tuple of 2 numbers, got ('a', 'b')"),
+        ("space.length_prior=9", "space.length_prior is a tuple of 2 numbers, got (9,)"),
+        ("test.learning_rates=abc", "test.learning_rates is a tuple of some numbers, got ('abc',)"),
+        ("promote.epochs=(6.5,20)", "promote.epochs is a tuple of some whole numbers, got (6.5, 2"),
+        ("train.optimizer=adagrad", "the model's own learning rates are those of sgd"),
+    ],
+)
+def test_numbers_that_are_none_are_refused(change, message):
+    config, _ = read(f"--config.{change}")
+    with pytest.raises(ValueError, match=re.escape(message)):
+        phases.make_run(config, Path("nowhere"), Console(quiet=True))
+
+
+def test_a_home_folder_is_a_users():
+    assert read("--workdir=~/here")[1] == str(Path.home() / "here")
+
+
+def test_flags_change_the_config_and_the_workdir():
+    config, workdir = read(
+        "--config=configs/synthetic.py:smoke",
+        "--config.search.generations=7",
+        "--config.space.operators=('add','log')",
+        "--config.train.clip=5",
+        "--workdir=/somewhere/else",
+    )
+    assert (config.search.generations, config.train.clip) == (7, 5.0)
+    assert config.space.operators == ("add", "log")
+    assert workdir == "/somewhere/else"
+
+
+@pytest.mark.parametrize(
+    ("argument", "message"),
+    [
+        ("--config.search.generation=3", "no key 'generation' (did you mean 'generations'?)"),
+        ("--config.serch.generations=3", "no key 'serch' (did you mean 'search'?)"),
+        ("--config.data.items=3", "no key 'items'"),
+        ("--confg=x", "Unknown command line flag 'confg'. Did you mean: config"),
+        (
+            "--config=configs/ml100k.py:smok",
+            "preset 'smok' is not known (known: smoke, paper, thorough, adagrad)",
+        ),
+        ("--config=configs/ml100k_ranking.py:paper", "protocol of pointwise losses"),
+        ("--config=configs/stream.py:paper", "rewards on validation, 'stream' cannot"),
+        ("--config=configs/none.py", "No such file or directory: 'configs/none.py'"),
+        ("--config=configs/ml10k.py", "'configs/ml10k.py' (did you mean 'configs/ml100k.py'?)"),
+        ("--config=ml1m", "No such file or directory: 'ml1m' (did you mean 'configs/ml1m.py'?)"),
+        ("--config=configs", "Is a directory: 'configs'"),
+        ("--config=README.md", "README.md"),
+        ("--config.search.generations=many", "--config.search.generations=many: invalid literal"),
+        ("--workdir", "Missing value for flag --workdir"),
+        ("smoke", "expected --config=... and --workdir=..., got 'smoke'"),
+    ],
+)
+def test_usage_errors_are_one_readable_line(argument, message):
+    with pytest.raises(UsageError) as error:
+        read(argument)
+    assert message in str(error.value)
+    assert "\n" not in str(error.value)
+    assert "Traceback" not in str(error.value)
+
+
+@pytest.mark.parametrize("body", ["return undefined", "return {}['key']", "return 3", "return ("])
+def test_a_config_that_fails_is_a_usage_error(body, tmp_path):
+    path = tmp_path / "mine.py"
+    path.write_text(f"def get_config(preset=''):\n    {body}\n")
+    with pytest.raises(UsageError, match=r"the config fails: \w+Error: "):
+        read(f"--config={path}")

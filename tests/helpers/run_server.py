@@ -1,0 +1,99 @@
+"""Runs of the command line for tests, on data so small that they take seconds."""
+
+import hashlib
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import NamedTuple
+
+ROOT = Path(__file__).resolve().parents[2]
+SMALL = (  # for any run that is to be cheap to compile
+    "--config=configs/synthetic.py:smoke",
+    "--config.data.num_users=40",
+    "--config.data.num_items=50",
+    "--config.data.num_interactions=1500",
+    "--config.model.width=4",
+    "--config.train.batch_size=256",
+    "--config.space.operators=('add','sub','mul','square')",
+    "--config.space.length=7",
+    "--config.generation.memory=64",
+    "--config.generation.hall=3",
+    "--config.risk_seeking.width=8",
+)
+TINY = (
+    *SMALL,
+    "--config.generation.samples=128",
+    "--config.generation.width=4",
+    "--config.search.generations=24",
+    "--config.search.round_generations=4",
+    "--config.search.checkpoint_every=8",
+    "--config.contenders.baselines=('bce','mse')",
+)
+SMOKE = TINY[0]
+
+
+class Finished(NamedTuple):
+    code: int
+    out: str
+    err: str
+
+
+class Started(NamedTuple):
+    server: "Server"
+    pid: int
+    files: tuple[Path, Path]
+
+    def wait(self) -> Finished:
+        code = self.server.ask({"wait": self.pid})
+        return Finished(code, *(path.read_text() for path in self.files))
+
+
+class Server:
+    """Starts runs; see forking_server.py."""
+
+    def __init__(self, folder: Path, environment: dict):
+        self.folder, self.count = folder, 0
+        command = [sys.executable, str(ROOT / "tests" / "helpers" / "forking_server.py")]
+        pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+        self.process = subprocess.Popen(command, cwd=ROOT, env=environment, **pipes)
+
+    def ask(self, request: dict) -> int:
+        self.process.stdin.write(json.dumps(request) + "\n")
+        self.process.stdin.flush()
+        return json.loads(self.process.stdout.readline())
+
+    def start(self, *arguments: str, **environment: str) -> Started:
+        self.count += 1
+        out, err = (self.folder / f"{self.count}.{end}" for end in ("out", "err"))
+        out.touch()
+        err.touch()
+        request = {"arguments": arguments, "stdout": str(out), "stderr": str(err)}
+        return Started(self, self.ask({**request, "environment": environment}), (out, err))
+
+    def run(self, *arguments: str, **environment: str) -> Finished:
+        return self.start(*arguments, **environment).wait()
+
+
+def assert_one_line(done, code, *fragments):
+    assert done.code == code, done.err
+    assert len(done.err.strip().splitlines()) == 1, done.err
+    assert done.err.startswith("run.py: ")
+    assert "Traceback" not in done.out + done.err
+    for fragment in fragments:
+        assert fragment in done.err
+
+
+def results(folder):
+    read = json.loads((folder / "results.json").read_text())
+    read["search"]["seconds"] = None
+    return read
+
+
+def contents(folder):
+    """Give every file's content and time of change."""
+    return {
+        path: (hashlib.sha256(path.read_bytes()).hexdigest(), path.stat().st_mtime_ns)
+        for path in sorted(folder.rglob("*"))
+        if path.is_file()
+    }

@@ -1,0 +1,23 @@
+"""A run joined as run.py joins it, cheap to compile, whose generations take no time."""
+
+from pathlib import Path
+
+from rich.console import Console
+
+from autolossgen.configs.command_line import read_command_line
+from autolossgen.pipeline.phases import Run, make_run
+from tests.helpers.run_server import SMALL
+
+FLAGS = (
+    *SMALL,
+    "--config.space.operands=('pred','label')",  # so that few samples have losses to train
+    "--config.generation.samples=256",
+    "--config.generation.width=8",
+    "--config.promote.width=8",
+    "--config.contenders.baselines=('bce','mse')",
+)
+
+
+def joined(*more: str, workdir: Path = Path("nowhere")) -> Run:
+    config, _ = read_command_line(["run.py", *FLAGS, *more])
+    return make_run(config, workdir, Console(quiet=True))

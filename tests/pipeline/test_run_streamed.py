@@ -1,0 +1,25 @@
+"""Data that stay in their file through the command line."""
+
+from autolossgen.data.file_generator import write_synthetic_stream
+from tests.helpers.run_server import results
+
+
+def test_a_stream_goes_through_all_phases(server, tmp_path):
+    place = write_synthetic_stream(
+        tmp_path / "rows.arrow", num_users=40, num_items=50, num_rows=6000, chunk=1000
+    )
+    done = server.run(
+        "--config=configs/stream.py:smoke",
+        f"--config.data.path={place}",
+        "--config.data.held_out=1500",
+        "--config.data.piece=2000",
+        "--config.model.width=4",
+        "--config.train.batch_size=256",
+        "--config.train.interactions=2000",
+        "--config.contenders.baselines=('bce','mse')",
+        f"--workdir={tmp_path / 'run'}",
+    )
+    assert (done.code, done.err) == (0, "")
+    losses = results(tmp_path / "run")["losses"]
+    assert {"bce", "mse"} <= {loss["name"] for loss in losses}
+    assert sum(loss["found"] for loss in losses) == 1

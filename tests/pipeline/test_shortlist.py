@@ -1,0 +1,86 @@
+"""What of a hall of fame is tested: sound losses, no usual ones, the best of each kind."""
+
+import csv
+from types import SimpleNamespace
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from autolossgen.configs import base, stream
+from autolossgen.configs import csv as own
+from autolossgen.language.grammar import tokens_of
+from autolossgen.pipeline.shortlist import check_phase, promote_phase, promotion_splits
+from autolossgen.search.hall_of_fame import HallOfFame, init_hall
+from autolossgen.search.log_record import program_of_tokens
+from autolossgen.training.loss_gradients import stack_losses
+from tests.helpers import tiny_run as tiny
+
+MSE, OTHER, WRONG = "label pred sub square", "label pred sub square square", "pred square"
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    return tiny.joined(workdir=tmp_path_factory.mktemp("run"))
+
+
+def state(run, *losses, gains):
+    """Give what a search would leave behind that found these losses."""
+    length, names = run.space.length, run.space.vocabulary
+    tokens = np.zeros((len(losses) + 1, length), np.int32)  # the last row is empty
+    for row, loss in zip(tokens, losses, strict=False):
+        numbers = tokens_of(loss.split(), names)
+        row[: len(numbers)] = numbers
+    made = [program_of_tokens(run.space, run.ground.task.family, row) for row in tokens[:-1]]
+    probe = run.filter.probe
+    logits = jnp.broadcast_to(probe.logit, (len(made), len(probe.logit)))
+    slopes = run.slopes(stack_losses(made, [run.space.bounds] * len(made)), logits, probe.label)
+    prints = jnp.pad(run.filter.fingerprint(slopes), ((0, 1), (0, 0)), constant_values=jnp.nan)
+    gains = jnp.array([*gains, -jnp.inf])
+    hall = HallOfFame(tokens, prints, gains, gains + 0.5, jnp.ones(len(gains)))
+    return SimpleNamespace(hall=hall)
+
+
+def rows(run):
+    with (run.workdir / "hall_of_fame.csv").open() as file:
+        return list(csv.DictReader(file))
+
+
+def test_a_usual_loss_and_a_wrong_one_are_named_and_not_tested(run):
+    checked = check_phase(run, state(run, MSE, OTHER, WRONG, gains=(0.03, 0.02, 0.01)))
+    assert [each.rank for each in checked.sound] == [2]
+    written = rows(run)
+    assert [row["twin"] for row in written] == ["mse", "", ""]
+    assert [row["sound"] for row in written] == ["true", "true", "false"]
+    assert [row["front"] for row in written] == ["true", "false", "false"]
+    assert [row["promoted"] for row in written] == ["", "", ""]
+
+
+def test_nothing_sound_leaves_nothing_to_test(run):
+    checked = check_phase(run, state(run, WRONG, gains=(0.01,)))
+    assert promote_phase(run, checked) == []
+    assert [row["sound"] for row in rows(run)] == ["false"]
+
+
+def test_an_empty_hall_of_fame_is_written_too(run):
+    hall = init_hall(3, run.space.length, len(run.filter.probe.logit))
+    assert check_phase(run, SimpleNamespace(hall=hall)).sound == []
+    assert rows(run) == []
+
+
+@pytest.mark.parametrize(
+    ("config", "of_ranks", "changes", "names"),
+    [
+        (base, False, {}, ["reward", "valid"]),
+        (own, False, {"data.reward_split": "valid"}, ["valid"]),
+        (stream, False, {}, ["reward", "valid"]),
+        (base, True, {}, ["reward"]),
+        (base, True, {"implicit.test_candidates": 200}, ["reward", "valid"]),
+    ],
+)
+def test_promotion_judges_by_splits_that_compare(config, of_ranks, changes, names):
+    config = config.get_config()
+    config.update_from_flattened_dict(changes)
+    task = SimpleNamespace(metric=SimpleNamespace(of_ranks=of_ranks))
+    splits = {name: name for name in ("train", "reward", "valid", "test")}
+    assert promotion_splits(SimpleNamespace(config=config, task=task, splits=splits)) == names
