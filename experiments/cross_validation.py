@@ -34,7 +34,7 @@ from autolossgen.evaluation.contenders import Contender, make_contender
 from autolossgen.evaluation.statistics import Splits, confidence_interval
 from autolossgen.interfaces import Batch, StreamedData
 from autolossgen.pipeline.phases import Setup, make_setup
-from autolossgen.report.results import bounds_of
+from autolossgen.report.results import parse_bounds
 from autolossgen.training.devices import configure_jax
 from benchmarks.timing import json_and_flags, number, taken, write
 
@@ -44,7 +44,7 @@ def contenders_of(rows: Sequence[dict[str, Any]], on: Setup) -> list[Contender]:
     made, family = list(on.usual), on.task.family
     for row in rows:
         if row["found"]:
-            bounds = bounds_of(row["bounds"], f"{row['name']}.bounds")
+            bounds = parse_bounds(row["bounds"], f"{row['name']}.bounds")
             made.append(make_contender(row["name"], row["tokens"], family=family, bounds=bounds))
     return made
 

@@ -14,13 +14,13 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from autolossgen.report.results import LossResult, Setting, settings
+from autolossgen.report.results import Cell, LossResult, parse_cells
 from autolossgen.report.verdict import (
-    best_found,
-    best_usual,
-    difference_text,
-    users_text,
-    verdict_text,
+    format_difference,
+    format_user_interval,
+    format_verdict,
+    get_best_baseline,
+    get_best_found,
 )
 from experiments import ablation_curves
 
@@ -32,7 +32,7 @@ FOUND = ("**found A**", "**found B**")
 LATER = ("**default search**", "**GroupLens' split**", "**longer search**")  # all of ML-100K
 DEEP = ("**longer search, deep**",)  # likewise
 PAIRWISE = ("**found 1**", "**found 2**", "**found 3**", "**found 4**")
-BESIDE_USUAL = ("best usual on validation", "AUC to it, over seeds", "over users", "verdict")
+BASELINE_COLUMNS = ("best baseline on validation", "AUC to it, over seeds", "over users", "verdict")
 MODELS = ("biased_mf", "deep")
 SEARCHES = {"searched": "default", "thorough": "longer"}
 DATASETS = {
@@ -49,9 +49,9 @@ def read(name: str) -> dict[str, Any]:
 
 def of(
     results: Mapping[str, Any], dataset: str, found: Iterable[str] = FOUND
-) -> tuple[Setting, dict[str, LossResult]]:
+) -> tuple[Cell, dict[str, LossResult]]:
     """Give a data set's setting, and its losses as they were run by what the page calls them."""
-    (setting,) = (each for each in settings(results) if each.dataset == dataset)
+    (setting,) = (each for each in parse_cells(results) if each.dataset == dataset)
     by_name = {loss.name: loss for loss in setting.losses}
     names = [loss["name"] for loss in results["losses"] if loss["dataset"] == dataset]
     called = iter(found)
@@ -79,13 +79,13 @@ def comparison(
     """Give the losses of a data set, each beside the usual one that validation picks."""
     setting, losses = of(results, dataset, found)
     first = next(iter(metrics.values()))
-    heads = ["loss", *metrics.values(), f"{first} to the best usual, over seeds", "over users"]
+    heads = ["loss", *metrics.values(), f"{first} to the best baseline, over seeds", "over users"]
 
     def row(name: str, loss: LossResult) -> list[str]:
         beside = ["", ""]
-        if loss is not best_usual(setting):
-            beside = [difference_text(loss), users_text(loss).removeprefix("users ")]
-        return [name, *_values(loss, metrics), *beside, verdict_text(setting, loss)]
+        if loss is not get_best_baseline(setting):
+            beside = [format_difference(loss), format_user_interval(loss).removeprefix("users ")]
+        return [name, *_values(loss, metrics), *beside, format_verdict(setting, loss)]
 
     return _markdown([*heads, "verdict"], [row(*each) for each in losses.items()])
 
@@ -99,15 +99,15 @@ def side_by_side(paper: Mapping[str, Any], fair: Mapping[str, Any], dataset: str
 
 
 def transfer(results: Mapping[str, Any], found: Iterable[str] = FOUND) -> str:
-    """Give the matrix: AUC, its difference to the column's best usual loss, and the verdict."""
-    there = [name for name in DATASETS if name in {each.dataset for each in settings(results)}]
+    """Give the matrix: AUC, its difference to the column's best baseline, and the verdict."""
+    there = [name for name in DATASETS if name in {each.dataset for each in parse_cells(results)}]
     columns = [of(results, dataset, found) for dataset in there]
 
-    def cell(setting: Setting, loss: LossResult) -> str:
+    def cell(setting: Cell, loss: LossResult) -> str:
         mean = f"{loss.test_score.mean:.4f}"
-        if loss is best_usual(setting):
-            return f"{mean} best usual"
-        return f"{mean}, {difference_text(loss)}, {verdict_text(setting, loss)}"
+        if loss is get_best_baseline(setting):
+            return f"{mean} best baseline"
+        return f"{mean}, {format_difference(loss)}, {format_verdict(setting, loss)}"
 
     rows = [
         [name, *(cell(setting, losses[name]) for setting, losses in columns)]
@@ -121,32 +121,32 @@ def searched(results: Iterable[Mapping[str, Any]]) -> str:
 
     It is set beside the usual one that validation picks, and the one that is best on test.
     """
-    heads = ["search", "found", "AUC", *BESIDE_USUAL, "best usual on test", "AUC to it"]
-    return _markdown(heads, (_searched(*settings(each)) for each in results))
+    heads = ["search", "found", "AUC", *BASELINE_COLUMNS, "best baseline on test", "AUC to it"]
+    return _markdown(heads, (_searched(*parse_cells(each)) for each in results))
 
 
-def _searched(setting: Setting) -> list[str]:
-    found = best_found(setting)
+def _searched(setting: Cell) -> list[str]:
+    found = get_best_found(setting)
     best = max((x for x in setting.losses if not x.found), key=lambda x: x.test_score.mean)
     ahead = found.test_score.mean - best.test_score.mean
     return [
         f"{setting.model}, {DATASETS[setting.dataset]}",
         f"`{found.formula}`",
-        *_beside_usual(setting, found),
+        *_baseline_columns(setting, found),
         f"{best.name}, {best.test_score.mean:.4f}",
         f"{ahead:+.4f}",
     ]
 
 
-def _beside_usual(setting: Setting, found: LossResult) -> list[str]:
-    """Give the AUC of a found loss, then the cells of ``BESIDE_USUAL``."""
-    usual = best_usual(setting)
+def _baseline_columns(setting: Cell, found: LossResult) -> list[str]:
+    """Give the AUC of a found loss, then the cells of ``BASELINE_COLUMNS``."""
+    usual = get_best_baseline(setting)
     return [
         *_values(found, ["auc"]),
         f"{usual.name}, {usual.test_score.mean:.4f}",
-        difference_text(found),
-        users_text(found).removeprefix("users "),
-        verdict_text(setting, found),
+        format_difference(found),
+        format_user_interval(found).removeprefix("users "),
+        format_verdict(setting, found),
     ]
 
 
@@ -160,12 +160,12 @@ def lasting() -> str:
     for dataset, title in DATASETS.items():
         setting, losses = of(read(f"late_{dataset}"), dataset, kinds.values())
         for kind, called in kinds.items():
-            (before,) = settings(read(f"early_{kind}_{dataset}"))
-            tested = (before, best_found(before)), (setting, losses[called])
+            (before,) = parse_cells(read(f"early_{kind}_{dataset}"))
+            tested = (before, get_best_found(before)), (setting, losses[called])
             cells = [
                 (
-                    *(_values(loss, ["auc"])[0] for loss in (best_usual(on), found)),
-                    difference_text(found),
+                    *(_values(loss, ["auc"])[0] for loss in (get_best_baseline(on), found)),
+                    format_difference(found),
                 )
                 for on, found in tested
             ]
@@ -182,12 +182,12 @@ def cross_validated(names: Iterable[str]) -> str:
     heads += ["of promotion's first", "of validation's pick", "of the best on test"]
     rows = []
     for name in names:
-        (setting,), folds = settings(read(name)), read(f"cross_validation_{name}")
+        (setting,), folds = parse_cells(read(name)), read(f"cross_validation_{name}")
         on_test = {loss.name: loss for loss in setting.losses if loss.found}
         crossed = [loss for loss in folds["losses"] if loss["found"]]  # in promotion's order
         best = max(crossed, key=lambda loss: loss["ahead"])
         low, high = best["ci95"]
-        picks = [best["name"], crossed[0]["name"], best_found(setting).name]
+        picks = [best["name"], crossed[0]["name"], get_best_found(setting).name]
         leads = [on_test[pick].comparison.difference.mean for pick in picks]
         leads.append(max(loss.comparison.difference.mean for loss in on_test.values()))
         kind = name.partition("_")[0]
@@ -204,10 +204,10 @@ def cross_validated(names: Iterable[str]) -> str:
 
 def ceilings() -> str:
     """Give what curves of slopes that are tuned as such are ahead by."""
-    heads, rows = ["data", "tuned curves", *BESIDE_USUAL], []
+    heads, rows = ["data", "tuned curves", *BASELINE_COLUMNS], []
     for dataset, title in DATASETS.items():
-        (setting,) = settings(read(f"ceiling_{dataset}"))
-        rows.append([title, *_beside_usual(setting, best_found(setting))])
+        (setting,) = parse_cells(read(f"ceiling_{dataset}"))
+        rows.append([title, *_baseline_columns(setting, get_best_found(setting))])
     return _markdown(heads, rows)
 
 

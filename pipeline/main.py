@@ -47,10 +47,10 @@ def show_results(console: Console, workdir: Path, results: dict[str, Any]) -> No
     console.print()
     files = ["report.html", "results.json", "results.csv"]
     if report.is_matrix(results):
-        console.print(report.matrix_table(results))
+        console.print(report.make_matrix_table(results))
         files.append("matrix.csv")
     else:
-        console.print(report.results_table(results))
+        console.print(report.make_results_table(results))
         files += ["hall_of_fame.csv"] if (workdir / "hall_of_fame.csv").exists() else []
     console.print(f"\nFiles in {workdir}: {', '.join(files)}", markup=False, soft_wrap=True)
 

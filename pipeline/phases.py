@@ -237,7 +237,7 @@ def _generations(
     over = False
     with (
         Interrupt(lambda: on.console.print(STOPPING)) as interrupt,
-        report.progress(settings.generations, on.console, **ends) as live,
+        report.make_progress(settings.generations, on.console, **ends) as live,
     ):
         while not over:
             state, last = next_generation(run, state, key, journal.last)

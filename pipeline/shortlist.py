@@ -132,7 +132,7 @@ def _mark_front(sound: list[dict[str, Any]]) -> None:
     Gains are beside the reference; rewards, of recommenders that move on, do not compare.
     """
     lengths, gains = [row["complexity"] for row in sound], [float(row["gain"]) for row in sound]
-    for row, front in zip(sound, report.on_front(lengths, gains), strict=True):
+    for row, front in zip(sound, report.find_pareto_front(lengths, gains), strict=True):
         row["front"] = str(front).lower()
 
 
@@ -141,4 +141,4 @@ def _objective(run: Run, programs: list[Program]) -> LossBatch:
 
 
 def _write(run: Run, table: list[dict[str, Any]]) -> None:
-    write_atomically(run.workdir / "hall_of_fame.csv", report.hall_csv(table))
+    write_atomically(run.workdir / "hall_of_fame.csv", report.make_hall_of_fame_csv(table))

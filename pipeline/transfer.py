@@ -21,6 +21,7 @@ from autolossgen.search.space import make_space
 from autolossgen.training.tasks import Task, make_task
 
 from .checks import check_numbers
+from .environment import describe_environment
 from .phases import Setup, baseline_losses, compare_losses, make_setup
 from .workdir import check_workdir, claim_workdir, read_results
 
@@ -237,11 +238,11 @@ def save_results(
     workdir: Path, losses: list[dict], search: dict[str, Any], notes: Sequence[str]
 ) -> dict[str, Any]:
     """Write the results, as JSON last but for the report, and give them."""
-    environment = report.environment(notes)
+    environment = describe_environment(notes)
     results = {"losses": losses, "search": search, "environment": environment}
-    write_atomically(workdir / "results.csv", report.results_csv(results))
+    write_atomically(workdir / "results.csv", report.make_results_csv(results))
     if report.is_matrix(results):
-        write_atomically(workdir / "matrix.csv", report.matrix_csv(results))
+        write_atomically(workdir / "matrix.csv", report.make_matrix_csv(results))
     write_atomically(workdir / "results.json", json.dumps(results, indent=2))
     report.write_report(workdir)
     return results

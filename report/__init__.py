@@ -1,30 +1,28 @@
-"""From what a run leaves in its folder to tables, plots and one HTML page."""
+"""Writes the files of a run folder and shows them: tables, plots, progress and an HTML report.
 
-from .environment import environment
-from .front import on_front
-from .journal import Journal
-from .live import progress, show_epochs
-from .matrix import is_matrix, matrix_csv, matrix_table
-from .page import write_report
+Needs the extra ``search``.
+"""
+
+from .csv_tables import find_pareto_front, make_hall_of_fame_csv, make_results_csv
+from .html_report import write_report
+from .metrics_journal import Journal
+from .progress import make_progress, show_epochs
 from .read_losses import FoundLoss, read_found_losses
-from .results import ReportError
-from .spreadsheet import hall_csv, results_csv
-from .table import results_table
+from .terminal_table import make_results_table
+from .transfer_matrix import is_matrix, make_matrix_csv, make_matrix_table
 
 __all__ = [
     "FoundLoss",
     "Journal",
-    "ReportError",
-    "environment",
-    "hall_csv",
+    "find_pareto_front",
     "is_matrix",
-    "matrix_csv",
-    "matrix_table",
-    "on_front",
-    "progress",
+    "make_hall_of_fame_csv",
+    "make_matrix_csv",
+    "make_matrix_table",
+    "make_progress",
+    "make_results_csv",
+    "make_results_table",
     "read_found_losses",
-    "results_csv",
-    "results_table",
     "show_epochs",
     "write_report",
 ]

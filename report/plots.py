@@ -10,19 +10,19 @@ import matplotlib
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from .formats import one_line, score, shorten
-from .results import LossResult, Setting, finite, metric_name
-from .verdict import best_usual
+from .formatting import format_score, shorten, to_one_line
+from .results import Cell, LossResult, finite_or_none, format_metric_name
+from .verdict import get_best_baseline
 
 # Matplotlib draws with these stand-ins; the SVG then names the page's variables instead, so that
 # one picture suits a light and a dark page.
-_TEXT, _MUTED, _LINE, _FOUND, _USUAL = "#010101", "#020202", "#030303", "#040404", "#050505"
+_TEXT, _MUTED, _LINE, _FOUND, _BASELINE = "#010101", "#020202", "#030303", "#040404", "#050505"
 _VARIABLES = {
     _TEXT: "var(--text)",
     _MUTED: "var(--muted)",
     _LINE: "var(--line)",
     _FOUND: "var(--found)",
-    _USUAL: "var(--usual)",
+    _BASELINE: "var(--baseline)",
 }
 _STYLE = {
     "svg.fonttype": "none",
@@ -53,7 +53,7 @@ _CURVES = {
         "linewidth": 2,
         "drawstyle": "steps-post",
     },
-    "generation_mean": {"label": "mean of the generation", "color": _USUAL, "marker": "o"},
+    "generation_mean": {"label": "mean of the generation", "color": _BASELINE, "marker": "o"},
     # A generation starts from the recommender that it shows: the step is before its point.
     "start_reward": {
         "label": "the recommender itself",
@@ -65,17 +65,17 @@ _CURVES = {
 _INCHES = 7.6
 
 
-def score_plot(setting: Setting, key: str) -> str | None:
+def plot_test_scores(cell: Cell, key: str) -> str | None:
     """SVG of the test metric of each loss with its 95 % interval; None where it is not known.
 
     Losses far below the others stand at the left edge with their value, because the axis shows
     the differences among the good ones.
 
     Args:
-        setting: losses of one recommender and data set.
+        cell: losses of one recommender and data set.
         key: letters that make the identifiers in this SVG differ from those of other plots.
     """
-    losses = [loss for loss in setting.losses if loss.test_score.mean is not None]
+    losses = [loss for loss in cell.losses if loss.test_score.mean is not None]
     if not losses:
         return None
     with matplotlib.rc_context(_STYLE):
@@ -83,35 +83,39 @@ def score_plot(setting: Setting, key: str) -> str | None:
         axes = figure.subplots()
         low, high = _shown_range(losses)
         axes.set_xlim(low, high)
-        usual = best_usual(setting)
-        if usual is not None and usual.test_score.mean is not None:
-            axes.axvline(usual.test_score.mean, color=_MUTED, linewidth=0.9, linestyle=(0, (4, 3)))
+        baseline = get_best_baseline(cell)
+        if baseline is not None and baseline.test_score.mean is not None:
+            axes.axvline(
+                baseline.test_score.mean, color=_MUTED, linewidth=0.9, linestyle=(0, (4, 3))
+            )
         for row, loss in enumerate(losses):
             _draw_interval(axes, row, loss, low)
-        labels = [shorten(one_line(loss.name), 28) for loss in losses]
+        labels = [shorten(to_one_line(loss.name), 28) for loss in losses]
         axes.set_yticks(range(len(losses)), labels=labels)
         axes.set_ylim(len(losses) - 0.4, -0.6)
         axes.tick_params(axis="y", length=0)
         axes.spines["left"].set_visible(False)
         axes.grid(axis="x")
-        axes.set_xlabel(f"test {metric_name(setting.metric)}, mean over seeds and 95 % interval")
+        axes.set_xlabel(
+            f"test {format_metric_name(cell.metric)}, mean over seeds and 95 % interval"
+        )
         return _svg(figure, key)
 
 
-def reward_plot(generations: Sequence[Mapping[str, Any]], key: str) -> str | None:
+def plot_rewards(generations: Sequence[Mapping[str, Any]], key: str) -> str | None:
     """SVG of the rewards over the candidates trained so far; None where no reward is known.
 
     Args:
         generations: rows of `metrics.jsonl` in the order of their generations.
         key: letters that make the identifiers in this SVG differ from those of other plots.
     """
-    rows = [row for row in generations if finite(row.get("trained_total")) is not None]
+    rows = [row for row in generations if finite_or_none(row.get("trained_total")) is not None]
     trained = [row["trained_total"] for row in rows]
     with matplotlib.rc_context(_STYLE):
         figure = Figure(figsize=(_INCHES, 3.2), layout="constrained")
         axes = figure.subplots()
         for name, style in _CURVES.items():
-            values = [finite(row.get(name)) for row in rows]
+            values = [finite_or_none(row.get(name)) for row in rows]
             if any(value is not None for value in values):
                 gaps = [float("nan") if value is None else value for value in values]
                 axes.plot(trained, gaps, markersize=3, **style)
@@ -124,7 +128,7 @@ def reward_plot(generations: Sequence[Mapping[str, Any]], key: str) -> str | Non
         return _svg(figure, key)
 
 
-def front_plot(rows: Sequence[Mapping[str, str]], key: str) -> str | None:
+def plot_pareto_front(rows: Sequence[Mapping[str, str]], key: str) -> str | None:
     """SVG of the gain of sound losses over their complexity; None where none is known.
 
     Args:
@@ -143,7 +147,7 @@ def front_plot(rows: Sequence[Mapping[str, str]], key: str) -> str | None:
         figure = Figure(figsize=(_INCHES, 3.2), layout="constrained")
         axes = figure.subplots()
         if others:
-            axes.plot(*zip(*others, strict=True), color=_USUAL, marker="o", linestyle="", ms=4)
+            axes.plot(*zip(*others, strict=True), color=_BASELINE, marker="o", linestyle="", ms=4)
         if front:
             # Between two lengths the shorter one is the best there is.
             axes.plot(*zip(*front, strict=True), color=_FOUND, marker="D", drawstyle="steps-post")
@@ -156,17 +160,21 @@ def front_plot(rows: Sequence[Mapping[str, str]], key: str) -> str | None:
 
 def _number(text: str) -> float | None:
     try:
-        return finite(float(text))
+        return finite_or_none(float(text))
     except ValueError:
         return None
 
 
 def _draw_interval(axes: Axes, row: int, loss: LossResult, low: float) -> None:
-    color = _FOUND if loss.found else _USUAL
+    color = _FOUND if loss.found else _BASELINE
     test = loss.test_score
     if test.mean < low:
         axes.annotate(
-            f"◂ {score(test.mean)}", (low, row), (4, 0), textcoords="offset points", va="center"
+            f"◂ {format_score(test.mean)}",
+            (low, row),
+            (4, 0),
+            textcoords="offset points",
+            va="center",
         )
         return
     if test.low is not None and test.high is not None:

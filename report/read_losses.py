@@ -3,9 +3,9 @@
 from pathlib import Path
 from typing import NamedTuple
 
-from .results import ReportError, bounds_of
-from .run_folder import read_config, read_rows, read_run_folder
-from .verdict import by_validation
+from .results import ReportError, parse_bounds
+from .run_folder import read_config, read_csv_rows, read_run_folder
+from .verdict import sort_by_validation
 
 
 class FoundLoss(NamedTuple):
@@ -39,8 +39,8 @@ def read_found_losses(path: Path, most: int) -> list[FoundLoss]:
     """
     family, bounds = _language(path if path.is_dir() else path.parent)
     if (path / "results.json").is_file():
-        every = read_run_folder(path).settings
-        best = [loss for setting in every for loss in by_validation(setting) if loss.found]
+        every = read_run_folder(path).cells
+        best = [loss for cell in every for loss in sort_by_validation(cell) if loss.found]
         losses = [FoundLoss(x.name, x.formula, family, x.bounds or bounds) for x in best]
     else:
         hall = _hall(path / "hall_of_fame.csv" if path.is_dir() else path)
@@ -56,12 +56,12 @@ def _language(folder: Path) -> tuple[str | None, tuple[float, float] | None]:
     if not isinstance(space, dict):
         return None, None
     where = f"{(folder / 'config.json').as_posix()}, space.bounds"
-    return space.get("family"), bounds_of(space.get("bounds"), where)
+    return space.get("family"), parse_bounds(space.get("bounds"), where)
 
 
 def _hall(path: Path) -> list[tuple[str, str]]:
     try:
-        rows = read_rows(path)
+        rows = read_csv_rows(path)
     except (OSError, ValueError):
         raise ReportError(
             f"{path.as_posix()} cannot be read: give the folder of a run, or its hall_of_fame.csv"

@@ -4,7 +4,8 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-LOWER_IS_BETTER = frozenset({"logloss", "loss", "rmse", "mae", "mse"})
+ERROR_METRICS = ("logloss", "rmse", "mae")
+"""Metrics of which a lower value is better; a test compares them with the metric registry."""
 
 
 class ReportError(ValueError):
@@ -28,7 +29,7 @@ class Estimate(NamedTuple):
 
 
 class Comparison(NamedTuple):
-    """The paired difference of a loss to the best usual one, in units of the metric."""
+    """The paired difference of a loss to the best baseline, in units of the metric."""
 
     metric: str
     difference: Estimate  # its interval is over seeds
@@ -51,7 +52,7 @@ class LossResult(NamedTuple):
     valid: dict[str, float | None]
     test: dict[str, Estimate]
     comparison: Comparison | None
-    metric: str = "auc"  # by which the setting chose and compares
+    metric: str = "auc"  # by which the cell chose and compares
     bounds: tuple[float, float] | None = None  # of a found loss, where they are known
 
     @property
@@ -65,7 +66,7 @@ class LossResult(NamedTuple):
         return self.test.get(self.metric, Estimate())
 
 
-class Setting(NamedTuple):
+class Cell(NamedTuple):
     """The losses tested on one recommender and one data set: only these are comparable."""
 
     model: str
@@ -83,17 +84,17 @@ class Setting(NamedTuple):
         return self.losses[0].metric
 
 
-def settings(results: Mapping[str, Any]) -> tuple[Setting, ...]:
-    """Checked losses of a `results.json`, a `Setting` for each recommender and data set.
+def parse_cells(results: Mapping[str, Any]) -> tuple[Cell, ...]:
+    """Checked losses of a `results.json`, a `Cell` for each recommender and data set.
 
-    Within a setting the losses go from the best test metric to the worst, those without one last.
+    Within a cell the losses go from the best test metric to the worst, those without one last.
 
     Raises:
         ReportError: when an entry is not of the documented form; names the entry.
 
     Example:
         >>> entry = {"name": "bce", "formula": "f", "found": False, "model": "MF", "dataset": "d"}
-        >>> settings({"losses": [entry]})[0].title
+        >>> parse_cells({"losses": [entry]})[0].title
         'MF on d'
     """
     entries = results.get("losses") if isinstance(results, Mapping) else None
@@ -103,25 +104,25 @@ def settings(results: Mapping[str, Any]) -> tuple[Setting, ...]:
     for index, entry in enumerate(entries):
         loss = _loss_result(entry, f"losses[{index}]")
         groups.setdefault((loss.model, loss.dataset), []).append(loss)
-    return tuple(Setting(*key, _in_order(losses)) for key, losses in groups.items())
+    return tuple(Cell(*key, _in_order(losses)) for key, losses in groups.items())
 
 
-def metric_name(metric: str) -> str:
+def format_metric_name(metric: str) -> str:
     """How the key of a metric is written for people.
 
     Example:
-        >>> metric_name("auc"), metric_name("ndcg@10"), metric_name("logloss")
+        >>> format_metric_name("auc"), format_metric_name("ndcg@10"), format_metric_name("logloss")
         ('AUC', 'NDCG@10', 'logloss')
     """
     name, at, rank = metric.partition("@")
     return (name.upper() if name in ("auc", "ndcg", "mrr") else name) + at + rank
 
 
-def finite(value: Any) -> float | None:
+def finite_or_none(value: Any) -> float | None:
     """`value` where it is a finite number, otherwise None.
 
     Example:
-        >>> finite(0.5), finite(None), finite(float("nan")), finite(True)
+        >>> finite_or_none(0.5), finite_or_none(None), finite_or_none(float("nan")), finite_or_none(True)
         (0.5, None, None, None)
     """
     if isinstance(value, bool) or not isinstance(value, int | float):
@@ -146,7 +147,7 @@ def _descending(loss: LossResult) -> float:
     mean = loss.test_score.mean
     if mean is None:
         return math.inf
-    return mean if loss.metric in LOWER_IS_BETTER else -mean
+    return mean if loss.metric in ERROR_METRICS else -mean
 
 
 def _loss_result(entry: Any, where: str) -> LossResult:
@@ -162,18 +163,18 @@ def _loss_result(entry: Any, where: str) -> LossResult:
         found=entry.get("found") is True,
         model=str(entry.get("model") or ""),
         dataset=str(entry.get("dataset") or ""),
-        learning_rate=finite(entry.get("learning_rate")),
-        weight_decay=finite(entry.get("weight_decay")),
-        epochs=finite(entry.get("epochs")),
+        learning_rate=finite_or_none(entry.get("learning_rate")),
+        weight_decay=finite_or_none(entry.get("weight_decay")),
+        epochs=finite_or_none(entry.get("epochs")),
         seeds=_seeds(entry.get("seeds"), f"{where}.seeds"),
         tokens=_tokens(entry.get("tokens")),
-        valid={metric: finite(value) for metric, value in valid.items()},
+        valid={metric: finite_or_none(value) for metric, value in valid.items()},
         test={
             metric: _estimate(value, "mean", f"{where}.test.{metric}")
             for metric, value in test.items()
         },
         comparison=_comparison(entry.get("vs_best_baseline"), f"{where}.vs_best_baseline"),
-        bounds=bounds_of(entry.get("bounds"), f"{where}.bounds"),
+        bounds=parse_bounds(entry.get("bounds"), f"{where}.bounds"),
     )
 
 
@@ -198,7 +199,10 @@ def _estimate(value: Any, mean: str, where: str) -> Estimate:
     if not isinstance(interval, list | tuple) or len(interval) != 2:
         raise ReportError(f"results: {where}.ci95: expected [low, high], got {interval!r}")
     return Estimate(
-        finite(value.get(mean)), finite(value.get("std")), finite(interval[0]), finite(interval[1])
+        finite_or_none(value.get(mean)),
+        finite_or_none(value.get("std")),
+        finite_or_none(interval[0]),
+        finite_or_none(interval[1]),
     )
 
 
@@ -210,21 +214,21 @@ def _seeds(value: Any, where: str) -> tuple[int, ...]:
     return tuple(value)
 
 
-def bounds_of(value: Any, where: str) -> tuple[float, float] | None:
+def parse_bounds(value: Any, where: str) -> tuple[float, float] | None:
     """What a loss is clipped to, of JSON, where a side without end is no number.
 
     Raises:
         ReportError: when it is neither two sides nor nothing.
 
     Example:
-        >>> bounds_of([1e-5, None], "bounds")
+        >>> parse_bounds([1e-5, None], "bounds")
         (1e-05, inf)
     """
     if value is None:
         return None
     if not isinstance(value, list | tuple) or len(value) != 2:
         raise ReportError(f"results: {where}: expected [low, high], got {value!r}")
-    low, high = map(finite, value)
+    low, high = map(finite_or_none, value)
     return -math.inf if low is None else low, math.inf if high is None else high
 
 

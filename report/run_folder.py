@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from .results import ReportError, Setting, settings
+from .results import Cell, ReportError, parse_cells
 
 
 class RunFolder(NamedTuple):
@@ -14,7 +14,7 @@ class RunFolder(NamedTuple):
 
     name: str
     results: dict[str, Any]
-    settings: tuple[Setting, ...]
+    cells: tuple[Cell, ...]
     generations: list[dict[str, Any]] | None  # metrics.jsonl
     hall_of_fame: list[dict[str, str]] | None  # hall_of_fame.csv
     config: dict[str, Any] | None  # config.json
@@ -40,9 +40,9 @@ def read_run_folder(workdir: Path) -> RunFolder:
     return RunFolder(
         name=workdir.resolve().name,
         results=results,
-        settings=settings(results),
+        cells=parse_cells(results),
         generations=_optional(workdir / "metrics.jsonl", _read_generations),
-        hall_of_fame=_optional(workdir / "hall_of_fame.csv", read_rows),
+        hall_of_fame=_optional(workdir / "hall_of_fame.csv", read_csv_rows),
         config=read_config(workdir),
     )
 
@@ -100,7 +100,7 @@ def _read_generations(path: Path) -> list[dict[str, Any]]:
     return [rows[generation] for generation in sorted(rows)]
 
 
-def read_rows(path: Path) -> list[dict[str, str]]:
+def read_csv_rows(path: Path) -> list[dict[str, str]]:
     """The rows of a CSV file with a header, by column; OSError or ValueError if it has none.
 
     Also of one that a spreadsheet has saved: with a byte order mark, and semicolons.

@@ -1,9 +1,9 @@
-"""Whether a found loss is better than the usual ones, said as the intervals allow."""
+"""Whether a found loss is better than the baselines, said as the intervals allow."""
 
 import math
 
-from .formats import one_line, score
-from .results import LOWER_IS_BETTER, Comparison, LossResult, Setting, metric_name
+from .formatting import format_score, to_one_line
+from .results import ERROR_METRICS, Cell, Comparison, LossResult, format_metric_name
 
 BETTER, NO_BETTER, WORSE = "better", "no better", "worse"
 NO_INTERVAL = "no interval"
@@ -12,7 +12,7 @@ OVER_USERS = (
 )
 
 
-def verdict(comparison: Comparison | None) -> str:
+def decide_verdict(comparison: Comparison | None) -> str:
     """One of better, no better, worse: by whether the 95 % intervals exclude 0.
 
     The interval over seeds and, where there is one, that over users have to: the first says what
@@ -22,9 +22,9 @@ def verdict(comparison: Comparison | None) -> str:
 
     Example:
         >>> from .results import Estimate
-        >>> verdict(Comparison("auc", Estimate(0.003, None, 0.001, 0.005)))
+        >>> decide_verdict(Comparison("auc", Estimate(0.003, None, 0.001, 0.005)))
         'better'
-        >>> verdict(Comparison("auc", Estimate(0.003, None, -0.001, 0.007)))
+        >>> decide_verdict(Comparison("auc", Estimate(0.003, None, -0.001, 0.007)))
         'no better'
     """
     if comparison is None:
@@ -34,52 +34,52 @@ def verdict(comparison: Comparison | None) -> str:
         return NO_INTERVAL
     if comparison.users is not None:
         low, high = min(low, comparison.users[0]), max(high, comparison.users[1])
-    if comparison.metric in LOWER_IS_BETTER:
+    if comparison.metric in ERROR_METRICS:
         low, high = -high, -low
     if low > 0:
         return BETTER
     return WORSE if high < 0 else NO_BETTER
 
 
-def best_found(setting: Setting) -> LossResult | None:
+def get_best_found(cell: Cell) -> LossResult | None:
     """The found loss to judge: the best on validation, because picking it on test would flatter it.
 
     Falls back on the order of the test metric where no found loss has one on validation.
     """
-    return next((loss for loss in by_validation(setting) if loss.found), None)
+    return next((loss for loss in sort_by_validation(cell) if loss.found), None)
 
 
-def by_validation(setting: Setting) -> list[LossResult]:
+def sort_by_validation(cell: Cell) -> list[LossResult]:
     """The losses from the best on validation to the worst, those without a metric there last."""
-    return sorted(setting.losses, key=_valid_or_lowest, reverse=True)
+    return sorted(cell.losses, key=_valid_or_lowest, reverse=True)
 
 
-def best_usual(setting: Setting) -> LossResult | None:
-    """The usual loss the others were compared with, None where the results do not tell.
+def get_best_baseline(cell: Cell) -> LossResult | None:
+    """The baseline the others were compared with, None where the results do not tell.
 
     It is the one without a difference to itself; when several have none, no name is better than
     a guess.
     """
-    usual = [loss for loss in setting.losses if not loss.found]
-    reference = [loss for loss in usual if _is_reference(loss)]
+    baseline = [loss for loss in cell.losses if not loss.found]
+    reference = [loss for loss in baseline if _is_reference(loss)]
     return reference[0] if len(reference) == 1 else None
 
 
-def headline(setting: Setting) -> str:
-    """One sentence: is the best found loss better, no better or worse than the best usual one."""
-    found, usual = best_found(setting), best_usual(setting)
+def format_headline(cell: Cell) -> str:
+    """One sentence: is the best found loss better, no better or worse than the best baseline."""
+    found, baseline = get_best_found(cell), get_best_baseline(cell)
     if found is None:
         return "No found loss took part in the test, so there is nothing to compare."
-    if all(loss.found for loss in setting.losses):
-        return "No usual loss took part in the test, so the found losses cannot be judged."
-    word = verdict(found.comparison)
+    if all(loss.found for loss in cell.losses):
+        return "No baseline took part in the test, so the found losses cannot be judged."
+    word = decide_verdict(found.comparison)
     chosen = "" if found.valid_score is None else " on validation"
-    subject = f"The best found loss{chosen} ({one_line(found.name)})"
-    reference = "the best usual one" + (f" ({one_line(usual.name)})" if usual else "")
+    subject = f"The best found loss{chosen} ({to_one_line(found.name)})"
+    reference = "the best baseline" + (f" ({to_one_line(baseline.name)})" if baseline else "")
     if not word:
         return f"{subject} was not compared with {reference}."
-    metric = metric_name(found.comparison.metric)
-    mean = score(found.comparison.difference.mean, signed=True)
+    metric = format_metric_name(found.comparison.metric)
+    mean = format_score(found.comparison.difference.mean, signed=True)
     if word == NO_INTERVAL:
         return (
             f"{subject} differs from {reference} by {mean} test {metric}, without an interval: "
@@ -91,29 +91,29 @@ def headline(setting: Setting) -> str:
     return text + (f" over seeds, {_pair_text(*users)} over users." if users else ".")
 
 
-def difference_text(loss: LossResult) -> str:
-    """The difference to the best usual loss with its 95 % interval, "" where there is none."""
+def format_difference(loss: LossResult) -> str:
+    """The difference to the best baseline with its 95 % interval, "" where there is none."""
     if loss.comparison is None:
         return ""
-    text = score(loss.comparison.difference.mean, signed=True)
-    if verdict(loss.comparison) != NO_INTERVAL:
+    text = format_score(loss.comparison.difference.mean, signed=True)
+    if decide_verdict(loss.comparison) != NO_INTERVAL:
         text += " " + _interval_text(loss.comparison)
     if loss.comparison.metric != loss.metric:
-        text += f" {metric_name(loss.comparison.metric)}"
+        text += f" {format_metric_name(loss.comparison.metric)}"
     return text
 
 
-def users_text(loss: LossResult) -> str:
+def format_user_interval(loss: LossResult) -> str:
     """The 95 % interval of the difference over users, "" where there is none."""
     users = loss.comparison and loss.comparison.users
     return f"users {_pair_text(*users)}" if users else ""
 
 
-def verdict_text(setting: Setting, loss: LossResult) -> str:
-    """The word in the last column: a verdict, or "best usual" for the loss compared with."""
-    if loss is best_usual(setting):
-        return "best usual"
-    return verdict(loss.comparison)
+def format_verdict(cell: Cell, loss: LossResult) -> str:
+    """The word in the last column: a verdict, or "best baseline" for the loss compared with."""
+    if loss is get_best_baseline(cell):
+        return "best baseline"
+    return decide_verdict(loss.comparison)
 
 
 def _is_reference(loss: LossResult) -> bool:
@@ -124,7 +124,7 @@ def _valid_or_lowest(loss: LossResult) -> float:
     score = loss.valid_score
     if score is None:
         return -math.inf
-    return -score if loss.metric in LOWER_IS_BETTER else score
+    return -score if loss.metric in ERROR_METRICS else score
 
 
 def _interval_text(comparison: Comparison) -> str:
@@ -132,4 +132,4 @@ def _interval_text(comparison: Comparison) -> str:
 
 
 def _pair_text(low: float | None, high: float | None) -> str:
-    return f"[{score(low, signed=True)}, {score(high, signed=True)}]"
+    return f"[{format_score(low, signed=True)}, {format_score(high, signed=True)}]"

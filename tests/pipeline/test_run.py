@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from autolossgen.report import on_front
+from autolossgen.report import find_pareto_front
 from tests.helpers.run_server import (
     ROOT,
     SMOKE,
@@ -136,7 +136,7 @@ def test_the_front_is_of_sound_losses_that_none_beats(whole):
     sound = [row for row in rows if row["sound"] == "true"]
     lengths, gains = ([float(row[name]) for row in sound] for name in ("complexity", "gain"))
     marked = [row["front"] == "true" for row in sound]
-    assert marked == on_front(lengths, gains)
+    assert marked == find_pareto_front(lengths, gains)
     assert any(marked)
     assert {row["front"] for row in rows if row["sound"] == "false"} <= {"false"}
 

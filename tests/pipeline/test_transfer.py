@@ -95,7 +95,7 @@ def test_the_matrix_is_that_of_the_results(done):
         assert float(row[f"{title}: auc"]) == loss["test"]["auc"]["mean"]
         against = loss["vs_best_baseline"]
         if against is None:
-            assert row[f"{title}: verdict"] == "best usual"
+            assert row[f"{title}: verdict"] == "best baseline"
         else:
             assert float(row[f"{title}: difference"]) == against["difference"]
             assert float(row[f"{title}: users high"]) == against["ci95_users"][1]

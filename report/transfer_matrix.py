@@ -8,16 +8,16 @@ from typing import Any
 from rich import box
 from rich.table import Table
 
-from .formats import one_line, score
-from .results import LossResult, Setting, metric_name, settings
+from .formatting import format_score, to_one_line
+from .results import Cell, LossResult, format_metric_name, parse_cells
 from .verdict import (
     BETTER,
     OVER_USERS,
     WORSE,
-    best_usual,
-    difference_text,
-    users_text,
-    verdict,
+    decide_verdict,
+    format_difference,
+    format_user_interval,
+    get_best_baseline,
 )
 
 _CAPTION = f"{OVER_USERS} matrix.csv has both."
@@ -31,18 +31,18 @@ def is_matrix(results: Mapping[str, Any]) -> bool:
         >>> is_matrix({"losses": []})
         False
     """
-    return len(settings(results)) > 1
+    return len(parse_cells(results)) > 1
 
 
-def matrix(every: Sequence[Setting]) -> dict[str, list[LossResult | None]]:
-    """By the name of each loss its result in every setting; usual losses first, then found ones."""
-    names = {loss.name: loss.found for setting in every for loss in setting.losses}
+def group_by_loss(every: Sequence[Cell]) -> dict[str, list[LossResult | None]]:
+    """By the name of each loss its result in every cell; baselines first, then found ones."""
+    names = {loss.name: loss.found for cell in every for loss in cell.losses}
     order = sorted(names, key=lambda name: names[name])
-    by_name = [{loss.name: loss for loss in setting.losses} for setting in every]
+    by_name = [{loss.name: loss for loss in cell.losses} for cell in every]
     return {name: [losses.get(name) for losses in by_name] for name in order}
 
 
-def matrix_csv(results: Mapping[str, Any]) -> str:
+def make_matrix_csv(results: Mapping[str, Any]) -> str:
     """CSV text: a row for each loss; for each model and data set, what is known of it there.
 
     Raises:
@@ -50,17 +50,17 @@ def matrix_csv(results: Mapping[str, Any]) -> str:
 
     Example:
         >>> entry = {"name": "bce", "formula": "f", "found": False, "model": "MF", "dataset": "d"}
-        >>> matrix_csv({"losses": [entry]}).splitlines()[0].split(",")[:4]
+        >>> make_matrix_csv({"losses": [entry]}).splitlines()[0].split(",")[:4]
         ['loss', 'found', 'MF on d: auc', 'MF on d: low']
     """
-    every = settings(results)
+    every = parse_cells(results)
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     parts = ("low", "high", "difference", "difference low", "difference high")
     parts += ("users low", "users high", "verdict")
-    header = [f"{setting.title}: {part}" for setting in every for part in (setting.metric, *parts)]
+    header = [f"{cell.title}: {part}" for cell in every for part in (cell.metric, *parts)]
     writer.writerow(["loss", "found", *header])
-    for name, row in matrix(every).items():
+    for name, row in group_by_loss(every).items():
         is_found = any(loss.found for loss in row if loss)
         cells = [value for loss in row for value in _numbers(loss)]
         writer.writerow([name, str(is_found).lower(), *cells])
@@ -73,60 +73,65 @@ def _numbers(loss: LossResult | None) -> list[Any]:
     test, against = loss.test_score, loss.comparison
     numbers = [test.mean, test.low, test.high]
     if against is None:
-        return [*numbers, None, None, None, None, None, "best usual"]
+        return [*numbers, None, None, None, None, None, "best baseline"]
     users = against.users or (None, None)
     difference = against.difference
     numbers += [difference.mean, difference.low, difference.high, *users]
-    return [*numbers, verdict(against)]
+    return [*numbers, decide_verdict(against)]
 
 
-def matrix_table(results: Mapping[str, Any]) -> Table:
-    """A rich table: in each cell the test metric, and the difference to the best usual loss there.
+def make_matrix_table(results: Mapping[str, Any]) -> Table:
+    """A rich table: in each cell the test metric, and the difference to the best baseline there.
 
     Below the metric stands the difference with its interval over seeds.
 
     Raises:
         ReportError: when an entry of `results` is not of the documented form.
     """
-    every = settings(results)
+    every = parse_cells(results)
     table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, caption=_CAPTION)
     table.caption_style, table.caption_justify = "", "left"
     table.add_column("loss")
-    for setting in every:
-        table.add_column(one_line(f"{setting.title}, {metric_name(setting.metric)}"))
-    for name, row in matrix(every).items():
+    for cell in every:
+        table.add_column(to_one_line(f"{cell.title}, {format_metric_name(cell.metric)}"))
+    for name, row in group_by_loss(every).items():
         is_found = any(loss.found for loss in row if loss)
         cells = [_terminal_cell(s, loss) for s, loss in zip(every, row, strict=True)]
-        table.add_row(f"{'* ' if is_found else '  '}{one_line(name)}", *cells)
+        table.add_row(f"{'* ' if is_found else '  '}{to_one_line(name)}", *cells)
     return table
 
 
-def _terminal_cell(setting: Setting, loss: LossResult | None) -> str:
+def _terminal_cell(cell: Cell, loss: LossResult | None) -> str:
     if loss is None:
         return ""
-    mean = score(loss.test_score.mean)
-    if loss is best_usual(setting):
-        return f"{mean} best usual"
-    word = verdict(loss.comparison)
+    mean = format_score(loss.test_score.mean)
+    if loss is get_best_baseline(cell):
+        return f"{mean} best baseline"
+    word = decide_verdict(loss.comparison)
     style = _STYLES.get(word, "")
     shown = f"[{style}]{word}[/]" if style else word
-    return f"{mean} {shown}\n{difference_text(loss)}"
+    return f"{mean} {shown}\n{format_difference(loss)}"
 
 
-def matrix_cells(every: Sequence[Setting]) -> list[list[str]]:
-    """Rows of text: the loss, then for each setting metric, difference, intervals and verdict."""
+def make_matrix_rows(every: Sequence[Cell]) -> list[list[str]]:
+    """Rows of text: the loss, then for each cell metric, difference, intervals and verdict."""
     rows = []
-    for name, row in matrix(every).items():
+    for name, row in group_by_loss(every).items():
         mark = "◆ " if any(loss.found for loss in row if loss) else ""
         rows.append([mark + name, *(_cell(s, x) for s, x in zip(every, row, strict=True))])
     return rows
 
 
-def _cell(setting: Setting, loss: LossResult | None) -> str:
+def _cell(cell: Cell, loss: LossResult | None) -> str:
     if loss is None:
         return ""
-    mean = score(loss.test_score.mean)
-    if loss is best_usual(setting):
-        return f"{mean} (best usual)"
-    parts = (mean, difference_text(loss), users_text(loss), verdict(loss.comparison))
+    mean = format_score(loss.test_score.mean)
+    if loss is get_best_baseline(cell):
+        return f"{mean} (best baseline)"
+    parts = (
+        mean,
+        format_difference(loss),
+        format_user_interval(loss),
+        decide_verdict(loss.comparison),
+    )
     return " · ".join(part for part in parts if part)

@@ -1,26 +1,27 @@
 """The report of a run: one HTML file that needs nothing else and no network."""
 
 import os
-import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from .formats import count, duration, number, score
-from .markup import (
+from autolossgen.files import write_atomically
+
+from .formatting import format_count, format_duration, format_number, format_score
+from .html_elements import (
     Html,
-    element,
-    formula,
-    join,
-    page,
-    raw,
-    table,
+    format_formula,
+    join_html,
+    make_element,
+    make_page,
+    make_table,
+    trust_html,
 )
-from .matrix import matrix_cells
-from .results import LossResult, Setting, finite, metric_name
+from .results import Cell, LossResult, finite_or_none, format_metric_name
 from .run_folder import RunFolder, read_run_folder
-from .table import score_text
-from .verdict import difference_text, headline, users_text, verdict_text
+from .terminal_table import format_test_score
+from .transfer_matrix import make_matrix_rows
+from .verdict import format_difference, format_headline, format_user_interval, format_verdict
 
 BELOW = "below_baseline"
 """The last stage of the funnel: how many of those that were trained did worse than the baseline."""
@@ -41,109 +42,100 @@ def write_report(workdir: str | os.PathLike[str]) -> Path:
         PosixPath('runs/ml100k/report.html')
     """
     workdir = Path(workdir)
-    text = _report(read_run_folder(workdir))
     path = workdir / "report.html"
-    handle, temporary = tempfile.mkstemp(prefix=".report-", suffix=".html", dir=workdir)
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8", newline="\n") as file:
-            file.write(text)
-        os.chmod(temporary, 0o644)  # mkstemp's files are for their owner alone
-        os.replace(temporary, path)
-    except BaseException:
-        os.unlink(temporary)
-        raise
+    write_atomically(path, _make_report(read_run_folder(workdir)))
     return path
 
 
-def _report(run: RunFolder) -> str:
+def _make_report(run: RunFolder) -> str:
     search = run.results.get("search")
     search = search if isinstance(search, Mapping) else {}
     sections = [
-        *([_matrix_section(run.settings)] if len(run.settings) > 1 else []),
-        *(_test_section(setting, index) for index, setting in enumerate(run.settings)),
+        *([_matrix_section(run.cells)] if len(run.cells) > 1 else []),
+        *(_test_section(cell, index) for index, cell in enumerate(run.cells)),
         _search_section(run.generations, search),
         _funnel_section(run.generations, search),
         _hall_of_fame_section(run.hall_of_fame),
         _how_section(run),
     ]
-    if not run.settings:
+    if not run.cells:
         sections.insert(0, _section("Test", _note("results.json lists no tested loss.")))
     title = f"AutoLossGen: {run.name}"
-    return page(title, join([_header(run), *sections]))
+    return make_page(title, join_html([_header(run), *sections]))
 
 
 def _header(run: RunFolder) -> Html:
     lines = []
-    for setting in run.settings:
-        where = f"{setting.title}: " if len(run.settings) > 1 else ""
-        lines.append(element("p", where + headline(setting), cls="headline"))
-    subject = " · ".join(setting.title for setting in run.settings)
-    return element(
+    for cell in run.cells:
+        where = f"{cell.title}: " if len(run.cells) > 1 else ""
+        lines.append(make_element("p", where + format_headline(cell), cls="headline"))
+    subject = " · ".join(cell.title for cell in run.cells)
+    return make_element(
         "header",
-        element("p", f"AutoLossGen · {run.name}", cls="muted"),
-        element("h1", subject or run.name),
+        make_element("p", f"AutoLossGen · {run.name}", cls="muted"),
+        make_element("h1", subject or run.name),
         *lines,
     )
 
 
-def _matrix_section(every: Sequence[Setting]) -> Html:
-    header = ["loss", *(f"{setting.title}: {metric_name(setting.metric)}" for setting in every)]
-    rows = matrix_cells(every)
+def _matrix_section(every: Sequence[Cell]) -> Html:
+    header = ["loss", *(f"{cell.title}: {format_metric_name(cell.metric)}" for cell in every)]
+    rows = make_matrix_rows(every)
     classes = ["found" if row[0].startswith("◆") else "" for row in rows]
     return _section(
         "Every loss on every model and data set",
-        table(header, rows, row_classes=classes),
+        make_table(header, rows, row_classes=classes),
         _note(
-            "Test metric, its difference to the usual loss that is best there on validation, the "
+            "Test metric, its difference to the baseline that is best there on validation, the "
             "95 % intervals of that over seeds and over users, and what they allow to say."
         ),
     )
 
 
-def _test_section(setting: Setting, index: int) -> Html:
-    metric = metric_name(setting.metric)
+def _test_section(cell: Cell, index: int) -> Html:
+    metric = format_metric_name(cell.metric)
     header = ("loss", "formula", "lr", "wd", "epochs", f"valid {metric}", f"test {metric}")
-    header += ("to the best usual [95 %]", "verdict")
-    rows = [_test_row(setting, loss) for loss in setting.losses]
-    classes = ["found" if loss.found else "" for loss in setting.losses]
-    from .plots import score_plot  # matplotlib takes half a second, and a run needs it last
+    header += ("to the best baseline [95 %]", "verdict")
+    rows = [_test_row(cell, loss) for loss in cell.losses]
+    classes = ["found" if loss.found else "" for loss in cell.losses]
+    from .plots import plot_test_scores  # matplotlib takes half a second, and a run needs it last
 
-    plot = score_plot(setting, f"score{index}")
+    plot = plot_test_scores(cell, f"score{index}")
     return _section(
-        f"Test: {setting.title}",
-        table(header, rows, right=(2, 3, 4, 5, 6), row_classes=classes),
+        f"Test: {cell.title}",
+        make_table(header, rows, right=(2, 3, 4, 5, 6), row_classes=classes),
         _note(
             "◆ found by the search. lr: learning rate, wd: weight decay; both and the epochs were "
             "chosen for each loss on validation. ± is half the 95 % interval. "
             "Differences are paired; a loss is better or worse only if 0 is outside their interval "
             "over seeds and, where it is given, outside that over users."
         ),
-        _figure(plot, f"Test {metric} by loss; ◆ found, ● usual, dashed: the best usual loss.")
+        _figure(plot, f"Test {metric} by loss; ◆ found, ● baseline, dashed: the best baseline.")
         if plot
         else _note(f"No test {metric} is known, so there is no plot."),
     )
 
 
-def _test_row(setting: Setting, loss: LossResult) -> list[Html | str]:
-    word = verdict_text(setting, loss)
+def _test_row(cell: Cell, loss: LossResult) -> list[Html | str]:
+    word = format_verdict(cell, loss)
     return [
         f"◆ {loss.name}" if loss.found else loss.name,
-        formula(loss.formula),
-        number(loss.learning_rate),
-        number(loss.weight_decay),
-        number(loss.epochs),
-        score(loss.valid_score),
-        score_text(loss),
+        format_formula(loss.formula),
+        format_number(loss.learning_rate),
+        format_number(loss.weight_decay),
+        format_number(loss.epochs),
+        format_score(loss.valid_score),
+        format_test_score(loss),
         _difference_cell(loss),
-        element("span", word, cls=f"verdict {word.replace(' ', '-')}"),
+        make_element("span", word, cls=f"verdict {word.replace(' ', '-')}"),
     ]
 
 
 def _difference_cell(loss: LossResult) -> Html | str:
-    over_users = users_text(loss)
+    over_users = format_user_interval(loss)
     if not over_users:
-        return difference_text(loss)
-    return element("span", difference_text(loss), element("small", over_users))
+        return format_difference(loss)
+    return make_element("span", format_difference(loss), make_element("small", over_users))
 
 
 def _search_section(
@@ -155,7 +147,7 @@ def _search_section(
         return _section(title, _note(f"This run has no readable metrics.jsonl, {why}."))
     last = generations[-1]
     sampled, trained, seconds = (
-        finite(last.get(written) if search.get(key) is None else search[key])
+        finite_or_none(last.get(written) if search.get(key) is None else search[key])
         for key, written in (
             ("sampled", "sampled_total"),
             ("trained", "trained_total"),
@@ -163,18 +155,18 @@ def _search_section(
         )
     )
     facts = (
-        f"{count(len(generations))} generations, {count(sampled)} candidates sampled, "
-        f"{count(trained)} trained, in {duration(seconds)}."
+        f"{format_count(len(generations))} generations, {format_count(sampled)} candidates sampled, "
+        f"{format_count(trained)} trained, in {format_duration(seconds)}."
     )
-    from .plots import reward_plot  # as above
+    from .plots import plot_rewards  # as above
 
-    plot = reward_plot(generations, "reward")
+    plot = plot_rewards(generations, "reward")
     figure = (
         _figure(plot, "Reward over the candidates trained.")
         if plot
         else _note("No generation has a reward, so there is no curve.")
     )
-    return _section(title, element("p", facts), figure)
+    return _section(title, make_element("p", facts), figure)
 
 
 def _funnel_section(
@@ -187,32 +179,34 @@ def _funnel_section(
             for stage, value in _counts(row.get("funnel")).items():
                 funnel[stage] = funnel.get(stage, 0) + value
     below = funnel.get(BELOW, 0)  # of those that were trained
-    sampled = finite(search.get("sampled")) or sum(funnel.values()) - below
+    sampled = finite_or_none(search.get("sampled")) or sum(funnel.values()) - below
     if not funnel or not sampled:
         return _section(title, _note("No candidates were counted: this run has no search."))
-    rows: list[list[Html | str]] = [["sampled", "", count(sampled), *_bar(1.0)]]
+    rows: list[list[Html | str]] = [["sampled", "", format_count(sampled), *_bar(1.0)]]
     left = sampled
     for stage, value in funnel.items():
         kept = stage == "trained"
         left = value if kept else left - value
-        removed = "" if kept else count(value)
-        rows.append([stage.replace("_", " "), removed, count(left), *_bar(left / sampled)])
+        removed = "" if kept else format_count(value)
+        rows.append([stage.replace("_", " "), removed, format_count(left), *_bar(left / sampled)])
     return _section(
         title,
-        table(("stage", "stopped here", "left", "share", ""), rows, right=(1, 2, 3)),
+        make_table(("stage", "stopped here", "left", "share", ""), rows, right=(1, 2, 3)),
         _note("Filters in the order in which they are applied, the cheapest first."),
     )
 
 
 def _counts(funnel: Any) -> dict[str, float]:
     items = funnel.items() if isinstance(funnel, Mapping) else ()
-    return {str(stage): value for stage, value in items if finite(value) is not None}
+    return {str(stage): value for stage, value in items if finite_or_none(value) is not None}
 
 
 def _bar(share: float) -> tuple[str, Html]:
     share = min(max(share, 0.0), 1.0)
     percent = f"{100 * share:.3g} %"
-    bar = raw(f'<div class="track"><div class="bar" style="width:{100 * share:.3f}%"></div></div>')
+    bar = trust_html(
+        f'<div class="track"><div class="bar" style="width:{100 * share:.3f}%"></div></div>'
+    )
     return percent, bar
 
 
@@ -225,18 +219,18 @@ def _hall_of_fame_section(rows: Sequence[Mapping[str, str]] | None) -> Html:
     header = ("rank", "formula", "complexity", "reward", "gain", "generation")
     header += ("check", "sound", "front", "twin", "promoted")
     body = [[_fame_cell(key, row.get(key, "")) for key in header] for row in rows]
-    from .plots import front_plot  # as above
+    from .plots import plot_pareto_front  # as above
 
-    plot = front_plot(rows, "front")
+    plot = plot_pareto_front(rows, "front")
     return _section(
         title,
-        table(header, body, right=(0, 2, 3, 4, 5, 6, 10)),
+        make_table(header, body, right=(0, 2, 3, 4, 5, 6, 10)),
         _note(
             "Gain: reward beyond that of the reference loss, trained beside it. "
             "Check: share of a fine grid of predictions and labels, or of positives and negatives, "
             "on which the gradient pushes the right way. Sound: it passed that check. Front: no "
             "sound loss is as short and has a higher gain, or is shorter and has as high a one. "
-            "Twin: the usual loss that has the same gradient. Promoted: place after training from "
+            "Twin: the baseline that has the same gradient. Promoted: place after training from "
             "scratch; the first are tested."
         ),
         _figure(plot, "Gain of sound losses over their complexity; ◆ the front.")
@@ -247,10 +241,10 @@ def _hall_of_fame_section(rows: Sequence[Mapping[str, str]] | None) -> Html:
 
 def _fame_cell(key: str, value: str) -> Html | str:
     if key == "formula":
-        return formula(value)
+        return format_formula(value)
     if key in ("reward", "gain", "check"):
         try:
-            return score(finite(float(value)))
+            return format_score(finite_or_none(float(value)))
         except ValueError:
             return value
     if key in ("sound", "front"):
@@ -260,34 +254,32 @@ def _fame_cell(key: str, value: str) -> Html | str:
 
 def _how_section(run: RunFolder) -> Html:
     environment = run.results.get("environment")
-    seeds = sorted(
-        {seed for setting in run.settings for loss in setting.losses for seed in loss.seeds}
-    )
+    seeds = sorted({seed for cell in run.cells for loss in cell.losses for seed in loss.seeds})
     return _section(
         "How it was run",
-        element("p", f"Seeds of the test: {', '.join(map(str, seeds))}.") if seeds else "",
-        element("h3", "Environment"),
-        _settings_table(environment, "results.json does not say where the run took place."),
-        element("h3", "Configuration"),
-        _settings_table(run.config, "This run has no readable config.json."),
+        make_element("p", f"Seeds of the test: {', '.join(map(str, seeds))}.") if seeds else "",
+        make_element("h3", "Environment"),
+        _values_table(environment, "results.json does not say where the run took place."),
+        make_element("h3", "Configuration"),
+        _values_table(run.config, "This run has no readable config.json."),
     )
 
 
-def _settings_table(settings: Any, missing: str) -> Html:
-    if not isinstance(settings, Mapping) or not settings:
+def _values_table(values: Any, missing: str) -> Html:
+    if not isinstance(values, Mapping) or not values:
         return _note(missing)
-    rows = [[element("code", key), value] for key, value in _flat(settings)]
-    return element(
+    rows = [[make_element("code", key), value] for key, value in _flat(values)]
+    return make_element(
         "details",
-        element("summary", f"{len(rows)} values"),
-        table(("name", "value"), rows),
+        make_element("summary", f"{len(rows)} values"),
+        make_table(("name", "value"), rows),
         attributes=" open" if len(rows) <= 12 else "",
     )
 
 
-def _flat(settings: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str]]:
+def _flat(values: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str]]:
     rows = []
-    for key, value in settings.items():
+    for key, value in values.items():
         if isinstance(value, Mapping) and value:
             rows += _flat(value, f"{prefix}{key}.")
         else:
@@ -302,12 +294,12 @@ def _value_text(value: Any) -> str:
 
 
 def _section(title: str, *content: Html | str) -> Html:
-    return element("section", element("h2", title), *content)
+    return make_element("section", make_element("h2", title), *content)
 
 
 def _note(text: str) -> Html:
-    return element("p", text, cls="muted")
+    return make_element("p", text, cls="muted")
 
 
 def _figure(svg: str, caption: str) -> Html:
-    return element("figure", raw(svg), element("figcaption", caption, cls="muted"))
+    return make_element("figure", trust_html(svg), make_element("figcaption", caption, cls="muted"))

@@ -6,7 +6,7 @@ import re
 import pytest
 from rich.console import Console
 
-from autolossgen.report.live import Rates, live_line, progress
+from autolossgen.report.progress import Rates, format_progress, make_progress
 
 
 class Clock:
@@ -23,7 +23,7 @@ def console(width=80, terminal=False):
 
 def plain_lines(rows, step, total=10, **options):
     shown, clock = console(), Clock()
-    with progress(total, shown, clock=clock, **options) as bar:
+    with make_progress(total, shown, clock=clock, **options) as bar:
         for row in rows:
             bar.update(row)
             clock.now += step
@@ -45,7 +45,7 @@ def test_last_generation_is_shown_when_the_search_is_interrupted(generation):
     shown = console()
 
     def interrupted():
-        with progress(10, shown, clock=lambda: 0.0) as bar:
+        with make_progress(10, shown, clock=lambda: 0.0) as bar:
             bar.update(generation(1))
             bar.update(generation(2))
             raise KeyboardInterrupt
@@ -91,7 +91,7 @@ def test_a_resumed_run_may_count_its_seconds_anew(generation):
 @pytest.mark.parametrize(("width", "formula_line"), [(80, 1), (130, 0)])
 def test_terminal_redraws_in_place(width, formula_line, generation):
     shown = console(width, terminal=True)
-    with progress(16, shown) as bar:
+    with make_progress(16, shown) as bar:
         bar.update(generation(1))
         bar.update(generation(2))
     text = shown.file.getvalue()
@@ -110,7 +110,7 @@ def test_hostile_formula_stays_one_line_of_text(generation):
 
 @pytest.mark.parametrize("width", [40, 80, 120, 200])
 def test_live_line_fits(width, generation, formula):
-    line = live_line(generation(1), 60, Rates(1234.0, 6.44, 3700.0), width)
+    line = format_progress(generation(1), 60, Rates(1234.0, 6.44, 3700.0), width)
     assert len(line) <= width
     assert line.startswith("1/60  1,234 sampled/s  6.4 trained/s")
     assert (formula in line) == (width == 200)
@@ -118,4 +118,4 @@ def test_live_line_fits(width, generation, formula):
 
 def test_no_generations_is_an_error():
     with pytest.raises(ValueError, match="expected at least 1, got 0"):
-        progress(0)
+        make_progress(0)

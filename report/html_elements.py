@@ -5,11 +5,11 @@ from html import escape
 
 _CSS = """
 :root { color-scheme: light dark; --back: #ffffff; --text: #1d2330; --muted: #5c6576;
-  --line: #d5d9e0; --found: #c2410c; --usual: #3b6fb6; --good: #18794e; --bad: #b42318;
+  --line: #d5d9e0; --found: #c2410c; --baseline: #3b6fb6; --good: #18794e; --bad: #b42318;
   --row: #fdf3ec; }
 @media (prefers-color-scheme: dark) {
   :root { --back: #14171d; --text: #e6e9ef; --muted: #9aa4b5; --line: #363d4a; --found: #fb923c;
-    --usual: #7fb0f0; --good: #5bc894; --bad: #f5837a; --row: #2a211b; } }
+    --baseline: #7fb0f0; --good: #5bc894; --bad: #f5837a; --row: #2a211b; } }
 * { box-sizing: border-box; }
 body { margin: 0 auto; padding: 2rem 1.25rem 4rem; max-width: 76rem; background: var(--back);
   color: var(--text); font: 16px/1.5 system-ui, sans-serif; }
@@ -37,7 +37,7 @@ td small { display: block; color: var(--muted); text-align: right; }
 .better { color: var(--good); font-weight: 600; }
 .worse { color: var(--bad); }
 .track { width: 16rem; height: .8rem; margin-top: .25rem; }
-.bar { height: 100%; min-width: 1px; background: var(--usual); border-radius: 2px; }
+.bar { height: 100%; min-width: 1px; background: var(--baseline); border-radius: 2px; }
 figure { margin: 1.25rem 0; overflow-x: auto; }
 figure svg { display: block; width: 100%; min-width: 34rem; max-width: 50rem; height: auto; }
 figure svg * { stroke-linejoin: round; }
@@ -53,38 +53,38 @@ class Html(str):
     __slots__ = ()
 
 
-def raw(text: str) -> Html:
+def trust_html(text: str) -> Html:
     """`text`, trusted to be HTML: only for what this package wrote itself."""
     return Html(text)
 
 
-def join(parts: Iterable[Html | str]) -> Html:
+def join_html(parts: Iterable[Html | str]) -> Html:
     """All parts one after the other, escaped where they are plain text."""
     return Html("\n".join(_escaped(part) for part in parts if part))
 
 
-def element(tag: str, *content: Html | str, cls: str = "", attributes: str = "") -> Html:
+def make_element(tag: str, *content: Html | str, cls: str = "", attributes: str = "") -> Html:
     """An element with escaped content; `attributes` is trusted HTML.
 
     Example:
-        >>> element("p", "a < b", cls="muted")
+        >>> make_element("p", "a < b", cls="muted")
         '<p class="muted">a &lt; b</p>'
     """
     name = f' class="{escape(cls)}"' if cls.strip() else ""
     return Html(f"<{tag}{name}{attributes}>{''.join(_escaped(part) for part in content)}</{tag}>")
 
 
-def formula(text: str) -> Html:
+def format_formula(text: str) -> Html:
     """A formula as code; a long one breaks after a parenthesis rather than inside a name.
 
     Example:
-        >>> formula("log(1 < 2)")
+        >>> format_formula("log(1 < 2)")
         '<code>log(<wbr>1 &lt; 2)</code>'
     """
-    return element("code", Html(escape(text).replace("(", "(<wbr>")))
+    return make_element("code", Html(escape(text).replace("(", "(<wbr>")))
 
 
-def table(
+def make_table(
     header: Sequence[str],
     rows: Iterable[Sequence[Html | str]],
     right: Sequence[int] = (),
@@ -93,20 +93,22 @@ def table(
     """A table that scrolls sideways on a narrow screen; columns `right` are set to the right."""
 
     def cells(tag: str, values: Sequence[Html | str]) -> Html:
-        return join(
-            element(tag, value, cls="right" if column in right else "")
+        return join_html(
+            make_element(tag, value, cls="right" if column in right else "")
             for column, value in enumerate(values)
         )
 
     body = [
-        element("tr", cells("td", row), cls=row_classes[index] if row_classes else "")
+        make_element("tr", cells("td", row), cls=row_classes[index] if row_classes else "")
         for index, row in enumerate(rows)
     ]
-    head = element("thead", element("tr", cells("th", header)))
-    return element("div", element("table", head, element("tbody", *body)), cls="scroll")
+    head = make_element("thead", make_element("tr", cells("th", header)))
+    return make_element(
+        "div", make_element("table", head, make_element("tbody", *body)), cls="scroll"
+    )
 
 
-def page(title: str, body: Html) -> str:
+def make_page(title: str, body: Html) -> str:
     """A whole document. Its policy forbids scripts and requests, whatever a formula contains."""
     return f"""<!DOCTYPE html>
 <html lang="en">

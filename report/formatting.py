@@ -7,11 +7,11 @@ _BREAKS = re.compile(r"[\r\n\t\v\f]+")
 _ASCII = str.maketrans({"…": "...", "±": "+/-", "–": "-", "−": "-", "·": "*", "×": "x"})
 
 
-def score(value: float | None, *, signed: bool = False) -> str:
+def format_score(value: float | None, *, signed: bool = False) -> str:
     """A metric or a reward with four decimals, "-" where it is not known.
 
     Example:
-        >>> score(0.80312), score(0.0026, signed=True), score(None)
+        >>> format_score(0.80312), format_score(0.0026, signed=True), format_score(None)
         ('0.8031', '+0.0026', '-')
     """
     if value is None:
@@ -22,31 +22,31 @@ def score(value: float | None, *, signed: bool = False) -> str:
     return f"{value:+.4f}" if signed else f"{value:.4f}"
 
 
-def number(value: float | None) -> str:
+def format_number(value: float | None) -> str:
     """A hyper-parameter in its shortest form, "-" where it is not known.
 
     Example:
-        >>> number(0.01), number(1e-05), number(40), number(None)
+        >>> format_number(0.01), format_number(1e-05), format_number(40), format_number(None)
         ('0.01', '1e-05', '40', '-')
     """
     return MISSING if value is None else f"{value:.4g}"
 
 
-def count(value: float | None) -> str:
+def format_count(value: float | None) -> str:
     """A number of candidates with thousands apart, "-" where it is not known.
 
     Example:
-        >>> count(12288)
+        >>> format_count(12288)
         '12,288'
     """
     return MISSING if value is None else f"{value:,.0f}"
 
 
-def duration(seconds: float | None) -> str:
+def format_duration(seconds: float | None) -> str:
     """Seconds as minutes:seconds or hours:minutes:seconds, "-" where they are not known.
 
     Example:
-        >>> duration(42.4), duration(3723), duration(None)
+        >>> format_duration(42.4), format_duration(3723), format_duration(None)
         ('0:42', '1:02:03', '-')
     """
     if seconds is None:
@@ -56,13 +56,13 @@ def duration(seconds: float | None) -> str:
     return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"
 
 
-def one_line(text: str, *, ascii_only: bool = False) -> str:
+def to_one_line(text: str, *, ascii_only: bool = False) -> str:
     r"""`text` without line breaks and control characters, on request in ASCII.
 
     A formula comes from a file: an escape sequence in it must not reach the terminal.
 
     Example:
-        >>> one_line("log(pred)\x1b[2J\n"), one_line("0.80 ± 0.01", ascii_only=True)
+        >>> to_one_line("log(pred)\x1b[2J\n"), to_one_line("0.80 ± 0.01", ascii_only=True)
         ('log(pred)[2J ', '0.80 +/- 0.01')
     """
     text = "".join(character for character in _BREAKS.sub(" ", text) if character.isprintable())

@@ -12,8 +12,8 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from .formats import count, duration, one_line, score, shorten
-from .results import finite
+from .formatting import format_count, format_duration, format_score, shorten, to_one_line
+from .results import finite_or_none
 
 _WINDOW = 10  # generations that a rate is taken over: the first one also compiles
 _ONE_LINE_WIDTH = 120
@@ -28,7 +28,7 @@ class Rates(NamedTuple):
     seconds_left: float | None = None
 
 
-def live_line(
+def format_progress(
     metrics: Mapping[str, Any], total_generations: int, rates: Rates, width: int = 120
 ) -> str:
     """One line of at most `width` characters on where the search stands.
@@ -41,10 +41,12 @@ def live_line(
 
     Example:
         >>> row = {"generation": 3, "best_reward": 0.71, "best_formula": "square(pred - label)"}
-        >>> live_line(row, 60, Rates(512.0, 64.0, 42.0))
+        >>> format_progress(row, 60, Rates(512.0, 64.0, 42.0))
         '3/60  512 sampled/s  64 trained/s  0:42 left  best 0.7100  square(pred - label)'
     """
-    line = f"{count(metrics.get('generation'))}/{total_generations}  {_facts(metrics, rates)}"
+    line = (
+        f"{format_count(metrics.get('generation'))}/{total_generations}  {_facts(metrics, rates)}"
+    )
     formula = _formula(metrics)
     room = width - len(line) - 2
     return f"{line}  {shorten(formula, room)}" if formula and room >= 8 else line[:width]
@@ -91,7 +93,7 @@ class Progress:
             self._live.update(self._renderable(metrics, rates), refresh=True)
             return
         now = self._clock()
-        self._unprinted = "search  " + live_line(metrics, self._total, rates, width=160)
+        self._unprinted = "search  " + format_progress(metrics, self._total, rates, width=160)
         if first or self._printed_at is None or now - self._printed_at >= self._interval:
             self._printed_at = now
             self._print_last()
@@ -111,13 +113,13 @@ class Progress:
     def _renderable(self, metrics: Mapping[str, Any], rates: Rates) -> Table:
         ascii_only = self._console.options.ascii_only
         wide = self._console.width >= _ONE_LINE_WIDTH
-        done = finite(metrics.get("generation")) or 0
-        label = Text(f"{count(metrics.get('generation'))}/{self._total}", style="bold")
+        done = finite_or_none(metrics.get("generation")) or 0
+        label = Text(f"{format_count(metrics.get('generation'))}/{self._total}", style="bold")
         facts = _facts(metrics, rates)
         bar = ProgressBar(total=max(self._total, 1), completed=done, width=20 if wide else 10)
         room = self._console.width - len(label) - bar.width - len(facts) - 6
         line = Table.grid(padding=(0, 2, 0, 0))
-        formula = one_line(_formula(metrics), ascii_only=ascii_only)
+        formula = to_one_line(_formula(metrics), ascii_only=ascii_only)
         # A short formula beside the facts; on a narrow screen a line of its own.
         beside = shorten(formula, room, ascii_only=ascii_only) if wide else ""
         line.add_row(label, bar, Text(facts), Text(beside))
@@ -136,11 +138,11 @@ class Progress:
 
     def _print(self, line: str) -> None:
         # Soft wrap: a log file has no width, and a broken line is hard to grep.
-        text = one_line(line, ascii_only=self._console.options.ascii_only)
+        text = to_one_line(line, ascii_only=self._console.options.ascii_only)
         self._console.print(Text(text), soft_wrap=True)
 
 
-def progress(
+def make_progress(
     total_generations: int,
     console: Console | None = None,
     *,
@@ -167,7 +169,7 @@ def progress(
         ValueError: when `total_generations` is below 1.
 
     Example:
-        >>> with progress(1, Console(force_terminal=False, width=80)) as shown:
+        >>> with make_progress(1, Console(force_terminal=False, width=80)) as shown:
         ...     shown.update({"generation": 1, "best_reward": 0.7, "best_formula": "square(pred)"})
         search  compiling the first generation
         search  1/1  - sampled/s  - trained/s  0:00 left  best 0.7000  square(pred)
@@ -179,21 +181,21 @@ def progress(
 
 
 def _facts(metrics: Mapping[str, Any], rates: Rates) -> str:
-    best = score(finite(metrics.get("best_reward")))
+    best = format_score(finite_or_none(metrics.get("best_reward")))
     return (
         f"{_rate(rates.sampled)} sampled/s  {_rate(rates.trained)} trained/s  "
-        f"{duration(rates.seconds_left)} left  best {best}"
+        f"{format_duration(rates.seconds_left)} left  best {best}"
     )
 
 
 def _rate(value: float | None) -> str:
     if value is not None and value < 9.95:
         return f"{value:.1f}"
-    return count(value)
+    return format_count(value)
 
 
 def _formula(metrics: Mapping[str, Any]) -> str:
-    return one_line(str(metrics.get("best_formula") or ""))
+    return to_one_line(str(metrics.get("best_formula") or ""))
 
 
 def _rates(
@@ -207,7 +209,7 @@ def _rates(
     old = history[0] if len(history) > 1 else {}
 
     def advance(key: str) -> float | None:
-        end, start = finite(new.get(key)), finite(old.get(key, 0))
+        end, start = finite_or_none(new.get(key)), finite_or_none(old.get(key, 0))
         return None if end is None or start is None or end < start else end - start
 
     seconds = advance("seconds")
@@ -228,7 +230,7 @@ def _rates(
 
 def _time_to(goal: float, now: Any, speed: float | None) -> float | None:
     """Seconds until `now` reaches `goal`."""
-    now = finite(now)
+    now = finite_or_none(now)
     if now is None:
         return None
     if now >= goal:

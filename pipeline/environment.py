@@ -1,4 +1,4 @@
-"""What a run was computed with."""
+"""The packages, the machine and the data that a run was computed with."""
 
 import importlib.metadata
 import platform
@@ -10,16 +10,20 @@ import jax
 PACKAGES = ("jax", "jaxlib", "flax", "optax", "numpy")
 
 
-def environment(notes: Sequence[str]) -> dict[str, Any]:
-    """Give the ``environment`` of ``results.json``; ``notes`` are on the data.
+def describe_environment(data_notes: Sequence[str]) -> dict[str, Any]:
+    """Returns the ``environment`` of ``results.json``.
 
-    >>> environment(["source: generated"])["data"]
-    ['source: generated']
+    Args:
+      data_notes: what the data set's reader says of its source and splits.
+
+    Example:
+      >>> describe_environment(["source: generated"])["data"]
+      ['source: generated']
     """
     return {
         "python": platform.python_version(),
         **{name: importlib.metadata.version(name) for name in PACKAGES},
         "platform": platform.platform(),
         "device": f"{len(jax.devices())} x {jax.devices()[0].device_kind}",
-        "data": list(notes),
+        "data": list(data_notes),
     }
