@@ -88,9 +88,9 @@ def screening_way(count: int) -> Callable[[], object]:
     another's and with those of a full memory.
     """
     policy = controller.make_reinforce(
-        make_grammar(VOCABULARY, CONFIG.space.length), **CONFIG.risk_seeking
+        make_grammar(VOCABULARY, CONFIG.space.length), **CONFIG.policy.risk_seeking
     )
-    chosen, slopes = make_graded_filter(**CONFIG.graded), traced()
+    chosen, slopes = make_graded_filter(**CONFIG.filter.graded), traced()
     low, high = CONFIG.space.bounds
 
     @jax.jit

@@ -8,7 +8,7 @@ from ml_collections.config_dict import placeholder
 
 
 def get_config() -> ConfigDict:
-    """Give the defaults."""
+    """Returns the defaults."""
     config = ConfigDict()
     config.name = "base"  # of the run; the default workdir is runs/<name>
     config.seed = 0
@@ -51,18 +51,19 @@ def get_config() -> ConfigDict:
     config.train.batch_size = 128
     config.train.clip = placeholder(float)  # gradients of single parameters; None for no clipping
     config.train.l2 = 0.0  # times the sum of squares of all parameters, added to the loss
-    # Or adagrad: learning rates, weight decays and l2 then mean something else, see
-    # docs/training.md; preset adagrad sets them all.
-    config.train.optimizer = "sgd"
     # Drawn beside each positive for pairwise losses, afresh for every epoch, from the items that
     # its user is not known to like.
     config.train.negatives = 4
     # That a candidate of the search trains on, drawn anew for each generation; 0 for all.
     config.train.interactions = 0
 
-    config.adagrad = ConfigDict()
-    config.adagrad.eps = 1e-20  # added to an accumulated square, under the root
-    config.adagrad.initial_accumulator = 0.0
+    config.optimizer = ConfigDict()
+    # sgd or adagrad. With adagrad learning rates, weight decays and l2 mean something else, see
+    # docs/training.md; preset adagrad sets them all.
+    config.optimizer.name = "sgd"
+    config.optimizer.adagrad = ConfigDict()
+    config.optimizer.adagrad.eps = 1e-20  # added to an accumulated square, under the root
+    config.optimizer.adagrad.initial_accumulator = 0.0
 
     config.space = ConfigDict()
     # pointwise: of a prediction and its label, for AUC; or pairwise: of a positive and its sampled
@@ -79,31 +80,34 @@ def get_config() -> ConfigDict:
     # generation, and what a policy gradient is warmed up with.
     config.space.seeds = ()
 
-    # risk_seeking, reinforce (the paper), evolution or random
-    config.policy = "risk_seeking"
-    config.reinforce = _policy_gradient()
-    config.risk_seeking = _policy_gradient()
-    config.risk_seeking.quantile = 0.997  # learn from the rewards above it alone
-    config.evolution = ConfigDict()
-    config.evolution.population = 256
-    config.evolution.tournament = 8
-    config.evolution.newcomers = 32  # of a generation; the oldest make room
-    config.evolution.mutation = 0.1  # chance of an edit at each token
-    config.evolution.crossover = 0.25
-    config.evolution.explore = 0.5  # as of the policy gradients, below
+    config.policy = ConfigDict()
+    config.policy.name = "risk_seeking"  # or reinforce (the paper), evolution or random
+    config.policy.reinforce = _policy_gradient()
+    config.policy.risk_seeking = _policy_gradient()
+    config.policy.risk_seeking.quantile = 0.997  # learn from the rewards above it alone
+    config.policy.evolution = ConfigDict()
+    config.policy.evolution.population = 256
+    config.policy.evolution.tournament = 8
+    config.policy.evolution.newcomers = 32  # of a generation; the oldest make room
+    config.policy.evolution.mutation = 0.1  # chance of an edit at each token
+    config.policy.evolution.crossover = 0.25
+    config.policy.evolution.explore = 0.5  # as of the policy gradients, below
 
-    # Or paper, which together with reinforce.below_baseline=-1.0 is the paper's reward filter.
-    config.filter = "graded"
-    config.graded = ConfigDict()
-    config.graded.probes = 32
-    config.graded.min_gradient = 1e-4  # a largest slope below it is no gradient
-    config.graded.min_direction = 0.6  # share of probes that point right less those that do not
-    config.graded.tolerance = 1e-2  # between twins' slopes of unit length
-    config.paper = ConfigDict()
-    config.paper.probes = 20
-    config.paper.min_gradient = 1e-4
-    config.paper.tolerance = 1e-4
-    config.paper.seed = 0
+    config.filter = ConfigDict()
+    # Or paper, which together with policy.reinforce.below_baseline=-1.0 is the filter of the paper.
+    config.filter.name = "graded"
+    config.filter.graded = ConfigDict()
+    config.filter.graded.probes = 32
+    config.filter.graded.min_gradient = 1e-4  # a largest slope below it is no gradient
+    config.filter.graded.min_direction = (
+        0.6  # share of probes that point right less those that do not
+    )
+    config.filter.graded.tolerance = 1e-2  # between twins' slopes of unit length
+    config.filter.paper = ConfigDict()
+    config.filter.paper.probes = 20
+    config.filter.paper.min_gradient = 1e-4
+    config.filter.paper.tolerance = 1e-4
+    config.filter.paper.seed = 0
 
     config.generation = ConfigDict()
     config.generation.samples = 8192  # losses that the policy writes
@@ -186,7 +190,7 @@ def get_config() -> ConfigDict:
 
 
 def _policy_gradient() -> ConfigDict:
-    """Give what both policy gradients take."""
+    """Returns what both policy gradients take."""
     section = ConfigDict()
     section.width = 64
     section.init_range = 0.1  # weights start uniform in plus or minus this

@@ -1,17 +1,20 @@
 """The command line: which config, which changes to it, which folder."""
 
-import difflib
 import re
-from operator import attrgetter
+from collections.abc import Iterator
 from pathlib import Path
 
 from absl import flags
 from ml_collections import ConfigDict, config_flags
 
+from autolossgen.suggest import did_you_mean
+
+from . import base
+from .old_keys import describe_old_key, new_key
 from .presets import PRESETS
 
-PARTS = ("base", "presets", "command_line")  # of configs, and none themselves
-DEFAULT = str(Path(__file__).parent / "ml100k.py")
+NOT_CONFIGS = ("base", "command_line", "old_keys", "presets")  # files next to the configs
+DEFAULT = str(Path(__file__).resolve().parent / "ml100k.py")
 HELP = f"""\
 python run.py [--config=FILE[:PRESET]] [--workdir=FOLDER] [--config.SECTION.KEY=VALUE ...]
 
@@ -20,23 +23,23 @@ python run.py [--config=FILE[:PRESET]] [--workdir=FOLDER] [--config.SECTION.KEY=
 configs/base.py lists all keys, as in --config.search.generations=100"""
 
 
-CHOSEN_BY = {  # sections that are read only where a key names them
-    **dict.fromkeys(("reinforce", "risk_seeking", "evolution"), "policy"),
-    **dict.fromkeys(("graded", "paper"), "filter"),
-    "adagrad": "train.optimizer",
-}
-
-
 class UsageError(Exception):
     """The command line is wrong."""
 
 
 def read_command_line(argv: list[str]) -> tuple[ConfigDict, str]:
-    """Give the config and the workdir that the command line asks for.
+    """Reads the config and the folder of the run that the command line asks for.
+
+    Args:
+      argv: its words; the first is the program's name.
+
+    Returns:
+      The locked config, and the folder.
 
     Raises:
       UsageError: with one line that says what is wrong.
     """
+    _check_no_old_flags(argv)
     known = flags.FlagValues()
     try:
         config_flags.DEFINE_config_file("config", DEFAULT, flag_values=known, sys_argv=argv)
@@ -45,48 +48,84 @@ def read_command_line(argv: list[str]) -> tuple[ConfigDict, str]:
         config = known.config
         default = str(Path("runs") / config.name)
     except Exception as error:  # a config is a Python file, and can fail in any way
-        raise UsageError(_line(error)) from None
+        raise UsageError(_one_line(error)) from None
     if rest:
         raise UsageError(f"expected --config=... and --workdir=..., got {rest[0]!r}")
-    _check_read(config, argv)
+    _check_no_old_keys(config)
+    _check_flags_are_read(config, argv)
     return config, str(Path(known.workdir or default).expanduser())
 
 
-def _check_read(config: ConfigDict, argv: list[str]) -> None:
-    """See that no flag changes what nothing reads."""
-    for argument in argv:
-        if not (flag := re.match(r"--?(config\.(\w+)\.\w+)", argument)):
+def shipped_configs() -> dict[str, Path]:
+    """Returns the files of the shipped configs, by name."""
+    files = sorted(Path(DEFAULT).parent.glob("[!_]*.py"))
+    return {file.stem: file for file in files if file.stem not in NOT_CONFIGS}
+
+
+def _config_flags(argv: list[str]) -> Iterator[tuple[str, str]]:
+    """Yields key and value of each ``--config.KEY=VALUE``; the value may be the next word."""
+    for argument in argv[1:]:
+        if flag := re.match(r"--?config\.([\w.]+)=?(.*)", argument):
+            yield flag[1], flag[2]
+
+
+def _check_no_old_flags(argv: list[str]) -> None:
+    """Checks that no flag has a key of version 0.1."""
+    keys = _leaves(base.get_config())
+    for key, value in _config_flags(argv):
+        if key not in keys and (what_became := describe_old_key(key)):
+            new = new_key(key)
+            hint = f": give --config.{new}={value or '...'}" if new else ""
+            raise UsageError(f"{what_became}{hint}")
+
+
+def _check_no_old_keys(config: ConfigDict) -> None:
+    """Checks that a config file of one's own sets no key of version 0.1."""
+    for key in _leaves(config) - _leaves(base.get_config()):
+        if what_became := describe_old_key(key):
+            raise UsageError(f"the config sets an old key: {what_became}")
+
+
+def _leaves(config: ConfigDict, prefix: str = "") -> set[str]:
+    """Returns the keys of a config that are no sections, as ``section.key``."""
+    keys = set()
+    for name, value in config.items():
+        key = f"{prefix}{name}"
+        keys |= _leaves(value, f"{key}.") if isinstance(value, ConfigDict) else {key}
+    return keys
+
+
+def _check_flags_are_read(config: ConfigDict, argv: list[str]) -> None:
+    """Checks that no flag changes what the choice of another name leaves unread.
+
+    ``config.policy.evolution`` is read only if ``config.policy.name`` is ``evolution``.
+    """
+    for key, _ in _config_flags(argv):
+        section, _, rest = key.partition(".")
+        option = rest.partition(".")[0]
+        if "." not in rest or "name" not in config.get(section, {}):
             continue
-        key, section = CHOSEN_BY.get(flag[2]), flag[2]
-        if key and (chosen := attrgetter(key)(config)) != section:
+        if (chosen := config[section].name) != option:
             raise UsageError(
-                f"--{flag[1]} would change nothing, as {key} is {chosen!r}: give "
-                f"--config.{key}={section}, too, or leave it out"
+                f"--config.{key} would change nothing, as {section}.name is {chosen!r}: give "
+                f"--config.{section}.name={option}, too, or leave it out"
             )
 
 
-def shipped_configs() -> dict[str, Path]:
-    """Give the files of the shipped configs, by name."""
-    files = sorted(Path(DEFAULT).parent.glob("[!_]*.py"))
-    return {file.stem: file for file in files if file.stem not in PARTS}
+def _one_line(error: BaseException) -> str:
+    """Returns the one line that says what is wrong, of an error in a flag or a config.
 
-
-def _meant(path: str) -> str:
-    """Give a hint at the shipped config with a name like that of a missing file, or nothing."""
-    names = [file.name for file in shipped_configs().values()]
-    close = difflib.get_close_matches(Path(path).name, names, n=1)
-    return f" (did you mean 'configs/{close[0]}'?)" if close else ""
-
-
-def _line(error: BaseException) -> str:
-    """Give the one line of an error from absl, ml_collections or a config that says what is wrong.
-
-    >>> _line(KeyError("'serch'\\nDid you mean \\"search\\" instead of \\"serch\\"?"))
-    "the config has no key 'serch' (did you mean 'search'?)"
+    Example:
+      >>> _one_line(KeyError("'serch'\\nDid you mean \\"search\\" instead of \\"serch\\"?"))
+      "the config has no key 'serch' (did you mean 'search'?)"
     """
     while error.args and isinstance(error.args[0], BaseException):
         error = error.args[0]
     text = str(error.args[0]) if isinstance(error, KeyError) and error.args else str(error)
+    # As in config.policy = "evolution", or in config.reinforce.explore = 0.1.
+    if old := re.search(r"override field '(\w+)'|^\W*'(\w+)'", text):
+        if what_became := describe_old_key(old[1] or old[2]):
+            return f"the config sets an old key: {what_became}"
     if key := re.match(r"('[^']*')(?:\nDid you mean \"(.*?)\"|$)", text):
         hint = f" (did you mean {key[2]!r}?)" if key[2] else ""
         return f"the config has no key {key[1]}{hint}"
@@ -97,6 +136,12 @@ def _line(error: BaseException) -> str:
         return f"{flag}: {last.removeprefix('ValueError: ')}"
     last = re.sub(r"^(Configuration is not available.*?: )?(\[Errno \d+\] )?", "", last)
     if missing := re.fullmatch(r"No such file or directory: '(.*)'", last):
-        last += _meant(missing[1])
+        last += _nearest_config(missing[1])
     is_plain = isinstance(error, flags.Error | OSError)
     return last if is_plain else f"the config fails: {type(error).__name__}: {last}"
+
+
+def _nearest_config(path: str) -> str:
+    """Returns a hint at the shipped config with a name like that of a missing file, or ""."""
+    names = [f"configs/{file.name}" for file in shipped_configs().values()]
+    return did_you_mean(f"configs/{Path(path).name}", names, otherwise="")

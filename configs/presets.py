@@ -30,12 +30,12 @@ def _paper(config: ConfigDict) -> None:
     config.train.update(clip=50.0, l2=1e-4)
     config.space.operators = OPERATORS
     config.space.bounds = (1e-5, 1e5)
-    config.policy = "reinforce"
-    config.reinforce.update(
+    config.policy.name = "reinforce"
+    config.policy.reinforce.update(
         squash=1.5, learning_rate=1e-3, eps=1e-3, entropy_weight=1e-4, normalize=False, explore=0.0
     )
-    config.reinforce.below_baseline = -1.0
-    config.filter = "paper"
+    config.policy.reinforce.below_baseline = -1.0
+    config.filter.name = "paper"
     config.generation.update(samples=10, width=12, learning_rate=0.01, reward_scale="raw")
     config.generation.restart = "never"
     config.search.generations = 200
@@ -63,8 +63,8 @@ def _thorough(config: ConfigDict) -> None:
         config.space.operators = tuple(names.split())
         config.space.operands = ("pred", "label", "1", "0.1")
         config.space.length = 20
-    config.policy = "evolution"
-    config.evolution.explore = 0.25
+    config.policy.name = "evolution"
+    config.policy.evolution.explore = 0.25
     config.generation.update(width=64, epochs=6, restart="always", hall=256)
     config.search.round_generations = 5
     config.contenders.found = 8
@@ -75,7 +75,7 @@ def _adagrad(config: ConfigDict) -> None:
 
     Of BCE on MovieLens-100K: 0.1 with decay 0.01 is best after 4 epochs.
     """
-    config.train.optimizer = "adagrad"
+    config.optimizer.name = "adagrad"
     config.generation.update(learning_rate=0.1, weight_decay=1e-2)
     config.promote.update(learning_rates=(0.03, 0.1), weight_decays=(1e-2,), epochs=(3, 10))
     config.test.update(learning_rates=(0.03, 0.1), weight_decays=(3e-3, 1e-2, 2e-2))

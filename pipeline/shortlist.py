@@ -1,144 +1,224 @@
-"""From the hall of fame to the losses that are tested: check of their gradients, and promotion."""
+"""From the hall of fame to the losses that are tested: gradient check, and promotion."""
 
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from rich.console import Console
 
 from autolossgen import complexity, report, to_text
 from autolossgen.evaluation.contenders import Contender, make_contender
 from autolossgen.evaluation.gradient_check import check_gradients
+from autolossgen.evaluation.promotion import Promote, make_promotion
 from autolossgen.files import write_atomically
-from autolossgen.interfaces import Array, Batch
+from autolossgen.interfaces import Array, Batch, Data
 from autolossgen.language.programs import Program
+from autolossgen.search.hall_of_fame import HallOfFame
 from autolossgen.search.log_record import program_of_tokens, token_names
-from autolossgen.search.screening import twins, unit_length
-from autolossgen.search.search import SearchState
-from autolossgen.training.loss_gradients import LossBatch, stack_losses
+from autolossgen.search.screening import Filter, twins, unit_length
+from autolossgen.search.space import Space
+from autolossgen.training.loss_gradients import LogitGradFn, LossBatch, stack_losses
+from autolossgen.training.tasks import Task
 
-from .phases import Run, Setup
+from .setup import Setup, training_settings
+
+
+class ShortlistPhase(NamedTuple):
+    """What decides which losses of a hall of fame are tested."""
+
+    promote: Promote
+    num_found: int  # losses to test, at most
+    train: Data
+    eval_splits: list[Batch]  # that promotion evaluates on
+    task: Task
+    space: Space
+    logit_grads: LogitGradFn  # of losses of the space
+    filter: Filter
+    baselines: list[Contender]
+    console: Console
 
 
 class SoundLoss(NamedTuple):
-    """A sound loss of the hall of fame."""
+    """A loss of the hall of fame that passed the gradient check and is no baseline."""
 
     rank: int
     tokens: tuple[str, ...]
     program: Program
-    prints: np.ndarray  # fingerprint [P]
+    fingerprint: np.ndarray  # [P]
 
 
-class Checked(NamedTuple):
-    """The hall of fame after the check."""
+class CheckedHall(NamedTuple):
+    """The hall of fame after the gradient check."""
 
-    sound: list[SoundLoss]  # best first, without twins of usual losses
+    sound: list[SoundLoss]  # best first
     table: list[dict[str, Any]]  # rows of ``hall_of_fame.csv``
 
 
-def check_phase(run: Run, state: SearchState) -> Checked:
-    """Check the hall of fame and write ``hall_of_fame.csv``."""
-    on, hall = run.ground, jax.device_get(state.hall)
-    hall = jax.tree.map(lambda part: part[np.isfinite(hall.gain)], hall)
-    family, group = on.task.family, on.task.group
-    programs = [program_of_tokens(run.space, family, tokens) for tokens in hall.tokens]
-    sound, table = [], []
-    validity = (
-        check_gradients(run.slopes, _objective(run, programs), group=group) if programs else None
+def make_shortlist_phase(setup: Setup, space: Space, filter_: Filter) -> ShortlistPhase:
+    """Builds the gradient check and the promotion that a config describes.
+
+    Raises:
+      ValueError: for values out of range.
+    """
+    config, task = setup.config, setup.task
+    logit_grads = task.traced_slopes(space.vocabulary.operators)
+    num_found = config.contenders.found
+    promote = make_promotion(
+        setup.make_lanes,
+        logit_grads,
+        **config.promote,
+        **training_settings(config, setup.console),
+        least=num_found,
+        task=task,
     )
-    twin = _usual_twins(run, hall.prints)
-    for j, each in enumerate(programs):
-        tokens = token_names(run.space, hall.tokens[j])
-        row = {
-            "rank": j + 1,
-            "formula": to_text(each, family=family),
-            "complexity": complexity(each, family=family),
-            "reward": f"{hall.reward[j]:.6f}",
-            "gain": f"{hall.gain[j]:.6f}",
-            "generation": int(hall.generation[j]),
-            "check": f"{validity.right[j]:.4f}",
-            "sound": str(validity.sound[j]).lower(),
-            "front": "false",
-            "twin": twin[j],
-            "promoted": "",
-            "tokens": " ".join(tokens),
-        }
-        table.append(row)
-        if validity.sound[j] and not twin[j]:
-            sound.append(SoundLoss(j + 1, tokens, each, hall.prints[j]))
+    return ShortlistPhase(
+        promote=promote,
+        num_found=num_found,
+        train=setup.splits["train"],
+        eval_splits=promotion_splits(setup),
+        task=task,
+        space=space,
+        logit_grads=logit_grads,
+        filter=filter_,
+        baselines=setup.baselines,
+        console=setup.console,
+    )
+
+
+def promotion_splits(setup: Setup) -> list[Batch]:
+    """Returns the splits that promotion evaluates on: all that it does not train on, but for test.
+
+    Without validation where that has another number of candidates to rank: the mean of a metric
+    among few and among many would be neither.
+    """
+    config = setup.config
+    num_candidates = config.implicit.candidates, config.implicit.test_candidates
+    if setup.task.metric.of_ranks and len({*num_candidates}) > 1:
+        return [setup.splits["reward"]]
+    names = ["valid"] if config.data.get("reward_split") == "valid" else ["reward", "valid"]
+    return [setup.splits[name] for name in names]
+
+
+def check_hall(phase: ShortlistPhase, hall: HallOfFame, folder: Path) -> CheckedHall:
+    """Checks the gradients of all losses of a hall of fame; writes ``hall_of_fame.csv``.
+
+    Args:
+      phase: what decides.
+      hall: the hall of fame [H].
+      folder: where the file is written.
+
+    Returns:
+      The losses that may be tested, and the rows of the file.
+    """
+    hall = jax.device_get(hall)
+    hall = jax.tree.map(lambda part: part[np.isfinite(hall.gain)], hall)
+    family = phase.task.family
+    programs = [program_of_tokens(phase.space, family, tokens) for tokens in hall.tokens]
+    if not programs:
+        return _write_hall(CheckedHall([], []), folder)
+    checks = check_gradients(
+        phase.logit_grads, _stack(phase.space, programs), group=phase.task.group
+    )
+    twin = _baseline_twins(phase, hall.prints)
+    sound, table = [], []
+    for j, program in enumerate(programs):
+        tokens = token_names(phase.space, hall.tokens[j])
+        table.append(
+            {
+                "rank": j + 1,
+                "formula": to_text(program, family=family),
+                "complexity": complexity(program, family=family),
+                "reward": f"{hall.reward[j]:.6f}",
+                "gain": f"{hall.gain[j]:.6f}",
+                "generation": int(hall.generation[j]),
+                "check": f"{checks.right[j]:.4f}",
+                "sound": str(checks.sound[j]).lower(),
+                "front": "false",
+                "twin": twin[j],
+                "promoted": "",
+                "tokens": " ".join(tokens),
+            }
+        )
+        if checks.sound[j] and not twin[j]:
+            sound.append(
+                SoundLoss(rank=j + 1, tokens=tokens, program=program, fingerprint=hall.prints[j])
+            )
     _mark_front([row for row in table if row["sound"] == "true"])
-    _write(run, table)
-    return Checked(sound, table)
+    return _write_hall(CheckedHall(sound, table), folder)
 
 
-def _usual_twins(run: Run, prints: Array) -> list[str]:
-    """Give the usual loss with each fingerprint [J, P], by its name; or nothing.
+def promote_losses(phase: ShortlistPhase, checked: CheckedHall, folder: Path) -> list[Contender]:
+    """Trains sound losses from scratch, rung by rung; prints and writes the best.
 
-    A found loss that is one of those it is tested against would take another's place.
+    They are printed before the test starts, which takes minutes more.
+
+    Args:
+      phase: what decides.
+      checked: the hall of fame, checked.
+      folder: where ``hall_of_fame.csv`` is written again, with the places in promotion.
+
+    Returns:
+      The losses to test, best first.
     """
-    on, filter_ = run.ground, run.filter
-    probe = filter_.probe
-    slopes = on.task.static_slopes([each.loss for each in on.usual])
-    logits = jnp.broadcast_to(probe.logit, (len(on.usual), len(probe.logit)))
-    theirs = slopes(jnp.ones(len(on.usual)), logits, jnp.asarray(probe.label))
-    same = twins(jnp.asarray(prints), filter_.fingerprint(theirs), tolerance=filter_.tolerance)
-    called = [*(each.name for each in on.usual), ""]
-    return [called[j] for j in np.where(same.any(1), same.argmax(1), -1)]
-
-
-def promote_phase(run: Run, checked: Checked) -> list[Contender]:
-    """Give the losses that are to be tested, best first; print and write them.
-
-    They are known long before the test is over, and a user who cannot wait has them here.
-    """
-    on, wanted = run.ground, run.ground.config.contenders.found
-    if not checked.sound or not wanted:
+    sound, num_found = checked.sound, phase.num_found
+    if not sound or not num_found:
         return []
-    losses = _objective(run, [each.program for each in checked.sound])
+    losses = _stack(phase.space, [loss.program for loss in sound])
     # Those of the paper's filter are as large as the gradient.
-    prints = np.asarray(unit_length(np.stack([each.prints for each in checked.sound])))
-    order, rewards = run.promote(losses, prints, on.splits["train"], promotion_splits(on))
+    fingerprints = np.asarray(unit_length(np.stack([loss.fingerprint for loss in sound])))
+    order, rewards = phase.promote(losses, fingerprints, phase.train, phase.eval_splits)
     for place, (j, reward) in enumerate(zip(order, rewards, strict=True), start=1):
-        row = checked.table[checked.sound[j].rank - 1]
+        row = checked.table[sound[j].rank - 1]
         row["promoted"] = place
-        if place <= wanted:
-            line = f"to be tested: {row['formula']}, {on.task.metric.name} {reward:.4f}"
-            on.console.print(line, markup=False, highlight=False, soft_wrap=True)
-    _write(run, checked.table)
-    language = {"family": on.task.family, "bounds": run.space.bounds}
-    return [
-        make_contender(f"found-{each.rank}", each.program, tokens=each.tokens, **language)
-        for each in (checked.sound[j] for j in order[:wanted])
-    ]
+        if place <= num_found:
+            line = f"to be tested: {row['formula']}, {phase.task.metric.name} {reward:.4f}"
+            phase.console.print(line, markup=False, highlight=False, soft_wrap=True)
+    _write_hall(checked, folder)
+    return [_contender(phase, sound[j]) for j in order[:num_found]]
 
 
-def promotion_splits(on: Setup) -> list[Batch]:
-    """Give the splits that promotion judges by: what it does not train on, but for test.
+def _contender(phase: ShortlistPhase, loss: SoundLoss) -> Contender:
+    return make_contender(
+        f"found-{loss.rank}",
+        loss.program,
+        tokens=loss.tokens,
+        family=phase.task.family,
+        bounds=phase.space.bounds,
+    )
 
-    Without validation where that has other candidates to rank: the mean of a metric among few and
-    among many would be neither.
+
+def _baseline_twins(phase: ShortlistPhase, fingerprints: Array) -> list[str]:
+    """Returns the name of the baseline with each fingerprint [J, P], or "".
+
+    Rediscovered baselines are skipped: they would waste a place in the test.
     """
-    config = on.config
-    ranks = on.task.metric.of_ranks
-    if ranks and config.implicit.candidates != config.implicit.test_candidates:
-        return [on.splits["reward"]]
-    parts = ["valid"] if config.data.get("reward_split") == "valid" else ["reward", "valid"]
-    return [on.splits[part] for part in parts]
+    baselines, probe = phase.baselines, phase.filter.probe
+    logit_grads = phase.task.static_slopes([baseline.loss for baseline in baselines])
+    logits = jnp.broadcast_to(probe.logit, (len(baselines), len(probe.logit)))
+    gradients = logit_grads(jnp.ones(len(baselines)), logits, jnp.asarray(probe.label))
+    of_baselines = phase.filter.fingerprint(gradients)
+    same = twins(jnp.asarray(fingerprints), of_baselines, tolerance=phase.filter.tolerance)
+    names = [*(baseline.name for baseline in baselines), ""]
+    return [names[j] for j in np.where(same.any(1), same.argmax(1), -1)]
 
 
-def _mark_front(sound: list[dict[str, Any]]) -> None:
-    """Mark the rows that no other has a higher gain than at the same length, or a shorter one.
+def _mark_front(sound: Sequence[dict[str, Any]]) -> None:
+    """Marks the rows that no other one equals in gain at the same length or a shorter one.
 
-    Gains are beside the reference; rewards, of recommenders that move on, do not compare.
+    Gains are relative to the reference; rewards of base models that move on do not compare.
     """
     lengths, gains = [row["complexity"] for row in sound], [float(row["gain"]) for row in sound]
     for row, front in zip(sound, report.find_pareto_front(lengths, gains), strict=True):
         row["front"] = str(front).lower()
 
 
-def _objective(run: Run, programs: list[Program]) -> LossBatch:
-    return stack_losses(programs, [run.space.bounds] * len(programs))
+def _stack(space: Space, programs: Sequence[Program]) -> LossBatch:
+    return stack_losses(programs, [space.bounds] * len(programs))
 
 
-def _write(run: Run, table: list[dict[str, Any]]) -> None:
-    write_atomically(run.workdir / "hall_of_fame.csv", report.make_hall_of_fame_csv(table))
+def _write_hall(checked: CheckedHall, folder: Path) -> CheckedHall:
+    write_atomically(folder / "hall_of_fame.csv", report.make_hall_of_fame_csv(checked.table))
+    return checked

@@ -1,9 +1,7 @@
 """Transfer: given losses in the fair test of every model on every data set asked for."""
 
-import difflib
-import json
 import runpy
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from operator import attrgetter
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -15,234 +13,231 @@ from autolossgen import PAIRWISE_LOSSES, POINTWISE_LOSSES, report
 from autolossgen.configs.base import get_config
 from autolossgen.configs.command_line import shipped_configs
 from autolossgen.evaluation.contenders import Contender, baseline_contenders, make_contender
-from autolossgen.files import write_atomically
 from autolossgen.language.families import Family
 from autolossgen.search.space import make_space
+from autolossgen.suggest import did_you_mean
 from autolossgen.training.tasks import Task, make_task
 
 from .checks import check_numbers
-from .environment import describe_environment
-from .phases import Setup, baseline_losses, compare_losses, make_setup
+from .save import NO_SEARCH, save_results
+from .setup import Setup, make_baselines, make_setup
+from .test import compare_losses
 from .workdir import check_workdir, claim_workdir, read_results
 
 Bounds = tuple[float, float]
-NO_SEARCH = {"sampled": 0, "trained": 0, "seconds": 0.0, "funnel": {}}
+
+
+class Transfer(NamedTuple):
+    """The losses of a transfer, and the cells, each a model on a data set, that test them."""
+
+    losses: list[Contender]
+    configs: dict[str, ConfigDict]  # of each cell, by the name of its folder
+    finished: dict[str, dict[str, Any]]  # results of the finished cells
+    setups: dict[str, Setup]  # of the other cells
+
+
+def make_transfer(config: ConfigDict, workdir: Path, console: Console) -> Transfer:
+    """Builds all cells that are not finished, so that bad values are refused before any trains.
+
+    Raises:
+      ValueError: for bad data, unknown names, values out of range or damaged results.
+    """
+    check_numbers(config)
+    losses, configs = read_given_losses(config), make_cells(config)
+    for name, cell_config in configs.items():
+        check_workdir(workdir / name, cell_config.to_dict())
+    setups = {
+        name: make_setup(cell_config, console, {"transfer.losses": len(losses)})
+        for name, cell_config in configs.items()
+        if not (workdir / name / "results.json").exists()
+    }
+    finished = {name: read_results(workdir / name) for name in configs if name not in setups}
+    return Transfer(losses=losses, configs=configs, finished=finished, setups=setups)
+
+
+def run_transfer(transfer: Transfer, folder: Path, console: Console) -> dict[str, Any]:
+    """Tests the losses in every cell that is not finished.
+
+    Args:
+      transfer: losses and cells.
+      folder: where this process writes.
+      console: to print on.
+
+    Returns:
+      What ``results.json`` holds: the records of all cells.
+    """
+    results = []
+    for number, (name, config) in enumerate(transfer.configs.items(), start=1):
+        place = f"{name}, {number} of {len(transfer.configs)}"
+        console.print(place, markup=False, soft_wrap=True)
+        if name in transfer.finished:
+            results.append(transfer.finished[name])
+            continue
+        setup = transfer.setups[name]
+        for note in setup.dataset.notes:
+            console.print(f"  {note}", markup=False, soft_wrap=True)
+        claim_workdir(folder / name, config.to_dict())
+        results.append(_test_cell(folder / name, setup, transfer.losses))
+    records = [record for cell in results for record in cell["losses"]]
+    notes = [note for cell in results for note in cell["environment"]["data"]]
+    return save_results(folder, records, NO_SEARCH, notes)
+
+
+def _test_cell(folder: Path, setup: Setup, losses: list[Contender]) -> dict[str, Any]:
+    """Tests the losses in a cell; writes and returns its results."""
+    dataset = folder.name.removeprefix(f"{setup.config.model.name}-".replace(":", "."))
+    records = [record | {"dataset": dataset} for record in compare_losses(setup, losses)]
+    return save_results(folder, records, NO_SEARCH, setup.dataset.notes)
 
 
 def make_cells(config: ConfigDict) -> dict[str, ConfigDict]:
-    """Give every model on every data set of ``config.transfer``: folder name -> config.
+    """Returns the config of every model on every data set of ``config.transfer``, by folder name.
 
     A data set is a shipped config's name, or a config file of one's own, with ``=PATH`` behind it
     where the data lie elsewhere. Its data section and batch size are taken; all else is ``config``.
 
     Raises:
       ValueError: if one is named twice, is no config or wants other losses, or if ``config`` sets
-        what a cell has from elsewhere.
+        what a cell takes from its data set's config.
     """
     _check_unused(config)
-    made = {}
+    cells = {}
     for source in config.transfer.datasets:
         name, _, path = source.partition("=")
-        theirs = _data_config(name)
-        _check_agrees(name, theirs, config)
+        data_config = _data_config(name)
+        _check_agrees(name, data_config, config)
         for model in config.transfer.models:
-            one = ConfigDict(config.to_dict())
-            one.data, one.train.batch_size = theirs.data, theirs.train.batch_size
+            cell = ConfigDict(config.to_dict())
+            cell.data, cell.train.batch_size = data_config.data, data_config.train.batch_size
             if path:
-                one.data.path = path
-            one.model.name = model
+                cell.data.path = path
+            cell.model.name = model
             folder = f"{model}-{Path(name).stem}".replace(":", ".")
-            if folder in made:
+            if folder in cells:
                 raise ValueError(f"transfer names {model!r} on {Path(name).stem!r} twice")
-            made[folder] = one
-    if not made:
+            cells[folder] = cell
+    if not cells:
         raise ValueError("transfer needs at least one of transfer.models and transfer.datasets")
-    return made
+    return cells
 
 
 def _check_unused(config: ConfigDict) -> None:
-    """See that what no cell would take from ``config`` is as in ``base``."""
-    model = {"model.name": "transfer.models"}
-    data = dict.fromkeys(("data", "train.batch_size"), "the configs that transfer.datasets names")
-    for key, whence in {**data, **model}.items():
-        if difference := _difference(key, attrgetter(key)(config), attrgetter(key)(get_config())):
+    """Checks that what no cell would take from ``config`` is as in ``base``."""
+    datasets = "the configs that transfer.datasets names"
+    sources = {"data": datasets, "train.batch_size": datasets, "model.name": "transfer.models"}
+    for key, source in sources.items():
+        value, default = attrgetter(key)(config), attrgetter(key)(get_config())
+        if difference := _difference(key, value, default):
+            in_file = "" if key == "model.name" else ", in a config file of your own if need be"
             raise ValueError(
-                f"a transfer takes {key} from {whence}, so nothing would read {difference}: set it "
-                f"there" + ("" if key in model else ", in a config file of your own if need be")
+                f"a transfer takes {key} from {source}, so nothing would read {difference}: set it "
+                f"there{in_file}"
             )
 
 
-def _difference(key: str, value: Any, usual: Any) -> str:
-    """Give the first key whose value is not the usual one, with that value; or nothing."""
+def _difference(key: str, value: Any, default: Any) -> str:
+    """Returns the first key whose value is not the default, with that value, or ""."""
     if not isinstance(value, ConfigDict):
-        return "" if value == usual else f"{key}={value!r}"
+        return "" if value == default else f"{key}={value!r}"
     # The name says most: another data set has other keys.
     order = sorted(value, key=lambda name: name != "name")
-    differences = (_difference(f"{key}.{name}", value[name], usual.get(name)) for name in order)
+    differences = (_difference(f"{key}.{name}", value[name], default.get(name)) for name in order)
     return next(filter(None, differences), "")
 
 
-def _check_agrees(name: str, theirs: ConfigDict, config: ConfigDict) -> None:
-    """See that a data set's config asks for no losses that this transfer does not test."""
-    if theirs.transfer.losses:
+def _check_agrees(name: str, data_config: ConfigDict, config: ConfigDict) -> None:
+    """Checks that a data set's config asks for no losses that this transfer does not test."""
+    if data_config.transfer.losses:
         raise ValueError(f"transfer.datasets has {name!r}, which is a transfer itself")
-    usual = get_config()
+    defaults = get_config()
     for key in ("space.family", "search.reward"):
-        wanted, here = attrgetter(key)(theirs), attrgetter(key)(config)
-        if wanted not in (attrgetter(key)(usual), here):
+        wanted, given = attrgetter(key)(data_config), attrgetter(key)(config)
+        if wanted not in (attrgetter(key)(defaults), given):
             raise ValueError(
                 f"transfer.datasets has {name!r}, whose {key} is {wanted!r}, and here it is "
-                f"{here!r}: give --config.{key}={wanted}, or another config of the same data"
+                f"{given!r}: give --config.{key}={wanted}, or another config of the same data"
             )
 
 
 def _data_config(name: str) -> ConfigDict:
-    """Give the config of a data set."""
+    """Returns the config of a data set."""
     path = Path(name).expanduser() if name.endswith(".py") else shipped_configs().get(name)
     if path is None or not path.is_file():
-        near = difflib.get_close_matches(name, shipped_configs(), n=1)
-        hint = f" (did you mean {near[0]!r}?)" if near else ""
+        hint = did_you_mean(name, shipped_configs(), otherwise="")
         raise ValueError(
             f"transfer.datasets has {name!r}, which is no config in configs/ nor a file{hint}"
         )
     try:
-        theirs = runpy.run_path(str(path))["get_config"]()
+        data_config = runpy.run_path(str(path))["get_config"]()
     except Exception as error:  # a config is a Python file, and can fail in any way
         raise ValueError(f"{path} gives no config: {type(error).__name__}: {error}") from error
     needed = ("data", "train", "space", "search", "transfer")
-    if not isinstance(theirs, ConfigDict) or any(section not in theirs for section in needed):
+    if not isinstance(data_config, ConfigDict) or not set(needed) <= set(data_config):
         raise ValueError(f"{path} gives no config with the sections {', '.join(needed)}")
-    return theirs.unlock()
+    return data_config.unlock()
 
 
 def read_given_losses(config: ConfigDict) -> list[Contender]:
-    """Give the losses of ``config.transfer``, which are seen beside the usual ones.
+    """Builds the losses of ``config.transfer``, which are tested next to the baselines.
 
     Each is a name, a formula, or a path: of a run folder, whose tested found losses are taken, or
     of a hall of fame, whose first ``contenders.found`` sound losses are. Those of a run are clipped
     as its ``config.json`` says, formulas as ``space.bounds`` does.
 
     Raises:
-      ValueError: for what is none of these, or a name of the usual losses.
+      ValueError: for what is none of these, or a name of the baselines.
     """
     task = make_task(config.space.family, config.train.negatives, config.search.reward)
-    names = {each.name for each in baseline_losses(config, task)}
-    made = []
-    for source in config.transfer.losses:
-        for each in _read(source, task, config):
-            if each.name not in names:
-                made.append(each)
-    return _apart(made)
+    baselines = {baseline.name for baseline in make_baselines(config, task)}
+    losses = [
+        loss
+        for source in config.transfer.losses
+        for loss in _read_losses(source, task, config)
+        if loss.name not in baselines
+    ]
+    return _without_duplicates(losses)
 
 
-def _read(source: str, task: Task, config: ConfigDict) -> Sequence[Contender]:
+def _read_losses(source: str, task: Task, config: ConfigDict) -> Sequence[Contender]:
     named = {**POINTWISE_LOSSES, **PAIRWISE_LOSSES}
     if source in named:
-        return baseline_contenders(task, baselines=(source,), smoothing=config.contenders.smoothing)
-    where = make_space(**config.space)
+        smoothing = config.contenders.smoothing
+        return baseline_contenders(task, baselines=(source,), smoothing=smoothing)
+    bounds = make_space(**config.space).bounds
     path = Path(source).expanduser()
     if path.is_dir() or path.suffix == ".csv":
         losses = report.read_found_losses(path, config.contenders.found)
-        return [_of_run(each, source, task.family, where.bounds) for each in losses]
+        return [_contender_of_run(loss, source, task.family, bounds) for loss in losses]
     try:
-        return [make_contender("given", source, family=task.family, bounds=where.bounds)]
+        return [make_contender("given", source, family=task.family, bounds=bounds)]
     except ValueError as error:
-        near = difflib.get_close_matches(source, named, n=1)
-        hint = f" (did you mean {near[0]!r}?)" if near else ""
+        hint = did_you_mean(source, named, otherwise="")
         raise ValueError(
             f"transfer.losses has {source!r}, which is no name of a loss{hint}, no folder or CSV "
             f"file that is there, and no formula: {error}"
         ) from error
 
 
-def _of_run(loss: report.FoundLoss, source: str, family: Family, bounds: Bounds) -> Contender:
-    """Give what another run found, under the bounds that it was found with, if these are known."""
-    if (theirs := loss.family or family.name) != family.name:
+def _contender_of_run(
+    loss: report.FoundLoss, source: str, family: Family, bounds: Bounds
+) -> Contender:
+    """Builds what another run found, under the bounds that it was found with, if known."""
+    if (loss_family := loss.family or family.name) != family.name:
         raise ValueError(
-            f"transfer.losses has {source!r}, whose losses are {theirs}, and here they are "
-            f"{family.name}; give --config.space.family={theirs}"
+            f"transfer.losses has {source!r}, whose losses are {loss_family}, and here they are "
+            f"{family.name}; give --config.space.family={loss_family}"
         )
     return make_contender(loss.name, loss.formula, family=family, bounds=loss.bounds or bounds)
 
 
-def _apart(losses: Sequence[Contender]) -> list[Contender]:
-    """Give losses without those that are alike, and number names that are not unique."""
-    unique = list({(each.formula, each.loss.bounds): each for each in losses}.values())
-    names = [each.name for each in unique]
+def _without_duplicates(losses: Sequence[Contender]) -> list[Contender]:
+    """Returns each loss once, with numbers behind names that are not unique."""
+    by_loss: Mapping[Any, Contender] = {(loss.formula, loss.loss.bounds): loss for loss in losses}
+    unique = list(by_loss.values())
+    names = [loss.name for loss in unique]
     return [
-        each._replace(name=f"{each.name}-{names[:j].count(each.name) + 1}")
-        if names.count(each.name) > 1
-        else each
-        for j, each in enumerate(unique)
+        loss._replace(name=f"{loss.name}-{names[:j].count(loss.name) + 1}")
+        if names.count(loss.name) > 1
+        else loss
+        for j, loss in enumerate(unique)
     ]
-
-
-class Transfer(NamedTuple):
-    """What a transfer tests, where."""
-
-    losses: list[Contender]
-    cells: dict[str, ConfigDict]
-    finished: dict[str, dict[str, Any]]  # results of cells
-    open: dict[str, Setup]  # the other cells
-
-
-def prepare_transfer(config: ConfigDict, workdir: Path, console: Console) -> Transfer:
-    """Build all cells that are not finished, so that what cannot be is known before any trains.
-
-    Raises:
-      ValueError: for bad data, unknown names, values out of range or damaged results.
-    """
-    check_numbers(config)
-    losses, every = read_given_losses(config), make_cells(config)
-    for name, one in every.items():
-        check_workdir(workdir / name, one.to_dict())
-    open_ = {
-        name: make_setup(one, console, {"transfer.losses": len(losses)})
-        for name, one in every.items()
-        if not (workdir / name / "results.json").exists()
-    }
-    finished = {name: read_results(workdir / name) for name in every if name not in open_}
-    return Transfer(losses, every, finished, open_)
-
-
-def run_transfer(parts: Transfer, workdir: Path, console: Console) -> dict[str, Any]:
-    """Test the losses in every cell, those that are finished left out; give all results.
-
-    This process writes in ``workdir``.
-    """
-    done = []
-    for name, config in parts.cells.items():
-        place = f"{name}, {len(done) + 1} of {len(parts.cells)}"
-        console.print(place, markup=False, soft_wrap=True)
-        if name in parts.finished:
-            done.append(parts.finished[name])
-            continue
-        on = parts.open[name]
-        for note in on.dataset.notes:
-            console.print(f"  {note}", markup=False, soft_wrap=True)
-        done.append(_test(workdir / name, config, on, parts.losses))
-    rows = [row for results in done for row in results["losses"]]
-    notes = [note for results in done for note in results["environment"]["data"]]
-    return save_results(workdir, rows, NO_SEARCH, notes)
-
-
-def _test(folder: Path, config: ConfigDict, on: Setup, losses: list[Contender]) -> dict[str, Any]:
-    """Test the losses in a cell; write and give what came out."""
-    claim_workdir(folder, config.to_dict())
-    label = {"dataset": folder.name.removeprefix(f"{on.config.model.name}-".replace(":", "."))}
-    rows = [row | label for row in compare_losses(on, losses)]
-    return save_results(folder, rows, NO_SEARCH, on.dataset.notes)
-
-
-def save_results(
-    workdir: Path, losses: list[dict], search: dict[str, Any], notes: Sequence[str]
-) -> dict[str, Any]:
-    """Write the results, as JSON last but for the report, and give them."""
-    environment = describe_environment(notes)
-    results = {"losses": losses, "search": search, "environment": environment}
-    write_atomically(workdir / "results.csv", report.make_results_csv(results))
-    if report.is_matrix(results):
-        write_atomically(workdir / "matrix.csv", report.make_matrix_csv(results))
-    write_atomically(workdir / "results.json", json.dumps(results, indent=2))
-    report.write_report(workdir)
-    return results

@@ -2,6 +2,7 @@
 
 import inspect
 import re
+from operator import attrgetter
 from pathlib import Path
 
 import ml_collections
@@ -11,15 +12,15 @@ from rich.console import Console
 from autolossgen import controller, data, models
 from autolossgen.configs import base
 from autolossgen.configs.command_line import (
-    CHOSEN_BY,
     UsageError,
     read_command_line,
     shipped_configs,
 )
+from autolossgen.configs.old_keys import with_new_keys
 from autolossgen.configs.presets import PRESETS
 from autolossgen.evaluation.fair_test import make_fair_test
 from autolossgen.evaluation.promotion import make_promotion
-from autolossgen.pipeline import phases
+from autolossgen.pipeline.run import make_run
 from autolossgen.search.screening import FILTERS
 from autolossgen.search.search import make_search
 from autolossgen.search.space import make_space
@@ -113,16 +114,16 @@ BY_RUN = {"devices", "seed", "progress", "task"}
         ("generation", options(make_search) - TRAINING - {"sharding", "task"}),
         ("promote", options(make_promotion) - TRAINING - BY_RUN - {"least"}),
         ("test", options(make_fair_test) - TRAINING - BY_RUN),
-        *((name, options(FILTERS[name]) - {"group"}) for name in FILTERS),
-        ("adagrad", options(adagrad) - {"clip"}),
+        *((f"filter.{name}", options(FILTERS[name]) - {"group"}) for name in FILTERS),
+        ("optimizer.adagrad", options(adagrad) - {"clip"}),
         ("implicit", options(data.implicit) | options(data.with_negatives)),
-        ("reinforce", options(controller.make_reinforce) - {"quantile"}),
-        ("risk_seeking", options(controller.make_reinforce)),
-        ("evolution", options(controller.make_evolution)),
+        ("policy.reinforce", options(controller.make_reinforce) - {"quantile"}),
+        ("policy.risk_seeking", options(controller.make_reinforce)),
+        ("policy.evolution", options(controller.make_evolution)),
     ],
 )
 def test_a_section_holds_what_its_builder_takes(section, accepted):
-    assert set(base.get_config()[section]) == accepted
+    assert set(attrgetter(section)(base.get_config())) == accepted
 
 
 @pytest.mark.parametrize("source", ALL)
@@ -139,8 +140,8 @@ def test_a_run_can_be_joined(source, monkeypatch):
     split = lambda section: section.get("reward_split", "leave_one_out")  # noqa: E731
     tiny = lambda **section: build(name="synthetic", reward_split=split(section), **TINY)  # noqa: E731
     monkeypatch.setattr(data, "build", tiny)
-    joined = phases.make_run(read(f"--config={source}")[0], Path("nowhere"), Console(quiet=True))
-    assert joined.ground.dataset.name == "synthetic"
+    run = make_run(read(f"--config={source}")[0], Console(quiet=True))
+    assert run.setup.dataset.name == "synthetic"
 
 
 @pytest.mark.parametrize(
@@ -148,18 +149,22 @@ def test_a_run_can_be_joined(source, monkeypatch):
 )
 def test_every_key_can_be_given(key):
     value = dict(leaves(base.get_config()))[key]
-    chosen = CHOSEN_BY.get(key.partition(".")[0])
-    beside = [f"--config.{chosen}={key.partition('.')[0]}"] if chosen else []
-    config, _ = read(f"--config.{key}={value}", *beside)
+    section, _, rest = key.partition(".")
+    option = rest.partition(".")[0]
+    chosen = [f"--config.{section}.name={option}"] if "." in rest else []
+    config, _ = read(f"--config.{key}={value}", *chosen)
     assert dict(leaves(config))[key] == value
 
 
 @pytest.mark.parametrize(
     ("flags", "hint"),
     [
-        (["--config.evolution.population=9"], "--config.policy=evolution"),
-        (["--config.filter=paper", "--config.graded.probes=8"], "--config.filter=graded"),
-        (["--config.adagrad.eps", "1e-9"], "--config.train.optimizer=adagrad"),
+        (["--config.policy.evolution.population=9"], "--config.policy.name=evolution"),
+        (
+            ["--config.filter.name=paper", "--config.filter.graded.tolerance=8"],
+            "--config.filter.name=graded",
+        ),
+        (["--config.optimizer.adagrad.eps", "1e-9"], "--config.optimizer.name=adagrad"),
     ],
 )
 def test_what_nothing_would_read_is_refused(flags, hint):
@@ -174,13 +179,13 @@ def test_what_nothing_would_read_is_refused(flags, hint):
         ("space.length_prior=9", "space.length_prior is a tuple of 2 numbers, got (9,)"),
         ("test.learning_rates=abc", "test.learning_rates is a tuple of some numbers, got ('abc',)"),
         ("promote.epochs=(6.5,20)", "promote.epochs is a tuple of some whole numbers, got (6.5, 2"),
-        ("train.optimizer=adagrad", "the model's own learning rates are those of sgd"),
+        ("optimizer.name=adagrad", "the model's own learning rates are those of sgd"),
     ],
 )
 def test_numbers_that_are_none_are_refused(change, message):
     config, _ = read(f"--config.{change}")
     with pytest.raises(ValueError, match=re.escape(message)):
-        phases.make_run(config, Path("nowhere"), Console(quiet=True))
+        make_run(config, Console(quiet=True))
 
 
 def test_a_home_folder_is_a_users():
@@ -237,3 +242,62 @@ def test_a_config_that_fails_is_a_usage_error(body, tmp_path):
     path.write_text(f"def get_config(preset=''):\n    {body}\n")
     with pytest.raises(UsageError, match=r"the config fails: \w+Error: "):
         read(f"--config={path}")
+
+
+@pytest.mark.parametrize(
+    ("flag", "message"),
+    [
+        (
+            "policy=evolution",
+            "config.policy is now config.policy.name: give --config.policy.name=e",
+        ),
+        ("evolution.population=9", "give --config.policy.evolution.population=9"),
+        ("train.optimizer=adagrad", "give --config.optimizer.name=adagrad"),
+        ("promote.keep=0.5", "config.promote.keep is no longer a setting: it is always 0.25"),
+    ],
+)
+def test_an_old_flag_is_told_the_new_one(flag, message):
+    with pytest.raises(UsageError, match=re.escape(message)):
+        read(f"--config.{flag}")
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("config.policy = 'evolution'", "config.policy is now config.policy.name"),
+        ("config.reinforce.explore = 0.1", "config.reinforce is now config.policy.reinforce"),
+        (
+            "config.train.optimizer = 'adagrad'",
+            "config.train.optimizer is now config.optimizer.nam",
+        ),
+        ("config.graded.tolerance = 0.1", "config.graded is now config.filter.graded"),
+        ("config.paper.probes = 3", "config.paper is no longer a section"),
+    ],
+)
+def test_an_old_key_in_a_config_file_is_told_the_new_one(line, message, tmp_path):
+    """As a file of version 0.1 says it, with its import of ``configs``."""
+    path = tmp_path / "mine.py"
+    path.write_text(
+        "from configs import base, presets\n"
+        "def get_config(preset=''):\n"
+        "    config = base.get_config()\n"
+        f"    {line}\n"
+        "    return presets.apply(config, preset)\n"
+    )
+    with pytest.raises(UsageError, match=re.escape(message)):
+        read(f"--config={path}")
+
+
+def test_the_config_of_an_old_run_reads_as_one_of_today():
+    old = {"policy": "evolution", "evolution": {"population": 256, "tournament": 8}}
+    old |= {"generation": {"width": 32, "starts": 1}, "train": {"l2": 0.0, "optimizer": "sgd"}}
+    new = with_new_keys(old)
+    assert new == {
+        "policy": {"name": "evolution", "evolution": {"population": 256}},
+        "generation": {"num_lanes": 32},
+        "train": {"l2": 0.0},
+        "optimizer": {"name": "sgd"},
+    }
+    assert with_new_keys(new) == new
+    today = base.get_config().to_dict()
+    assert with_new_keys(today) == today

@@ -19,7 +19,7 @@ def written(tokens):
 
 @pytest.mark.parametrize("name", ["random", "risk_seeking", "evolution"])
 def test_a_length_prior_says_how_long_losses_are(name):
-    section = dict(base.get_config().get(name, {}))
+    section = dict(base.get_config().policy.get(name, {}))
     lengths = []
     for prior in ((3.0, 0.5), (9.0, 0.5), (15.0, 0.5)):
         rules = make_grammar(make_vocabulary(), 15, length_prior=prior)

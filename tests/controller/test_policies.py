@@ -41,7 +41,7 @@ AS_SGD = {"learning_rate": RATE * 1e8, "eps": 1e8, "b1": 0.0, "clip_norm": 1e9}
 @cache
 def policy(name="reinforce", space="tiny", **options):
     vocab, length = SPACES[space]
-    section = dict(base.get_config().get(name, {})) | options
+    section = dict(base.get_config().policy.get(name, {})) | options
     made = controller.POLICIES[name](make_grammar(vocab, length), **section)
     return made._replace(sample=jax.jit(made.sample, static_argnums=2), update=jax.jit(made.update))
 
@@ -62,7 +62,9 @@ def sequences():
 @jax.jit
 def replay(params, tokens):
     """Give the log-probability [M] of sequences under an LSTM policy."""
-    module = LSTMPolicy(len(TINY.names), PLAIN["width"], 0.1, base.get_config().reinforce.squash)
+    module = LSTMPolicy(
+        len(TINY.names), PLAIN["width"], 0.1, base.get_config().policy.reinforce.squash
+    )
     carry = (jnp.zeros((len(tokens), PLAIN["width"])),) * 2
     step = lambda c, t: module.apply(params, c, t)  # noqa: E731
     return rollout(
@@ -371,7 +373,7 @@ def test_a_warm_start_raises_the_likelihood_of_the_seeds():
 
 def test_a_warm_start_leaves_exploration():
     distinct, near = [], []
-    for steps in (0, base.get_config().risk_seeking.warm_steps):
+    for steps in (0, base.get_config().policy.risk_seeking.warm_steps):
         made, state, seeds = warmed(steps)
         tokens = np.asarray(made.sample(state, jax.random.key(1), 2000))
         distinct.append(len(np.unique(tokens, axis=0)))
@@ -381,7 +383,7 @@ def test_a_warm_start_leaves_exploration():
 
 
 def test_a_warm_start_leaves_the_optimizer_fresh():
-    (_, cold, _), (_, warm, _) = warmed(0), warmed(base.get_config().risk_seeking.warm_steps)
+    (_, cold, _), (_, warm, _) = warmed(0), warmed(base.get_config().policy.risk_seeking.warm_steps)
     np.testing.assert_array_equal(vector(cold.optimizer), vector(warm.optimizer))
     assert np.isnan(warm.baseline)
 

@@ -13,7 +13,7 @@ GRAMMAR = make_grammar(make_vocabulary(operators=("add", "neg"), operands=("pred
 @pytest.mark.parametrize("name", controller.POLICIES)
 def test_a_state_keeps_its_types(name):
     """Weak types, too: with others, a search would compile its second generation anew."""
-    made = controller.POLICIES[name](GRAMMAR, **base.get_config().get(name, {}))
+    made = controller.POLICIES[name](GRAMMAR, **base.get_config().policy.get(name, {}))
     state = made.begin_round(made.init(jax.random.key(0)), jnp.float32(0.5))
     tokens, ones = made.sample(state, jax.random.key(1), 64), jnp.ones(64)
     after, _ = made.update(state, tokens, ones, ones, jnp.float32(0.5))

@@ -1,11 +1,9 @@
-"""A run joined as run.py joins it, cheap to compile, whose generations take no time."""
-
-from pathlib import Path
+"""A run built as run.py builds it, cheap to compile, whose generations take no time."""
 
 from rich.console import Console
 
 from autolossgen.configs.command_line import read_command_line
-from autolossgen.pipeline.phases import Run, make_run
+from autolossgen.pipeline.run import Run, make_run
 from tests.helpers.run_server import SMALL
 
 FLAGS = (
@@ -18,6 +16,6 @@ FLAGS = (
 )
 
 
-def joined(*more: str, workdir: Path = Path("nowhere")) -> Run:
-    config, _ = read_command_line(["run.py", *FLAGS, *more])
-    return make_run(config, workdir, Console(quiet=True))
+def make_tiny_run(*flags: str) -> Run:
+    config, _ = read_command_line(["run.py", *FLAGS, *flags])
+    return make_run(config, Console(quiet=True))

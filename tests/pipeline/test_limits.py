@@ -8,28 +8,29 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from autolossgen.pipeline import phases
+from autolossgen.pipeline import search as search_module
 from autolossgen.search.stopping import Limits, stop_reason
-from tests.helpers import tiny_run as tiny
+from tests.helpers.tiny_run import make_tiny_run
 
 NONE = {"generations": 6, "candidates": 0, "seconds": 0.0, "target": None}
 
 
 @pytest.fixture(scope="module")
-def joined():
-    """One run, whose limits the tests set."""
-    return tiny.joined("--config.search.round_generations=4")
+def phase():
+    """One search, whose limits the tests set."""
+    return make_tiny_run("--config.search.round_generations=4").search
 
 
 @pytest.fixture
-def search(joined, tmp_path):
+def search(phase, tmp_path):
     """Search in one folder, again at each call; give state, entries and what was printed."""
 
     def run(**limits):
-        joined.ground.config.search.update(NONE | limits)
+        phase.settings.update(NONE | limits)
         console = Console(file=io.StringIO(), width=60)
-        mine = joined._replace(workdir=tmp_path, ground=joined.ground._replace(console=console))
-        return *phases.search_phase(mine, tmp_path / "checkpoints"), console.file.getvalue()
+        printing = phase._replace(console=console)
+        found = search_module.search_losses(printing, tmp_path / "checkpoints", tmp_path)
+        return *found, console.file.getvalue()
 
     return run
 
@@ -37,7 +38,7 @@ def search(joined, tmp_path):
 @pytest.fixture
 def clock(monkeypatch):
     """Time passes by one second each time that the search looks."""
-    monkeypatch.setattr(phases, "time", SimpleNamespace(monotonic=count().__next__))
+    monkeypatch.setattr(search_module, "time", SimpleNamespace(monotonic=count().__next__))
 
 
 def best_reward(state):
@@ -111,9 +112,9 @@ def test_a_reward_counts_in_any_row_of_the_hall_that_is_filled(search):
 
 def test_the_first_process_decides_for_all(search, monkeypatch):
     said = []
-    monkeypatch.setattr(phases, "said_anywhere", lambda flag: said.append(flag) or flag)
-    monkeypatch.setattr(phases, "is_first", lambda: False)
+    monkeypatch.setattr(search_module, "any_process", lambda flag: said.append(flag) or flag)
+    monkeypatch.setattr(search_module, "is_first_process", lambda: False)
     assert len(search(generations=2, candidates=1)[1]) == 2  # no other process says so
     assert said == [False] * 5  # whether it is over before, and of each generation with Ctrl-C
-    monkeypatch.setattr(phases, "said_anywhere", lambda flag: True)
+    monkeypatch.setattr(search_module, "any_process", lambda flag: True)
     assert len(search(generations=4)[1]) == 2

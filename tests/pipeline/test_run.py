@@ -236,8 +236,11 @@ def test_bad_usage_is_one_line_and_status_2(server, argument, fragments, tmp_pat
 @pytest.mark.parametrize(
     ("argument", "fragments"),
     [
-        ("--config.policy=reinforced", ["policy 'reinforced'", "risk_seeking, evolution, random"]),
-        ("--config.filter=strict", ["filter 'strict'", "graded, paper"]),
+        (
+            "--config.policy.name=reinforced",
+            ["policy 'reinforced'", "risk_seeking, evolution, random"],
+        ),
+        ("--config.filter.name=strict", ["filter 'strict'", "graded, paper"]),
         ("--config.model.name=biased", ["model 'biased'", "biased_mf"]),
         ("--config.model.name=models.deep:Dep", ["has no 'Dep'", "did you mean 'Deep'?"]),
         ("--config.model.options={'depth': 3}", ["BiasedMF has no options", "'depth'"]),

@@ -5,7 +5,7 @@ import pytest
 from rich.console import Console
 
 from autolossgen.configs.command_line import read_command_line
-from autolossgen.pipeline.phases import make_setup
+from autolossgen.pipeline.setup import make_setup
 from tests.helpers.run_server import SMOKE, TINY, assert_one_line, results
 
 METRICS = ("ndcg@10", "recall@10", "hit@10", "mrr@10", "mrr")
@@ -39,7 +39,7 @@ def test_pairwise_losses_are_searched_and_tested_by_the_family_alone(server, tmp
         ("--config.space.operands=('pred','label')", ["operand 'pred'"]),
         ("--config.contenders.baselines=('bce',)", ["pairwise losses, got 'bce'"]),
         ("--config.generation.reference=square(label - pred)", ["label"]),
-        ("--config.filter=paper", ["filter 'paper' judges pointwise losses"]),
+        ("--config.filter.name=paper", ["filter 'paper' judges pointwise losses"]),
     ],
 )
 def test_what_is_not_pairwise_is_refused_in_that_family(server, argument, fragments, tmp_path):
@@ -63,16 +63,16 @@ def liked(tmp_path):
 
 def test_data_of_positives_alone_are_searched_in_pairs_or_with_drawn_negatives(liked):
     with pytest.raises(ValueError, match=r"train split .* got only label 1"):
-        make_setup(liked, Console(quiet=True))
+        make_setup(liked, Console(quiet=True), {})
     liked.implicit.negatives = 3
     with pytest.raises(ValueError, match=r"reward split .* --config\.search\.reward=ndcg@10"):
-        make_setup(liked, Console(quiet=True))
+        make_setup(liked, Console(quiet=True), {})
     liked.search.reward = "ndcg@10"
-    splits = make_setup(liked, Console(quiet=True)).splits
+    splits = make_setup(liked, Console(quiet=True), {}).splits
     assert float(splits["full_train"].label.mean()) == 0.25
     assert splits["train"].label.size < splits["full_train"].label.size
     liked.space.family = "pairwise"
     with pytest.raises(ValueError, match=r"pairwise ones have train\.negatives"):
-        make_setup(liked, Console(quiet=True))
+        make_setup(liked, Console(quiet=True), {})
     liked.implicit.negatives = 0
-    assert make_setup(liked, Console(quiet=True)).task.group == 5
+    assert make_setup(liked, Console(quiet=True), {}).task.group == 5

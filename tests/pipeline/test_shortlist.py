@@ -10,62 +10,64 @@ import pytest
 from autolossgen.configs import base, stream
 from autolossgen.configs import csv as own
 from autolossgen.language.grammar import tokens_of
-from autolossgen.pipeline.shortlist import check_phase, promote_phase, promotion_splits
+from autolossgen.pipeline.shortlist import check_hall, promote_losses, promotion_splits
 from autolossgen.search.hall_of_fame import HallOfFame, init_hall
 from autolossgen.search.log_record import program_of_tokens
 from autolossgen.training.loss_gradients import stack_losses
-from tests.helpers import tiny_run as tiny
+from tests.helpers.tiny_run import make_tiny_run
 
 MSE, OTHER, WRONG = "label pred sub square", "label pred sub square square", "pred square"
 
 
 @pytest.fixture(scope="module")
-def run(tmp_path_factory):
-    return tiny.joined(workdir=tmp_path_factory.mktemp("run"))
+def phase():
+    return make_tiny_run().shortlist
 
 
-def state(run, *losses, gains):
-    """Give what a search would leave behind that found these losses."""
-    length, names = run.space.length, run.space.vocabulary
+def hall_of(phase, *losses, gains):
+    """Returns the hall of fame that a search would leave that found these losses."""
+    length, names = phase.space.length, phase.space.vocabulary
     tokens = np.zeros((len(losses) + 1, length), np.int32)  # the last row is empty
     for row, loss in zip(tokens, losses, strict=False):
         numbers = tokens_of(loss.split(), names)
         row[: len(numbers)] = numbers
-    made = [program_of_tokens(run.space, run.ground.task.family, row) for row in tokens[:-1]]
-    probe = run.filter.probe
+    made = [program_of_tokens(phase.space, phase.task.family, row) for row in tokens[:-1]]
+    probe = phase.filter.probe
     logits = jnp.broadcast_to(probe.logit, (len(made), len(probe.logit)))
-    slopes = run.slopes(stack_losses(made, [run.space.bounds] * len(made)), logits, probe.label)
-    prints = jnp.pad(run.filter.fingerprint(slopes), ((0, 1), (0, 0)), constant_values=jnp.nan)
+    slopes = phase.logit_grads(
+        stack_losses(made, [phase.space.bounds] * len(made)), logits, probe.label
+    )
+    prints = jnp.pad(phase.filter.fingerprint(slopes), ((0, 1), (0, 0)), constant_values=jnp.nan)
     gains = jnp.array([*gains, -jnp.inf])
-    hall = HallOfFame(tokens, prints, gains, gains + 0.5, jnp.ones(len(gains)))
-    return SimpleNamespace(hall=hall)
+    return HallOfFame(tokens, prints, gains, gains + 0.5, jnp.ones(len(gains)))
 
 
-def rows(run):
-    with (run.workdir / "hall_of_fame.csv").open() as file:
+def rows(folder):
+    with (folder / "hall_of_fame.csv").open() as file:
         return list(csv.DictReader(file))
 
 
-def test_a_usual_loss_and_a_wrong_one_are_named_and_not_tested(run):
-    checked = check_phase(run, state(run, MSE, OTHER, WRONG, gains=(0.03, 0.02, 0.01)))
+def test_a_usual_loss_and_a_wrong_one_are_named_and_not_tested(phase, tmp_path):
+    hall = hall_of(phase, MSE, OTHER, WRONG, gains=(0.03, 0.02, 0.01))
+    checked = check_hall(phase, hall, tmp_path)
     assert [each.rank for each in checked.sound] == [2]
-    written = rows(run)
+    written = rows(tmp_path)
     assert [row["twin"] for row in written] == ["mse", "", ""]
     assert [row["sound"] for row in written] == ["true", "true", "false"]
     assert [row["front"] for row in written] == ["true", "false", "false"]
     assert [row["promoted"] for row in written] == ["", "", ""]
 
 
-def test_nothing_sound_leaves_nothing_to_test(run):
-    checked = check_phase(run, state(run, WRONG, gains=(0.01,)))
-    assert promote_phase(run, checked) == []
-    assert [row["sound"] for row in rows(run)] == ["false"]
+def test_nothing_sound_leaves_nothing_to_test(phase, tmp_path):
+    checked = check_hall(phase, hall_of(phase, WRONG, gains=(0.01,)), tmp_path)
+    assert promote_losses(phase, checked, tmp_path) == []
+    assert [row["sound"] for row in rows(tmp_path)] == ["false"]
 
 
-def test_an_empty_hall_of_fame_is_written_too(run):
-    hall = init_hall(3, run.space.length, len(run.filter.probe.logit))
-    assert check_phase(run, SimpleNamespace(hall=hall)).sound == []
-    assert rows(run) == []
+def test_an_empty_hall_of_fame_is_written_too(phase, tmp_path):
+    hall = init_hall(3, phase.space.length, len(phase.filter.probe.logit))
+    assert check_hall(phase, hall, tmp_path).sound == []
+    assert rows(tmp_path) == []
 
 
 @pytest.mark.parametrize(

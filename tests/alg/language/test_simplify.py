@@ -253,7 +253,7 @@ def test_the_fingerprint_decides_where_the_key_cannot():
 
 
 def test_what_counts_as_one_loss_at_the_default_tolerance():
-    rules = make_graded_filter(**get_config().graded)
+    rules = make_graded_filter(**get_config().filter.graded)
     assert rules.tolerance == 1e-2
     smoothed = "softplus(logit) - (label * (1 - {0}) + {0} / 2) * logit"
     formulas = ["softplus(logit) - label * logit", *map(smoothed.format, (0.02, 0.05, 0.1))]

@@ -150,7 +150,7 @@ class FakePolicy(NamedTuple):
 
 
 def make(**options):
-    section = base.get_config().graded
+    section = base.get_config().filter.graded
     sizes = {"samples": SAMPLES, "width": LANES, "batch_size": 32, "hall": 6, "memory": 16}
     rates = {"learning_rate": 7.0, "weight_decay": 1e-3, "l2": 0.0, "reward_scale": "gradient"}
     return make_search(

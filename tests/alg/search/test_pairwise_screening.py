@@ -27,7 +27,7 @@ NEGATIVES = (1, 3, 8)
 
 
 def graded(negatives):
-    return FILTERS["graded"](**CONFIG.graded, group=1 + negatives)
+    return FILTERS["graded"](**CONFIG.filter.graded, group=1 + negatives)
 
 
 def losses_of(formulas):

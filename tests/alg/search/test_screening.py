@@ -174,7 +174,7 @@ def test_the_grid_has_each_logit_with_either_label():
 @pytest.mark.parametrize("wrong", [{"probes": 7}, {"probes": 2}, {"min_direction": 1.5}])
 def test_options_out_of_range_are_refused(wrong):
     with pytest.raises(ValueError, match=r"got (7|2|1\.5)"):
-        FILTERS["graded"](**dict(CONFIG.graded) | wrong)
+        FILTERS["graded"](**dict(CONFIG.filter.graded) | wrong)
 
 
 def test_the_papers_filter_takes_any_number_of_probes_but_none():

@@ -131,7 +131,7 @@ def make(**options):
     sizes = {"samples": len(WRITTEN), "width": 12, "hall": 6, "memory": 16}
     options = {"starts": 3, "l2": 0.0, "reward_scale": "gradient", "restart": "never", **options}
     lanes = partial(make_lanes, toys.recommender(USERS, ITEMS, 1.0))
-    filter_ = FILTERS["graded"](**base.get_config().graded)
+    filter_ = FILTERS["graded"](**base.get_config().filter.graded)
     return make_search(FakePolicy(), lanes, SPACE, filter_, **{**SHARED, **sizes, **options})
 
 

@@ -12,8 +12,8 @@ import pytest
 from autolossgen.training.devices import choose_devices, lane_mesh
 from autolossgen.training.evaluate import epoch_batches
 from autolossgen.training.optimizers import Hyper
-from tests.helpers import tiny_run as tiny
 from tests.helpers.hlo import talk
+from tests.helpers.tiny_run import make_tiny_run
 
 
 class Device(NamedTuple):
@@ -30,14 +30,14 @@ def devices_of(*counts):
 
 
 @cache
-def joined(devices):
-    return tiny.joined(f"--config.devices={devices}", "--config.generation.restart=stalled")
+def run_on(devices):
+    return make_tiny_run(f"--config.devices={devices}", "--config.generation.restart=stalled")
 
 
 @cache
 def compiled(devices, name):
     """Give a function of the search, compiled."""
-    search, splits = joined(devices).search, joined(devices).ground.splits
+    search, splits = run_on(devices).search.search, run_on(devices).setup.splits
     arguments = (begun(devices), jax.random.key(1), splits["train"], splits["reward"])
     return jax.jit(getattr(search, name)).lower(*arguments).compile()
 
@@ -45,14 +45,14 @@ def compiled(devices, name):
 @cache
 def begun(devices):
     """Give the first state."""
-    search, splits = joined(devices).search, joined(devices).ground.splits
+    search, splits = run_on(devices).search.search, run_on(devices).setup.splits
     return search.init(jax.random.key(1), splits["reward"])
 
 
 @cache
 def searched(devices):
     """Give the first state, and states and reports of three generations and a round's end."""
-    splits, key = joined(devices).ground.splits, jax.random.key(1)
+    splits, key = run_on(devices).setup.splits, jax.random.key(1)
     data, state = (splits["train"], splits["reward"]), begun(devices)
     passed = [state]
     for generation in range(3):
@@ -103,16 +103,16 @@ def test_collectives_are_seen(line):
 
 
 def test_devices_with_seeds_of_their_own_tell_one_another_nothing():
-    on = joined(8).ground
-    lanes = on.lanes(on.task.static_slopes([on.usual[0].loss]))
+    setup = run_on(8).setup
+    lanes = setup.make_lanes(setup.task.static_slopes([setup.baselines[0].loss]))
     ones, keys = jnp.ones(8), jax.random.split(jax.random.key(2), 8)
 
     @jax.jit
     def train(state, data, keys):
-        cut = lambda data, key: epoch_batches(on.task, data, 32, key)  # noqa: E731
+        cut = lambda data, key: epoch_batches(setup.task, data, 32, key)  # noqa: E731
         return lanes.train_each(state, ones, Hyper(ones, 0 * ones, 0 * ones), cut, data, keys)
 
-    given = lanes.init(keys), on.splits["full_train"], keys
+    given = lanes.init(keys), setup.splits["full_train"], keys
     assert talk(train.lower(*given).compile()) == []
     with pytest.raises(ValueError, match="too many values"):  # two keys a device
         train(*given[:2], jax.random.split(keys[0], 16))

@@ -7,9 +7,10 @@ from collections import Counter
 import jax
 import pytest
 
-from autolossgen.pipeline.phases import compare_losses, search_phase
-from autolossgen.pipeline.shortlist import check_phase, promote_phase
-from tests.helpers import tiny_run as tiny
+from autolossgen.pipeline.search import search_losses
+from autolossgen.pipeline.shortlist import check_hall, promote_losses
+from autolossgen.pipeline.test import compare_losses
+from tests.helpers.tiny_run import make_tiny_run
 
 OURS = {"_init", "_generation", "_advance", "init", "factors", "train", "score", "slopes"}
 
@@ -41,21 +42,20 @@ def phases(tmp_path_factory):
     logger.addHandler(compilations)
     jax.clear_caches()  # what other tests compiled counts, too
     with jax.log_compiles():
-        whole = tiny.joined(
+        run = make_tiny_run(
             *("--config.search.generations=12", "--config.search.round_generations=3"),
             "--config.search.checkpoint_every=4",
-            workdir=folder,
         )
-        state, _ = search_phase(whole, folder / "checkpoints")
+        state, _ = search_losses(run.search, folder / "checkpoints", folder)
         seen = {"search": compilations.phase()}
-        whole.ground.config.search.generations = 18
-        state, entries = search_phase(whole, folder / "checkpoints")
+        run.search.settings.generations = 18
+        state, entries = search_losses(run.search, folder / "checkpoints", folder)
         seen["restored"] = compilations.phase()
-        checked = check_phase(whole, state)
+        checked = check_hall(run.shortlist, state.hall, folder)
         seen["check"] = compilations.phase()
-        found = promote_phase(whole, checked)
+        found = promote_losses(run.shortlist, checked, folder)
         seen["promotion"] = compilations.phase()
-        compare_losses(whole.ground, found)
+        compare_losses(run.setup, found)
         seen["test"] = compilations.phase()
     logger.removeHandler(compilations)
     assert found

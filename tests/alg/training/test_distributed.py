@@ -11,11 +11,11 @@ from contextlib import suppress
 import pytest
 
 from autolossgen.training.distributed import ProcessError, connect_processes
-from tests.helpers import tiny_run as tiny
 from tests.helpers.run_server import assert_one_line
+from tests.helpers.tiny_run import FLAGS
 
 FLAGS = (
-    *tiny.FLAGS,
+    *FLAGS,
     "--config.contenders.baselines=('bce',)",
     "--config.search.generations=16",
     "--config.search.round_generations=4",

@@ -152,7 +152,7 @@ def searching(starts, devices):
         controller.make_uniform(where.grammar),
         partial(make_lanes, recommender_of(shape), mesh=mesh),
         where,
-        FILTERS["graded"](**base.get_config().graded),
+        FILTERS["graded"](**base.get_config().filter.graded),
         **{"reference": "square(label - pred)", "reward_scale": "raw", "restart": "stalled"},
         **{"samples": 4, "hall": 2, "memory": 2, "l2": 0.0},
         **{"learning_rate": 1.0, "weight_decay": 1e-4, "batch_size": shape.batch},

@@ -1,0 +1,67 @@
+"""A run, phase by phase: search, gradient check and promotion, test, save."""
+
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from ml_collections import ConfigDict
+from rich.console import Console
+
+from autolossgen.search.space import make_space
+
+from .checks import check_numbers
+from .save import save_results, summarize_search
+from .search import SearchPhase, Stopped, make_search_phase, search_losses
+from .setup import Setup, make_setup
+from .shortlist import ShortlistPhase, check_hall, make_shortlist_phase, promote_losses
+from .test import compare_losses
+
+
+class Run(NamedTuple):
+    """The phases of a run, all built before the first begins: bad values are refused at once."""
+
+    setup: Setup
+    search: SearchPhase
+    shortlist: ShortlistPhase
+
+
+def make_run(config: ConfigDict, console: Console) -> Run:
+    """Builds what a config describes.
+
+    Raises:
+      ValueError: for bad data, unknown names or values out of range.
+    """
+    check_numbers(config)
+    space = make_space(**config.space)
+    setup = make_setup(config, console, {"contenders.found": config.contenders.found})
+    search = make_search_phase(setup, space)
+    return Run(
+        setup=setup, search=search, shortlist=make_shortlist_phase(setup, space, search.filter)
+    )
+
+
+def run_phases(run: Run, workdir: Path, process_dir: Path) -> dict[str, Any]:
+    """Searches, shortlists, tests and saves.
+
+    Args:
+      run: what to do.
+      workdir: folder of the run, with its checkpoints.
+      process_dir: where this process writes all else; in the first process, ``workdir``.
+
+    Returns:
+      What ``results.json`` holds.
+
+    Raises:
+      Stopped: after Ctrl-C in the search; the hall of fame is written.
+    """
+    console, notes = run.setup.console, run.setup.dataset.notes
+    for note in notes:
+        console.print(note, markup=False, soft_wrap=True)
+    try:
+        state, records = search_losses(run.search, workdir / "checkpoints", process_dir)
+    except Stopped as stopped:
+        check_hall(run.shortlist, stopped.state.hall, process_dir)  # for who has seen enough
+        raise
+    checked = check_hall(run.shortlist, state.hall, process_dir)
+    shortlist = promote_losses(run.shortlist, checked, process_dir)
+    losses = compare_losses(run.setup, shortlist)
+    return save_results(process_dir, losses, summarize_search(records), notes)

@@ -1,0 +1,218 @@
+"""The search phase: generations of candidates, with a log, checkpoints and limits."""
+
+import time
+from contextlib import closing
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+from ml_collections import ConfigDict
+from rich.console import Console
+
+from autolossgen import controller, report, to_text
+from autolossgen.interfaces import Array, Batch, Data
+from autolossgen.search.checkpoints import Checkpoints, open_checkpoints
+from autolossgen.search.log_record import make_log_record, program_of_tokens
+from autolossgen.search.screening import FILTERS, Filter
+from autolossgen.search.search import Search, SearchState, make_search, with_subsampling
+from autolossgen.search.space import Space
+from autolossgen.search.stopping import Limits, stop_reason
+from autolossgen.training.distributed import any_process, is_first_process
+from autolossgen.training.tasks import Task
+
+from .interrupt import Interrupt
+from .setup import Setup, named
+
+INTERRUPTED = "stopping after this generation; Ctrl-C again to stop at once"
+
+
+class SearchPhase(NamedTuple):
+    """A search, what it searches in, and what its candidates train on."""
+
+    search: Search
+    space: Space
+    initial_losses: tuple[str, ...]  # as the config names those of the space
+    filter: Filter
+    task: Task
+    train: Data
+    reward_split: Batch
+    settings: ConfigDict  # the section ``search``
+    seed: int
+    console: Console
+
+
+class Stopped(Exception):
+    """The user asked to stop; a checkpoint is written."""
+
+    def __init__(self, state: SearchState):
+        """Keeps the state, from which the hall of fame is still written."""
+        generation = int(state.generation)
+        super().__init__(f"stopped after generation {generation}; the same command goes on")
+        self.state = state
+
+
+def make_search_phase(setup: Setup, space: Space) -> SearchPhase:
+    """Builds the policy, the filter and the search that a config names.
+
+    Raises:
+      ValueError: for unknown names or values out of range.
+    """
+    config, task = setup.config, setup.task
+    make_policy = named("policy.name", config.policy.name, controller.POLICIES)
+    policy = make_policy(space.grammar, **config.policy.get(config.policy.name, {}))
+    make_filter = named("filter.name", config.filter.name, FILTERS)
+    filter_ = make_filter(**config.filter.get(config.filter.name, {}), group=task.group)
+    search = make_search(
+        policy,
+        setup.make_lanes,
+        space,
+        filter_,
+        **config.generation,
+        batch_size=config.train.batch_size,
+        l2=config.train.l2,
+        sharding=setup.replicated,
+        task=task,
+    )
+    return SearchPhase(
+        search=with_subsampling(search, config.train.interactions),
+        space=space,
+        initial_losses=config.space.seeds,
+        filter=filter_,
+        task=task,
+        train=setup.splits["train"],
+        reward_split=setup.splits["reward"],
+        settings=config.search,
+        seed=config.seed,
+        console=setup.console,
+    )
+
+
+def search_losses(
+    phase: SearchPhase, checkpoint_dir: Path, log_dir: Path
+) -> tuple[SearchState, list[dict[str, Any]]]:
+    """Searches, from the last checkpoint on.
+
+    Args:
+      phase: the search.
+      checkpoint_dir: folder of the checkpoints.
+      log_dir: folder of ``metrics.jsonl``.
+
+    Returns:
+      The last state, and a log record for each generation.
+
+    Raises:
+      Stopped: after Ctrl-C, with a checkpoint written.
+      CheckpointError: for a checkpoint that cannot be read.
+    """
+    key = search_key(phase)
+    state = phase.search.init(key, phase.reward_split)
+    checkpoints = open_checkpoints(checkpoint_dir)
+    if checkpoints.latest() is not None:
+        state = checkpoints.restore(state)
+    generation = int(state.generation)
+    if generation:
+        phase.console.print(f"going on after generation {generation}")
+    else:
+        _print_initial_losses(phase)
+    with closing(report.Journal(log_dir, keep=generation)) as journal:
+        if not _is_over(phase, state, journal):
+            state = _run_generations(phase, state, key, checkpoints, journal)
+    if reason := _limit_reached(phase, state, journal):
+        ended = f"the search ended after generation {int(state.generation)}: {reason}"
+        phase.console.print(ended, soft_wrap=True)
+    return state, journal.entries
+
+
+def search_key(phase: SearchPhase) -> Array:
+    """Returns the random key that a search begins with."""
+    return jax.random.fold_in(jax.random.key(phase.seed), 0)
+
+
+def next_generation(
+    phase: SearchPhase, state: SearchState, key: Array, previous: dict[str, Any] | None
+) -> tuple[SearchState, dict[str, Any]]:
+    """Runs one generation.
+
+    Args:
+      phase: the search.
+      state: of the search.
+      key: of the search, the same for all generations.
+      previous: log record of the generation before, if any.
+
+    Returns:
+      The next state, and the log record without its seconds.
+    """
+    key = jax.random.fold_in(key, 2 * (int(state.generation) + 1))
+    state, result = phase.search.generation(state, key, phase.train, phase.reward_split)
+    record = make_log_record(
+        phase.space,
+        phase.task.family,
+        state,
+        result,
+        previous,
+        round_generations=phase.settings.round_generations,
+    )
+    return state, record
+
+
+def next_round(phase: SearchPhase, state: SearchState, key: Array) -> SearchState:
+    """Trains the base model on, or begins it again, if a round ends with this generation."""
+    generation = int(state.generation)
+    if generation % phase.settings.round_generations:
+        return state
+    key = jax.random.fold_in(key, 2 * generation + 1)
+    return phase.search.advance(state, key, phase.train, phase.reward_split)[0]
+
+
+def _run_generations(
+    phase: SearchPhase,
+    state: SearchState,
+    key: Array,
+    checkpoints: Checkpoints,
+    journal: report.Journal,
+) -> SearchState:
+    """Searches until it is over or the user stops it; logs, shows and saves what is found."""
+    console, settings = phase.console, phase.settings
+    start = time.monotonic() - (journal.last["seconds"] if journal.last else 0.0)
+    ends = {"max_seconds": settings.seconds or None, "max_trained": settings.candidates or None}
+    is_over = False
+    with (
+        Interrupt(lambda: console.print(INTERRUPTED)) as interrupt,
+        report.make_progress(settings.generations, console, **ends) as live,
+    ):
+        while not is_over:
+            state, record = next_generation(phase, state, key, journal.last)
+            record["seconds"] = time.monotonic() - start
+            journal.write(record)
+            live.update(record)
+            state = next_round(phase, state, key)
+            stops, is_over = any_process(interrupt.asked), _is_over(phase, state, journal)
+            if stops or is_over or int(state.generation) % settings.checkpoint_every == 0:
+                checkpoints.save(state)
+            if stops:
+                raise Stopped(state)
+    return state
+
+
+def _is_over(phase: SearchPhase, state: SearchState, journal: report.Journal) -> bool:
+    """Whether the search is over: the same in all processes, which all have to ask."""
+    # Other processes' clocks differ and their journals end with them: the first one decides.
+    limited = is_first_process() and _limit_reached(phase, state, journal) is not None
+    return any_process(limited) or int(state.generation) >= phase.settings.generations
+
+
+def _limit_reached(phase: SearchPhase, state: SearchState, journal: report.Journal) -> str | None:
+    """Returns which of the user's limits the search has reached, if any."""
+    settings = phase.settings
+    limits = Limits(
+        candidates=settings.candidates, seconds=settings.seconds, target=settings.target
+    )
+    return stop_reason(limits, journal.last, state.hall) if journal.last else None
+
+
+def _print_initial_losses(phase: SearchPhase) -> None:
+    """Prints initial losses as the space writes them, so that a smoothing is seen."""
+    family = phase.task.family
+    for name, tokens in zip(phase.initial_losses, phase.space.seeds, strict=True):
+        formula = to_text(program_of_tokens(phase.space, family, tokens), family=family)
+        phase.console.print(f"initial loss {name}: {formula}", markup=False, highlight=False)

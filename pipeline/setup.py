@@ -1,0 +1,168 @@
+"""What all phases of a run share: data, task, recommender, baselines and the fair test."""
+
+from collections.abc import Callable, Mapping
+from functools import partial
+from operator import attrgetter
+from typing import Any, NamedTuple
+
+import jax
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
+from ml_collections import ConfigDict
+from rich.console import Console
+
+from autolossgen import data, models, report
+from autolossgen.evaluation.contenders import Contender, baseline_contenders
+from autolossgen.evaluation.fair_test import FairTest, make_fair_test
+from autolossgen.interfaces import Data, Recommender, StreamedData
+from autolossgen.suggest import did_you_mean
+from autolossgen.training.devices import lane_mesh
+from autolossgen.training.lanes import Lanes, make_lanes
+from autolossgen.training.loss_gradients import LogitGradFn
+from autolossgen.training.memory_budget import estimate_memory
+from autolossgen.training.optimizers import OPTIMIZERS, Optimizer
+from autolossgen.training.tasks import Task, make_task
+
+from .checks import check_fits_memory, max_examples_at_once
+from .splits import EVAL_SPLITS, make_splits
+
+
+class Setup(NamedTuple):
+    """Everything that the phases of a run share, built and checked before anything trains."""
+
+    config: ConfigDict
+    console: Console
+    dataset: data.Dataset
+    splits: dict[str, Data]  # train, reward, full_train, valid, test
+    task: Task
+    replicated: NamedSharding  # of what every device holds whole
+    make_lanes: Callable[[LogitGradFn], Lanes]
+    baselines: list[Contender]
+    fair_test: FairTest
+
+
+def make_setup(config: ConfigDict, console: Console, tested: Mapping[str, int]) -> Setup:
+    """Builds what the phases of a run share.
+
+    Args:
+      config: of the run.
+      console: to print on.
+      tested: config key -> the largest number of losses that are tested next to the baselines.
+
+    Raises:
+      ValueError: for bad data, unknown names or values out of range.
+    """
+    config = _with_learning_rates(config)
+    task = make_task(config.space.family, config.train.negatives, config.search.reward)
+    mesh = lane_mesh(config.devices, num_lanes(config))
+    optimizer = _make_optimizer(config)
+    baselines = make_baselines(config, task)
+    dataset = data.build(**config.data)
+    recommender = models.build(**config.model, sizes=dataset.sizes, sides=dataset.sides)
+    lanes = partial(_make_lanes, recommender, optimizer, mesh)
+    parts, notes = make_splits(dataset, task, **config.implicit)
+    dataset = dataset._replace(notes=(*dataset.notes, *notes))
+    replicated = NamedSharding(mesh, PartitionSpec())
+    splits = jax.device_put(parts, replicated)
+    contenders = {"contenders.baselines": len(baselines), **tested}
+    init = lanes(task.static_slopes([baseline.loss for baseline in baselines])).init
+    _check_memory(config, parts, task, recommender, optimizer, init, mesh, contenders)
+    fair_test = make_fair_test(
+        lanes, **config.test, **training_settings(config, console), task=task, devices=mesh.size
+    )
+    return Setup(
+        config=config,
+        console=console,
+        dataset=dataset,
+        splits=splits,
+        task=task,
+        replicated=replicated,
+        make_lanes=lanes,
+        baselines=baselines,
+        fair_test=fair_test,
+    )
+
+
+def training_settings(config: ConfigDict, console: Console) -> dict[str, Any]:
+    """Returns the keywords that promotion and the fair test share."""
+    return {
+        "batch_size": config.train.batch_size,
+        "l2": config.train.l2,
+        "seed": config.seed,
+        "progress": partial(report.show_epochs, console),
+    }
+
+
+def make_baselines(config: ConfigDict, task: Task) -> list[Contender]:
+    """Builds the losses that found ones are tested against."""
+    section = config.contenders
+    return baseline_contenders(task, baselines=section.baselines, smoothing=section.smoothing)
+
+
+def num_lanes(config: ConfigDict) -> dict[str, int]:
+    """Returns config key -> lanes that train next to each other."""
+    return {f"{phase}.width": config[phase].width for phase in ("generation", "promote")}
+
+
+def named(key: str, name: str, known: Mapping[str, Any]) -> Any:
+    """Returns what a config key names.
+
+    Raises:
+      ValueError: for an unknown name.
+    """
+    if name not in known:
+        hint = did_you_mean(name, known, otherwise="")
+        raise ValueError(f"{key} {name!r} is not known{hint} (known: {', '.join(known)})")
+    return known[name]
+
+
+def _with_learning_rates(config: ConfigDict) -> ConfigDict:
+    """Returns the config with the model's own learning rates where it leaves them open."""
+    rates = models.learning_rates(config.model.name)
+    defaults = {"promote.learning_rates": rates, "test.learning_rates": rates}
+    defaults["generation.learning_rate"] = rates[0]
+    unset = {key: value for key, value in defaults.items() if attrgetter(key)(config) is None}
+    if unset and config.optimizer.name in OPTIMIZERS.keys() - {"sgd"}:
+        raise ValueError(
+            f"the model's own learning rates are those of sgd: with optimizer.name "
+            f"{config.optimizer.name!r} give {', '.join(unset)}, as preset adagrad does"
+        )
+    settled = config.copy_and_resolve_references()
+    settled.update_from_flattened_dict(unset)
+    return settled
+
+
+def _make_optimizer(config: ConfigDict) -> Optimizer:
+    section = config.optimizer
+    make = named("optimizer.name", section.name, OPTIMIZERS)
+    return make(clip=config.train.clip, **section.get(section.name, {}))
+
+
+def _make_lanes(
+    recommender: Recommender, optimizer: Optimizer, mesh: Mesh, logit_grads: LogitGradFn
+) -> Lanes:
+    return make_lanes(recommender, logit_grads, optimizer=optimizer, mesh=mesh)
+
+
+def _check_memory(
+    config: ConfigDict,
+    splits: Mapping[str, Data],
+    task: Task,
+    recommender: Recommender,
+    optimizer: Optimizer,
+    init: Callable[[jax.Array], Any],
+    mesh: Mesh,
+    contenders: Mapping[str, int],
+) -> None:
+    """Checks that the lanes of all phases fit the devices."""
+    most = max_examples_at_once(config, splits["train"], splits["full_train"])
+    need = estimate_memory(
+        recommender,
+        init,
+        config.train.batch_size * task.group,
+        most * task.group,
+        sums=optimizer.scale_free or config.train.clip is not None,
+        judged=max(splits[name].label.shape[0] for name in EVAL_SPLITS),
+        devices=mesh.size,
+    )
+    streamed = isinstance(splits["train"], StreamedData)
+    check_fits_memory(config, need, num_lanes(config), mesh, contenders, streamed)

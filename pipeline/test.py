@@ -1,0 +1,32 @@
+"""The test phase: found losses and baselines, retrained from scratch in the fair test."""
+
+from typing import Any
+
+from autolossgen.evaluation.contenders import Contender
+from autolossgen.evaluation.statistics import Splits, result_records
+
+from .setup import Setup
+
+
+def compare_losses(setup: Setup, losses: list[Contender]) -> list[dict[str, Any]]:
+    """Trains losses from scratch next to the baselines.
+
+    Args:
+      setup: of the run.
+      losses: to compare with the baselines.
+
+    Returns:
+      The ``losses`` of ``results.json``, a record for each loss.
+    """
+    contenders = [*setup.baselines, *losses]
+    splits = Splits(
+        train=setup.splits["full_train"], valid=setup.splits["valid"], test=setup.splits["test"]
+    )
+    tuned = setup.fair_test.tune(contenders, splits)
+    outcomes = setup.fair_test.run(contenders, tuned, splits)
+    return result_records(
+        outcomes,
+        model=setup.config.model.name,
+        dataset=setup.dataset.name,
+        metric=setup.task.metric,
+    )
