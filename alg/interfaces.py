@@ -29,29 +29,34 @@ Rows = Mapping[str, Array]  # field -> looked-up embedding rows [B, D]
 
 
 class Table(NamedTuple):
-    """Shape of one embedding table: ``rows`` ids, ``width`` numbers each."""
+    """The shape of one embedding table.
 
-    rows: int
-    width: int
+    A row can be wider than an embedding vector: some models keep a bias or a second vector in it.
+    """
+
+    rows: int  # ids
+    width: int  # numbers of a row
 
 
 class Side(NamedTuple):
     """A feature of all users or of all items: a constant, joined to a batch at look-up.
 
-    One that has a table is categorical: its row is the mean of the rows of its categories, zero
-    for none. One that has no table is a number.
+    A side that has a table is categorical: its row is the mean of the rows of its categories, zero
+    for none. A side that has no table is a number.
     """
 
-    of: str  # field whose id says which of the values
+    of: str  # the field whose ids index the values, "user" or "item"
     values: Array  # int32 [rows, m], categories, -1 where there are fewer; or float32 [rows]
 
 
-class Recommender(Protocol):
-    """A recommender over looked-up rows, written for one lane; see the ``models`` folder.
+class Recommender(NamedTuple):
+    """A recommender over looked-up rows, for one lane; ``vmap`` it for several.
 
-    ``apply(dense, statistics, rows, features, *, train, weight, key)`` gives logits [B] and new
-    statistics. Of a batch it takes rows (field -> [B, D]), features (number -> [B]), weights [B],
-    0 for padding, and a key, for dropout and the like; both are None in scoring.
+    ``init(key)`` returns dense parameters, statistics and the embedding tables (field ->
+    [rows, D]). ``apply(dense, statistics, rows, features, *, train, weight=None, key=None)``
+    returns logits [B] and the new statistics. It takes the rows of a batch (field -> [B, D]), its
+    features (number -> [B]), its weights [B], 0 for padding, and a key, for dropout and the like;
+    weights and key are for training alone.
     """
 
     tables: Mapping[str, Table]
@@ -99,3 +104,55 @@ class StreamedData:
 
 Data = Batch | Positives | StreamedData
 """What an epoch is made of: interactions or groups as they are, positives to draw for, a source."""
+
+
+class Grammar(Protocol):
+    """The rules of a search space, as a policy needs them to write one token at a time.
+
+    The stack's depth starts at 0; slots left include the one to be written; the previous token is
+    0 at the start. All are integers.
+    """
+
+    @property
+    def length(self) -> int:
+        """Tokens of a sequence, L."""
+
+    @property
+    def size(self) -> int:
+        """Tokens of the vocabulary, V."""
+
+    @property
+    def allowed(self) -> Callable[[Array, Array, Array], Array]:
+        """Depth, slots left, previous token -> which tokens may come, bool [V]."""
+
+    @property
+    def advance(self) -> Callable[[Array, Array], Array]:
+        """Depth, token -> the depth after it."""
+
+    @property
+    def prior(self) -> Callable[[Array, Array], Array]:
+        """Depth, slots left -> what is added to the logits of the tokens [V]."""
+
+
+PolicyState = Any  # a pytree of arrays
+
+
+class Policy(NamedTuple):
+    """What writes losses and learns from their rewards, as pure functions over its state.
+
+    ``sample(state, key, M)`` returns tokens [M, L]. ``update(state, tokens, reward, weight,
+    reference)`` takes the reward [M] of every sequence, from 0 to 1 if it was trained and below 0
+    if it was not; a weight [M], 0 where there is no reward; and the reward of the reference loss,
+    which was trained with them from the same recommender on the same batches. It returns the next
+    state and numbers to log. ``begin_round(state, reward)`` takes the reward of the recommender
+    that a round starts from. ``warm_start(state, tokens)`` follows ``init`` where there are initial
+    losses, tokens [N, L]; the first generation also contains them as they are.
+    """
+
+    init: Callable[[Array], PolicyState]
+    sample: Callable[[PolicyState, Array, int], Array]
+    update: Callable[
+        [PolicyState, Array, Array, Array, Array], tuple[PolicyState, Mapping[str, Array]]
+    ]
+    begin_round: Callable[[PolicyState, Array], PolicyState]
+    warm_start: Callable[[PolicyState, Array], PolicyState]

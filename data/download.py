@@ -20,6 +20,8 @@ from typing import NamedTuple
 
 import platformdirs
 
+from autolossgen.files import write_atomically
+
 from .tables import unzipped
 from .types import DataError
 
@@ -109,23 +111,11 @@ def obtain(
 
 def _keep(raw: bytes, path: Path) -> str:
     try:
-        write_atomically(raw, path)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_atomically(path, raw)
     except OSError as error:
         return f"not cached: {_reason(error)}"
     return f"cached as {path}"
-
-
-def write_atomically(raw: bytes, path: Path) -> None:
-    """Write `path` whole or not at all, also when two processes do so at once. OSError if not."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}-")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(raw)
-        os.replace(temporary, path)
-    except BaseException:
-        os.unlink(temporary)
-        raise
 
 
 def _reason(error: Exception) -> str:

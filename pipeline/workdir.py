@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from autolossgen.files import draft_path, write_atomically
+from autolossgen.files import is_draft, write_atomically
 
 
 def check_workdir(
@@ -27,7 +27,7 @@ def check_workdir(
         raise ValueError(f"{workdir} is not a folder; choose another --workdir")
     if not path.exists():
         # A run that was killed while it claimed the folder leaves a draft.
-        if workdir.exists() and any(file != draft_path(path) for file in workdir.iterdir()):
+        if workdir.exists() and not all(is_draft(file, path) for file in workdir.iterdir()):
             raise ValueError(f"{workdir} is not empty and holds no run; choose another --workdir")
         return
     try:

@@ -12,7 +12,7 @@ import pytest
 from autolossgen import data
 from autolossgen.data import download as sources
 from autolossgen.data import registry as origins
-from autolossgen.data.download import Download, obtain, unpack, write_atomically
+from autolossgen.data.download import Download, obtain, unpack
 
 RAW = b"the file"
 SHA = f"sha256:{hashlib.sha256(RAW).hexdigest()}"
@@ -107,20 +107,6 @@ def test_an_unwritable_cache_does_not_keep_the_data_away(tmp_path):
     _, raw, note = get([fetched([], "up", RAW)], tmp_path / "file")
     assert raw == RAW
     assert note.startswith("up (not cached: ")
-
-
-def test_a_write_that_fails_leaves_the_old_file_and_nothing_else(tmp_path, monkeypatch):
-    path = tmp_path / "u.data"
-    write_atomically(b"old", path)
-
-    def full(*_):
-        raise OSError("disk full")
-
-    monkeypatch.setattr(sources.os, "replace", full)
-    with pytest.raises(OSError, match="disk full"):
-        write_atomically(b"new", path)
-    assert path.read_bytes() == b"old"
-    assert [p.name for p in tmp_path.iterdir()] == ["u.data"]
 
 
 def test_the_cache_folder_follows_the_environment(tmp_path, monkeypatch):

@@ -1,7 +1,7 @@
 """A small recommender, generated interactions, and training as everyone would write it."""
 
 import gc
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -10,19 +10,10 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from autolossgen.interfaces import Batch
+from autolossgen.interfaces import Batch, Recommender, Table
 
 WIDTH = 3
 COUNTED = 23  # users of a recommender whose lanes are counted: of no other in the tests
-
-
-class Recommender(NamedTuple):
-    """Matrix factorisation with an item bias and a global one, cheap to compile."""
-
-    tables: Mapping[str, tuple[int, int]]
-    sides: Mapping[str, Any]
-    init: Callable[[Any], tuple[Any, dict, dict]]
-    apply: Callable[..., tuple[Any, dict]]
 
 
 def forward(dense, rows):
@@ -31,6 +22,8 @@ def forward(dense, rows):
 
 
 def recommender(users: int, items: int, scale: float = 0.3) -> Recommender:
+    """Build matrix factorisation with an item bias and a global one, cheap to compile."""
+
     def init(key):
         # Any numbers do, and a sine compiles in no time.
         start = 1e4 * jax.random.uniform(key)
@@ -41,7 +34,8 @@ def recommender(users: int, items: int, scale: float = 0.3) -> Recommender:
     def apply(dense, statistics, rows, features, *, train, weight, key):
         return forward(dense, rows), statistics
 
-    return Recommender({"user": (users, WIDTH), "item": (items, WIDTH + 1)}, {}, init, apply)
+    tables = {"user": Table(users, WIDTH), "item": Table(items, WIDTH + 1)}
+    return Recommender(tables, {}, init, apply)
 
 
 def interactions(rng: np.random.Generator, users: int, items: int, count: int) -> Batch:
