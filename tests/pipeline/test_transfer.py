@@ -12,7 +12,7 @@ from rich.console import Console
 from autolossgen.configs.transfer import get_config
 from autolossgen.interfaces import Batch
 from autolossgen.pipeline import checks
-from autolossgen.pipeline.transfer import make_cells, prepare_transfer, read_given_losses
+from autolossgen.pipeline.transfer import make_cells, make_transfer, read_given_losses
 from tests.helpers.run_server import assert_one_line, contents
 
 CONFIG = """
@@ -189,7 +189,7 @@ def test_the_memory_check_counts_every_loss_of_a_file(place, tmp_path, monkeypat
     config.transfer.datasets = (str(place / "one.py"),)
     counted = r"5 losses \(contenders\.baselines and transfer\.losses\) at 1 settings.* 5$"
     with pytest.raises(ValueError, match=counted):
-        prepare_transfer(config, tmp_path, Console(quiet=True))
+        make_transfer(config, tmp_path, Console(quiet=True))
 
 
 @pytest.mark.parametrize(

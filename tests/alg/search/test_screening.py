@@ -13,7 +13,7 @@ from autolossgen.configs import base
 from autolossgen.search.screening import FILTERS, Verdict, direction, pointwise_probes, twins
 
 CONFIG = base.get_config()
-GRADED, PAPER = (FILTERS[name](**CONFIG[name]) for name in ("graded", "paper"))
+GRADED, PAPER = (FILTERS[name](**CONFIG.filter[name]) for name in ("graded", "paper"))
 SCREENS = {"graded": jax.jit(GRADED.screen), "paper": jax.jit(PAPER.screen)}
 PROBES = len(GRADED.probe.label)
 jitted_twins = jax.jit(twins, static_argnames="tolerance")
@@ -153,7 +153,7 @@ def test_the_paper_stops_a_vanishing_gradient_only():
 
 
 def test_the_papers_probes_are_seeded():
-    options = dict(CONFIG.paper)
+    options = dict(CONFIG.filter.paper)
     again, other = FILTERS["paper"](**options), FILTERS["paper"](**options | {"seed": 1})
     np.testing.assert_array_equal(PAPER.probe.logit, again.probe.logit)
     assert not np.array_equal(PAPER.probe.logit, other.probe.logit)
@@ -179,8 +179,8 @@ def test_options_out_of_range_are_refused(wrong):
 
 def test_the_papers_filter_takes_any_number_of_probes_but_none():
     """Its labels are any numbers from 0 to 1, so they do not come in halves."""
-    odd = FILTERS["paper"](**dict(CONFIG.paper) | {"probes": 5})
+    odd = FILTERS["paper"](**dict(CONFIG.filter.paper) | {"probes": 5})
     verdicts = odd.screen(jnp.ones((2, 5)) * jnp.array([[1.0], [0.0]])).verdict
     assert verdicts.tolist() == [Verdict.TRAINED, Verdict.NO_GRADIENT]
     with pytest.raises(ValueError, match="at least 1 probe point, got 0"):
-        FILTERS["paper"](**dict(CONFIG.paper) | {"probes": 0})
+        FILTERS["paper"](**dict(CONFIG.filter.paper) | {"probes": 0})
