@@ -1,4 +1,4 @@
-"""`python -m report WORKDIR`: writes the report of a run folder anew."""
+"""``python -m autolossgen.report WORKDIR``: writes the report of a run folder again."""
 
 import argparse
 import sys
@@ -10,10 +10,10 @@ from .results import ReportError
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Write the report of the folder named on the command line; returns the exit status."""
+    """Writes the report of the folder named on the command line; returns the exit status."""
     parser = argparse.ArgumentParser(
         prog=f"python -m {__package__}",
-        description="Write report.html anew from the files of a run.",
+        description="Write report.html again from the files of a run.",
     )
     parser.add_argument("workdir", type=Path, help="folder of a run, with its results.json")
     workdir = parser.parse_args(arguments).workdir

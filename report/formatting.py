@@ -3,16 +3,16 @@
 import re
 
 MISSING = "-"
-_BREAKS = re.compile(r"[\r\n\t\v\f]+")
+_LINE_BREAKS = re.compile(r"[\r\n\t\v\f]+")
 _ASCII = str.maketrans({"…": "...", "±": "+/-", "–": "-", "−": "-", "·": "*", "×": "x"})
 
 
 def format_score(value: float | None, *, signed: bool = False) -> str:
-    """A metric or a reward with four decimals, "-" where it is not known.
+    """Returns a metric or a reward with four decimals, ``"-"`` if it is unknown.
 
     Example:
-        >>> format_score(0.80312), format_score(0.0026, signed=True), format_score(None)
-        ('0.8031', '+0.0026', '-')
+      >>> format_score(0.80312), format_score(0.0026, signed=True), format_score(None)
+      ('0.8031', '+0.0026', '-')
     """
     if value is None:
         return MISSING
@@ -23,31 +23,31 @@ def format_score(value: float | None, *, signed: bool = False) -> str:
 
 
 def format_number(value: float | None) -> str:
-    """A hyper-parameter in its shortest form, "-" where it is not known.
+    """Returns a hyper-parameter in its shortest form, ``"-"`` if it is unknown.
 
     Example:
-        >>> format_number(0.01), format_number(1e-05), format_number(40), format_number(None)
-        ('0.01', '1e-05', '40', '-')
+      >>> format_number(0.01), format_number(1e-05), format_number(40), format_number(None)
+      ('0.01', '1e-05', '40', '-')
     """
     return MISSING if value is None else f"{value:.4g}"
 
 
 def format_count(value: float | None) -> str:
-    """A number of candidates with thousands apart, "-" where it is not known.
+    """Returns a number of candidates with thousands separators, ``"-"`` if it is unknown.
 
     Example:
-        >>> format_count(12288)
-        '12,288'
+      >>> format_count(12288)
+      '12,288'
     """
     return MISSING if value is None else f"{value:,.0f}"
 
 
 def format_duration(seconds: float | None) -> str:
-    """Seconds as minutes:seconds or hours:minutes:seconds, "-" where they are not known.
+    """Returns seconds as minutes:seconds or hours:minutes:seconds, ``"-"`` if they are unknown.
 
     Example:
-        >>> format_duration(42.4), format_duration(3723), format_duration(None)
-        ('0:42', '1:02:03', '-')
+      >>> format_duration(42.4), format_duration(3723), format_duration(None)
+      ('0:42', '1:02:03', '-')
     """
     if seconds is None:
         return MISSING
@@ -57,28 +57,29 @@ def format_duration(seconds: float | None) -> str:
 
 
 def to_one_line(text: str, *, ascii_only: bool = False) -> str:
-    r"""`text` without line breaks and control characters, on request in ASCII.
+    r"""Removes line breaks and control characters from a text, and on request all but ASCII.
 
     A formula comes from a file: an escape sequence in it must not reach the terminal.
 
     Example:
-        >>> to_one_line("log(pred)\x1b[2J\n"), to_one_line("0.80 ± 0.01", ascii_only=True)
-        ('log(pred)[2J ', '0.80 +/- 0.01')
+      >>> to_one_line("log(pred)\x1b[2J\n"), to_one_line("0.80 ± 0.01", ascii_only=True)
+      ('log(pred)[2J ', '0.80 +/- 0.01')
     """
-    text = "".join(character for character in _BREAKS.sub(" ", text) if character.isprintable())
+    text = _LINE_BREAKS.sub(" ", text)
+    text = "".join(character for character in text if character.isprintable())
     if ascii_only:
         text = text.translate(_ASCII).encode("ascii", "replace").decode("ascii")
     return text
 
 
 def shorten(formula: str, width: int, *, ascii_only: bool = False) -> str:
-    """`formula` in at most `width` characters, cut between words and not inside one.
+    """Cuts a formula to at most ``width`` characters, between words and not inside one.
 
     Example:
-        >>> shorten("max(label, 1 / pred) - log(pred)", 16)
-        'max(label, 1 / …'
-        >>> shorten("mean(logit)", 20), shorten("  sampled_softmax", 14)
-        ('mean(logit)', '  sampled_sof…')
+      >>> shorten("max(label, 1 / pred) - log(pred)", 16)
+      'max(label, 1 / …'
+      >>> shorten("mean(logit)", 20), shorten("  sampled_softmax", 14)
+      ('mean(logit)', '  sampled_sof…')
     """
     if len(formula) <= width:
         return formula
@@ -87,12 +88,12 @@ def shorten(formula: str, width: int, *, ascii_only: bool = False) -> str:
     if room < 1:
         return ellipsis[: max(width, 0)]
     cut = room
-    while cut > 0 and _inside_word(formula, cut):
+    while cut > 0 and _is_inside_word(formula, cut):
         cut -= 1
     # A first word longer than the room has no better place to be cut.
     return formula[: cut if formula[:cut].strip() else room] + ellipsis
 
 
-def _inside_word(text: str, position: int) -> bool:
+def _is_inside_word(text: str, position: int) -> bool:
     before, after = text[position - 1], text[position]
     return (before.isalnum() or before in "._") and (after.isalnum() or after in "._")

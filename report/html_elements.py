@@ -1,4 +1,7 @@
-"""The few HTML elements of the report; every text is escaped unless it is `Html` already."""
+"""The few HTML elements of the report; every text is escaped unless it is ``Html`` already.
+
+Home-made, because a template engine would be one more dependency for a hundred lines.
+"""
 
 from collections.abc import Iterable, Sequence
 from html import escape
@@ -54,32 +57,39 @@ class Html(str):
 
 
 def trust_html(text: str) -> Html:
-    """`text`, trusted to be HTML: only for what this package wrote itself."""
+    """Marks a text as HTML that needs no escaping: only for what this package wrote itself."""
     return Html(text)
 
 
 def join_html(parts: Iterable[Html | str]) -> Html:
-    """All parts one after the other, escaped where they are plain text."""
-    return Html("\n".join(_escaped(part) for part in parts if part))
+    """Joins parts by line breaks, escaped if they are plain text."""
+    return Html("\n".join(_escape(part) for part in parts if part))
 
 
-def make_element(tag: str, *content: Html | str, cls: str = "", attributes: str = "") -> Html:
-    """An element with escaped content; `attributes` is trusted HTML.
+def make_element(tag: str, *content: Html | str, css_class: str = "", attributes: str = "") -> Html:
+    """Builds an element with escaped content.
+
+    Args:
+      tag: name of the element.
+      *content: what is in it.
+      css_class: its class, if any.
+      attributes: more attributes, with a space before each; they are not escaped.
 
     Example:
-        >>> make_element("p", "a < b", cls="muted")
-        '<p class="muted">a &lt; b</p>'
+      >>> make_element("p", "a < b", css_class="muted")
+      '<p class="muted">a &lt; b</p>'
     """
-    name = f' class="{escape(cls)}"' if cls.strip() else ""
-    return Html(f"<{tag}{name}{attributes}>{''.join(_escaped(part) for part in content)}</{tag}>")
+    class_attribute = f' class="{escape(css_class)}"' if css_class.strip() else ""
+    inner = "".join(_escape(part) for part in content)
+    return Html(f"<{tag}{class_attribute}{attributes}>{inner}</{tag}>")
 
 
 def format_formula(text: str) -> Html:
-    """A formula as code; a long one breaks after a parenthesis rather than inside a name.
+    """Builds a formula as code; a long one breaks after a parenthesis, not inside a name.
 
     Example:
-        >>> format_formula("log(1 < 2)")
-        '<code>log(<wbr>1 &lt; 2)</code>'
+      >>> format_formula("log(1 < 2)")
+      '<code>log(<wbr>1 &lt; 2)</code>'
     """
     return make_element("code", Html(escape(text).replace("(", "(<wbr>")))
 
@@ -87,29 +97,44 @@ def format_formula(text: str) -> Html:
 def make_table(
     header: Sequence[str],
     rows: Iterable[Sequence[Html | str]],
-    right: Sequence[int] = (),
+    right_columns: Sequence[int] = (),
     row_classes: Sequence[str] = (),
 ) -> Html:
-    """A table that scrolls sideways on a narrow screen; columns `right` are set to the right."""
+    """Builds a table that scrolls sideways on a narrow screen.
 
-    def cells(tag: str, values: Sequence[Html | str]) -> Html:
+    Args:
+      header: title of each column.
+      rows: of the body.
+      right_columns: indices of the columns that are aligned to the right.
+      row_classes: class of each row of the body, or none.
+    """
+
+    def make_cells(tag: str, values: Sequence[Html | str]) -> Html:
         return join_html(
-            make_element(tag, value, cls="right" if column in right else "")
+            make_element(tag, value, css_class="right" if column in right_columns else "")
             for column, value in enumerate(values)
         )
 
-    body = [
-        make_element("tr", cells("td", row), cls=row_classes[index] if row_classes else "")
-        for index, row in enumerate(rows)
-    ]
-    head = make_element("thead", make_element("tr", cells("th", header)))
-    return make_element(
-        "div", make_element("table", head, make_element("tbody", *body)), cls="scroll"
+    head = make_element("thead", make_element("tr", make_cells("th", header)))
+    body = make_element(
+        "tbody",
+        *(
+            make_element(
+                "tr",
+                make_cells("td", row),
+                css_class=row_classes[index] if row_classes else "",
+            )
+            for index, row in enumerate(rows)
+        ),
     )
+    return make_element("div", make_element("table", head, body), css_class="scroll")
 
 
 def make_page(title: str, body: Html) -> str:
-    """A whole document. Its policy forbids scripts and requests, whatever a formula contains."""
+    """Builds a whole document.
+
+    Its policy forbids scripts and requests, whatever a formula contains.
+    """
     return f"""<!DOCTYPE html>
 <html lang="en">
 <head>
@@ -126,5 +151,5 @@ def make_page(title: str, body: Html) -> str:
 """
 
 
-def _escaped(part: Html | str) -> str:
+def _escape(part: Html | str) -> str:
     return part if isinstance(part, Html) else escape(part)

@@ -1,4 +1,4 @@
-"""Plots of a run as SVG text that takes its colours and its font from the page around it."""
+"""Plots of a run as SVG text, with the colours and the font of the page that they are put in."""
 
 import io
 import re
@@ -44,6 +44,7 @@ _STYLE = {
     "legend.frameon": False,
     "legend.labelcolor": _TEXT,
 }
+_DASHES = (0, (4, 3))
 # Markers, because a generation alone between two without a value has no line to show it.
 _CURVES = {
     "best_reward": {
@@ -53,27 +54,30 @@ _CURVES = {
         "linewidth": 2,
         "drawstyle": "steps-post",
     },
-    "generation_mean": {"label": "mean of the generation", "color": _BASELINE, "marker": "o"},
+    "generation_mean": {"label": "generation mean", "color": _BASELINE, "marker": "o"},
     # A generation starts from the recommender that it shows: the step is before its point.
     "start_reward": {
-        "label": "the recommender itself",
+        "label": "base model",
         "color": _MUTED,
-        "linestyle": (0, (4, 3)),
+        "linestyle": _DASHES,
         "drawstyle": "steps-pre",
     },
 }
-_INCHES = 7.6
+_INCHES = 7.6  # wide
 
 
 def plot_test_scores(cell: Cell, key: str) -> str | None:
-    """SVG of the test metric of each loss with its 95 % interval; None where it is not known.
+    """Draws the test metric of each loss with its 95 % interval.
 
-    Losses far below the others stand at the left edge with their value, because the axis shows
+    Losses far below the others are at the left edge with their value, because the axis shows
     the differences among the good ones.
 
     Args:
-        cell: losses of one recommender and data set.
-        key: letters that make the identifiers in this SVG differ from those of other plots.
+      cell: losses of one recommender and data set.
+      key: letters that make the identifiers in this SVG differ from those of other plots.
+
+    Returns:
+      The SVG, or None if no test metric is known.
     """
     losses = [loss for loss in cell.losses if loss.test_score.mean is not None]
     if not losses:
@@ -81,13 +85,11 @@ def plot_test_scores(cell: Cell, key: str) -> str | None:
     with matplotlib.rc_context(_STYLE):
         figure = Figure(figsize=(_INCHES, 0.7 + 0.3 * len(losses)), layout="constrained")
         axes = figure.subplots()
-        low, high = _shown_range(losses)
+        low, high = _get_shown_range(losses)
         axes.set_xlim(low, high)
         baseline = get_best_baseline(cell)
         if baseline is not None and baseline.test_score.mean is not None:
-            axes.axvline(
-                baseline.test_score.mean, color=_MUTED, linewidth=0.9, linestyle=(0, (4, 3))
-            )
+            axes.axvline(baseline.test_score.mean, color=_MUTED, linewidth=0.9, linestyle=_DASHES)
         for row, loss in enumerate(losses):
             _draw_interval(axes, row, loss, low)
         labels = [shorten(to_one_line(loss.name), 28) for loss in losses]
@@ -96,18 +98,20 @@ def plot_test_scores(cell: Cell, key: str) -> str | None:
         axes.tick_params(axis="y", length=0)
         axes.spines["left"].set_visible(False)
         axes.grid(axis="x")
-        axes.set_xlabel(
-            f"test {format_metric_name(cell.metric)}, mean over seeds and 95 % interval"
-        )
-        return _svg(figure, key)
+        metric = format_metric_name(cell.metric)
+        axes.set_xlabel(f"test {metric}, mean over seeds and 95 % interval")
+        return _to_svg(figure, key)
 
 
 def plot_rewards(generations: Sequence[Mapping[str, Any]], key: str) -> str | None:
-    """SVG of the rewards over the candidates trained so far; None where no reward is known.
+    """Draws the rewards over the number of candidates trained so far.
 
     Args:
-        generations: rows of `metrics.jsonl` in the order of their generations.
-        key: letters that make the identifiers in this SVG differ from those of other plots.
+      generations: rows of ``metrics.jsonl`` in the order of their generations.
+      key: letters that make the identifiers in this SVG differ from those of other plots.
+
+    Returns:
+      The SVG, or None if no reward is known.
     """
     rows = [row for row in generations if finite_or_none(row.get("trained_total")) is not None]
     trained = [row["trained_total"] for row in rows]
@@ -125,23 +129,21 @@ def plot_rewards(generations: Sequence[Mapping[str, Any]], key: str) -> str | No
         axes.set_xlabel("candidates trained")
         axes.set_ylabel("reward")
         axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=3)
-        return _svg(figure, key)
+        return _to_svg(figure, key)
 
 
 def plot_pareto_front(rows: Sequence[Mapping[str, str]], key: str) -> str | None:
-    """SVG of the gain of sound losses over their complexity; None where none is known.
+    """Draws the gain of sound losses over their complexity.
 
     Args:
-        rows: of `hall_of_fame.csv`; a line joins those whose column `front` is true.
-        key: letters that make the identifiers in this SVG differ from those of other plots.
+      rows: of ``hall_of_fame.csv``; a line joins those whose column ``front`` is true.
+      key: letters that make the identifiers in this SVG differ from those of other plots.
+
+    Returns:
+      The SVG, or None if no gain of a sound loss is known.
     """
-    points = {"true": [], "false": []}
-    for row in rows:
-        complexity, gain = (_number(row.get(name, "")) for name in ("complexity", "gain"))
-        if row.get("sound") == "true" and None not in (complexity, gain):
-            points["true" if row.get("front") == "true" else "false"].append((complexity, gain))
-    front, others = sorted(points["true"]), points["false"]
-    if not front + others:
+    front, others = _read_gains(rows)
+    if not front and not others:
         return None
     with matplotlib.rc_context(_STYLE):
         figure = Figure(figsize=(_INCHES, 3.2), layout="constrained")
@@ -155,10 +157,24 @@ def plot_pareto_front(rows: Sequence[Mapping[str, str]], key: str) -> str | None
         axes.grid(axis="y")
         axes.set_xlabel("complexity")
         axes.set_ylabel("gain")
-        return _svg(figure, key)
+        return _to_svg(figure, key)
 
 
-def _number(text: str) -> float | None:
+Points = list[tuple[float, float]]
+
+
+def _read_gains(rows: Sequence[Mapping[str, str]]) -> tuple[Points, Points]:
+    """Returns complexity and gain of the sound losses on the front, in order, and of the others."""
+    front, others = [], []
+    for row in rows:
+        complexity, gain = (_parse_number(row.get(name, "")) for name in ("complexity", "gain"))
+        if row.get("sound") == "true" and complexity is not None and gain is not None:
+            points = front if row.get("front") == "true" else others
+            points.append((complexity, gain))
+    return sorted(front), others
+
+
+def _parse_number(text: str) -> float | None:
     try:
         return finite_or_none(float(text))
     except ValueError:
@@ -169,34 +185,29 @@ def _draw_interval(axes: Axes, row: int, loss: LossResult, low: float) -> None:
     color = _FOUND if loss.found else _BASELINE
     test = loss.test_score
     if test.mean < low:
-        axes.annotate(
-            f"◂ {format_score(test.mean)}",
-            (low, row),
-            (4, 0),
-            textcoords="offset points",
-            va="center",
-        )
+        label = f"◂ {format_score(test.mean)}"
+        axes.annotate(label, (low, row), (4, 0), textcoords="offset points", va="center")
         return
     if test.low is not None and test.high is not None:
         axes.plot([test.low, test.high], [row, row], color=color, linewidth=2)
-    # Two shapes, because colour alone does not tell everyone which losses were found.
+    # Two shapes, because not everyone can tell the colours apart.
     axes.plot([test.mean], [row], color=color, marker="D" if loss.found else "o", markersize=6)
 
 
-def _shown_range(losses: Sequence[LossResult]) -> tuple[float, float]:
-    """Limits of the axis: all losses, but those farthest below must not flatten the others."""
+def _get_shown_range(losses: Sequence[LossResult]) -> tuple[float, float]:
+    """Returns limits of the axis: those farthest below must not flatten the others."""
     means = [loss.test_score.mean for loss in losses]
     top = max(means)
     reach = max(4 * (top - median(means)), 0.02)
     shown = [loss.test_score for loss in losses if loss.test_score.mean >= top - reach]
-    low = min(min(one.mean, one.mean if one.low is None else one.low) for one in shown)
-    high = max(max(one.mean, one.mean if one.high is None else one.high) for one in shown)
+    low = min(min(test.mean, test.mean if test.low is None else test.low) for test in shown)
+    high = max(max(test.mean, test.mean if test.high is None else test.high) for test in shown)
     margin = 0.06 * (high - low) or 0.005
     return low - margin, high + margin
 
 
-def _svg(figure: Figure, key: str) -> str:
-    """The figure as an SVG element to put into HTML."""
+def _to_svg(figure: Figure, key: str) -> str:
+    """Returns a figure as an SVG element to put into HTML."""
     text = io.StringIO()
     # The salt and the missing date make the same run give the same page.
     with matplotlib.rc_context({"svg.hashsalt": key}):

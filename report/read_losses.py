@@ -1,4 +1,4 @@
-"""What an earlier run found, for another test of it."""
+"""Reads the losses that an earlier run found, so that another run can test them."""
 
 from pathlib import Path
 from typing import NamedTuple
@@ -7,59 +7,70 @@ from .results import ReportError, parse_bounds
 from .run_folder import read_config, read_csv_rows, read_run_folder
 from .verdict import sort_by_validation
 
+Bounds = tuple[float, float]
+
 
 class FoundLoss(NamedTuple):
-    """A loss that a run found, and the language that the run read it in; None for not known."""
+    """A loss that a run found, with its family and bounds there; None if they are unknown."""
 
     name: str
     formula: str
     family: str | None = None
-    bounds: tuple[float, float] | None = None  # its intermediate results are clipped to them
+    bounds: Bounds | None = None  # that intermediate results are clipped to
 
 
-def read_found_losses(path: Path, most: int) -> list[FoundLoss]:
-    """What a run found, the best first.
+def read_found_losses(path: Path, max_losses: int) -> list[FoundLoss]:
+    """Reads the losses that a run found, the best first.
 
-    Family and bounds are those of the `config.json` beside; in the results of a transfer, whose
+    Family and bounds are those of the run's ``config.json``. In the results of a transfer, whose
     losses come from other runs, each loss has bounds of its own.
 
     Args:
-        path: a run folder, whose tested found losses are taken, in the order of validation; or a
-            `hall_of_fame.csv`, whose sound losses are. A folder without results has such a file.
-        most: as many are taken at most.
+      path: a run folder, or a ``hall_of_fame.csv``. From a folder with results the tested found
+        losses are taken, in the order of validation; otherwise the sound losses of the hall of
+        fame.
+      max_losses: how many are taken at most.
 
     Raises:
-        ReportError: when there is none, or the file is no hall of fame.
+      ReportError: if there is none, or the file is no hall of fame.
 
     Example:
-        >>> read_found_losses(Path("no/such.csv"), 4)  # doctest: +ELLIPSIS
-        Traceback (most recent call last):
-        ...
-        report.results.ReportError: no/such.csv cannot be read: give the folder of a run...
+      >>> try:
+      ...     read_found_losses(Path("no/such.csv"), 4)
+      ... except ReportError as error:
+      ...     print(error)
+      no/such.csv cannot be read: give the folder of a run, or its hall_of_fame.csv
     """
-    family, bounds = _language(path if path.is_dir() else path.parent)
+    family, bounds = _read_family_and_bounds(path if path.is_dir() else path.parent)
     if (path / "results.json").is_file():
-        every = read_run_folder(path).cells
-        best = [loss for cell in every for loss in sort_by_validation(cell) if loss.found]
-        losses = [FoundLoss(x.name, x.formula, family, x.bounds or bounds) for x in best]
+        tested = [
+            loss
+            for cell in read_run_folder(path).cells
+            for loss in sort_by_validation(cell)
+            if loss.found
+        ]
+        losses = [
+            FoundLoss(loss.name, loss.formula, family, loss.bounds or bounds) for loss in tested
+        ]
     else:
-        hall = _hall(path / "hall_of_fame.csv" if path.is_dir() else path)
-        losses = [FoundLoss(name, formula, family, bounds) for name, formula in hall]
-    if not losses or most < 1:
+        sound = _read_sound_losses(path / "hall_of_fame.csv" if path.is_dir() else path)
+        losses = [FoundLoss(name, formula, family, bounds) for name, formula in sound]
+    if not losses or max_losses < 1:
         raise ReportError(f"{path.as_posix()} holds no sound found loss to test")
-    return losses[:most]
+    return losses[:max_losses]
 
 
-def _language(folder: Path) -> tuple[str | None, tuple[float, float] | None]:
-    """Family and bounds of the losses of the run in a folder, where its config tells."""
+def _read_family_and_bounds(folder: Path) -> tuple[str | None, Bounds | None]:
+    """Returns family and bounds of the losses of the run in a folder, as far as its config says."""
     space = (read_config(folder) or {}).get("space")
     if not isinstance(space, dict):
         return None, None
-    where = f"{(folder / 'config.json').as_posix()}, space.bounds"
-    return space.get("family"), parse_bounds(space.get("bounds"), where)
+    place = f"{(folder / 'config.json').as_posix()}, space.bounds"
+    return space.get("family"), parse_bounds(space.get("bounds"), place)
 
 
-def _hall(path: Path) -> list[tuple[str, str]]:
+def _read_sound_losses(path: Path) -> list[tuple[str, str]]:
+    """Returns name and formula of each sound loss of a ``hall_of_fame.csv``."""
     try:
         rows = read_csv_rows(path)
     except (OSError, ValueError):

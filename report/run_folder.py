@@ -1,4 +1,4 @@
-"""Reading what a run left in its folder: what must be there, what may be missing."""
+"""Reads the files that a run left in its folder; only ``results.json`` must be there."""
 
 import csv
 import json
@@ -10,7 +10,7 @@ from .results import Cell, ReportError, parse_cells
 
 
 class RunFolder(NamedTuple):
-    """The files of one run; None stands for a file that is not there or cannot be read."""
+    """The files of one run; None for a file that is missing or cannot be read."""
 
     name: str
     results: dict[str, Any]
@@ -21,17 +21,18 @@ class RunFolder(NamedTuple):
 
 
 def read_run_folder(workdir: Path) -> RunFolder:
-    """Read a run folder; only `results.json` has to be there.
+    """Reads a run folder.
 
     Raises:
-        ReportError: when the folder or `results.json` is missing, or is not of the documented
-            form; the message says what to do.
+      ReportError: if the folder or ``results.json`` is missing, or is not of the documented form;
+        the message says what to do.
 
     Example:
-        >>> read_run_folder(Path("no/such/run"))
-        Traceback (most recent call last):
-        ...
-        report.results.ReportError: no/such/run is not a folder: give the workdir of a run
+      >>> try:
+      ...     read_run_folder(Path("no/such/run"))
+      ... except ReportError as error:
+      ...     print(error)
+      no/such/run is not a folder: give the workdir of a run
     """
     workdir = Path(workdir)
     if not workdir.is_dir():
@@ -41,15 +42,32 @@ def read_run_folder(workdir: Path) -> RunFolder:
         name=workdir.resolve().name,
         results=results,
         cells=parse_cells(results),
-        generations=_optional(workdir / "metrics.jsonl", _read_generations),
-        hall_of_fame=_optional(workdir / "hall_of_fame.csv", read_csv_rows),
+        generations=_read_optional(workdir / "metrics.jsonl", _read_generations),
+        hall_of_fame=_read_optional(workdir / "hall_of_fame.csv", read_csv_rows),
         config=read_config(workdir),
     )
 
 
 def read_config(workdir: Path) -> dict[str, Any] | None:
-    """The config of a run; None where it is not there or cannot be read."""
-    return _optional(workdir / "config.json", _read_object)
+    """Returns the config of a run, None if it is missing or cannot be read."""
+    return _read_optional(workdir / "config.json", _read_object)
+
+
+def read_csv_rows(path: Path) -> list[dict[str, str]]:
+    """Returns the rows of a CSV file with a header, by column.
+
+    It may also be one that a spreadsheet has saved: with a byte order mark, and semicolons.
+
+    Raises:
+      OSError: if the file cannot be read.
+      ValueError: if it is no text.
+    """
+    with path.open(encoding="utf-8-sig", newline="") as file:
+        header = file.readline()
+        file.seek(0)
+        delimiter = ";" if header.count(";") > header.count(",") else ","
+        rows = csv.DictReader(file, delimiter=delimiter)
+        return [{key: value or "" for key, value in row.items() if key} for row in rows]
 
 
 def _read_results(workdir: Path) -> dict[str, Any]:
@@ -59,18 +77,18 @@ def _read_results(workdir: Path) -> dict[str, Any]:
     except FileNotFoundError:
         raise ReportError(
             f"{workdir} has no results.json: its run has not reached the end of the test; "
-            "give the run's command again, it goes on where it stopped"
+            "give the run's command again, and it goes on from where it stopped"
         ) from None
     except json.JSONDecodeError as error:
         raise ReportError(
             f"{path}, line {error.lineno}, column {error.colno}: expected JSON ({error.msg}); "
-            "give the run's command again to write it anew"
+            "remove it, and the run's command writes it again"
         ) from None
     except (OSError, ValueError) as error:
         raise ReportError(f"{path} cannot be read: {error}") from None
 
 
-def _optional(path: Path, read: Callable[[Path], Any]) -> Any:
+def _read_optional(path: Path, read: Callable[[Path], Any]) -> Any:
     try:
         return read(path)
     except (OSError, ValueError, csv.Error):
@@ -78,21 +96,21 @@ def _optional(path: Path, read: Callable[[Path], Any]) -> Any:
 
 
 def _read_object(path: Path) -> dict[str, Any]:
-    value = _loads(path.read_text(encoding="utf-8"))
+    value = _parse_json(path.read_text(encoding="utf-8"))
     if not isinstance(value, dict):
         raise ValueError(f"expected a JSON object, got {type(value).__name__}")
     return value
 
 
 def _read_generations(path: Path) -> list[dict[str, Any]]:
-    """Rows in the order of their generations, for each the last one written.
+    """Returns the rows in the order of their generations, for each the last one written.
 
-    A killed run may leave a half line, and a resumed one writes a generation again.
+    A killed run may leave half a line, and a resumed one writes a generation again.
     """
-    rows: dict[Any, dict[str, Any]] = {}
+    rows: dict[int, dict[str, Any]] = {}
     for line in path.read_text(encoding="utf-8").splitlines():
         try:
-            row = _loads(line)
+            row = _parse_json(line)
         except json.JSONDecodeError:
             continue
         if isinstance(row, dict) and isinstance(row.get("generation"), int):
@@ -100,18 +118,6 @@ def _read_generations(path: Path) -> list[dict[str, Any]]:
     return [rows[generation] for generation in sorted(rows)]
 
 
-def read_csv_rows(path: Path) -> list[dict[str, str]]:
-    """The rows of a CSV file with a header, by column; OSError or ValueError if it has none.
-
-    Also of one that a spreadsheet has saved: with a byte order mark, and semicolons.
-    """
-    with path.open(encoding="utf-8-sig", newline="") as file:
-        head = file.readline()
-        file.seek(0)
-        rows = csv.DictReader(file, delimiter=";" if head.count(";") > head.count(",") else ",")
-        return [{key: value or "" for key, value in row.items() if key} for row in rows]
-
-
-def _loads(text: str) -> Any:
-    # Python writes NaN and Infinity although JSON has neither; here both mean "not known".
+def _parse_json(text: str) -> Any:
+    # Python writes NaN and Infinity although JSON has neither; here both mean "unknown".
     return json.loads(text, parse_constant=lambda _: None)

@@ -40,7 +40,7 @@ def test_events_hold_the_numbers_of_the_journal(tmp_path, generation):
     assert ("generation_mean", 3) not in values  # there it is None
 
 
-def test_events_that_a_killed_run_lost_are_written_anew(tmp_path, generation):
+def test_events_that_a_killed_run_lost_are_written_again(tmp_path, generation):
     killed = Journal(tmp_path)
     for number in (1, 2, 3):
         killed.write(generation(number))

@@ -83,7 +83,7 @@ def test_unknown_values(generation):
     assert line == "search  1/10  - sampled/s  - trained/s  - left  best -"
 
 
-def test_a_resumed_run_may_count_its_seconds_anew(generation):
+def test_a_resumed_run_may_count_its_seconds_from_zero(generation):
     rows = [generation(5, seconds=300.0), generation(6, seconds=2.0)]
     assert "- left" in plain_lines(rows, step=9.0)[-1]
 

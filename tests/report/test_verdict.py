@@ -8,7 +8,7 @@ from rich.console import Console
 
 from autolossgen.report import make_results_table, write_report
 from autolossgen.report.results import Comparison, Estimate, parse_cells
-from autolossgen.report.verdict import OVER_USERS, decide_verdict, format_headline
+from autolossgen.report.verdict import INTERVAL_NOTE, decide_verdict, format_headline
 
 
 def one_cell(*losses):
@@ -48,7 +48,7 @@ def test_table_and_page_say_what_the_verdict_rests_on(tmp_path, results):
     results["losses"][4]["vs_best_baseline"]["ci95_users"] = [-0.0010, 0.0060]
     console = Console(width=120, file=io.StringIO())
     console.print(make_results_table(results))
-    assert OVER_USERS in console.file.getvalue()
+    assert INTERVAL_NOTE in console.file.getvalue()
     (tmp_path / "results.json").write_text(json.dumps(results))
     page = write_report(tmp_path).read_text()
     assert "<small>users [-0.0010, +0.0060]</small>" in page
