@@ -1,19 +1,29 @@
-"""The letters that shapes are written in, and the callables that parts exchange.
+"""The letters that shapes are written in, and the types that the parts exchange.
 
-====== ================================================================
+A shape is written in these letters, each of which means one thing in all files:
+
+====== ================================================================================
 letter what it counts
-====== ================================================================
+====== ================================================================================
 ``B``  examples in a batch
-``N``  training steps
-``L``  tokens in a sequence
-``I``  instructions in a program
-``V``  tokens in a vocabulary
-``M``  sequences sampled in a generation
-``K``  lanes (recommenders in training, side by side)
-``D``  embedding width
-``P``  probe points, at which the gradient of a loss is looked at
+``D``  embedding width: numbers in a row of a table
+``G``  examples in a group: a positive, first, and its negatives, so G - 1 are negatives
 ``H``  rows of the hall of fame
-====== ================================================================
+``I``  instructions in a program
+``J``  losses that are compared: stacked, promoted or tested
+``K``  lanes: recommenders that train side by side, one of them with the reference loss
+``L``  tokens in a sequence
+``M``  sequences sampled in a generation
+``N``  training steps
+``P``  probe points, at which the gradient of a loss is looked at
+``R``  losses remembered as seen
+``S``  seeds: trainings of a loss that differ in nothing but their random numbers
+``V``  tokens in a vocabulary
+====== ================================================================================
+
+Lower-case letters (``n``, ``m``, ``k``) count what the docstring that uses them says. Everything
+else is spelled: ``[num_users]``, ``[num_devices]``, ``[num_settings, 2]``, ``[B, num_negatives]``,
+``[J, num_resamples]``, ``[population, L]``.
 """
 
 from collections.abc import Callable, Mapping
@@ -24,45 +34,66 @@ import jax
 
 Array = jax.Array
 Params = Any  # a pytree of arrays: dense (non-embedding) parameters of a recommender
-Statistics = Any  # a pytree of arrays that training moves without a gradient, as batch norm's
+Statistics = Any  # a pytree of arrays that training moves without a gradient, such as batch norm's
 Rows = Mapping[str, Array]  # field -> looked-up embedding rows [B, D]
 
 
 class Table(NamedTuple):
-    """The shape of one embedding table.
+    """Shape of one embedding table.
 
     A row can be wider than an embedding vector: some models keep a bias or a second vector in it.
     """
 
     rows: int  # ids
-    width: int  # numbers of a row
+    width: int  # numbers in a row
 
 
 class Side(NamedTuple):
-    """A feature of all users or of all items: a constant, joined to a batch at look-up.
+    """A feature of all users or of all items: a constant that is joined to a batch at look-up.
 
-    A side that has a table is categorical: its row is the mean of the rows of its categories, zero
-    for none. A side that has no table is a number.
+    A feature with a table is categorical: its row is the mean of the rows of its categories, zero
+    if it has none. A feature without a table is a number.
     """
 
-    of: str  # the field whose ids index the values, "user" or "item"
+    field: str  # whose id chooses the value
     values: Array  # int32 [rows, m], categories, -1 where there are fewer; or float32 [rows]
 
 
-class Recommender(NamedTuple):
-    """A recommender over looked-up rows, for one lane; ``vmap`` it for several.
+class ApplyFn(Protocol):
+    """Forward pass of a recommender."""
 
-    ``init(key)`` returns dense parameters, statistics and the embedding tables (field ->
-    [rows, D]). ``apply(dense, statistics, rows, features, *, train, weight=None, key=None)``
-    returns logits [B] and the new statistics. It takes the rows of a batch (field -> [B, D]), its
-    features (number -> [B]), its weights [B], 0 for padding, and a key, for dropout and the like;
-    weights and key are for training alone.
-    """
+    def __call__(
+        self,
+        dense: Params,
+        statistics: Statistics,
+        rows: Rows,
+        features: Mapping[str, Array],
+        *,
+        train: bool,
+        weight: Array | None = None,
+        key: Array | None = None,
+    ) -> tuple[Array, Statistics]:
+        """Computes logits [B], and new statistics, of one lane.
+
+        Args:
+          dense: parameters other than tables.
+          statistics: as the step before left them.
+          rows: field -> rows [B, D], looked up.
+          features: name -> numbers [B], of features without a table.
+          train: whether this is a training step.
+          weight: [B], 0 for padding; None for scoring.
+          key: for dropout and the like; None for scoring.
+        """
+
+
+class Recommender(NamedTuple):
+    """A recommender over looked-up rows, written for one lane; ``vmap`` makes it many."""
 
     tables: Mapping[str, Table]
     sides: Mapping[str, Side]
+    # key -> dense parameters, statistics, field -> rows [rows, D]
     init: Callable[[Array], tuple[Params, Statistics, Mapping[str, Array]]]
-    apply: Callable[..., tuple[Array, Statistics]]
+    apply: ApplyFn
 
 
 class Batch(NamedTuple):
@@ -77,16 +108,16 @@ class Batch(NamedTuple):
 
 
 class Positives(NamedTuple):
-    """What n users liked, and what else there is to draw negatives from.
+    """What n users liked, and the items from which negatives are drawn.
 
     ``unknown_below`` has, user after user, one entry for each item that the user is known to like,
     in the catalogue's order: how many of the catalogue's other items come before it.
     """
 
     ids: Mapping[str, Array]  # field -> int32 [n]; "user" and "item" are among them
-    catalogue: Array  # int32 [items], ids of all items, ascending
-    unknown_below: Array  # int32
-    start: Array  # int32 [users + 1], where each user's entries begin
+    catalogue: Array  # int32 [num_items], ids of all items, ascending
+    unknown_below: Array  # int32, of all users' known items
+    start: Array  # int32 [num_users + 1], where each user's entries begin
 
 
 @jax.tree_util.register_static
@@ -98,61 +129,58 @@ class StreamedData:
     """
 
     rows: int  # interactions of an epoch
-    piece: int  # how many may be in memory together
-    draw: Callable[[int, int], Batch]  # first place, count -> NumPy's interactions [count]
+    chunk_rows: int  # how many may be in memory together
+    draw: Callable[[int, int], Batch]  # first place, count -> interactions [count], in NumPy
 
 
 Data = Batch | Positives | StreamedData
-"""What an epoch is made of: interactions or groups as they are, positives to draw for, a source."""
+"""What an epoch is made of: interactions or groups as they are; positives, whose negatives are
+drawn for every epoch; or a stream."""
 
 
-class Grammar(Protocol):
-    """The rules of a search space, as a policy needs them to write one token at a time.
+class Grammar(NamedTuple):
+    """The rules of a search space as pure functions, for policies that write token by token.
 
-    The stack's depth starts at 0; slots left include the one to be written; the previous token is
-    0 at the start. All are integers.
+    Every sequence that is written under them is a loss. The stack's depth starts at 0; the slots
+    left count the one that is written now; the token before the first is 0.
     """
 
-    @property
-    def length(self) -> int:
-        """Tokens of a sequence, L."""
-
-    @property
-    def size(self) -> int:
-        """Tokens of the vocabulary, V."""
-
-    @property
-    def allowed(self) -> Callable[[Array, Array, Array], Array]:
-        """Depth, slots left, previous token -> which tokens may come, bool [V]."""
-
-    @property
-    def advance(self) -> Callable[[Array, Array], Array]:
-        """Depth, token -> the depth after it."""
-
-    @property
-    def prior(self) -> Callable[[Array, Array], Array]:
-        """Depth, slots left -> what is added to the logits of the tokens [V]."""
+    length: int  # L
+    size: int  # V
+    allowed: Callable[[Array, Array, Array], Array]  # depth, slots left, previous token -> bool [V]
+    advance: Callable[[Array, Array], Array]  # depth, token -> depth
+    prior: Callable[[Array, Array], Array]  # depth, slots left -> what is added to logits [V]
 
 
 PolicyState = Any  # a pytree of arrays
 
 
+class UpdateFn(Protocol):
+    """Step in which a policy learns from the rewards of one generation."""
+
+    def __call__(
+        self, state: PolicyState, tokens: Array, reward: Array, weight: Array, reference: Array
+    ) -> tuple[PolicyState, Mapping[str, Array]]:
+        """Returns the next state, and numbers to log.
+
+        Args:
+          state: of the policy.
+          tokens: [M, L], as ``sample`` wrote them.
+          reward: [M], from 0 to 1 for losses that were trained, below 0 for rejected ones.
+          weight: [M], 0 where there is no reward.
+          reference: reward of the reference loss, trained from the same recommender on the same
+            batches.
+        """
+
+
 class Policy(NamedTuple):
-    """What writes losses and learns from their rewards, as pure functions over its state.
+    """A policy as pure functions: it writes token sequences and learns from their rewards."""
 
-    ``sample(state, key, M)`` returns tokens [M, L]. ``update(state, tokens, reward, weight,
-    reference)`` takes the reward [M] of every sequence, from 0 to 1 if it was trained and below 0
-    if it was not; a weight [M], 0 where there is no reward; and the reward of the reference loss,
-    which was trained with them from the same recommender on the same batches. It returns the next
-    state and numbers to log. ``begin_round(state, reward)`` takes the reward of the recommender
-    that a round starts from. ``warm_start(state, tokens)`` follows ``init`` where there are initial
-    losses, tokens [N, L]; the first generation also contains them as they are.
-    """
-
-    init: Callable[[Array], PolicyState]
-    sample: Callable[[PolicyState, Array, int], Array]
-    update: Callable[
-        [PolicyState, Array, Array, Array, Array], tuple[PolicyState, Mapping[str, Array]]
-    ]
+    init: Callable[[Array], PolicyState]  # key -> state
+    sample: Callable[[PolicyState, Array, int], Array]  # state, key, M -> tokens [M, L]
+    update: UpdateFn
+    # state, reward of the base model that the round starts from -> state
     begin_round: Callable[[PolicyState, Array], PolicyState]
+    # state, tokens [n, L] of the initial losses -> state. Follows ``init`` where there are any;
+    # they are also written in the policy's place in the first generation.
     warm_start: Callable[[PolicyState, Array], PolicyState]

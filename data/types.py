@@ -25,9 +25,9 @@ class Side(NamedTuple):
     One that `sizes` of the data set counts is categorical, one that it does not is a number.
     """
 
-    of: str  # "user" or "item", whose id is the row
-    # int32[sizes[of], m] of m categories or fewer, -1 for none; or float32[sizes[of]] of mean 0 and
-    # standard deviation 1 over those that are known, 0 for the others.
+    field: str  # "user" or "item", whose id is the row
+    # int32[sizes[field], m] of m categories or fewer, -1 for none; or float32[sizes[field]] of mean
+    # 0 and standard deviation 1 over those that are known, 0 for the others.
     values: np.ndarray
 
 

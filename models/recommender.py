@@ -53,7 +53,9 @@ def build(
         raise ValueError(f"width and init_scale are positive, got {width} and {init_scale}")
     for side in sides:
         check_side(side, sides[side], sizes)
-    owners = {field: sides[field].of if field in sides else field for field in {**sizes, **sides}}
+    owners = {
+        field: sides[field].field if field in sides else field for field in {**sizes, **sides}
+    }
     of_item = tuple(sorted(field for field, owner in owners.items() if owner == "item"))
     module = make_module(name, options or {}, of_item)
     check_fields(module, owners)

@@ -20,7 +20,7 @@ class Side(NamedTuple):
     for none. One that has no table is a number.
     """
 
-    of: str  # field whose id says which of the values
+    field: str  # whose id chooses the value
     values: Any  # int32 [rows, m], categories, -1 where there are fewer; or float32 [rows]
 
 

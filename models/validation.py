@@ -16,16 +16,16 @@ from .types import Recommender, Side
 def check_side(name: str, side: Side, sizes: Mapping[str, int]) -> None:
     """See that a side has a value for every row of its field, and a table for every category."""
     values = np.asarray(side.values)
-    if side.of not in sizes:
-        raise ValueError(f"side {name!r} is of {side.of!r}, expected one of {', '.join(sizes)}")
+    if side.field not in sizes:
+        raise ValueError(f"side {name!r} is of {side.field!r}, expected one of {', '.join(sizes)}")
     kind, dimensions = (np.integer, 2) if name in sizes else (np.floating, 1)
     if values.ndim != dimensions or not np.issubdtype(values.dtype, kind):
         expected = "integers [rows, m]" if name in sizes else "numbers [rows], as it has no size"
         raise ValueError(f"side {name!r}: expected {expected}, got {values.dtype}{values.shape}")
-    if len(values) != sizes[side.of]:
+    if len(values) != sizes[side.field]:
         raise ValueError(
-            f"side {name!r}: expected a value for each of {sizes[side.of]} rows of {side.of!r}, "
-            f"got {len(values)}"
+            f"side {name!r}: expected a value for each of {sizes[side.field]} rows of "
+            f"{side.field!r}, got {len(values)}"
         )
     if name in sizes and not (-1 <= values.min(initial=0) and values.max(initial=-1) < sizes[name]):
         raise ValueError(

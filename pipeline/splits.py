@@ -49,7 +49,7 @@ def make_splits(
 def _interactions(part: data.Interactions | data.Streamed) -> Batch | StreamedData:
     """Give a split as it is trained on, each interaction with weight 1."""
     if isinstance(part, data.Streamed):
-        return StreamedData(part.rows, part.piece, lambda *where: _interactions(part.draw(*where)))
+        return StreamedData(part.rows, part.piece, lambda *place: _interactions(part.draw(*place)))
     return Batch(*part, np.ones_like(part.label))
 
 

@@ -1,12 +1,12 @@
 """The vocabulary of a search space, and the grammar that makes every token sequence a loss."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
 
-from ..interfaces import Array
+from ..interfaces import Array, Grammar
 from ..suggest import did_you_mean
 from .families import (
     POINTWISE,
@@ -42,20 +42,6 @@ class Vocabulary(NamedTuple):
     def table(self) -> tuple[Op, ...]:
         """The rows that ``Program.op`` numbers: ``OPERATORS``, then the user's own."""
         return self.family.table
-
-
-class Grammar(NamedTuple):
-    """The rules of a search space as pure functions, for policies that write token by token.
-
-    ``allowed`` takes the stack's depth, the slots left (this one included) and the token before
-    (0 at the start), all integers; depth starts at 0.
-    """
-
-    length: int  # L
-    size: int  # V
-    allowed: Callable[[Array, Array, Array], Array]  # depth, slots left, previous token -> bool [V]
-    advance: Callable[[Array, Array], Array]  # depth, token -> depth
-    prior: Callable[[Array, Array], Array]  # depth, slots left -> what is added to logits [V]
 
 
 def as_number(name: str) -> float | None:

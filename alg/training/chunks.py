@@ -1,4 +1,4 @@
-"""Pieces: what of an epoch is in memory together; of what fits there, all."""
+"""Chunks: what of an epoch is in memory together; of what fits there, all."""
 
 from collections.abc import Iterator
 from functools import partial
@@ -13,9 +13,9 @@ NUM_EPOCH_ORDERS = 2**20
 
 
 def iterate_chunks(data: Data, key: Array) -> Iterator[tuple[Array, Batch | Positives]]:
-    """Give the pieces of the epoch that ``key`` chooses, each with a key; a source is read on.
+    """Give the chunks of the epoch that ``key`` chooses, each with a key; a source is read on.
 
-    All but the last piece are of one size, so that what takes them compiles for two.
+    All but the last chunk are of one size, so that what takes them compiles for two.
 
     >>> import numpy as np
     >>> draw = lambda place, count: np.arange(place, place + count) % 10
@@ -27,9 +27,9 @@ def iterate_chunks(data: Data, key: Array) -> Iterator[tuple[Array, Batch | Posi
         yield key, data
         return
     begin = _epoch(data, key)
-    for first in range(0, data.rows, data.piece):
-        count = min(data.piece, data.rows - first)
-        yield jax.random.fold_in(key, first // data.piece), data.draw(begin + first, count)
+    for first in range(0, data.rows, data.chunk_rows):
+        count = min(data.chunk_rows, data.rows - first)
+        yield jax.random.fold_in(key, first // data.chunk_rows), data.draw(begin + first, count)
 
 
 def max_chunk_rows(data: Data) -> int:
@@ -38,7 +38,7 @@ def max_chunk_rows(data: Data) -> int:
     >>> max_chunk_rows(StreamedData(10, 4, lambda place, count: None))
     4
     """
-    return min(data.piece, data.rows) if isinstance(data, StreamedData) else _rows(data)
+    return min(data.chunk_rows, data.rows) if isinstance(data, StreamedData) else _rows(data)
 
 
 def subsample(data: Data, key: Array, count: int) -> Batch | Positives:

@@ -98,7 +98,7 @@ def batches(data: Batch, size: int, key: Array | None = None) -> Batch:
 def _join(recommender: Recommender, ids: Mapping[str, Array]) -> tuple[dict, dict]:
     """Give the ids [B] or [B, m] of each table, and the numbers [B], of a batch's ids [B]."""
     sides = {
-        name: jnp.asarray(side.values)[ids[side.of]] for name, side in recommender.sides.items()
+        name: jnp.asarray(side.values)[ids[side.field]] for name, side in recommender.sides.items()
     }
     numbers = {name: sides.pop(name) for name in sides.keys() - recommender.tables.keys()}
     of_tables = {**ids, **sides}

@@ -87,13 +87,13 @@ def make_trainer(
     reward = _waited_for(jax.jit(partial(evaluate, lanes, task=task)))
 
     def factors_of(objective: Any, state: LaneState, data: Data) -> Array:
-        _, piece = next(iterate_chunks(data, jax.random.key(0)))
-        return factors(objective, state, piece)
+        _, chunk = next(iterate_chunks(data, jax.random.key(0)))
+        return factors(objective, state, chunk)
 
     def epoch(state, objective, hyper, key: Array, data: Data, judged: Batch):
-        for piece_key, piece in iterate_chunks(data, key):  # read while the one before trains
+        for chunk_key, chunk in iterate_chunks(data, key):  # read while the one before trains
             jax.block_until_ready(state)
-            state = train(state, objective, hyper, piece_key, piece)
+            state = train(state, objective, hyper, chunk_key, chunk)
         return state, reward(state, judged)
 
     return Trainer(jax.jit(lanes.init), factors_of, epoch, reward, score, lanes.devices)

@@ -30,7 +30,7 @@ def item(name, kind):
 
 def test_a_category_has_a_number_and_none_is_minus_one():
     found, size = item("genre", "category")
-    assert found.of == "item"
+    assert found.field == "item"
     assert found.values.tolist() == [[-1], [-1], [0], [1]]  # Opera is of no item of the data
     assert (found.values.dtype, size) == (np.int32, 2)
 

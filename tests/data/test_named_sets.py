@@ -59,7 +59,7 @@ def test_movielens_1m_with_features(ml1m):
         assert d.sides[name].values[1:, 0].tolist() == [known.index(word) for word in of]
         assert d.sides[name].values[0].tolist() == [-1]
         assert d.sizes[name] == len(known)
-        assert d.sides[name].of == "user"
+        assert d.sides[name].field == "user"
     genres = [set(film[2].split("|")) for film in films]
     known = sorted(set().union(*genres))
     found = [{known[k] for k in row if k >= 0} for row in d.sides["genres"].values]
