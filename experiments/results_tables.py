@@ -1,8 +1,8 @@
-"""The tables of docs/results.md, in Markdown, from the JSON beside it::
+"""The tables of docs/results.md and its appendices, in Markdown, from the JSON files there::
 
-    python benchmarks/results_tables.py
+    python experiments/results_tables.py
 
-A test holds the page to them.
+A test compares them with the pages.
 """
 
 import json
@@ -150,6 +150,35 @@ def _baseline_columns(setting: Cell, found: LossResult) -> list[str]:
     ]
 
 
+def summary() -> str:
+    """Returns the found loss that validation picks in each search, against the best baseline."""
+    rows = []
+    for model, (dataset, title) in product(MODELS, DATASETS.items()):
+        cells, baselines = [], []
+        for kind in SEARCHES:
+            (setting,) = parse_cells(read(f"{kind}_{model}_{dataset}"))
+            found, baseline = get_best_found(setting), get_best_baseline(setting)
+            verdict = format_verdict(setting, found)
+            score = f"{found.test_score.mean:.4f}"
+            cells.append(f"{score}, {format_difference(found)}, {verdict}")
+            baselines.append(f"{baseline.name}, {baseline.test_score.mean:.4f}")
+        names = " and ".join(dict.fromkeys(baselines))
+        rows.append([f"{model}, {title}", names, *cells])
+    return _markdown(["model, data", "baseline", "default search", "longer search"], rows)
+
+
+def default_run() -> str:
+    """Returns the losses of the default run, the best first."""
+    (setting,) = parse_cells(read("default_ml100k"))
+    rows = []
+    for loss in sorted(setting.losses, key=lambda loss: -loss.test_score.mean):
+        name = f"**{loss.name}** `{loss.formula}`" if loss.found else loss.name
+        difference = "" if loss is get_best_baseline(setting) else format_difference(loss)
+        verdict = format_verdict(setting, loss)
+        rows.append([name, *_values(loss, ["auc"]), difference, verdict])
+    return _markdown(["loss", "test AUC", "to the best baseline", "verdict"], rows)
+
+
 def lasting() -> str:
     """Give the found losses of two searches a data set, tested for thirty epochs and for sixty."""
     heads = ["data", "found by"]
@@ -226,7 +255,9 @@ def fidelity(found: Mapping[str, Any]) -> str:
 
 
 def tables() -> Iterator[tuple[str, str]]:
-    """Give every table of the page, with a title."""
+    """Give every table of the pages, with a title."""
+    yield "summary", summary()
+    yield "the default run", default_run()
     for model in MODELS:
         fair, paper = read(f"transfer_{model}"), read(f"paper_{model}")
         yield f"{model}, both protocols", side_by_side(paper, fair, "ml100k")

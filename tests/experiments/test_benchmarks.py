@@ -109,10 +109,11 @@ def test_the_page_shows_the_costs_that_were_measured(benchmark):
     assert cost.table(axes) in page
 
 
-def test_the_page_shows_the_results_that_runs_wrote(benchmark):
-    page = (ROOT / "docs" / "results.md").read_text(encoding="utf-8")
+def test_the_pages_show_the_results_that_runs_wrote(benchmark):
+    files = [ROOT / "docs" / "results.md", *sorted(RESULTS.glob("*.md"))]
+    pages = "\n".join(file.read_text(encoding="utf-8") for file in files)
     for title, table in benchmark("results_tables").tables():
-        assert table in page, title
+        assert table in pages, title
 
 
 def searches(*curves):
