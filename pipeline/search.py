@@ -18,6 +18,7 @@ from autolossgen.search.search import Search, SearchState, make_search, with_sub
 from autolossgen.search.space import Space
 from autolossgen.search.stopping import Limits, stop_reason
 from autolossgen.training.distributed import any_process, is_first_process
+from autolossgen.training.random_keys import advance_number, generation_number
 from autolossgen.training.tasks import Task
 
 from .interrupt import Interrupt
@@ -142,7 +143,7 @@ def next_generation(
     Returns:
       The next state, and the log record without its seconds.
     """
-    key = jax.random.fold_in(key, 2 * (int(state.generation) + 1))
+    key = jax.random.fold_in(key, generation_number(int(state.generation) + 1))
     state, result = phase.search.generation(state, key, phase.train, phase.reward_split)
     record = make_log_record(
         phase.space,
@@ -160,7 +161,7 @@ def next_round(phase: SearchPhase, state: SearchState, key: Array) -> SearchStat
     generation = int(state.generation)
     if generation % phase.settings.round_generations:
         return state
-    key = jax.random.fold_in(key, 2 * generation + 1)
+    key = jax.random.fold_in(key, advance_number(generation))
     return phase.search.advance(state, key, phase.train, phase.reward_split)[0]
 
 

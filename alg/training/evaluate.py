@@ -7,6 +7,7 @@ from ..interfaces import Array, Batch, Positives
 from .lanes import Lanes, LaneState, batches
 from .metric_registry import EvalTargets
 from .metrics import ahead
+from .random_keys import EXAMPLES
 from .tasks import RATING, Task
 
 
@@ -51,7 +52,7 @@ def _side_by_side(groups: int) -> int:
 
 def epoch_batches(task: Task, data: Batch | Positives, size: int, key: Array) -> Batch:
     """Give the batches [N, B] of the epoch that ``key`` chooses: what it draws, and the order."""
-    return batches(task.examples(data, jax.random.fold_in(key, 1)), size, key)
+    return batches(task.examples(data, jax.random.fold_in(key, EXAMPLES)), size, key)
 
 
 def evaluate(lanes: Lanes, state: LaneState, data: Batch, task: Task = RATING) -> Array:

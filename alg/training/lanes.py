@@ -26,6 +26,7 @@ from ..interfaces import Array, Batch, Params, Recommender, Statistics
 from .loss_gradients import LogitGradFn, gradient_size
 from .optimizers import SGD, Hyper, Optimizer, SparseGrad, nowhere
 from .permutation import random_permutation
+from .random_keys import STEPS
 
 
 class LaneState(NamedTuple):
@@ -239,7 +240,7 @@ def make_lanes(
     ) -> LaneState:
         steps = batches.label.shape[0]
         # The key may have shuffled the batches; what steps draw is apart from what that drew.
-        keys = jax.random.split(jax.random.fold_in(key, 2**31), steps)
+        keys = jax.random.split(jax.random.fold_in(key, STEPS), steps)
 
         def step(done: Array, state: LaneState) -> tuple[Array, LaneState]:
             batch, drawn = jax.tree.map(lambda x: x[done], (batches, keys))
