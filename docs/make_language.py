@@ -26,8 +26,8 @@ from autolossgen import (
     to_python,
     to_torch,
 )
-from autolossgen.language.families import operators_of
-from autolossgen.language.named_losses import Option, formula_of
+from autolossgen.language.families import get_operators
+from autolossgen.language.named_losses import Option, get_formula
 from autolossgen.language.operators import PAPER_OPERATORS
 
 FOLDER = Path(__file__).resolve().parent
@@ -54,7 +54,7 @@ def operator_table() -> str:
         text = op.text.format("x", "y")
         call = f"{op.name}({', '.join('xy'[: op.arity])})"
         formula = f"`{text}`" if text == call else f"`{text}`, `{call}`"
-        if op.name not in {**operators_of(PAIRWISE)}:
+        if op.name not in {**get_operators(PAIRWISE)}:
             formula += " (pairwise: sign only)"
         python, torch = (
             form.format("x", "y").replace("|", r"\|") for form in (op.python, op.torch)
@@ -80,7 +80,7 @@ def loss_table(losses: dict) -> str:
         parts.append(
             f"**`{name}`**{' (in the comparison of the paper)' if name in PAPER_LOSSES else ''}\n\n"
             f"![{name}](losses/{name}.svg)\n\n"
-            f"```\n{formula_of(name)}\n```\n\n$${latex}$$\n\n"
+            f"```\n{get_formula(name)}\n```\n\n$${latex}$$\n\n"
             f"{loss.source}.{f' Options: {options}.' if options else ''}"
         )
     return "\n\n".join(parts)

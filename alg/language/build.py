@@ -11,11 +11,11 @@ import jax.numpy as jnp
 import numpy as np
 
 from ..interfaces import Array
-from .clipping import clips_needed
+from .clipping import find_active_clips
 from .families import POINTWISE, Family, as_family
 from .inputs import LossFn, LossLike, as_program
-from .operators import DEFAULT_BOUNDS, as_bounds, clip, logit_of
-from .printing import described
+from .operators import DEFAULT_BOUNDS, as_bounds, clip, compute_logit
+from .printing import describe_program
 from .programs import Program
 
 UNBOUNDED = (-np.inf, np.inf)
@@ -99,10 +99,10 @@ def build_loss(
         raise ValueError(f"inputs of a {family.name} loss are 'logits', got {inputs!r}")
     bounds = as_bounds(bounds)
     program = as_program(source, family=family, **constants)
-    return built(program, family, bounds, inputs=inputs)
+    return build_from_program(program, family, bounds, inputs=inputs)
 
 
-def built(
+def build_from_program(
     program: Program,
     family: Family,
     bounds: tuple[float, float],
@@ -122,7 +122,7 @@ def _built(
     program = Program(*map(np.asarray, rows))
     for part in program:
         part.flags.writeable = False  # it is shared by all who build this loss
-    clipped = clips_needed(program, bounds, family)
+    clipped = find_active_clips(program, bounds, family)
     run = partial(evaluate, program, bounds=bounds, family=family, clipped=clipped)
 
     def pointwise(scores, labels, *, where=None, weights=None, reduce_fn=jnp.mean):
@@ -137,7 +137,7 @@ def _built(
 
     function = pointwise if family.registers == POINTWISE.registers else pairwise
     function.__name__ = function.__qualname__ = name
-    text = described(program, family)
+    text = describe_program(program, family)
     clips_told = "" if bounds == UNBOUNDED else f", intermediates clipped to {bounds}"
     function.__doc__ = f"The {family.name} loss {text} of {inputs}{clips_told}."
     loss = jax.jit(function, static_argnames="reduce_fn")
@@ -158,7 +158,7 @@ def _pointwise_values(
     if inputs == "logits":
         pred, logit = jax.nn.sigmoid(scores), scores
     else:
-        pred, logit = scores, logit_of(scores)
+        pred, logit = scores, compute_logit(scores)
     return run((pred, labels, jnp.ones_like(pred)), logit=logit), where
 
 

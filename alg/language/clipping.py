@@ -6,7 +6,9 @@ from .families import LARGEST_LOGIT, Family
 from .programs import Program
 
 
-def clips_needed(program: Program, bounds: tuple[float, float], family: Family) -> tuple[bool, ...]:
+def find_active_clips(
+    program: Program, bounds: tuple[float, float], family: Family
+) -> tuple[bool, ...]:
     """Say for each instruction of a static program if its result may have to be clipped.
 
     Operands are taken to lie in the family's ranges; sizes are followed through the operators.

@@ -6,7 +6,7 @@ import numpy as np
 
 from .build import evaluate
 from .families import POINTWISE, Family
-from .operator_checks import float64
+from .operator_checks import use_float64
 from .operators import DEFAULT_BOUNDS
 from .programs import Program
 
@@ -19,7 +19,7 @@ _LABELS = (0.0, 0.25, 1.0)
 _DIFFERENCES = np.asarray([-6.0, -1.5, -0.5, 0.25, 1.0, 4.0])
 
 
-def comparison_grid(family: Family = POINTWISE) -> tuple[np.ndarray, np.ndarray]:
+def make_comparison_grid(family: Family = POINTWISE) -> tuple[np.ndarray, np.ndarray]:
     """Give logits [P] and labels [P], or the logits of positives [P] and of negatives [P, 3]."""
     if family.registers == POINTWISE.registers:
         logit, label = np.meshgrid(_LOGITS, _LABELS)
@@ -36,7 +36,7 @@ def evaluate_on_grid(
     family: Family = POINTWISE,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Give value [P] and derivatives [P, ...] of a static program by the logits of the grid."""
-    first, second = comparison_grid(family)
+    first, second = make_comparison_grid(family)
 
     def pointwise(logit):
         label = jnp.asarray(second)
@@ -47,7 +47,7 @@ def evaluate_on_grid(
         pos, neg = jnp.broadcast_to(logits[:, :1], second.shape), logits[:, 1:]
         return evaluate(program, (pos, neg, jnp.ones_like(neg)), bounds=bounds, family=family)
 
-    with float64():
+    with use_float64():
         if family.registers == POINTWISE.registers:
             logit = jnp.asarray(first)
             value, slope = jax.jvp(pointwise, (logit,), (jnp.ones_like(logit),))
@@ -65,7 +65,7 @@ def is_close(x: np.ndarray, y: np.ndarray, tolerance: float = TOLERANCE) -> bool
     return bool(np.all(same | (x == y)))
 
 
-def losses_agree(
+def are_equivalent(
     program: Program,
     other: Program,
     *,

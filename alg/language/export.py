@@ -7,10 +7,10 @@ import textwrap
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-from .clipping import clips_needed
+from .clipping import find_active_clips
 from .families import POINTWISE, Family
 from .inputs import LossFn, LossLike, LossSpec, read_loss
-from .printing import check_size, described, number_text
+from .printing import check_size, describe_program, format_number
 from .simplify import simplify
 
 
@@ -92,7 +92,7 @@ def _lines(loss: LossSpec, dialect: _Dialect, clipped: Sequence[bool]) -> list[s
             names.append("logit")
             continue
         if op.name == "number":
-            value = f"{number_text(constant)} * {ones}"
+            value = f"{format_number(constant)} * {ones}"
         else:
             arguments = [names[r] for r in (lhs, rhs)[: op.arity]]
             value = getattr(op, dialect.form).format(*arguments)
@@ -107,7 +107,7 @@ def _source(loss: LossSpec, dialect: _Dialect, name: str) -> str:
         raise ValueError(
             f"a function is named like a variable, and not {', '.join(_TAKEN)}, got {name!r}"
         )
-    clipped = clips_needed(loss.program, loss.bounds, loss.family)
+    clipped = find_active_clips(loss.program, loss.bounds, loss.family)
     arguments = "logit, label" if loss.family.registers == POINTWISE.registers else "pos, neg"
     body = "\n".join(f"    {line}" for line in _lines(loss, dialect, clipped))
     low, high = map(_limit, loss.bounds)
@@ -122,7 +122,7 @@ def _docstring(loss: LossSpec, *, is_clipped: bool) -> str:
     pointwise = loss.family.registers == POINTWISE.registers
     of = "of each logit" if pointwise else "[..., B] of pos [..., B] and neg [..., B, S]"
     clipped = f" Results that may leave {loss.bounds} are clipped to them." if is_clipped else ""
-    text = f"Value {of} of the loss {described(loss.program, loss.family)}.{clipped}"
+    text = f"Value {of} of the loss {describe_program(loss.program, loss.family)}.{clipped}"
     lines = textwrap.wrap(text, 92, subsequent_indent="    ", break_long_words=False)
     return "\n".join(lines)
 
@@ -178,7 +178,7 @@ def to_torch(
 
     Arguments and errors are those of ``to_python``; logits and labels are floating tensors.
 
-    >>> from .losses import named_loss
+    >>> from autolossgen import named_loss
     >>> print(to_torch(named_loss("bpr")).split('\"\"\"')[2].strip())
     pos = pos.unsqueeze(-1).expand_as(neg)
         r3 = neg - pos
@@ -220,8 +220,8 @@ def to_latex(
     """
     if importlib.util.find_spec("sympy") is None:
         raise ImportError("to_latex needs SymPy: pip install 'autolossgen[symbolic]'")
-    from .sympy_latex import latex
+    from .sympy_latex import write_latex
 
     program, family, _ = _shortest(source, bounds, family, constants)
     check_size(program, family)
-    return latex(program, family)
+    return write_latex(program, family)

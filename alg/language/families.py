@@ -92,23 +92,25 @@ def as_family(family: str | Family) -> Family:
 
 
 @lru_cache(maxsize=64)
-def operators_of(family: Family) -> dict[str, int]:
+def get_operators(family: Family) -> dict[str, int]:
     """Give name and number of the operators that formulas of a family call by their name."""
-    numbers = {op.name: number for number, op in enumerate(family.table) if belongs(family, op)}
-    return {name: number for name, number in numbers.items() if name not in operands_of(family)}
+    numbers = {
+        op.name: number for number, op in enumerate(family.table) if is_in_family(family, op)
+    }
+    return {name: number for name, number in numbers.items() if name not in get_operands(family)}
 
 
-def belongs(family: Family, op: Op) -> bool:
+def is_in_family(family: Family, op: Op) -> bool:
     """Say if an operator takes arguments and is one of the family's."""
     return op.arity > 0 and (family.aggregates or not op.aggregate)
 
 
-def operands_of(family: Family) -> tuple[str, ...]:
+def get_operands(family: Family) -> tuple[str, ...]:
     """Give the names of a family's operands, ``1`` and other numbers left out."""
     return (*family.registers[:2], *(load.name for load in family.loads))
 
 
-def load_of(family: Family, name: str) -> tuple[int, int, int]:
+def get_load(family: Family, name: str) -> tuple[int, int, int]:
     """Give operator number, ``lhs`` and ``rhs`` of the instruction that loads an operand."""
     load = next(load for load in family.loads if load.name == name)
     return NUMBER_OF[load.op], load.lhs, load.rhs

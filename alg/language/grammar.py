@@ -12,9 +12,9 @@ from .families import (
     POINTWISE,
     Family,
     as_family,
-    load_of,
-    operands_of,
-    operators_of,
+    get_load,
+    get_operands,
+    get_operators,
 )
 from .operator_checks import validate_op
 from .operators import NUMBER_OF, Op
@@ -44,7 +44,7 @@ class Vocabulary(NamedTuple):
         return self.family.table
 
 
-def as_number(name: str) -> float | None:
+def parse_number(name: str) -> float | None:
     """Give the number that a token's name writes, or None if float32 holds none such."""
     try:
         value = float(name)
@@ -55,7 +55,7 @@ def as_number(name: str) -> float | None:
 
 def _extended(family: Family, extra: Sequence[Op]) -> Family:
     """Give the family with a user's rows, checked, at the end of its table."""
-    taken = [PAD, *(op.name for op in family.table), *operands_of(family)]
+    taken = [PAD, *(op.name for op in family.table), *get_operands(family)]
     for op in extra:
         if getattr(op, "name", None) in taken:
             raise ValueError(f"operator {op.name!r} is refused: the name is taken")
@@ -69,12 +69,12 @@ def _extended(family: Family, extra: Sequence[Op]) -> Family:
 def _operand_row(name: str, family: Family) -> tuple:
     if name in family.registers:
         return (name, 0, -1, family.registers.index(name), (-1, -1), 0.0)
-    if name in operands_of(family):
-        number, lhs, rhs = load_of(family, name)
+    if name in get_operands(family):
+        number, lhs, rhs = get_load(family, name)
         return (name, 0, number, -1, (lhs, rhs), 0.0)
-    if (value := as_number(name)) is not None:
+    if (value := parse_number(name)) is not None:
         return (name, 0, NUMBER_OF["number"], -1, (-1, -1), value)
-    hint = did_you_mean(name, [*operands_of(family), "1"])
+    hint = did_you_mean(name, [*get_operands(family), "1"])
     raise ValueError(f"operand {name!r} is neither known nor a finite number{hint}")
 
 
@@ -110,7 +110,7 @@ def make_vocabulary(
     family = _extended(as_family(family), extra)
     operators = family.operators if operators is None else operators
     operands = family.operands if operands is None else operands
-    known = operators_of(family)
+    known = get_operators(family)
     operators = [*operators, *(op.name for op in extra if op.name not in operators)]
     names = [*operands, *operators]
     if not operands:
@@ -183,13 +183,13 @@ def make_grammar(
     return Grammar(length, len(vocab.names), allowed, advance, prior)
 
 
-def tokens_of(names: Sequence[str], vocab: Vocabulary = DEFAULT_VOCABULARY) -> np.ndarray:
+def encode_tokens(names: Sequence[str], vocab: Vocabulary = DEFAULT_VOCABULARY) -> np.ndarray:
     """Give token numbers [L] for names in postfix order, checked against the grammar.
 
     Raises:
       ValueError: with the position, for an unknown name or a sequence that is no loss.
 
-    >>> tokens_of(["pred", "label", "neg", "add", "square"]).tolist()
+    >>> encode_tokens(["pred", "label", "neg", "add", "square"]).tolist()
     [1, 2, 8, 4, 11]
     """
     depth, ended, numbers = 0, False, []

@@ -16,12 +16,12 @@ from .families import (
     POINTWISE,
     Family,
     as_family,
-    belongs,
-    load_of,
-    operands_of,
-    operators_of,
+    get_load,
+    get_operands,
+    get_operators,
+    is_in_family,
 )
-from .grammar import as_number, make_vocabulary, tokens_of
+from .grammar import encode_tokens, make_vocabulary, parse_number
 from .operators import DEFAULT_BOUNDS, NUMBER_OF, as_bounds
 from .parser import MAX_NUMBER, Emitter, parse
 from .programs import Program
@@ -36,7 +36,7 @@ class LossFn(Protocol):
     It knows what it was built from, so exports, ``to_text`` and the like need nothing else.
 
     >>> import jax.numpy as jnp
-    >>> from .build import build_loss
+    >>> from autolossgen import build_loss
     >>> loss = build_loss("square(label - pred)", inputs="probabilities")
     >>> pred, label = jnp.array([0.5, 0.0, 0.5]), jnp.array([1.0, 1.0, 0.0])
     >>> print(loss(pred, label, where=jnp.array([True, True, False]), reduce_fn=None))
@@ -92,8 +92,8 @@ def as_static(program: Program, family: str | Family = POINTWISE) -> Program:
     if op.ndim != 1 or not op.shape == lhs.shape == rhs.shape == constant.shape or not op.size:
         shapes = ", ".join(str(part.shape) for part in (op, lhs, rhs, constant))
         raise ValueError(f"a program has op, lhs, rhs and constant of one length, got {shapes}")
-    allowed = {number for number, op in enumerate(family.table) if belongs(family, op)}
-    allowed |= {NUMBER_OF["number"], *(load_of(family, load.name)[0] for load in family.loads)}
+    allowed = {number for number, op in enumerate(family.table) if is_in_family(family, op)}
+    allowed |= {NUMBER_OF["number"], *(get_load(family, load.name)[0] for load in family.loads)}
     for i, (number, *registers, value) in enumerate(zip(op, lhs, rhs, constant, strict=True)):
         if number not in allowed:
             raise ValueError(
@@ -127,12 +127,12 @@ def _program_of_tokens(tokens: Sequence[int] | Sequence[str], family: Family) ->
     if not all(isinstance(token, str) for token in names):
         known = make_vocabulary(family=family).names
         names = [_name_of(position, token, known) for position, token in enumerate(names)]
-    operands = (*operands_of(family), "1")
-    operators = tuple(operators_of(family))
-    numbers = {name for name in names if as_number(name) is not None} - {"1"}
+    operands = (*get_operands(family), "1")
+    operators = tuple(get_operators(family))
+    numbers = {name for name in names if parse_number(name) is not None} - {"1"}
     vocab = make_vocabulary(operators, (*operands, *sorted(numbers)), family=family)
     emit, stack = Emitter(family), []
-    for token in tokens_of(names, vocab):
+    for token in encode_tokens(names, vocab):
         if vocab.arity[token] > 0:
             arguments = [stack.pop() for _ in range(vocab.arity[token])][::-1]
             stack.append(emit(int(vocab.op[token]), *arguments))

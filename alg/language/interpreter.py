@@ -15,7 +15,7 @@ from .operators import (
     OPERATORS,
     Op,
     clip,
-    logit_of,
+    compute_logit,
 )
 from .programs import REGISTERS, Program
 
@@ -51,12 +51,12 @@ def interpret(
     Raises:
       ValueError: if a program that is not traced uses other operators.
 
-    >>> from .parser import parse
+    >>> from autolossgen import parse
     >>> program = parse("square(label - pred)")
     >>> print(interpret(program, jnp.array([0.25, 0.5]), jnp.array([0.0, 1.0])))
     [0.0625 0.25  ]
     """
-    logit = logit_of(pred) if logit is None else logit
+    logit = compute_logit(pred) if logit is None else logit
     code = _code(program, bounds, operators, table, pred.dtype)
     return _registers(code, pred, label, logit)[-1]
 
@@ -137,7 +137,7 @@ def _check_operators(program: Program, operators: Sequence[int], table: Sequence
         raise ValueError(f"the program uses {names}, which operators or table leave out")
 
 
-def logit_grad(
+def compute_logit_grad(
     program: Program,
     logit: Array,
     label: Array,
@@ -160,7 +160,7 @@ def logit_grad(
     return jax.jvp(value, (logit,), (jnp.ones_like(logit),))[1]
 
 
-def pairwise_logit_grads(
+def compute_pairwise_logit_grads(
     program: Program,
     pos: Array,
     neg: Array,

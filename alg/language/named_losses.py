@@ -6,25 +6,11 @@ from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 from ..suggest import did_you_mean
-from .build import UNBOUNDED, built
+from .build import UNBOUNDED, build_from_program
 from .families import PAIRWISE, POINTWISE, Family
 from .inputs import LossFn, as_program
-from .parser import number_of
+from .parser import as_float
 from .programs import Program
-
-__all__ = [
-    "PAIRWISE_LOSSES",
-    "PAPER_LOSSES",
-    "POINTWISE_LOSSES",
-    "UNBOUNDED",
-    "LossFn",
-    "NamedLoss",
-    "Option",
-    "as_program",
-    "formula_of",
-    "named_loss",
-    "named_program",
-]
 
 
 class Option(NamedTuple):
@@ -198,7 +184,7 @@ def _settings(name: str, loss: NamedLoss, options: Mapping[str, float]) -> dict[
         if key not in settings:
             known = did_you_mean(key, list(settings)) if settings else ""
             raise ValueError(f"{name} has no option {key!r}{known}")
-        option, number = loss.options[key], number_of(value, f"{key} of {name}")
+        option, number = loss.options[key], as_float(value, f"{key} of {name}")
         if option.takes(number):
             settings[key] = number
         elif value is not None or option.default is not None:
@@ -213,7 +199,7 @@ def _entry(name: str) -> NamedLoss:
     return known[name]
 
 
-def formula_of(name: str, **options: float) -> str:
+def get_formula(name: str, **options: float) -> str:
     """Give the formula of a named loss; its options and ``s``, the smoothing, are still names."""
     loss = _entry(name)
     settings = _settings(name, loss, options)
@@ -230,14 +216,14 @@ def named_program(name: str, *, smoothing: float = 1e-6, **options: float) -> Pr
       ValueError: for an unknown name (with a suggestion), an option that the loss has not, or a
         value out of range.
 
-    >>> from .formulas import to_text
+    >>> from autolossgen import to_text
     >>> to_text(named_program("maxr", smoothing=0.1))
     'max((label + 0.1) / (pred + 0.1), (pred + 0.1) / (label + 0.1))'
     """
     loss = _entry(name)
-    if not 0 < number_of(smoothing, "smoothing") < math.inf:
+    if not 0 < as_float(smoothing, "smoothing") < math.inf:
         raise ValueError(f"smoothing is positive, got {smoothing!r}")
-    formula = formula_of(name, **options)
+    formula = get_formula(name, **options)
     constants = {**_settings(name, loss, options), "s": smoothing}
     used = {key: value for key, value in constants.items() if _mentions(formula, key)}
     return as_program(formula, family=loss.family, **used)
@@ -266,4 +252,4 @@ def named_loss(name: str, *, smoothing: float = 1e-6, **options: float) -> LossF
     0.6931
     """
     program = named_program(name, smoothing=smoothing, **options)
-    return built(program, _entry(name).family, UNBOUNDED, name=name)
+    return build_from_program(program, _entry(name).family, UNBOUNDED, name=name)

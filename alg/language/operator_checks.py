@@ -44,21 +44,21 @@ def _refuse(op: Op, reason: str) -> NoReturn:
     raise _Refused(f"operator {op.name!r} is refused: {reason}")
 
 
-def float64():
+def use_float64():
     """Give a context in which JAX works in float64."""
     return jax.enable_x64(True)
 
 
-def arguments(op: Op, dtype=np.float32) -> list[jax.Array]:
+def make_arguments(op: Op, dtype=np.float32) -> list[jax.Array]:
     """Give arguments over the clip range, zero and both ends included: every pair for two."""
     points = _POINTS[op.arity].astype(dtype)
     pairs = (points,) if op.arity == 1 else np.meshgrid(points, points)
     return [jnp.asarray(x.ravel()) for x in pairs]
 
 
-def derivatives(op: Op, function) -> list[jax.Array]:
+def compute_derivatives(op: Op, function) -> list[jax.Array]:
     """Give forward- and then reverse-mode derivatives of a function, by each argument in turn."""
-    inputs = arguments(op, np.float64 if jax.config.jax_enable_x64 else np.float32)
+    inputs = make_arguments(op, np.float64 if jax.config.jax_enable_x64 else np.float32)
 
     def forward(i: int, *inputs: jax.Array) -> jax.Array:
         tangents = [jnp.full_like(x, i == j) for j, x in enumerate(inputs)]
@@ -92,7 +92,7 @@ def call_torch(op: Op, *inputs) -> list[np.ndarray]:
     return [x.detach().numpy() for x in (value, *torch.autograd.grad(total, tensors))]
 
 
-def differs(x, y) -> bool:
+def is_different(x, y) -> bool:
     """Say if two forms of a row give different values."""
     x, y = np.asarray(x, np.float64), np.asarray(y, np.float64)
     if x.shape != y.shape:
@@ -121,14 +121,14 @@ def _check_forms_are_templates(op: Op) -> None:
 
 
 def _check_function(op: Op) -> np.ndarray:
-    inputs = arguments(op)
+    inputs = make_arguments(op)
     try:
         value = jnp.asarray(op.function(*inputs))
     except Exception as error:
         _refuse(op, f"its function fails on {op.arity} array(s): {type(error).__name__}: {error}")
     if value.shape != inputs[0].shape or value.dtype != jnp.float32:
         _refuse(op, f"it gives {value.dtype}{value.shape} for float32{inputs[0].shape}")
-    slopes = derivatives(op, op.function)
+    slopes = compute_derivatives(op, op.function)
     for name, result in [("value", value), *(("derivative", slope) for slope in slopes)]:
         bad = np.flatnonzero(~np.isfinite(np.asarray(result)))
         if bad.size:
@@ -140,24 +140,24 @@ def _check_function(op: Op) -> np.ndarray:
             _refuse(
                 op, f"its size is said to be at most {op.size(*[limit] * op.arity):g} and is not"
             )
-    if op.commutative and (op.arity != 2 or differs(op.function(*inputs[::-1]), value)):
+    if op.commutative and (op.arity != 2 or is_different(op.function(*inputs[::-1]), value)):
         _refuse(op, "it is marked commutative and is not")
     return np.asarray(value)
 
 
 def _check_reach(op: Op, value: np.ndarray) -> None:
     """Check which entries a result depends on: its own, or all that count of the last axis."""
-    inputs = arguments(op)
+    inputs = make_arguments(op)
     few = [x[:3] for x in inputs]
     if not op.aggregate:
-        if differs(op.function(*few), value[:3]):
+        if is_different(op.function(*few), value[:3]):
             _refuse(op, "a result depends on other entries; mark it as an aggregate")
         return
     try:
         masked = op.function(*inputs, jnp.arange(inputs[0].size) < 3)
     except TypeError:
         _refuse(op, "an aggregate takes a second argument, which entries count")
-    if np.ptp(value) != 0 or differs(masked[:3], op.function(*few)):
+    if np.ptp(value) != 0 or is_different(masked[:3], op.function(*few)):
         _refuse(op, "an aggregate gives all entries the value over those that count")
 
 
@@ -183,17 +183,20 @@ def validate_op(op: Op) -> Op:
 @lru_cache(maxsize=256)
 def _checked(op: Op) -> Op:
     _check_reach(op, _check_function(op))
-    with float64():
+    with use_float64():
         _check_forms(op)
     return op
 
 
 def _check_forms(op: Op) -> None:
     """Check the forms against the function, in float64, where rounding does not blur them."""
-    inputs = arguments(op, np.float64)
-    expected = [op.function(*inputs), *derivatives(op, op.function)]
+    inputs = make_arguments(op, np.float64)
+    expected = [op.function(*inputs), *compute_derivatives(op, op.function)]
     forms = {
-        "Python": lambda: [call_python(op, *inputs), *derivatives(op, partial(call_python, op))]
+        "Python": lambda: [
+            call_python(op, *inputs),
+            *compute_derivatives(op, partial(call_python, op)),
+        ]
     }
     if importlib.util.find_spec("torch"):
         # PyTorch has the reverse-mode derivatives only.
@@ -206,6 +209,6 @@ def _check_forms(op: Op) -> None:
             _refuse(op, f"its {form} form fails: {type(error).__name__}: {error}")
         wanted = expected if form == "Python" else expected_of_torch
         for i, (result, want) in enumerate(zip(results, wanted, strict=True)):
-            if differs(result, want):
+            if is_different(result, want):
                 what = "values" if i == 0 else "derivatives"
                 _refuse(op, f"its {form} form and its function give different {what}")

@@ -342,7 +342,7 @@ def _clip_jvp(primals, tangents):
     return clip(x, low, high), jnp.where((x >= low) & (x <= high), tangents[0], 0.0)
 
 
-def logit_of(pred: Array) -> Array:
+def compute_logit(pred: Array) -> Array:
     """Give the logit of a probability; that of 0 and 1 is the last finite one.
 
     ``sigmoid`` rounds to 0 and 1, where the logit is infinite and its product with 0 is NaN. The

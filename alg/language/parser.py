@@ -23,9 +23,9 @@ from .families import (
     POINTWISE,
     Family,
     as_family,
-    load_of,
-    operands_of,
-    operators_of,
+    get_load,
+    get_operands,
+    get_operators,
 )
 from .operators import NUMBER_OF
 from .programs import Program
@@ -76,7 +76,7 @@ class _Parser:
 
     def __init__(self, text: str, family: Family, constants: Mapping[str, float]):
         self.text, self.family, self.constants = text, family, constants
-        self.callable = operators_of(family)
+        self.callable = get_operators(family)
         self.emit = Emitter(family)
         self.unused, self.depth, self.start, self.end = set(constants), 0, 0, 0
         if (alien := _ALIEN.search(text)) is not None:
@@ -217,10 +217,10 @@ class _Parser:
             return self.emit.number(self.read_constant())
         if name in family.registers:
             register = family.registers.index(name)
-        elif name in operands_of(family):
-            register = self.emit(*load_of(family, name))
+        elif name in get_operands(family):
+            register = self.emit(*get_load(family, name))
         else:
-            known = [*operands_of(family), *self.constants, *self.callable]
+            known = [*get_operands(family), *self.constants, *self.callable]
             short = name if len(name) <= 40 else name[:37] + "..."
             meant = _MEANT.get(name)
             hint = f" (did you mean {meant!r}?)" if meant else did_you_mean(short, known)
@@ -243,7 +243,7 @@ class _Parser:
         return self.emit(number, *arguments)
 
 
-def number_of(value: object, name: str) -> float:
+def as_float(value: object, name: str) -> float:
     """Give a number of Python, NumPy or JAX as a float, and NaN for anything else.
 
     Raises:
@@ -263,9 +263,9 @@ def number_of(value: object, name: str) -> float:
 def _checked(constants: Mapping[str, object], family: Family) -> dict[str, float]:
     values = {}
     for name, value in constants.items():
-        if name in operands_of(family) or name in operators_of(family):
+        if name in get_operands(family) or name in get_operators(family):
             raise ValueError(f"constant {name!r} has the name of an operand or operator")
-        values[name] = number_of(value, f"constant {name!r}")
+        values[name] = as_float(value, f"constant {name!r}")
         if not abs(values[name]) <= MAX_NUMBER:
             raise ValueError(f"constant {name!r} is a number that float32 holds, got {value!r}")
     return values
@@ -282,7 +282,7 @@ def parse(text: str, /, *, family: str | Family = POINTWISE, **constants: float)
     Raises:
       ValueError: with the column, what was expected and what came.
 
-    >>> from .formulas import to_text
+    >>> from autolossgen import to_text
     >>> to_text(parse("max((label + s) / (pred + s), 1)", s=0.5))
     'max((label + 0.5) / (pred + 0.5), 1)'
     >>> to_text(parse("softplus(neg - pos)", family="pairwise"), family="pairwise")

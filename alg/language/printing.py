@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from .families import POINTWISE, Family, load_of
+from .families import POINTWISE, Family, get_load
 from .inputs import LossFn, LossLike, read_loss
 from .operators import NUMBER_OF
 from .parser import MAX_CHARACTERS, MAX_DEPTH
@@ -21,7 +21,7 @@ def _without_copies_at_the_end(program: Program) -> Program:
     return Program(*(part[: last + 1] for part in program))
 
 
-def needed(rows: Sequence[tuple], result: int, family: Family) -> set[int]:
+def find_live_registers(rows: Sequence[tuple], result: int, family: Family) -> set[int]:
     """Give the registers that a result needs, its own among them.
 
     Args:
@@ -63,7 +63,7 @@ def complexity(source: LossLike | LossFn, /, *, family: str | Family | None = No
     """
     program, family, _ = read_loss(source, family=family)
     program = _without_copies_at_the_end(program)
-    loads = {load_of(family, load.name) for load in family.loads}
+    loads = {get_load(family, load.name) for load in family.loads}
     counts = [1] * len(family.registers)
     for i, (number, lhs, rhs, _) in enumerate(zip(*program, strict=True)):
         arguments = (lhs, rhs)[: family.table[number].arity]
@@ -82,7 +82,7 @@ def check_size(program: Program, family: Family) -> None:
         raise ValueError(f"written out, the formula has more than {MAX_COMPLEXITY} tokens")
 
 
-def number_text(value: float) -> str:
+def format_number(value: float) -> str:
     """Give the shortest text that reads back as ``value`` (as a float32, where it is one)."""
     dtype = np.float32 if float(np.float32(value)) == value else np.float64
     short = f"{value:g}"
@@ -101,10 +101,10 @@ def to_text(source: LossLike | LossFn, /, *, family: str | Family | None = None)
       ValueError: if the source is not a loss of the family, or the formula would be longer or
         deeper than ``parse`` reads.
 
-    >>> from .parser import parse
+    >>> from autolossgen import parse
     >>> to_text(parse("div(label - (pred - s), square(pred))", s=0.1))
     '(label - (pred - 0.1)) / square(pred)'
-    >>> from .losses import named_loss
+    >>> from autolossgen import named_loss
     >>> to_text(named_loss("bpr"))
     'softplus(-(pos - neg))'
     """
@@ -114,13 +114,13 @@ def to_text(source: LossLike | LossFn, /, *, family: str | Family | None = None)
     written = [(name, 4, 1) for name in family.registers]  # text, precedence, depth
     rows = list(zip(*program, strict=True))
     base = len(family.registers)
-    alive = needed(rows, base + len(rows) - 1, family)
+    alive = find_live_registers(rows, base + len(rows) - 1, family)
     for i, (number, lhs, rhs, constant) in enumerate(rows):
         op = family.table[number]
         if base + i not in alive:
             written.append(("", 4, 1))  # its text may be longer than memory
         elif op.name == "number":
-            written.append((number_text(constant), 4 if constant >= 0 else 3, 1))
+            written.append((format_number(constant), 4 if constant >= 0 else 3, 1))
         elif is_copy(program, i):
             written.append(written[lhs])
         else:
@@ -140,7 +140,7 @@ def to_text(source: LossLike | LossFn, /, *, family: str | Family | None = None)
     return text
 
 
-def described(program: Program, family: Family) -> str:
+def describe_program(program: Program, family: Family) -> str:
     """Give the formula of a static program, or its size where the formula is too long to write."""
     try:
         return to_text(program, family=family)

@@ -40,7 +40,7 @@ def assemble(tokens: Array, vocab: Vocabulary = DEFAULT_VOCABULARY) -> Program:
     """Assemble a token sequence [L] into a program of ``I`` instructions; runs inside ``jit``.
 
     ``I`` is L, or L - 1 where no operand needs a load. Slots that a short sequence leaves over copy
-    the result. The sequence must follow ``make_grammar``; ``tokens_of`` checks one from outside.
+    the result. The sequence must follow ``make_grammar``; ``encode_tokens`` checks one from outside.
 
     >>> vocab = make_vocabulary(("sub", "square"), ("pred", "label"))
     >>> tokens = jnp.array([2, 1, 3, 4])  # label pred sub square

@@ -6,13 +6,13 @@ from collections.abc import Callable
 import jax.numpy as jnp
 import numpy as np
 
-from .equivalence import losses_agree
+from .equivalence import are_equivalent
 from .families import LARGEST_LOGIT, POINTWISE, Family
 from .inputs import LossFn, LossLike, as_static, read_loss
-from .operator_checks import float64
+from .operator_checks import use_float64
 from .operators import NUMBER_OF
 from .parser import MAX_NUMBER, Emitter
-from .printing import needed
+from .printing import find_live_registers
 from .programs import Program
 
 _NOT_NEGATIVE = frozenset(("square", "abs", "relu", "sigmoid", "exp", "softplus"))
@@ -110,7 +110,7 @@ class _Rewriter:
         op = self.family.table[number]
         if None in values or op.aggregate:
             return None
-        with float64():
+        with use_float64():
             result = float(op.function(*(jnp.asarray(value, float) for value in values)))
         result = min(max(float(f"{result:.14g}"), self.low), self.high)
         return self.number(result) if abs(result) <= MAX_NUMBER else None
@@ -196,7 +196,7 @@ def rewrite(program: Program, *, bounds: tuple[float, float], family: Family) ->
 
 def _reachable(rows: list[tuple[int, int, int, float]], result: int, family: Family) -> Program:
     """Keep the instructions that the result reads."""
-    base, alive = len(family.registers), needed(rows, result, family)
+    base, alive = len(family.registers), find_live_registers(rows, result, family)
     emit, new = Emitter(family), {register: register for register in range(-1, base)}
     for i, (number, lhs, rhs, constant) in enumerate(rows):
         if base + i in alive:
@@ -219,13 +219,13 @@ def simplify(
     that the clip leaves exact are used. Equality of value and gradient on a grid of logits and
     labels is checked before the result is given; otherwise the original is.
 
-    >>> from .formulas import to_text
+    >>> from autolossgen import to_text
     >>> to_text(simplify("-(-label) + -(pred * 1) + (2 - 2)"))
     'label - pred'
     """
     program, family, bounds = read_loss(source, family=family, bounds=bounds)
     shorter = rewrite(program, bounds=bounds, family=family)
-    return shorter if losses_agree(program, shorter, bounds=bounds, family=family) else program
+    return shorter if are_equivalent(program, shorter, bounds=bounds, family=family) else program
 
 
 def canonical_key(

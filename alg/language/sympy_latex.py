@@ -12,10 +12,10 @@ from sympy.printing.latex import LatexPrinter
 from sympy.printing.precedence import PRECEDENCE
 
 from .build import UNBOUNDED, evaluate
-from .equivalence import comparison_grid, is_close
+from .equivalence import is_close, make_comparison_grid
 from .families import POINTWISE, Family
-from .operator_checks import float64
-from .printing import number_text
+from .operator_checks import use_float64
+from .printing import format_number
 from .programs import Program
 
 MAX_TERMS, MAX_PARTS = 500, 300
@@ -33,7 +33,7 @@ _SYMBOLS = {
 def _number(value: float) -> sympy.Expr:
     if value == int(value) and abs(value) < 1e6:
         return sympy.Integer(int(value))
-    return sympy.Float(number_text(value), 15)
+    return sympy.Float(format_number(value), 15)
 
 
 def _expression(program: Program, family: Family, *, divide: bool) -> sympy.Expr:
@@ -67,7 +67,7 @@ def _expression(program: Program, family: Family, *, divide: bool) -> sympy.Expr
 
 def _operands(family: Family) -> dict[str, jax.Array]:
     """Give the values on the grid of what symbols stand for, by their LaTeX."""
-    first, second = map(jnp.asarray, comparison_grid(family))
+    first, second = map(jnp.asarray, make_comparison_grid(family))
     if family.registers == POINTWISE.registers:
         named = {"pred": jax.nn.sigmoid(first), "label": second, "logit": first}
     else:
@@ -102,7 +102,7 @@ def _values(expression: sympy.Expr, operands: dict[str, jax.Array], family: Fami
 
 
 def _is_same(expression: sympy.Expr, program: Program, family: Family) -> bool:
-    with float64():
+    with use_float64():
         operands = _operands(family)
         registers = [operands[_SYMBOLS[name]] for name in family.registers[:2]]
         logit = operands.get(_SYMBOLS["logit"])
@@ -134,7 +134,7 @@ class _Printer(LatexPrinter):
         return text if exp is None else rf"\left({text}\right)^{{{exp}}}"
 
     def _print_Float(self, expr):
-        mantissa, _, exponent = number_text(float(expr)).partition("e")
+        mantissa, _, exponent = format_number(float(expr)).partition("e")
         if not exponent:
             return mantissa
         power = f"10^{{{int(exponent)}}}"
@@ -165,7 +165,7 @@ def _is_small(expression: sympy.Expr) -> bool:
     return len(parts) <= MAX_PARTS and all(max(_terms(part)) <= MAX_TERMS for part in parts)
 
 
-def latex(program: Program, family: Family) -> str:
+def write_latex(program: Program, family: Family) -> str:
     """Give the shortest LaTeX that SymPy finds and that has the program's values on the grid."""
     divided = _expression(program, family, divide=True)
     found = [divided, sympy.factor_terms(divided)]

@@ -7,13 +7,13 @@ from typing import NamedTuple
 import numpy as np
 
 from ..language.build import UNBOUNDED
-from ..language.equivalence import comparison_grid, evaluate_on_grid, is_close
-from ..language.families import POINTWISE, Family, load_of, operands_of, operators_of
+from ..language.equivalence import evaluate_on_grid, is_close, make_comparison_grid
+from ..language.families import POINTWISE, Family, get_load, get_operands, get_operators
 from ..language.grammar import Vocabulary
 from ..language.inputs import as_program
-from ..language.named_losses import PAIRWISE_LOSSES, POINTWISE_LOSSES, formula_of, named_program
+from ..language.named_losses import PAIRWISE_LOSSES, POINTWISE_LOSSES, get_formula, named_program
 from ..language.operators import NUMBER_OF
-from ..language.printing import needed, number_text, to_text
+from ..language.printing import find_live_registers, format_number, to_text
 from ..language.programs import Program
 from ..language.simplify import simplify
 
@@ -85,7 +85,7 @@ class _Writer:
             if vocab.arity[token] > 0
         }
         self.operands = {
-            number_text(float(vocab.constant[token]))
+            format_number(float(vocab.constant[token]))
             if vocab.op[token] == NUMBER_OF["number"]
             else vocab.names[token]: token
             for token in range(1, len(vocab.names))
@@ -96,7 +96,7 @@ class _Writer:
     def __call__(self, program: Program) -> _Written:
         base = len(self.family.registers)
         rows = list(zip(*program, strict=True))
-        alive = needed(rows, base + len(rows) - 1, self.family)
+        alive = find_live_registers(rows, base + len(rows) - 1, self.family)
         self.names, self.plain, self.minus = [], [], []
         lacking = []
         for register in range(base + len(rows)):
@@ -119,10 +119,10 @@ class _Writer:
         """Name what an instruction gives, as the tables above do, and say if it is an operand."""
         op = self.family.table[number].name
         for load in self.family.loads:
-            if (number, lhs, rhs) == load_of(self.family, load.name):
+            if (number, lhs, rhs) == get_load(self.family, load.name):
                 return load.name, True
         if op == "number":
-            return number_text(float(constant)), True
+            return format_number(float(constant)), True
         if op == "neg" and self.names[lhs] == "logit":
             return "-logit", False
         if op == "softplus" and self.names[lhs] in ("logit", "-logit"):
@@ -243,7 +243,7 @@ def _written(
 
 
 def _advice(lacking: Sequence[str], vocab: Vocabulary) -> str:
-    known = operators_of(vocab.family)
+    known = get_operators(vocab.family)
     # Where an operand has the name of the operator, a difference says it.
     words = ["sub" if name == "neg" and "neg" not in known else name for name in lacking]
     parts = {"operators": [name for name in words if name in known]}
@@ -265,10 +265,10 @@ def _meanings(
     if source in others:
         raise ValueError(f"seeds are {family.name} losses, as the space is, got {source!r}")
     if source not in mine:
-        if source.isidentifier() and source not in operands_of(family):
-            formula_of(source)  # says which named loss may be meant
+        if source.isidentifier() and source not in get_operands(family):
+            get_formula(source)  # says which named loss may be meant
         yield [as_program(source, family=family)], bounds
-    elif not re.search(r"\bs\b", formula_of(source)):
+    elif not re.search(r"\bs\b", get_formula(source)):
         yield [named_program(source)], UNBOUNDED
     else:
         numbers = {float(value) for value in vocab.constant if value > 0}
@@ -295,9 +295,9 @@ def _same(
     family: Family,
 ) -> bool:
     """Say if two programs, each under its bounds, are the same loss but for rounding by ``eps``."""
-    counts = np.ones(len(comparison_grid(family)[0]), bool)
+    counts = np.ones(len(make_comparison_grid(family)[0]), bool)
     if family.registers == POINTWISE.registers:
-        logit, label = comparison_grid(family)
+        logit, label = make_comparison_grid(family)
         counts = (np.abs(logit) <= 8) & np.isin(label, (0.0, 1.0))
     theirs = evaluate_on_grid(program, bounds=its_bounds, family=family)
     mine = evaluate_on_grid(ours, bounds=bounds, family=family)

@@ -9,7 +9,7 @@ import numpy as np
 
 from ..interfaces import Array
 from ..language.inputs import LossFn
-from ..language.interpreter import logit_grad, pairwise_logit_grads
+from ..language.interpreter import compute_logit_grad, compute_pairwise_logit_grads
 from ..language.operators import NUMBER_OF
 from ..language.programs import REGISTERS, Program
 
@@ -67,12 +67,12 @@ def traced_logit_grads(operators: Sequence[int], *, group: int = 1) -> LogitGrad
     """
 
     def pointwise(program: Program, bounds: tuple, logit: Array, label: Array) -> Array:
-        return logit_grad(program, logit, label, bounds=bounds, operators=operators)
+        return compute_logit_grad(program, logit, label, bounds=bounds, operators=operators)
 
     def pairwise(program: Program, bounds: tuple, logit: Array, label: Array) -> Array:
         del label
         grouped = logit.reshape(-1, group)
-        found = pairwise_logit_grads(
+        found = compute_pairwise_logit_grads(
             program, grouped[:, 0], grouped[:, 1:], bounds=bounds, operators=operators
         )
         return group * jnp.concatenate([found[0][:, None], found[1]], axis=1).reshape(logit.shape)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from autolossgen import controller, make_grammar, make_vocabulary
-from autolossgen.language.grammar import tokens_of
+from autolossgen.language.grammar import encode_tokens
 
 VOCAB, LENGTH = make_vocabulary(), 12
 OPTIONS = {
@@ -49,7 +49,7 @@ def test_every_child_is_a_loss(options):
     made = policy(**options)
     state, _ = fed(made)
     for row in rows(made.sample(state, jax.random.key(2), 300)):
-        tokens_of([VOCAB.names[token] for token in row], VOCAB)  # raises if it is none
+        encode_tokens([VOCAB.names[token] for token in row], VOCAB)  # raises if it is none
 
 
 def test_a_child_is_mostly_its_parent():

@@ -12,7 +12,7 @@ from autolossgen import controller, make_grammar, make_vocabulary
 from autolossgen.configs import base
 from autolossgen.controller.reinforce import LSTMPolicy
 from autolossgen.controller.rollout import rollout
-from autolossgen.language.grammar import tokens_of
+from autolossgen.language.grammar import encode_tokens
 
 TINY = make_vocabulary(operators=("add", "neg"), operands=("pred", "label"))
 LENGTH = 4
@@ -52,7 +52,7 @@ def sequences():
     found = []
     for tokens in itertools.product(range(len(TINY.names)), repeat=LENGTH):
         try:
-            tokens_of([TINY.names[token] for token in tokens], TINY)
+            encode_tokens([TINY.names[token] for token in tokens], TINY)
         except ValueError:
             continue
         found.append(tokens)
@@ -90,7 +90,7 @@ def test_every_sampled_sequence_is_a_loss(name, space):
     tokens = np.asarray(made.sample(state, jax.random.key(1), 500))
     assert tokens.shape == (500, length)
     for row in tokens:
-        tokens_of([vocab.names[token] for token in row], vocab)  # raises if it is none
+        encode_tokens([vocab.names[token] for token in row], vocab)  # raises if it is none
 
 
 @pytest.mark.parametrize("name", controller.POLICIES)
@@ -353,7 +353,7 @@ BCE = "pred 1 neg add log label pred reciprocal 1 neg add log mul add"
 def warmed(steps):
     """Give the policy of the base config and its state, warmed up with BCE."""
     vocab, length = SPACES["default"]
-    seed = tokens_of(BCE.split(), vocab)
+    seed = encode_tokens(BCE.split(), vocab)
     seeds = jnp.zeros((1, length), jnp.int32).at[0, : len(seed)].set(seed)
     made = policy("risk_seeking", "default", explore=0.0, warm_steps=steps)
     state = jax.jit(lambda key: made.warm_start(made.init(key), seeds))(jax.random.key(0))

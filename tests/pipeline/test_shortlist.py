@@ -9,7 +9,7 @@ import pytest
 
 from autolossgen.configs import base, stream
 from autolossgen.configs import csv as own
-from autolossgen.language.grammar import tokens_of
+from autolossgen.language.grammar import encode_tokens
 from autolossgen.pipeline.shortlist import check_hall, promote_losses, promotion_splits
 from autolossgen.search.hall_of_fame import HallOfFame, init_hall
 from autolossgen.search.log_record import program_of_tokens
@@ -29,7 +29,7 @@ def hall_of(phase, *losses, gains):
     length, names = phase.space.length, phase.space.vocabulary
     tokens = np.zeros((len(losses) + 1, length), np.int32)  # the last row is empty
     for row, loss in zip(tokens, losses, strict=False):
-        numbers = tokens_of(loss.split(), names)
+        numbers = encode_tokens(loss.split(), names)
         row[: len(numbers)] = numbers
     made = [program_of_tokens(phase.space, phase.task.family, row) for row in tokens[:-1]]
     probe = phase.filter.probe

@@ -20,7 +20,7 @@ from autolossgen import (
     named_loss,
     parse,
 )
-from autolossgen.language.operator_checks import float64
+from autolossgen.language.operator_checks import use_float64
 from autolossgen.training.loss_gradients import pad_programs
 
 FORMULA = "max((label + s) / (pred + s), (pred + s) / (label + s))"
@@ -110,7 +110,7 @@ def test_probabilities_are_the_sigmoid_of_logits():
 def test_probabilities_of_0_and_1_have_finite_values_and_push_back(dtype):
     pred, label = np.array([0, 1, 0, 1], dtype), np.array([0, 1, 1, 0], dtype)
     formula = "softplus(logit) - label * logit"
-    with float64():
+    with use_float64():
         loss = build_loss(formula, inputs="probabilities")
         values = np.asarray(loss(pred, label, reduce_fn=None))
         slopes = np.asarray(jax.grad(partial(loss, reduce_fn=jnp.sum))(pred, label))

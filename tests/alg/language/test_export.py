@@ -29,7 +29,7 @@ from autolossgen import (
     to_torch,
 )
 from autolossgen.language.inputs import as_program
-from autolossgen.language.operator_checks import float64
+from autolossgen.language.operator_checks import use_float64
 from tests.alg.language.test_random_programs import (
     DIRECTION,
     LABEL,
@@ -98,7 +98,7 @@ def check(source, evaluate, program, bounds, family):
 @pytest.mark.parametrize("index", range(len(PROGRAMS)))
 def test_python_source_is_the_loss(index):
     program, bounds, family = PROGRAMS[index]
-    with float64():
+    with use_float64():
         check(to_python(program, bounds=bounds, family=family), by_jax, *PROGRAMS[index])
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from autolossgen import OPERATORS, PAPER_BOUNDS, Program, build_loss, interpret
-from autolossgen.language.operator_checks import float64
+from autolossgen.language.operator_checks import use_float64
 from tests.helpers import numpy_reference
 
 GOLDEN = Path(__file__).parents[4] / "shared" / "golden" / "programs_dev.npz"
@@ -18,7 +18,7 @@ EVALUATORS = ["interpret", "build_loss"]
 
 def values_and_slopes(programs, pred, label, evaluator):
     """Give values and d value / d pred [n, P] of programs [n, I] under PAPER bounds."""
-    with float64():
+    with use_float64():
         pred, label = jnp.asarray(pred, jnp.float64), jnp.asarray(label, jnp.float64)
         one = jnp.ones_like(pred)
         if evaluator == "interpret":

@@ -18,7 +18,7 @@ from autolossgen import (
     named_loss,
     named_program,
 )
-from autolossgen.language.operator_checks import float64
+from autolossgen.language.operator_checks import use_float64
 
 # A logit of log(3) is a probability of 3/4. Values for label 1 and label 0, smoothing 0.1.
 AT_LOG_3 = {
@@ -183,7 +183,7 @@ def test_gradients_are_finite_on_a_grid(name):
 @pytest.mark.parametrize("logit", [-1e4, -20.0, 0.0, 20.0, 1e4])
 @pytest.mark.parametrize("label", [0.0, 1.0])
 def test_cross_entropy_from_logits_is_exact(logit, label):
-    with float64():
+    with use_float64():
         loss = named_loss("bce")
         value, slope = jax.value_and_grad(loss)(np.float64(logit), np.float64(label))
         away = logit if label == 0 else -logit  # how far on the wrong side
@@ -193,7 +193,7 @@ def test_cross_entropy_from_logits_is_exact(logit, label):
 
 
 def test_gradients_are_those_of_finite_differences():
-    with float64():
+    with use_float64():
         scores = jnp.asarray(np.float64([0.31, -0.83, 1.27, 0.62]))
         negatives = jnp.asarray(np.random.default_rng(1).normal(size=(4, 3)))
 
@@ -304,7 +304,7 @@ def test_leading_axes_are_more_of_the_same(name):
 @lru_cache
 def in_dtype(dtype):
     """Give value and gradient of every loss on numbers that every dtype holds exactly."""
-    with float64():
+    with use_float64():
         scores = jnp.array([0.5, -0.25, 2.0, -1.0, 0.125, 1.5], dtype)
         labels, negatives = (
             jnp.asarray(LABELS, dtype),

@@ -19,14 +19,14 @@ from autolossgen import (
     parse,
     to_text,
 )
-from autolossgen.language.grammar import tokens_of
+from autolossgen.language.grammar import encode_tokens
 from autolossgen.language.operator_checks import (
-    arguments,
     call_python,
     call_torch,
-    derivatives,
-    differs,
-    float64,
+    compute_derivatives,
+    is_different,
+    make_arguments,
+    use_float64,
     validate_op,
 )
 from autolossgen.language.operators import NUMBER_OF, PAPER_OPERATORS, clip
@@ -51,14 +51,14 @@ def test_names_are_unique():
 
 @pytest.mark.parametrize("op", ROWS, ids=ids)
 def test_value_and_derivative_are_the_ones_worked_out_by_hand(op):
-    inputs = arguments(op)
+    inputs = make_arguments(op)
     for i in range(op.arity):
         pairs = [
             (np.asarray(x, np.float64), np.full(x.shape, float(i == j)))
             for j, x in enumerate(inputs)
         ]
         value, slope = numpy_reference.RULES[op.name](*(part for pair in pairs for part in pair))
-        with float64():
+        with use_float64():
             primals = [jnp.asarray(x) for x, _ in pairs]
             tangents = [jnp.asarray(dx) for _, dx in pairs]
             got, got_slope = jax.jvp(op.function, primals, tangents)
@@ -69,32 +69,32 @@ def test_value_and_derivative_are_the_ones_worked_out_by_hand(op):
 
 @pytest.mark.parametrize("op", ROWS, ids=ids)
 def test_value_and_derivative_are_finite_over_the_bounds(op):
-    inputs = arguments(op)
+    inputs = make_arguments(op)
     assert set(np.float32([*DEFAULT_BOUNDS, *PAPER_BOUNDS, 0])) <= set(
         np.asarray(inputs[0]).tolist()
     )
     assert np.isfinite(op.function(*inputs)).all()
-    assert all(np.isfinite(slope).all() for slope in derivatives(op, op.function))
+    assert all(np.isfinite(slope).all() for slope in compute_derivatives(op, op.function))
 
 
 # The forms of calls are compared by check_row, below.
 @pytest.mark.parametrize("op", INFIX, ids=lambda op: op.name)
 def test_the_python_form_is_the_function(op):
-    with float64():
-        inputs = arguments(op, np.float64)
-        assert not differs(call_python(op, *inputs), op.function(*inputs))
-        forms = derivatives(op, lambda *x: call_python(op, *x))
-        assert not any(map(differs, forms, derivatives(op, op.function)))
+    with use_float64():
+        inputs = make_arguments(op, np.float64)
+        assert not is_different(call_python(op, *inputs), op.function(*inputs))
+        forms = compute_derivatives(op, lambda *x: call_python(op, *x))
+        assert not any(map(is_different, forms, compute_derivatives(op, op.function)))
 
 
 @pytest.mark.skipif(not has_torch, reason="PyTorch is not installed")
 @pytest.mark.parametrize("op", INFIX, ids=lambda op: op.name)
 def test_the_torch_form_is_the_function(op):
-    with float64():
-        inputs = arguments(op, np.float64)
+    with use_float64():
+        inputs = make_arguments(op, np.float64)
         value, *slopes = call_torch(op, *inputs)
-        assert not differs(value, op.function(*inputs))
-        assert not any(map(differs, slopes, derivatives(op, op.function)[op.arity :]))
+        assert not is_different(value, op.function(*inputs))
+        assert not any(map(is_different, slopes, compute_derivatives(op, op.function)[op.arity :]))
 
 
 @pytest.mark.parametrize("op", ROWS, ids=ids)
@@ -120,8 +120,8 @@ def test_the_latex_form_is_balanced_and_shows_every_argument(op):
 
 @pytest.mark.parametrize("op", [op for op in ROWS if op.arity == 2], ids=lambda op: op.name)
 def test_operators_are_marked_commutative_if_and_only_if_they_are(op):
-    x, y = arguments(op)
-    assert differs(op.function(x, y), op.function(y, x)) != op.commutative
+    x, y = make_arguments(op)
+    assert is_different(op.function(x, y), op.function(y, x)) != op.commutative
 
 
 @pytest.mark.parametrize("op", CALLS, ids=lambda op: op.name)
@@ -153,7 +153,7 @@ def test_a_users_operator_can_be_searched_parsed_built_and_interpreted():
     named = build_loss(["label", "pred", "sub", "cube"], family=vocab.family)
     assert named is build_loss("cube(label - pred)", family=vocab.family)
 
-    program = assemble(jnp.asarray(tokens_of(["label", "pred", "sub", "cube"], vocab)), vocab)
+    program = assemble(jnp.asarray(encode_tokens(["label", "pred", "sub", "cube"], vocab)), vocab)
     assert to_text(program, family=vocab.family) == "cube(label - pred)"
     settings = {"operators": vocab.operators, "table": vocab.table}
     value = interpret(program, jnp.array([0.5]), jnp.array([1.0]), **settings)

@@ -16,7 +16,7 @@ from autolossgen import (
     to_text,
 )
 from autolossgen.language.inputs import as_program
-from autolossgen.language.operator_checks import float64
+from autolossgen.language.operator_checks import use_float64
 from autolossgen.language.parser import MAX_CHARACTERS, MAX_DEPTH
 
 PRED, LABEL = 0.3, 0.8
@@ -24,7 +24,7 @@ PRED, LABEL = 0.3, 0.8
 
 def value_of(formula, family="pointwise", **constants):
     loss = build_loss(formula, inputs="probabilities", bounds=DEFAULT_BOUNDS, **constants)
-    with float64():
+    with use_float64():
         return float(loss(np.float64(PRED), np.float64(LABEL)))
 
 

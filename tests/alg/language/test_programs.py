@@ -17,7 +17,7 @@ from autolossgen import (
     parse,
     to_text,
 )
-from autolossgen.language.grammar import PAD, tokens_of
+from autolossgen.language.grammar import PAD, encode_tokens
 from autolossgen.language.inputs import as_program, as_static
 
 SPACES = {
@@ -83,10 +83,10 @@ def test_tokens_are_checked_as_the_grammar_allows():
     for tokens in itertools.product(range(len(vocab.names)), repeat=4):
         names = [vocab.names[token] for token in tokens]
         if is_loss(tokens, vocab):
-            assert tokens_of(names, vocab).tolist() == list(tokens)
+            assert encode_tokens(names, vocab).tolist() == list(tokens)
         else:
             with pytest.raises(ValueError, match=r"token \d|a loss leaves one value"):
-                tokens_of(names, vocab)
+                encode_tokens(names, vocab)
 
 
 @pytest.mark.parametrize("space", ["unary and binary", "pairwise"])
@@ -105,13 +105,15 @@ def test_assembly_inside_jit_gives_the_program_of_the_names(space):
 
 def test_numbers_are_operands():
     vocab = make_vocabulary(("mul",), ("pred", "0.5", "logit"))
-    program = assemble(jnp.array(tokens_of(["pred", "0.5", "mul", "logit", "mul"], vocab)), vocab)
+    program = assemble(
+        jnp.array(encode_tokens(["pred", "0.5", "mul", "logit", "mul"], vocab)), vocab
+    )
     assert to_text(program) == "pred * 0.5 * logit"
     assert as_program(["pred", "0.5", "mul", "logit", "mul"]).op.tolist() == [19, 1, 18, 1]
 
 
 def test_token_numbers_are_those_of_the_default_vocabulary():
-    numbers = tokens_of(["pred", "label", "neg", "add", "square"])
+    numbers = encode_tokens(["pred", "label", "neg", "add", "square"])
     assert build_loss(numbers) is build_loss("square(pred + -label)")
     assert build_loss(numbers.tolist()) is build_loss(jnp.asarray(numbers))
     names = make_vocabulary(family="pairwise").names

@@ -31,11 +31,11 @@ from autolossgen import (
 )
 from autolossgen.language import build
 from autolossgen.language.build import evaluate
-from autolossgen.language.clipping import clips_needed
-from autolossgen.language.families import operators_of
+from autolossgen.language.clipping import find_active_clips
+from autolossgen.language.families import get_operators
 from autolossgen.language.inputs import as_static
-from autolossgen.language.interpreter import pairwise_logit_grads
-from autolossgen.language.operator_checks import float64
+from autolossgen.language.interpreter import compute_pairwise_logit_grads
+from autolossgen.language.operator_checks import use_float64
 from tests.helpers import numpy_reference
 from tests.helpers.exported import by_jax, by_torch
 
@@ -49,13 +49,13 @@ SPACES = {
     "signed": (make_vocabulary(), DEFAULT_BOUNDS),
     "every operator": (
         make_vocabulary(
-            tuple(operators_of(POINTWISE)), ("pred", "label", "1", "logit", "0.5", "-3")
+            tuple(get_operators(POINTWISE)), ("pred", "label", "1", "logit", "0.5", "-3")
         ),
         DEFAULT_BOUNDS,
     ),
     "pairwise": (
         make_vocabulary(
-            tuple(operators_of(PAIRWISE)), ("pos", "neg", "diff", "1", "0.5"), family=PAIRWISE
+            tuple(get_operators(PAIRWISE)), ("pos", "neg", "diff", "1", "0.5"), family=PAIRWISE
         ),
         DEFAULT_BOUNDS,
     ),
@@ -98,7 +98,7 @@ def interpreter(space):
     def pairwise(program):
         pos, neg = jnp.asarray(POS), jnp.asarray(NEG)
         wide = jnp.broadcast_to(pos[:, None], neg.shape)
-        by_pos, by_neg = pairwise_logit_grads(program, pos, neg, **common)
+        by_pos, by_neg = compute_pairwise_logit_grads(program, pos, neg, **common)
         along = by_pos * DIRECTION[0] + jnp.sum(by_neg * DIRECTION[1], -1)
         return jnp.mean(interpret(program, wide, neg, **common), -1), along
 
@@ -127,7 +127,7 @@ def compiled_clip():
 
 def unrolled(program, family, bounds):
     """Give value and slope of a static program as ``build_loss`` evaluates it."""
-    clipped = clips_needed(program, bounds, family)
+    clipped = find_active_clips(program, bounds, family)
     run = partial(evaluate, program, bounds=bounds, family=compiled(family), clipped=clipped)
     if family.registers == POINTWISE.registers:
 
@@ -193,7 +193,7 @@ def test_tokens_text_and_both_evaluators_agree(space):
     @given(st.binary(min_size=LENGTH * BATCH, max_size=LENGTH * BATCH))
     def batch(data):
         tokens = sequences(data, vocab)
-        with float64():
+        with use_float64():
             programs, (values, slopes) = jax.tree.map(np.asarray, interpreter(space)(tokens))
             for i in range(BATCH):
                 program = as_static(jax.tree.map(lambda part, i=i: part[i], programs), family)
@@ -218,7 +218,7 @@ def test_built_losses_are_what_is_interpreted(space):
     vocab, bounds = SPACES[space]
     rng = np.random.default_rng(5)
     tokens = sequences(rng.integers(0, 256, LENGTH * BATCH, np.uint8).tobytes(), vocab)[:8]
-    with float64():
+    with use_float64():
         programs, (values, slopes) = jax.tree.map(np.asarray, interpreter(space)(tokens))
         for i in range(len(tokens)):
             program = jax.tree.map(lambda part, i=i: part[i], programs)

@@ -22,9 +22,9 @@ from autolossgen import (
 )
 from autolossgen.configs.base import get_config
 from autolossgen.language import simplify as canonical
-from autolossgen.language.equivalence import TOLERANCE, is_close, losses_agree
+from autolossgen.language.equivalence import TOLERANCE, are_equivalent, is_close
 from autolossgen.language.inputs import as_program
-from autolossgen.language.interpreter import ELEMENTWISE, logit_grad
+from autolossgen.language.interpreter import ELEMENTWISE, compute_logit_grad
 from autolossgen.search.screening import make_graded_filter, twins
 from autolossgen.training.loss_gradients import pad_programs
 from tests.alg.language.test_random_programs import (
@@ -86,7 +86,7 @@ def test_what_the_papers_clip_makes_different_stays():
     twice = parse("-(-pred)")
     assert to_text(simplify(twice)) == "pred"
     assert to_text(simplify(twice, bounds=PAPER_BOUNDS)) == "--pred"
-    assert not losses_agree(twice, parse("pred"), bounds=PAPER_BOUNDS)
+    assert not are_equivalent(twice, parse("pred"), bounds=PAPER_BOUNDS)
     inner = parse("log(id(label))")  # the clip of 0 is 0.00001
     assert to_text(simplify(inner)) == "log(label)"
     assert to_text(simplify(inner, bounds=PAPER_BOUNDS)) == "log(id(label))"
@@ -113,12 +113,12 @@ def test_equality_is_proved_before_a_simplification_is_returned(monkeypatch):
 
 def test_the_proof_sees_a_difference_in_value_or_in_gradient_alone():
     pred = parse("id(pred)")
-    assert losses_agree(pred, parse("pred * 1"))
-    assert not losses_agree(pred, parse("pred + 0.00001"))
-    assert not losses_agree(pred, parse("pred + 0.0001 * label"))
-    assert not losses_agree(parse("max(logit, 0)"), parse("max(-logit, 0)"))
+    assert are_equivalent(pred, parse("pred * 1"))
+    assert not are_equivalent(pred, parse("pred + 0.00001"))
+    assert not are_equivalent(pred, parse("pred + 0.0001 * label"))
+    assert not are_equivalent(parse("max(logit, 0)"), parse("max(-logit, 0)"))
     steps = parse("square(label - pred) + 0.000001 * (1 / (logit / 1000000))")
-    assert not losses_agree(steps, parse("square(label - pred)"))
+    assert not are_equivalent(steps, parse("square(label - pred)"))
     assert TOLERANCE == 1e-6
     assert is_close(np.array([1e6]), np.array([1e6 + 0.5]))
     assert not is_close(np.array([1e6]), np.array([1e6 + 2]))
@@ -146,7 +146,7 @@ def test_simplified_random_programs_are_the_same_loss(space):
             program = as_program(names, family=family)
             # Not through simplify, which would hide a wrong rule by giving the original.
             shorter = canonical.rewrite(program, bounds=bounds, family=family)
-            same = losses_agree(program, shorter, bounds=bounds, family=compiled(family))
+            same = are_equivalent(program, shorter, bounds=bounds, family=compiled(family))
             assert same, to_text(program, family=family)
             lengths.append((len(program.op), len(shorter.op)))
             keys = {canonical_key(p, bounds=bounds, family=family) for p in (program, shorter)}
@@ -230,7 +230,9 @@ def prints(*formulas, rules=RULES_OF_64):
     programs = [pad_programs(parse(formula), 12) for formula in formulas]
     stacked = jax.tree.map(lambda *parts: jnp.stack(parts), *programs)
     logit, label = jnp.asarray(rules.probe.logit), rules.probe.label
-    slopes = jax.vmap(lambda program: logit_grad(program, logit, label, operators=ELEMENTWISE))
+    slopes = jax.vmap(
+        lambda program: compute_logit_grad(program, logit, label, operators=ELEMENTWISE)
+    )
     return rules.fingerprint(jax.jit(slopes)(stacked))
 
 

@@ -10,7 +10,7 @@ import pytest
 
 from autolossgen import build_loss, named_loss
 from autolossgen.configs import base
-from autolossgen.language.grammar import tokens_of
+from autolossgen.language.grammar import encode_tokens
 from autolossgen.search.checkpoints import open_checkpoints
 from autolossgen.search.screening import FILTERS, Verdict
 from autolossgen.search.search import make_search
@@ -67,7 +67,7 @@ def test_the_tokens_of_a_named_loss_compute_it(name, loss, count, smoothing):
     made = where(name, loss)
     (tokens,) = words(made)
     assert len(tokens) == count
-    tokens_of(tokens, made.vocabulary)  # raises if they are no loss of the space
+    encode_tokens(tokens, made.vocabulary)  # raises if they are no loss of the space
     family = made.vocabulary.family
     ours = build_loss(tokens, bounds=made.bounds, family=family)
     theirs = named_loss(loss, **({"smoothing": smoothing} if smoothing else {}))
@@ -145,7 +145,7 @@ class FakePolicy(NamedTuple):
 
     @staticmethod
     def sample(state, key, count):
-        row = tokens_of(OWN.split(), SEEDED.vocabulary)
+        row = encode_tokens(OWN.split(), SEEDED.vocabulary)
         return jnp.tile(jnp.zeros(15, jnp.int32).at[: len(row)].set(row), (count, 1))
 
 

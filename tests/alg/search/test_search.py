@@ -12,7 +12,7 @@ from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
 from autolossgen import make_grammar
 from autolossgen.configs import base
-from autolossgen.language.grammar import tokens_of
+from autolossgen.language.grammar import encode_tokens
 from autolossgen.search.screening import FILTERS, Verdict
 from autolossgen.search.search import make_search
 from autolossgen.search.space import make_space
@@ -108,7 +108,7 @@ def write(state, *losses):
     rows = [*losses, *[CONSTANT] * (SAMPLES - len(losses))]
     tokens = np.zeros((SAMPLES, LENGTH), np.int32)
     for row, loss in zip(tokens, rows, strict=True):
-        numbers = tokens_of(loss.split(), SPACE.vocabulary)
+        numbers = encode_tokens(loss.split(), SPACE.vocabulary)
         row[: len(numbers)] = numbers
     tokens = jax.device_put(jnp.asarray(tokens), state.standing.sharding)
     return state._replace(policy=state.policy._replace(tokens=tokens))

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from autolossgen.configs import base
-from autolossgen.language.grammar import tokens_of
+from autolossgen.language.grammar import encode_tokens
 from autolossgen.language.inputs import as_program
 from autolossgen.language.operators import DEFAULT_BOUNDS
 from autolossgen.language.programs import assemble
@@ -40,7 +40,7 @@ SHARED = {"reference": None, "batch_size": 64, "learning_rate": 7.0, "weight_dec
 def tokens(*losses):
     rows = np.zeros((len(losses), LENGTH), np.int32)
     for row, loss in zip(rows, losses, strict=True):
-        numbers = tokens_of(loss.split(), SPACE.vocabulary)
+        numbers = encode_tokens(loss.split(), SPACE.vocabulary)
         row[: len(numbers)] = numbers
     return jnp.asarray(rows)
 
