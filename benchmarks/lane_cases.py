@@ -51,7 +51,7 @@ def interactions(case: Case, rows: int, seed: int) -> Batch:
 
 def recommender(case: Case) -> Recommender:
     """Give the recommender: BiasedMF, as configs/base.py has it, of the case's width."""
-    settings = {**CONFIG.model, "width": case.width}
+    settings = {**CONFIG.model, "embedding_dim": case.width}
     return models.build(**settings, sizes={"user": case.users, "item": case.items})
 
 

@@ -81,7 +81,7 @@ def train(stream: Stream, steps: int, width: int, count: int) -> None:
     def read(place: int, count: int) -> Batch:
         return interactions(draw(stream, seed=0, start=place, steps=count, batch_size=1))
 
-    model = models.build(name="biased_mf", width=width, init_scale=0.1, sizes=stream.sizes)
+    model = models.build(name="biased_mf", embedding_dim=width, init_scale=0.1, sizes=stream.sizes)
     courses = make_trainer(
         lambda slopes: make_lanes(model, slopes, optimizer=adagrad()),
         RATING.static_slopes([named_loss("bce"), named_loss("mse")]),

@@ -42,7 +42,7 @@ def get_config() -> ConfigDict:
     config.model = ConfigDict()
     # biased_mf, deep, neumf, deepfm, dcn_v2, two_tower, or one's own: "package.module:Class".
     config.model.name = "biased_mf"
-    config.model.width = 64  # of the embedding vectors
+    config.model.embedding_dim = 64  # of the embedding vectors
     config.model.init_scale = 0.1  # standard deviation of the initial embeddings
     # Of the model, by name, as in {"hidden": (64, 16), "dropout": 0.1}; None for its own.
     config.model.options = placeholder(object)

@@ -19,7 +19,7 @@ def get_config(preset: str = "") -> ConfigDict:
     config.data.held_out = 90_000  # rows: a third each rewards, validates and tests
     config.data.piece = 1_000_000  # rows in memory together
     config.data.seed = 0  # of the rows that are held out, and of the order of the others
-    config.model.width = 16
+    config.model.embedding_dim = 16
     config.train.batch_size = 4096
     config.train.interactions = 500_000
     # Most rows are met once in thousands of steps; on generated interactions three epochs of

@@ -13,31 +13,32 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
-from autolossgen.lanes import Hyper, batches, make_lanes
-from autolossgen.metrics import auc
-from autolossgen.objectives import static_slopes
-from autolossgen.types import Batch
 
 from autolossgen import build_loss
+from autolossgen.interfaces import Batch
 from autolossgen.models import build
+from autolossgen.training.lanes import batches, make_lanes
+from autolossgen.training.loss_gradients import static_logit_grads
+from autolossgen.training.metrics import auc
+from autolossgen.training.optimizers import Hyper
 
 USERS, ITEMS, ROWS, EPOCHS, RATES = 200, 100, 20_000, 20, jnp.array([1.0, 3.0, 10.0, 30.0])
 
 
 class Metric(nn.Module):
-    """A user likes what is near: the logit falls with the distance of two vectors."""
+    """A user likes items nearby: the logit falls with the distance between two vectors."""
 
     start: float = 1.0  # of the logit at distance 0
 
     @nn.compact
     def __call__(self, rows, features, *, train):
-        """Give logits [B] of rows ``user`` and ``item``, [B, D] each."""
+        """Returns logits [B] of rows ``user`` and ``item``, [B, D] each."""
         near = self.param("near", nn.initializers.constant(self.start), ())
         return near - jnp.sum((rows["user"] - rows["item"]) ** 2, axis=-1)
 
 
-def made_up_data(rng):
-    """Give interactions of users and items with places in a plane, a tenth of them apart."""
+def make_data(rng):
+    """Returns training and held-out interactions of users and items with places in a plane."""
     places = rng.normal(size=(USERS, 2)), rng.normal(size=(ITEMS, 2))
     ids = {"user": rng.integers(0, USERS, ROWS), "item": rng.integers(0, ITEMS, ROWS)}
     distance = np.linalg.norm(places[0][ids["user"]] - places[1][ids["item"]], axis=1)
@@ -50,25 +51,26 @@ def made_up_data(rng):
 
 
 def main():
-    """Train at four learning rates side by side and print how well each lane ranks the rest."""
-    data, rest = made_up_data(np.random.default_rng(0))
-    model = build(name=Metric, width=8, init_scale=0.5, sizes={"user": USERS, "item": ITEMS})
-    lanes = make_lanes(model, static_slopes([build_loss("softplus(logit) - label * logit")]))
+    """Trains at four learning rates in parallel; prints how each lane ranks the held-out part."""
+    data, held_out = make_data(np.random.default_rng(0))
+    sizes = {"user": USERS, "item": ITEMS}
+    model = build(name=Metric, embedding_dim=8, init_scale=0.5, sizes=sizes)
+    lanes = make_lanes(model, static_logit_grads([build_loss("softplus(logit) - label * logit")]))
     ones = jnp.ones_like(RATES)
     settings = Hyper(RATES, 0 * ones, 0 * ones)
 
     @partial(jax.jit, donate_argnums=0)
     def train(state, key):
-        shuffle, drawn = jax.random.split(key)
-        return lanes.train(state, ones, settings, batches(data, 128, shuffle), drawn)
+        shuffle, step_key = jax.random.split(key)
+        return lanes.train(state, ones, settings, batches(data, 128, shuffle), step_key)
 
     weights, *epochs = jax.random.split(jax.random.key(0), 1 + EPOCHS)
     state = lanes.init(jax.random.split(weights, RATES.size))
     for key in epochs:
         state = train(state, key)
-    logits = lanes.predict(state, batches(rest, ROWS // 10))
+    logits = lanes.predict(state, batches(held_out, ROWS // 10))
     for rate, scores in zip(RATES, logits, strict=True):
-        print(f"learning rate {rate:4.0f}: AUC {auc(scores, rest.label):.3f}")
+        print(f"learning rate {rate:4.0f}: AUC {auc(scores, held_out.label):.3f}")
 
 
 if __name__ == "__main__":

@@ -1,7 +1,6 @@
-"""Recommenders: Flax modules over looked-up embedding rows."""
+"""Recommenders: Flax modules over looked-up embedding rows. Needs the extra ``search``."""
 
-from .modules import MODELS, learning_rates
+from .modules import MODELS, get_learning_rates
 from .recommender import build
-from .types import Recommender, Side, Table
 
-__all__ = ["MODELS", "Recommender", "Side", "Table", "build", "learning_rates"]
+__all__ = ["MODELS", "build", "get_learning_rates"]

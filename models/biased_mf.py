@@ -10,26 +10,27 @@ class BiasedMF(nn.Module):
 
     A row holds a vector and, in its last place, a bias: one look-up brings both.
 
-    >>> rows = {"user": jnp.ones((2, 5)), "item": jnp.ones((2, 5))}
-    >>> logits, _ = BiasedMF().init_with_output(jax.random.key(0), rows, {}, train=False)
-    >>> logits.shape
-    (2,)
+    Example:
+      >>> rows = {"user": jnp.ones((2, 5)), "item": jnp.ones((2, 5))}
+      >>> logits, _ = BiasedMF().init_with_output(jax.random.key(0), rows, {}, train=False)
+      >>> logits.shape
+      (2,)
     """
 
     reads = ("user", "item")
     learning_rates = (3.0, 10.0)
 
     @staticmethod
-    def row_width(width: int) -> int:
-        """Give the numbers of a row whose vector has ``width``."""
-        return width + 1
+    def row_width(embedding_dim: int) -> int:
+        """Returns how many numbers a row has: the vector's and a bias."""
+        return embedding_dim + 1
 
     @nn.compact
     def __call__(
         self, rows: dict[str, jax.Array], features: dict[str, jax.Array], *, train: bool
     ) -> jax.Array:
-        """Give logits [B] of rows ``user`` [B, D + 1] and ``item`` [B, D + 1]."""
-        del features, train  # there are none; the same in training and scoring
+        """Returns logits [B] of rows ``user`` [B, D + 1] and ``item`` [B, D + 1]."""
+        del features, train  # the model reads no features, and scores as it trains
         bias = self.param("global_bias", nn.initializers.constant(0.1), ())
         user, item = rows["user"], rows["item"]
         # A select keeps the gradients elementwise; slices would be padded back, row by row.

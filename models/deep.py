@@ -3,20 +3,21 @@
 import flax.linen as nn
 import jax
 
-from .layers import Perceptron, joined, logit
+from .layers import Perceptron, concatenate_inputs, make_logits
 
 
 class Deep(nn.Module):
     """A perceptron over the vectors of user and item, and over all features that are given.
 
-    Layers are linear, batch norm, ReLU and dropout; the last is linear. Where the paper has user
-    and item alone, features come beside them.
+    Hidden layers are linear, batch norm, ReLU and dropout; the last layer is linear. The paper's
+    model reads user and item alone; this one also takes features.
 
-    >>> import jax.numpy as jnp
-    >>> rows = {"user": jnp.ones((2, 4)), "item": jnp.ones((2, 4))}
-    >>> logits, _ = Deep().init_with_output(jax.random.key(0), rows, {}, train=False)
-    >>> logits.shape
-    (2,)
+    Example:
+      >>> import jax.numpy as jnp
+      >>> rows = {"user": jnp.ones((2, 4)), "item": jnp.ones((2, 4))}
+      >>> logits, _ = Deep().init_with_output(jax.random.key(0), rows, {}, train=False)
+      >>> logits.shape
+      (2,)
     """
 
     hidden: tuple[int, ...] = (64, 16)
@@ -33,6 +34,6 @@ class Deep(nn.Module):
         train: bool,
         mask: jax.Array | None = None,
     ) -> jax.Array:
-        """Give logits [B] of rows [B, D] and features [B], of which ``mask`` [B] are real."""
+        """Returns logits [B] of rows [B, D] and features [B]; ``mask`` [B] is False for padding."""
         layers = Perceptron(self.hidden, self.dropout, batch_norm=True)
-        return logit(layers(joined(rows, features), train=train, mask=mask))
+        return make_logits(layers(concatenate_inputs(rows, features), train=train, mask=mask))

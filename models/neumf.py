@@ -4,7 +4,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from .layers import Perceptron, logit
+from .layers import Perceptron, make_logits
 
 
 class NeuMF(nn.Module):
@@ -12,10 +12,11 @@ class NeuMF(nn.Module):
 
     A row holds two vectors: one for the product, one for the perceptron.
 
-    >>> rows = {"user": jnp.ones((2, 8)), "item": jnp.ones((2, 8))}
-    >>> logits, _ = NeuMF().init_with_output(jax.random.key(0), rows, {}, train=False)
-    >>> logits.shape
-    (2,)
+    Example:
+      >>> rows = {"user": jnp.ones((2, 8)), "item": jnp.ones((2, 8))}
+      >>> logits, _ = NeuMF().init_with_output(jax.random.key(0), rows, {}, train=False)
+      >>> logits.shape
+      (2,)
     """
 
     hidden: tuple[int, ...] = (64, 32, 16)
@@ -24,16 +25,16 @@ class NeuMF(nn.Module):
     learning_rates = (0.3, 1.0)
 
     @staticmethod
-    def row_width(width: int) -> int:
-        """Give the numbers of a row whose vectors have ``width``."""
-        return 2 * width
+    def row_width(embedding_dim: int) -> int:
+        """Returns how many numbers a row has: those of two vectors."""
+        return 2 * embedding_dim
 
     @nn.compact
     def __call__(
         self, rows: dict[str, jax.Array], features: dict[str, jax.Array], *, train: bool
     ) -> jax.Array:
-        """Give logits [B] of rows ``user`` [B, 2 D] and ``item`` [B, 2 D]."""
-        del features  # there are none
+        """Returns logits [B] of rows ``user`` [B, 2 D] and ``item`` [B, 2 D]."""
+        del features  # the model reads none
         user, item = (jnp.split(rows[name], 2, axis=-1) for name in self.reads)
         deep = Perceptron(self.hidden)(jnp.concatenate([user[1], item[1]], -1), train=train)
-        return logit(jnp.concatenate([user[0] * item[0], deep], axis=-1))
+        return make_logits(jnp.concatenate([user[0] * item[0], deep], axis=-1))

@@ -1,7 +1,7 @@
-"""A module, with the tables and features it reads, as pure functions over looked-up rows."""
+"""Turns a Flax module into a recommender: its tables, and pure functions over looked-up rows."""
 
 import inspect
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Set
 from types import MappingProxyType
 from typing import Any
 
@@ -9,8 +9,9 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from autolossgen.interfaces import Params, Recommender, Side, Statistics, Table
+
 from .modules import make_module
-from .types import Recommender, Side, Table
 from .validation import check_fields, check_module, check_side
 
 NOTHING: Mapping[str, Any] = MappingProxyType({})
@@ -19,38 +20,42 @@ NOTHING: Mapping[str, Any] = MappingProxyType({})
 def build(
     *,
     name: str | type[nn.Module],
-    width: int,
+    embedding_dim: int,
     init_scale: float,
     sizes: Mapping[str, int],
     options: Mapping[str, Any] | None = None,
     sides: Mapping[str, Side] = NOTHING,
 ) -> Recommender:
-    """Build a recommender.
+    """Builds a recommender.
 
     Args:
       name: a key of ``MODELS``, ``"package.module:Class"`` for a Flax module of one's own, or its
         class.
-      width: of the embedding vectors, D.
+      embedding_dim: numbers of an embedding vector, D.
       init_scale: standard deviation of the initial embedding rows.
       sizes: field or categorical side -> number of rows of its table.
-      options: fields of the module, such as hidden widths; None for its own.
+      options: fields of the module, such as hidden widths; None for its defaults.
       sides: features of users and items; those with a size are categorical, the others numbers.
 
     Raises:
-      ValueError: for an unknown model or option, a width or scale that is not positive, a side
-        that does not fit its field, fields that the model does not read or would miss, and a
-        module that fails, gives no logits [B] or keeps a state of a kind that is not known.
+      ValueError: for an unknown model or option, a dimension or scale that is not positive, a side
+        that does not fit its field, fields that the model does not read, fields that it misses, and
+        a module that fails, does not return logits [B] or keeps a state of an unknown kind.
 
-    >>> import jax.numpy as jnp
-    >>> model = build(name="biased_mf", width=4, init_scale=0.1, sizes={"user": 3, "item": 5})
-    >>> dense, statistics, tables = model.init(jax.random.key(0))
-    >>> rows = {field: table[jnp.array([0, 2])] for field, table in tables.items()}
-    >>> logits, statistics = model.apply(dense, statistics, rows, {}, train=False)
-    >>> logits.shape
-    (2,)
+    Example:
+      >>> import jax.numpy as jnp
+      >>> sizes = {"user": 3, "item": 5}
+      >>> model = build(name="biased_mf", embedding_dim=4, init_scale=0.1, sizes=sizes)
+      >>> dense, statistics, tables = model.init(jax.random.key(0))
+      >>> rows = {field: table[jnp.array([0, 2])] for field, table in tables.items()}
+      >>> logits, statistics = model.apply(dense, statistics, rows, {}, train=False)
+      >>> logits.shape
+      (2,)
     """
-    if width < 1 or not init_scale > 0:
-        raise ValueError(f"width and init_scale are positive, got {width} and {init_scale}")
+    if embedding_dim < 1 or not init_scale > 0:
+        raise ValueError(
+            f"embedding_dim and init_scale are positive, got {embedding_dim} and {init_scale}"
+        )
     for side in sides:
         check_side(side, sides[side], sizes)
     owners = {
@@ -59,19 +64,25 @@ def build(
     of_item = tuple(sorted(field for field, owner in owners.items() if owner == "item"))
     module = make_module(name, options or {}, of_item)
     check_fields(module, owners)
-    row_width = getattr(module, "row_width", lambda width: width)(width)
+    row_width = module.row_width(embedding_dim) if hasattr(module, "row_width") else embedding_dim
     tables = {field: Table(rows, row_width) for field, rows in sizes.items()}
     numbers = sides.keys() - tables.keys()
-    made = Recommender(tables, sides, *_functions(module, tables, numbers, init_scale))
-    check_module(module, made, numbers)
-    return made
+    recommender = Recommender(
+        tables=tables,
+        sides=sides,
+        init=_make_init(module, tables, numbers, init_scale),
+        apply=_make_apply(module),
+    )
+    check_module(module, recommender, numbers)
+    return recommender
 
 
-def _functions(module: nn.Module, tables: Mapping[str, Table], numbers: set, init_scale: float):
-    """Give ``init`` and ``apply`` of a module."""
-    takes_mask = "mask" in inspect.signature(type(module).__call__).parameters
+def _make_init(
+    module: nn.Module, tables: Mapping[str, Table], numbers: Set[str], init_scale: float
+) -> Callable[[jax.Array], tuple[Params, Statistics, dict[str, jax.Array]]]:
+    """Builds ``Recommender.init``."""
 
-    def init(key: jax.Array) -> tuple[Any, Any, dict[str, jax.Array]]:
+    def init(key: jax.Array) -> tuple[Params, Statistics, dict[str, jax.Array]]:
         dense_key, *keys = jax.random.split(key, 1 + len(tables))
         drawn = {
             field: init_scale * jax.random.normal(k, table)
@@ -85,6 +96,13 @@ def _functions(module: nn.Module, tables: Mapping[str, Table], numbers: set, ini
             raise ValueError(f"state is kept in {', '.join(variables)}; it can be in batch_stats")
         return dense, statistics, drawn
 
+    return init
+
+
+def _make_apply(module: nn.Module) -> Callable[..., tuple[jax.Array, Statistics]]:
+    """Builds ``Recommender.apply``."""
+    takes_mask = "mask" in inspect.signature(type(module).__call__).parameters
+
     def apply(dense, statistics, rows, features, *, train, weight=None, key=None):
         variables = {"params": dense, "batch_stats": statistics}
         if not train:
@@ -96,4 +114,4 @@ def _functions(module: nn.Module, tables: Mapping[str, Table], numbers: set, ini
         )
         return logits, changed.get("batch_stats", {})
 
-    return init, apply
+    return apply

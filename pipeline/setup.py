@@ -117,7 +117,7 @@ def named(key: str, name: str, known: Mapping[str, Any]) -> Any:
 
 def _with_learning_rates(config: ConfigDict) -> ConfigDict:
     """Returns the config with the model's own learning rates where it leaves them open."""
-    rates = models.learning_rates(config.model.name)
+    rates = models.get_learning_rates(config.model.name)
     defaults = {"promote.learning_rates": rates, "test.learning_rates": rates}
     defaults["generation.learning_rate"] = rates[0]
     unset = {key: value for key, value in defaults.items() if attrgetter(key)(config) is None}

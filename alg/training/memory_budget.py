@@ -153,7 +153,7 @@ def check_memory(
         fit = mesh.size * need.fit(free, starts, waiting)
         raise ValueError(
             f"{name} is {width}, which takes {takes / 1e9:.3g} GB of each of {mesh.size} devices, "
-            f"where {free / 1e9:.3g} GB are free: at most {fit} lanes fit. A smaller model.width, "
+            f"where {free / 1e9:.3g} GB are free: at most {fit} lanes fit. A smaller model.embedding_dim, "
             "train.batch_size or data set, or fewer generation.epochs, take less"
         )
 

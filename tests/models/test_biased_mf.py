@@ -11,7 +11,7 @@ SIZES, WIDTH = {"user": 30, "item": 20}, 5
 
 
 def build(**options):
-    defaults = {"name": "biased_mf", "width": WIDTH, "init_scale": 0.1, "sizes": SIZES}
+    defaults = {"name": "biased_mf", "embedding_dim": WIDTH, "init_scale": 0.1, "sizes": SIZES}
     return models.build(**defaults | options)
 
 
@@ -75,7 +75,7 @@ def test_tables_say_the_shapes_of_what_init_gives():
 
 @pytest.mark.parametrize("scale", [0.01, 1.0])
 def test_rows_start_normal_with_the_scale_and_apart(scale):
-    model = build(init_scale=scale, sizes={"user": 400, "item": 300}, width=50)
+    model = build(init_scale=scale, sizes={"user": 400, "item": 300}, embedding_dim=50)
     tables = start(model)[1]
     for table in tables.values():
         assert float(table.std()) == pytest.approx(scale, rel=0.02)
@@ -108,7 +108,7 @@ def test_it_maps_over_lanes_on_the_last_axis():
     ("wrong", "message"),
     [
         ({"name": "biased_mg"}, "known: biased_mf"),
-        ({"width": 0}, "got 0 and 0.1"),
+        ({"embedding_dim": 0}, "got 0 and 0.1"),
         ({"init_scale": 0.0}, "got 5 and 0.0"),
         ({"init_scale": float("nan")}, "got 5 and nan"),
     ],

@@ -9,13 +9,14 @@ import numpy as np
 import pytest
 
 from autolossgen import models
+from autolossgen.interfaces import Side
 
 WIDTH, USERS, ITEMS, GENRES, HOURS, BATCH = 4, 7, 6, 5, 3, 8
 RNG = np.random.default_rng(0)
 SIDES = {
-    "genre": models.Side("item", RNG.integers(-1, GENRES, (ITEMS, 2)).astype(np.int32)),
-    "year": models.Side("item", RNG.normal(size=ITEMS).astype(np.float32)),
-    "age": models.Side("user", RNG.normal(size=USERS).astype(np.float32)),
+    "genre": Side("item", RNG.integers(-1, GENRES, (ITEMS, 2)).astype(np.int32)),
+    "year": Side("item", RNG.normal(size=ITEMS).astype(np.float32)),
+    "age": Side("user", RNG.normal(size=USERS).astype(np.float32)),
 }
 PAIR = {"user": USERS, "item": ITEMS}
 ALL = {**PAIR, "genre": GENRES, "hour": HOURS}
@@ -130,7 +131,7 @@ def test_every_model_has_a_case():
 def build(name, options=None, **changes):
     features = {} if name in READ_PAIRS else {"sides": SIDES}
     sizes = PAIR if name in READ_PAIRS else ALL
-    defaults = {"name": name, "width": WIDTH, "init_scale": 0.7, "sizes": sizes}
+    defaults = {"name": name, "embedding_dim": WIDTH, "init_scale": 0.7, "sizes": sizes}
     model = models.build(**defaults | features | {"options": options} | changes)
     return model._replace(
         init=jax.jit(model.init), apply=jax.jit(model.apply, static_argnames="train")

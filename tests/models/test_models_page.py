@@ -38,7 +38,7 @@ def test_a_row_says_what_the_code_does(name):
 
 def test_the_page_has_the_learning_rates_of_the_code():
     said = dict(re.findall(r"^\| `([\w.:]+)` \| ([\d., ]+) \|$", PAGE, re.MULTILINE))
-    rates = {name: models.learning_rates(name) for name in models.MODELS}
+    rates = {name: models.get_learning_rates(name) for name in models.MODELS}
     assert {name: ast.literal_eval(f"({text},)") for name, text in said.items()} == rates
 
 

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 from autolossgen import models
+from autolossgen.interfaces import Side
 
 ROOT = Path(__file__).parents[2]
 SIZES = {"user": 4, "item": 3}
@@ -52,7 +53,7 @@ class Lost(Product):
 
 class Fails(Product):
     def __call__(self, rows, features, *, train):
-        raise RuntimeError("no logits today") if train else RuntimeError("none ever")
+        raise RuntimeError("no logits in training" if train else "no logits in scoring")
 
 class Noisy(Product):
     def __call__(self, rows, features, *, train):
@@ -94,7 +95,7 @@ def _own_modules(tmp_path, monkeypatch):
 
 
 def build(name, **changes):
-    defaults = {"name": name, "width": 2, "init_scale": 0.1, "sizes": SIZES}
+    defaults = {"name": name, "embedding_dim": 2, "init_scale": 0.1, "sizes": SIZES}
     return models.build(**defaults | changes)
 
 
@@ -131,8 +132,8 @@ def test_lists_of_a_config_become_tuples():
 
 
 def test_a_module_says_how_wide_its_rows_are_and_reads_all_features():
-    genre = models.Side("item", np.int32([[0, 1], [1, -1], [-1, -1]]))
-    age = models.Side("user", np.float32([1, 2, 3, 4]))
+    genre = Side("item", np.int32([[0, 1], [1, -1], [-1, -1]]))
+    age = Side("user", np.float32([1, 2, 3, 4]))
     sides = {"genre": genre, "age": age}
     model = build("own_models:Sums", sizes=SIZES | {"genre": 2}, sides=sides)
     assert model.tables == {"user": (4, 6), "item": (3, 6), "genre": (2, 6)}
@@ -157,7 +158,7 @@ def test_a_module_that_asks_is_told_which_examples_are_real():
         ("broken_models:Product", ["importing 'broken_models' fails", "ZeroDivisionError"]),
         ("own_models:Prodduct", ["has no 'Prodduct' (did you mean 'Product'?)"]),
         ("own_models:product", ["expected a class of flax.linen.Module, got a Product"]),
-        ("own_models:Plain", ["expected a class of flax.linen.Module, got a class that is none"]),
+        ("own_models:Plain", ["expected a class of flax.linen.Module, got another class"]),
         (dict, ["expected a class of flax.linen.Module"]),
         ("own_models.Product", ["is not known", "biased_mf", "'package.module:Class'"]),
         ("two_towers", ["did you mean 'two_tower'?"]),
@@ -165,7 +166,7 @@ def test_a_module_that_asks_is_told_which_examples_are_real():
         ("own_models:Whole", ["expected logits float32[2]", "got int32[2]"]),
         ("own_models:Two", ["expected logits float32[2]", "('float32[2]', 'float32[2]')"]),
         ("own_models:Lost", ["model Lost fails", f"line {LINE}", "KeyError: 'genre'"]),
-        ("own_models:Fails", ["model Fails fails", "RuntimeError: none ever"]),
+        ("own_models:Fails", ["model Fails fails", "RuntimeError: no logits in scoring"]),
         ("own_models:Noisy", ["model Noisy fails", "noise"]),
         ("own_models:Cached", ["state is kept in cache", "batch_stats"]),
         ("own_models:Growing", ["{'seen': 'float32[1]'} into {'seen': 'float32[2]'}"]),
@@ -215,14 +216,14 @@ ONES = np.ones((3, 1), np.int32)
 @pytest.mark.parametrize(
     ("side", "size", "message"),
     [
-        (models.Side("itm", ONES), 2, "is of 'itm', expected one of user, item"),
-        (models.Side("item", ONES[:2]), 2, "a value for each of 3 rows of 'item', got 2"),
-        (models.Side("item", ONES), 1, "below 1, or -1 for none, got 1 to 1"),
-        (models.Side("item", -2 * ONES), 2, "or -1 for none, got -2 to -2"),
-        (models.Side("item", 0.5 * ONES), 2, r"expected integers \[rows, m\], got float64"),
-        (models.Side("item", ONES[:, 0]), 2, r"expected integers \[rows, m\], got int32\(3,\)"),
-        (models.Side("item", ONES[:, 0]), None, "expected numbers .*, as it has no size"),
-        (models.Side("item", np.float32([0, np.nan, 1])), None, "finite numbers, got nan in row 1"),
+        (Side("itm", ONES), 2, "is of 'itm', expected one of user, item"),
+        (Side("item", ONES[:2]), 2, "a value for each of 3 rows of 'item', got 2"),
+        (Side("item", ONES), 1, "below 1, or -1 for none, got 1 to 1"),
+        (Side("item", -2 * ONES), 2, "or -1 for none, got -2 to -2"),
+        (Side("item", 0.5 * ONES), 2, r"expected integers \[rows, m\], got float64"),
+        (Side("item", ONES[:, 0]), 2, r"expected integers \[rows, m\], got int32\(3,\)"),
+        (Side("item", ONES[:, 0]), None, "expected numbers .*, as it has no size"),
+        (Side("item", np.float32([0, np.nan, 1])), None, "finite numbers, got nan in row 1"),
     ],
 )
 def test_sides_that_do_not_fit_are_refused(side, size, message):
@@ -232,7 +233,7 @@ def test_sides_that_do_not_fit_are_refused(side, size, message):
 
 
 def test_a_model_gets_what_it_reads_and_nothing_else():
-    with pytest.raises(ValueError, match="BiasedMF reads user and item alone, the data have hour"):
+    with pytest.raises(ValueError, match="only user and item, but the data also have hour"):
         build("biased_mf", sizes=SIZES | {"hour": 24})
     with pytest.raises(ValueError, match="NeuMF reads user and item, the data have no user"):
         build("neumf", sizes={"item": 3})
@@ -265,15 +266,15 @@ class Impatient(nn.Module):
 
 
 def test_learning_rates_are_those_of_the_class_or_suit_perceptrons():
-    assert models.learning_rates(Impatient) == (0.5, 5.0)
-    assert models.learning_rates(nn.Dense) == (0.3, 1.0, 3.0)
+    assert models.get_learning_rates(Impatient) == (0.5, 5.0)
+    assert models.get_learning_rates(nn.Dense) == (0.3, 1.0, 3.0)
 
 
 @pytest.mark.parametrize("rates", [(), (0.0, 1.0), "fast", 3.0])
 def test_learning_rates_that_are_none_are_refused(rates):
     own = type("Own", (Impatient,), {"learning_rates": rates})
     with pytest.raises(ValueError, match="Own: learning_rates are positive numbers"):
-        models.learning_rates(own)
+        models.get_learning_rates(own)
 
 
 def test_an_option_that_is_no_tuple_is_named():

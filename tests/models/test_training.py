@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from autolossgen import models, named_loss
-from autolossgen.interfaces import Batch
+from autolossgen.interfaces import Batch, Side
 from autolossgen.training.lanes import batches, make_lanes
 from autolossgen.training.loss_gradients import static_logit_grads
 from autolossgen.training.metrics import auc
@@ -17,7 +17,7 @@ RNG = np.random.default_rng(0)
 AGE = RNG.normal(size=USERS).astype(np.float32)
 GENRE = np.stack([RNG.permutation(GENRES)[:2] for _ in range(ITEMS)]).astype(np.int32)
 GENRE[RNG.random(ITEMS) < 0.5, 1] = -1
-SIDES = {"age": models.Side("user", AGE), "genre": models.Side("item", GENRE)}
+SIDES = {"age": Side("user", AGE), "genre": Side("item", GENRE)}
 PAIR = {"user": USERS, "item": ITEMS}
 ALL = {**PAIR, "genre": GENRES, "hour": HOURS}
 # Learning rate, and epochs.
@@ -52,7 +52,7 @@ def test_a_model_learns_in_lanes(name):
     """From features what users and items that never met, and items never seen, are worth."""
     alone = name in ("biased_mf", "neumf")
     features = {"sizes": PAIR} if alone else {"sizes": ALL, "sides": SIDES}
-    model = models.build(name=name, width=8, init_scale=0.1, **features)
+    model = models.build(name=name, embedding_dim=8, init_scale=0.1, **features)
     lanes = make_lanes(model, static_logit_grads([named_loss("bce")]))
     rate, epochs = SETTINGS[name]
     # A lane that does not learn stays behind one that does.

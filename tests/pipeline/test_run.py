@@ -222,7 +222,7 @@ def test_a_folder_with_something_else_is_refused_and_left_alone(server, tmp_path
         ("--wordkir=x", ["'wordkir'", "Did you mean: workdir"]),
         ("--config=configs/ml100k.py:quick", ["'quick' is not known", "smoke, paper"]),
         ("--config=configs/ml10m.py", ["No such file", "configs/ml10m.py"]),
-        ("--config.model.width=wide", ["--config.model.width=wide", "'wide'"]),
+        ("--config.model.embedding_dim=wide", ["--config.model.embedding_dim=wide", "'wide'"]),
         ("go", ["got 'go'"]),
     ],
 )

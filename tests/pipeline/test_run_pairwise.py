@@ -57,7 +57,7 @@ def liked(tmp_path):
     path.write_text("user,item\n" + "".join(f"{user},{item}\n" for user, item in rows))
     config = read_command_line(["run.py", "--config=configs/csv.py:smoke"])[0]
     config.data.update(path=str(path), label="")
-    config.model.width = 4
+    config.model.embedding_dim = 4
     return config
 
 

@@ -13,7 +13,7 @@ def test_a_stream_goes_through_all_phases(server, tmp_path):
         f"--config.data.path={place}",
         "--config.data.held_out=1500",
         "--config.data.piece=2000",
-        "--config.model.width=4",
+        "--config.model.embedding_dim=4",
         "--config.train.batch_size=256",
         "--config.train.interactions=2000",
         "--config.contenders.baselines=('bce','mse')",

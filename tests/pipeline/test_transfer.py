@@ -27,7 +27,7 @@ def get_config(preset=""):
 GIVEN = "label * square(1 - pred) + square(pred)"
 QUICK = (
     "--config=configs/transfer.py:smoke",
-    "--config.model.width=4",
+    "--config.model.embedding_dim=4",
 )
 FILES = {"config.json", "results.json", "results.csv", "matrix.csv", "report.html"}
 

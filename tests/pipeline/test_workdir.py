@@ -1,6 +1,7 @@
 """The folder of a run: whose it is."""
 
 import json
+import os
 
 import pytest
 

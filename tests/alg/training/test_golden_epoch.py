@@ -59,7 +59,7 @@ def train(weights, scales, losses, penalties, splits):
     scale = jnp.asarray(scales, jnp.float32)
     sizes = {"user": len(weights.user), "item": len(weights.item)}
     recommender = models.build(
-        name="biased_mf", width=weights.user.shape[1] - 1, init_scale=1.0, sizes=sizes
+        name="biased_mf", embedding_dim=weights.user.shape[1] - 1, init_scale=1.0, sizes=sizes
     )
     tables = {
         field: jnp.asarray(rows, jnp.float32)[..., None] * scale

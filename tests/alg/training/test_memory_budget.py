@@ -14,7 +14,7 @@ from autolossgen import controller, models
 from autolossgen.configs import base
 from autolossgen.interfaces import Batch
 from autolossgen.language.named_losses import named_loss
-from autolossgen.models import Side
+from autolossgen.interfaces import Side
 from autolossgen.search.screening import FILTERS
 from autolossgen.search.search import make_search
 from autolossgen.search.space import make_space
@@ -71,7 +71,7 @@ def recommender_of(shape):
         sizes |= {"genres": 19}
         sides = {"genres": Side("item", np.ones((shape.items, shape.genres), np.int32))}
     return models.build(
-        name=shape.model, width=shape.width, init_scale=0.1, sizes=sizes, sides=sides
+        name=shape.model, embedding_dim=shape.width, init_scale=0.1, sizes=sizes, sides=sides
     )
 
 
