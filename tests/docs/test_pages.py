@@ -1,0 +1,106 @@
+"""README and docs: links resolve, code runs, and what they name is there."""
+
+import os
+import re
+import runpy
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+ROOT = Path(__file__).parents[2]
+PAGES = {
+    path.relative_to(ROOT).as_posix(): path.read_text(encoding="utf-8")
+    for path in sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")])
+}
+WITH_CODE = ["README.md", "docs/concepts.md", "docs/architecture.md", "CONTRIBUTING.md"]
+CODE = r"```.*?```"
+
+
+def without_code(text):
+    return re.sub(CODE, "", text, flags=re.DOTALL)
+
+
+def anchors(text):
+    """Returns the anchors that GitHub gives the headings of a page."""
+    titles = re.findall(r"^#+ (.*)$", without_code(text), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-") for title in titles}
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_links_resolve(page):
+    for link in re.findall(r"\]\(([^()\s]+)\)", without_code(PAGES[page])):
+        if link.startswith(("http://", "https://", "mailto:")):
+            continue
+        path, _, anchor = link.partition("#")
+        target = (ROOT / page).parent / path if path else ROOT / page
+        assert target.exists(), link
+        if anchor:
+            name = target.resolve().relative_to(ROOT.resolve()).as_posix()
+            assert anchor in anchors(PAGES[name]), link
+
+
+@pytest.mark.parametrize("page", WITH_CODE)
+def test_the_code_of_a_page_runs(page, tmp_path):
+    blocks = re.findall(r"```python\n(.*?)```", PAGES[page], re.DOTALL)
+    if not blocks:
+        return
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", "\n".join(blocks)],
+        cwd=tmp_path,
+        env=os.environ | {"PYTHONPATH": str(ROOT / "src"), "JAX_PLATFORMS": "cpu"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+
+
+def test_the_readme_is_short():
+    assert len(PAGES["README.md"].split()) <= 600
+
+
+def test_every_page_of_docs_is_in_the_index():
+    index = PAGES["docs/index.md"]
+    pages = {path.removeprefix("docs/") for path in PAGES if path.startswith("docs/")}
+    assert pages - {"index.md"} == set(re.findall(r"\]\(([\w/]+\.md)\)", index))
+
+
+@pytest.mark.parametrize("page", ["README.md", "docs/architecture.md", "docs/concepts.md"])
+def test_the_files_that_a_page_names_are_there(page):
+    named = re.findall(r"`([\w/]+/[\w.]+\.(?:py|md|cfg))`", without_code(PAGES[page]))
+    assert [name for name in named if "NAME" not in name and not (ROOT / name).exists()] == []
+
+
+def test_the_answers_of_the_architecture_page_are_in_the_code():
+    rows = re.findall(r"^\| \d+ \|(.*)\|$", PAGES["docs/architecture.md"], re.MULTILINE)
+    assert len(rows) == 15
+    for row in rows:
+        cell = row.split(" | ")[1]
+        file, *names = re.findall(r"`([^`]+)`", cell)
+        text = (ROOT / file).read_text(encoding="utf-8")
+        for name in names:
+            if name.endswith(".py"):
+                text = (ROOT / name).read_text(encoding="utf-8")
+                continue
+            assert re.search(rf"^ *(def|class) {name}\b|^ *{name}\b.*[:=]", text, re.MULTILINE), (
+                f"{name} is not in {file}"
+            )
+
+
+def test_the_picture_shows_the_losses_at_the_same_mean_slope():
+    make = runpy.run_path(str(ROOT / "docs" / "make_curves.py"))
+    losses = make["make_losses"]()
+    assert [*losses] == ["BCE", "Focal", "found"]
+    for loss in losses.values():
+        curves = make["compute_curves"](loss)
+        slopes = [np.abs(np.gradient(curve, make["LOGITS"])).mean() for curve in curves.values()]
+        assert np.mean(slopes) == pytest.approx(0.5)
+        assert min(curve.min() for curve in curves.values()) == 0
+
+
+def test_the_readme_has_the_formula_of_the_picture():
+    make = runpy.run_path(str(ROOT / "docs" / "make_curves.py"))
+    assert make["FOUND"] in PAGES["README.md"]
