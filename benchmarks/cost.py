@@ -22,7 +22,7 @@ import jax.numpy as jnp
 import numpy as np
 from matplotlib.figure import Figure
 
-from autolossgen.training.lanes import batches, make_lanes
+from autolossgen.training.lanes import make_batches, make_lanes
 from benchmarks import lane_cases as cases
 from benchmarks.timing import cores, in_turns, use_all_cores, write
 
@@ -55,12 +55,12 @@ def epoch_way(case: cases.Case, steps: int) -> Callable[[], object]:
     model = cases.recommender(case)
     lanes = make_lanes(model, cases.traced(), mesh=cases.mesh_of(case))
     one = cases.start(make_lanes(model, cases.traced()), 1)
-    cut = batches(cases.interactions(case, steps * case.batch, 0), case.batch)
+    cut = make_batches(cases.interactions(case, steps * case.batch, 0), case.batch)
     losses, hyper = cases.candidates(case), cases.hyper(case)
 
     @jax.jit
     def train(one, cut):
-        return lanes.train(lanes.spread(one, case.lanes), losses, hyper, cut, jax.random.key(0))
+        return lanes.train(lanes.repeat(one, case.lanes), losses, hyper, cut, jax.random.key(0))
 
     return lambda: jnp.sum(train(one, cut).scale)
 

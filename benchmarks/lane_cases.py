@@ -14,7 +14,7 @@ from autolossgen.configs import base
 from autolossgen.interfaces import Batch, Recommender
 from autolossgen.language.programs import assemble
 from autolossgen.training.evaluate import evaluate
-from autolossgen.training.lanes import Lanes, LaneState, batches, make_lanes
+from autolossgen.training.lanes import Lanes, LaneState, make_batches, make_lanes
 from autolossgen.training.loss_gradients import LogitGradFn, LossBatch, traced_logit_grads
 from autolossgen.training.optimizers import Hyper
 
@@ -95,7 +95,7 @@ def candidates_way(case: Case, data: Batch, rewarded: Batch) -> Callable[[], Any
 
     @jax.jit
     def train(state: LaneState, key: jax.Array) -> jax.Array:
-        cut = batches(data, case.batch, key)
+        cut = make_batches(data, case.batch, key)
         return evaluate(lanes, lanes.train(state, losses, hyper(case), cut, key), rewarded)
 
     begun = start(lanes, case.lanes)

@@ -22,7 +22,7 @@ import numpy as np
 from autolossgen import named_loss
 from autolossgen.interfaces import Batch
 from autolossgen.training.evaluate import evaluate
-from autolossgen.training.lanes import Lanes, batches, make_lanes
+from autolossgen.training.lanes import Lanes, make_batches, make_lanes
 from autolossgen.training.loss_gradients import LogitGradFn, static_logit_grads
 from benchmarks import lane_cases as cases
 from benchmarks.timing import in_turns, summary, write
@@ -154,9 +154,9 @@ def generation_parts(lanes: Lanes, case: cases.Case) -> dict[str, Callable[[], o
     rewarded = cases.interactions(case, case.rewarded, 1)
     state = cases.start(lanes, case.lanes)
     one = jax.jit(lanes.take)(state, jnp.zeros(1, jnp.int32))
-    cut = jax.jit(lambda key: batches(data, case.batch, key))
+    cut = jax.jit(lambda key: make_batches(data, case.batch, key))
     judged = jax.jit(lambda state: evaluate(lanes, state, rewarded))
-    spread = jax.jit(lambda one: lanes.spread(one, case.lanes))
+    spread = jax.jit(lambda one: lanes.repeat(one, case.lanes))
     return {
         "shuffling and cutting into batches": lambda: cut(jax.random.key(0)),
         "judging by AUC": lambda: judged(state),
@@ -177,7 +177,7 @@ def main() -> None:
     jax.config.update("jax_num_cpu_devices", 1)
     case = cases.Case(lanes=options.lanes)
     data = cases.interactions(case, options.steps * case.batch, 0)
-    taken = in_turns(parts(case, batches(data, case.batch)), options.repeats)
+    taken = in_turns(parts(case, make_batches(data, case.batch)), options.repeats)
     each = {name: 1e6 * t / case.lanes / options.steps for name, t in taken.items()}
     lanes = make_lanes(cases.recommender(case), cases.traced())
     beside = {

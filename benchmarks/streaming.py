@@ -84,14 +84,14 @@ def train(stream: Stream, steps: int, width: int, count: int) -> None:
     model = models.build(name="biased_mf", embedding_dim=width, init_scale=0.1, sizes=stream.sizes)
     courses = make_trainer(
         lambda slopes: make_lanes(model, slopes, optimizer=adagrad()),
-        RATING.static_slopes([named_loss("bce"), named_loss("mse")]),
+        RATING.static_logit_grads([named_loss("bce"), named_loss("mse")]),
         batch_size=BATCH,
     )
     source = StreamedData(min(steps * BATCH, stream.rows), STEPS * BATCH, read)
     judged, ones = interactions(held_rows(stream)), jnp.ones(count)
     hyper = Hyper(0.3 * ones, 1e-4 * ones, 0 * ones)
     with watched(f"made {count} lanes of width {width}"):
-        state = courses.begin(jax.random.split(jax.random.key(0), count))
+        state = courses.init(jax.random.split(jax.random.key(0), count))
         jax.block_until_ready(state)
     size = sum(x.nbytes for x in jax.tree.leaves(state)) / 2**30
     print(f"  of which there are {size:.2f} GiB")

@@ -32,7 +32,7 @@ from autolossgen.language.programs import assemble
 from autolossgen.search.dedup import select_to_train
 from autolossgen.search.hall_of_fame import init_seen_losses
 from autolossgen.search.screening import make_graded_filter
-from autolossgen.training.lanes import batches
+from autolossgen.training.lanes import make_batches
 from autolossgen.training.loss_gradients import LossBatch
 from autolossgen.training.metrics import auc
 from benchmarks.lane_cases import (
@@ -72,7 +72,7 @@ def one_by_one_way(case: Case, data: Batch, rewarded: Batch) -> Callable[[], obj
             updates, state = optimizer.update(jax.grad(value)(parameters, batch), state, parameters)
             return (optax.apply_updates(parameters, updates), state), None
 
-        cut = batches(data, case.batch, key)
+        cut = make_batches(data, case.batch, key)
         trained = jax.lax.scan(step, (parameters, optimizer.init(parameters)), cut)[0][0]
         return auc(logits(trained, rewarded), rewarded.label)
 

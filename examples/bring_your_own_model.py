@@ -17,7 +17,7 @@ import numpy as np
 from autolossgen import build_loss
 from autolossgen.interfaces import Batch
 from autolossgen.models import build
-from autolossgen.training.lanes import batches, make_lanes
+from autolossgen.training.lanes import make_batches, make_lanes
 from autolossgen.training.loss_gradients import static_logit_grads
 from autolossgen.training.metrics import auc
 from autolossgen.training.optimizers import Hyper
@@ -62,13 +62,13 @@ def main():
     @partial(jax.jit, donate_argnums=0)
     def train(state, key):
         shuffle, step_key = jax.random.split(key)
-        return lanes.train(state, ones, settings, batches(data, 128, shuffle), step_key)
+        return lanes.train(state, ones, settings, make_batches(data, 128, shuffle), step_key)
 
     weights, *epochs = jax.random.split(jax.random.key(0), 1 + EPOCHS)
     state = lanes.init(jax.random.split(weights, RATES.size))
     for key in epochs:
         state = train(state, key)
-    logits = lanes.predict(state, batches(held_out, ROWS // 10))
+    logits = lanes.predict(state, make_batches(held_out, ROWS // 10))
     for rate, scores in zip(RATES, logits, strict=True):
         print(f"learning rate {rate:4.0f}: AUC {auc(scores, held_out.label):.3f}")
 

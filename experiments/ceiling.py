@@ -38,7 +38,7 @@ from autolossgen.language.operators import DEFAULT_BOUNDS
 from autolossgen.pipeline.phases import Setup, compare_losses, make_setup
 from autolossgen.pipeline.shortlist import promotion_splits
 from autolossgen.training.devices import configure_jax
-from autolossgen.training.learning_rates import settings_grid
+from autolossgen.training.learning_rates import make_settings_grid
 from autolossgen.training.trainer import Trainer, make_trainer, train_from_scratch
 from benchmarks.timing import json_and_flags, number, write
 
@@ -97,7 +97,7 @@ def as_loss(powers: Powers) -> Callable[..., Array]:
 def rewards(on: Setup, courses: Trainer, vectors: np.ndarray, generation: int) -> np.ndarray:
     """Give the best reward [J] of losses [J, 5] over settings and epochs."""
     how, l2 = on.config.promote, on.config.train.l2
-    grid = settings_grid(how.learning_rates, how.weight_decays, l2=l2, scale=how.scale)
+    grid = make_settings_grid(how.learning_rates, how.weight_decays, l2=l2, scale=how.scale)
     count = len(vectors)
     vectors = np.resize(vectors, (count + -count % on.everywhere.mesh.size, len(BCE)))
     settings = np.repeat(grid, len(vectors), axis=0)

@@ -12,8 +12,8 @@ from autolossgen.language.inputs import as_program
 from autolossgen.language.operators import DEFAULT_BOUNDS
 from autolossgen.language.programs import Program
 from autolossgen.pipeline.phases import Run
-from autolossgen.training.evaluate import eval_targets
-from autolossgen.training.learning_rates import settings_grid
+from autolossgen.training.evaluate import make_eval_targets
+from autolossgen.training.learning_rates import make_settings_grid
 from autolossgen.training.loss_gradients import LossBatch, pad_programs, stack_losses
 from autolossgen.training.optimizers import Hyper
 from autolossgen.training.trainer import Trainer, make_trainer
@@ -52,7 +52,7 @@ def final_courses(run: Run) -> Trainer:
     """Give trainings of the reference and of losses of the space, compiled once for all of them."""
     operators = {*run.space.vocabulary.operators, *np.asarray(reference(run).op).tolist()}
     on = run.ground
-    slopes = on.task.traced_slopes(sorted(operators))
+    slopes = on.task.traced_logit_grads(sorted(operators))
     return make_trainer(on.lanes, slopes, batch_size=on.config.train.batch_size, task=on.task)
 
 
@@ -72,25 +72,25 @@ def curves(
     All have the same first weights and batches, and gradients scaled to one size.
     """
     rates = run.ground.config.test.learning_rates
-    grid = settings_grid(rates, (WEIGHT_DECAY,), l2=0.0, scale="gradient")
+    grid = make_settings_grid(rates, (WEIGHT_DECAY,), l2=0.0, scale="gradient")
     ours = [reference(run), *programs]
     bounds = [DEFAULT_BOUNDS] + [run.space.bounds] * len(programs)
     lanes = len(ours) * len(grid)
     found = np.zeros((2, epochs, lanes))
     key = jax.random.fold_in(jax.random.key(seed), 1)
-    metric, judged = run.ground.task.metric, eval_targets(test)
+    metric, judged = run.ground.task.metric, make_eval_targets(test)
     of_test = jax.jit(jax.vmap(lambda kept: metric.reward(kept, judged)))
     for first in range(0, lanes, WIDTH):
         lane = np.minimum(first + np.arange(WIDTH), lanes - 1)
         losses = padded(run, *zip(*[(ours[j], bounds[j]) for j in lane // len(grid)], strict=True))
         setting = grid[lane % len(grid)]
-        state = courses.begin(jnp.repeat(key[None], WIDTH))
-        factor = courses.factors(losses, state, train)
+        state = courses.init(jnp.repeat(key[None], WIDTH))
+        factor = courses.learning_rate_factors(losses, state, train)
         hyper = Hyper(setting[:, 0] * factor, setting[:, 1] / factor, jnp.zeros(WIDTH))
         for epoch in range(epochs):
             shuffle = jax.random.fold_in(key, epoch)
             state, reached = courses.epoch(state, losses, hyper, shuffle, train, chooses)
-            kept = courses.score(state, test)
+            kept = courses.predict(state, test)
             found[0, epoch, lane] = np.asarray(reached)
             found[1, epoch, lane] = np.nan_to_num(np.asarray(of_test(kept)))
     return Curves(*found.reshape(2, epochs, len(ours), len(grid)))

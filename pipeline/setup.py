@@ -64,7 +64,7 @@ def make_setup(config: ConfigDict, console: Console, tested: Mapping[str, int]) 
     replicated = NamedSharding(mesh, PartitionSpec())
     splits = jax.device_put(parts, replicated)
     contenders = {"contenders.baselines": len(baselines), **tested}
-    init = lanes(task.static_slopes([baseline.loss for baseline in baselines])).init
+    init = lanes(task.static_logit_grads([baseline.loss for baseline in baselines])).init
     _check_memory(config, parts, task, recommender, optimizer, init, mesh, contenders)
     fair_test = make_fair_test(
         lanes, **config.test, **training_settings(config, console), task=task, devices=mesh.size

@@ -64,7 +64,7 @@ def make_shortlist_phase(setup: Setup, space: Space, filter_: Filter) -> Shortli
       ValueError: for values out of range.
     """
     config, task = setup.config, setup.task
-    logit_grads = task.traced_slopes(space.vocabulary.operators)
+    logit_grads = task.traced_logit_grads(space.vocabulary.operators)
     num_found = config.contenders.found
     promote = make_promotion(
         setup.make_lanes,
@@ -196,7 +196,7 @@ def _baseline_twins(phase: ShortlistPhase, fingerprints: Array) -> list[str]:
     Rediscovered baselines are skipped: they would waste a place in the test.
     """
     baselines, probe = phase.baselines, phase.filter.probe
-    logit_grads = phase.task.static_slopes([baseline.loss for baseline in baselines])
+    logit_grads = phase.task.static_logit_grads([baseline.loss for baseline in baselines])
     logits = jnp.broadcast_to(probe.logit, (len(baselines), len(probe.logit)))
     gradients = logit_grads(jnp.ones(len(baselines)), logits, jnp.asarray(probe.label))
     of_baselines = phase.filter.fingerprint(gradients)

@@ -6,7 +6,7 @@ import numpy as np
 
 from autolossgen import data
 from autolossgen.interfaces import Batch, Data, Positives, StreamedData
-from autolossgen.training.evaluate import eval_targets
+from autolossgen.training.evaluate import make_eval_targets
 from autolossgen.training.tasks import Task
 
 EVAL_SPLITS = ("reward", "valid", "test")
@@ -55,7 +55,7 @@ def _interactions(part: data.Interactions | data.Streamed) -> Batch | StreamedDa
 
 def _can_be_judged(split: Batch, task: Task, name: str) -> None:
     """See that a split has what the metric needs, such as users with likes and dislikes."""
-    judged = eval_targets(split)
+    judged = make_eval_targets(split)
     value = jax.jit(task.metric.value)  # operator by operator, it would compile for a second
     if not np.isfinite(value(jnp.ones(judged.label.shape), judged)):
         raise ValueError(

@@ -19,7 +19,7 @@ import numpy as np
 from ..interfaces import Array, Batch, StreamedData
 from ..language.inputs import LossFn
 from ..training.lanes import Lanes
-from ..training.learning_rates import settings_grid
+from ..training.learning_rates import make_settings_grid, scale_settings
 from ..training.loss_gradients import LogitGradFn
 from ..training.optimizers import Hyper
 from ..training.tasks import RATING, Task
@@ -119,12 +119,12 @@ def make_fair_test(
             raise ValueError(f"a fair test needs {name} of at least 1, got {count}")
 
     def courses(*losses: LossFn) -> Trainer:
-        slopes = task.static_slopes(losses)
+        slopes = task.static_logit_grads(losses)
         return make_trainer(make_lanes, slopes, batch_size=batch_size, task=task)
 
     settings = _Settings(
         lru_cache(maxsize=1)(courses),  # or the test would compile scoring again
-        settings_grid(learning_rates, weight_decays, l2=l2, scale=scale),
+        make_settings_grid(learning_rates, weight_decays, l2=l2, scale=scale),
         l2,
         tuning_seeds,
         seeds,
@@ -174,12 +174,12 @@ def _course(
         return found[:, None] if apart else found[None, :number]
 
     weight_keys, shuffle_keys = jax.vmap(jax.random.split, out_axes=1)(keys)
-    state = courses.begin(jnp.repeat(weight_keys, len(ones) // len(keys)))
+    state = courses.init(jnp.repeat(weight_keys, len(ones) // len(keys)))
     for epoch in range(settings.epochs):
         shuffles = jax.vmap(jax.random.fold_in, in_axes=(0, None))(shuffle_keys, epoch)
         shuffle = shuffles if apart else shuffles[0]
         state, valid = courses.epoch(state, ones, hyper, shuffle, splits.train, splits.valid)
-        predict = partial(courses.score, state)
+        predict = partial(courses.predict, state)
         yield turns(valid), lambda data, f=predict: turns(f(data))
 
 
@@ -227,12 +227,14 @@ def _tune(settings: _Settings, contenders: Sequence[Contender], splits: Splits) 
     factor = np.ones(len(contenders))
     if settings.scale == "gradient":
         ones = jnp.ones(len(contenders) * settings.devices)
-        untrained = courses.begin(jnp.repeat(settings.tuning_key[None], len(ones)))
-        factor = np.asarray(courses.factors(ones, untrained, splits.train))[: len(contenders)]
+        untrained = courses.init(jnp.repeat(settings.tuning_key[None], len(ones)))
+        factor = np.asarray(courses.learning_rate_factors(ones, untrained, splits.train))[
+            : len(contenders)
+        ]
         del untrained  # or they would take memory beside those that are trained
-    rate, decay = settings.grid[:, :1] * factor, settings.grid[:, 1:] / factor
-    variants = Hyper(*np.broadcast_arrays(rate, decay, settings.l2 / factor))
-    best = np.zeros(rate.shape)
+    scaled = scale_settings(settings.grid[:, None], factor, l2=settings.l2)
+    variants = Hyper(*np.broadcast_arrays(*scaled))
+    best = np.zeros(variants.learning_rate.shape)
 
     def improves(epoch: _Epoch) -> bool:
         mean = epoch.valid.mean(0)

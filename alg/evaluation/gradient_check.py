@@ -44,10 +44,10 @@ def check_gradients(
       group: examples of a group, 1 for pointwise losses.
 
     >>> from .losses import as_program
-    >>> from .objectives import objective, traced_slopes
+    >>> from .objectives import objective, traced_logit_grads
     >>> squares = as_program("square(label - pred)")
     >>> losses = objective([squares], [(-1e5, 1e5)])
-    >>> check_gradients(traced_slopes(sorted({*squares.op})), losses).sound
+    >>> check_gradients(traced_logit_grads(sorted({*squares.op})), losses).sound
     array([ True])
     """
     logit, label, by_logit = _grid(points, group)

@@ -13,7 +13,7 @@ import numpy as np
 
 from ..interfaces import Batch, Data
 from ..training.lanes import Lanes
-from ..training.learning_rates import settings_grid
+from ..training.learning_rates import make_settings_grid
 from ..training.loss_gradients import LogitGradFn, LossBatch
 from ..training.tasks import RATING, Task
 from ..training.trainer import make_trainer, train_from_scratch
@@ -88,7 +88,7 @@ def make_promotion(
     Raises:
       ValueError: for values out of range.
     """
-    grid = settings_grid(learning_rates, weight_decays, l2=l2, scale=scale)
+    grid = make_settings_grid(learning_rates, weight_decays, l2=l2, scale=scale)
     if seeds < 1:
         raise ValueError(f"promotion needs seeds of at least 1, got {seeds}")
     if not epochs or min(epochs) < 1 or not 0 < keep <= 1:

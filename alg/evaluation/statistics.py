@@ -8,7 +8,7 @@ import jax
 import numpy as np
 
 from ..interfaces import Batch, Data
-from ..training.evaluate import eval_targets
+from ..training.evaluate import make_eval_targets
 from ..training.metric_registry import Metric, compute_metrics, metrics_to_report
 from ..training.tasks import RATING, Task
 from .contenders import Contender
@@ -47,7 +47,7 @@ def measure(
     dislikes, is left out.
     """
     metrics = metrics_to_report(task.metric, task.family)
-    of_valid, of_test = eval_targets(splits.valid), eval_targets(splits.test)
+    of_valid, of_test = make_eval_targets(splits.valid), make_eval_targets(splits.test)
     pairs = [
         compute_metrics(metrics, v, of_valid, t, of_test) for v, t in zip(valid, test, strict=True)
     ]
@@ -70,7 +70,7 @@ def resample_users(
     together: the cluster bootstrap. The draws are the same for every loss, so that differences
     between losses are paired. Thresholds are those of ``valid`` [S, J, n], as in ``measure``.
     """
-    of_valid, of_test = eval_targets(splits.valid), eval_targets(splits.test)
+    of_valid, of_test = make_eval_targets(splits.valid), make_eval_targets(splits.test)
     _, user = np.unique(np.asarray(of_test.user), return_inverse=True)
     users = user.max() + 1
     rng, even = np.random.default_rng(0), np.full(users, 1 / users)

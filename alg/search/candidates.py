@@ -11,8 +11,9 @@ from ..interfaces import Array, Batch, Data
 from ..language.inputs import as_program
 from ..language.operators import DEFAULT_BOUNDS
 from ..language.programs import Program
-from ..training.evaluate import epoch_batches, evaluate
+from ..training.evaluate import evaluate, make_epoch_batches
 from ..training.lanes import Lanes, LaneState
+from ..training.learning_rates import compute_factors
 from ..training.loss_gradients import LogitGradFn, LossBatch, pad_programs, stack_losses
 from ..training.optimizers import Hyper
 from ..training.tasks import Task
@@ -76,7 +77,7 @@ def make_candidate_trainer(
         raise ValueError(f"candidates train for at least 1 epoch (generation.epochs), got {epochs}")
     formula = task.reference if reference is None else reference
     beside = stack_losses([as_program(formula, family=task.family)], [DEFAULT_BOUNDS])
-    slopes = task.traced_slopes(sorted({*operators, *beside.program.op[0].tolist()}))
+    slopes = task.traced_logit_grads(sorted({*operators, *beside.program.op[0].tolist()}))
     lanes = make_lanes(slopes)
     slots = max(beside.program.op.shape[-1], length)
     beside = beside._replace(program=pad_programs(beside.program, slots))
@@ -92,9 +93,9 @@ def make_candidate_trainer(
     def rescale(losses: LossBatch, copies: LaneState, sample: Batch, starts: int) -> LossBatch:
         if reward_scale == "raw":
             return losses
-        size = lanes.everywhere(lanes.gradient_size(copies, losses, sample))
-        size = lanes.everywhere(size.reshape(starts, -1))  # or XLA cuts it over devices again
-        scale = jnp.clip(size[:, :1] / jnp.maximum(size, 1e-30), 1e-6, 1e6)
+        size = lanes.replicate(lanes.gradient_size(copies, losses, sample))
+        size = lanes.replicate(size.reshape(starts, -1))  # or XLA cuts it over devices again
+        scale = jnp.clip(compute_factors(size, size[:, :1]), 1e-6, 1e6)
         return losses._replace(scale=scale.reshape(width))
 
     def course(data: Data, key: Array) -> Batch:
@@ -102,7 +103,7 @@ def make_candidate_trainer(
         # Numbers that nothing else folds into a key of batches.
         others = jax.vmap(partial(jax.random.fold_in, key))(2**30 + jnp.arange(1, epochs))
         keys = jnp.concatenate([key[None], others])
-        cut = jax.lax.map(partial(epoch_batches, task, data, batch_size), keys)
+        cut = jax.lax.map(partial(make_epoch_batches, task, data, batch_size), keys)
         return jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), cut)
 
     def run(key, begin, programs, penalty, data, rewarded):
@@ -110,8 +111,8 @@ def make_candidate_trainer(
         cut = course(data, key)
         few = jax.tree.map(lambda x: x[: max(1, 1024 // batch_size)], cut)
         hyper = Hyper(learning_rate * ones, weight_decay * ones, penalty * ones)
-        copies = lanes.spread(begin, width // starts)
-        losses = rescale(objectives(lanes.everywhere(programs), starts), copies, few, starts)
+        copies = lanes.repeat(begin, width // starts)
+        losses = rescale(objectives(lanes.replicate(programs), starts), copies, few, starts)
         trained = lanes.train(copies, losses, hyper, cut, key)
         return trained, evaluate(lanes, trained, rewarded, task).reshape(starts, -1)
 

@@ -4,9 +4,9 @@ import jax
 import jax.numpy as jnp
 
 from ..interfaces import Array, Batch, Positives
-from .lanes import Lanes, LaneState, batches
+from .lanes import Lanes, LaneState, make_batches
 from .metric_registry import EvalTargets
-from .metrics import ahead
+from .metrics import count_ahead
 from .random_keys import EXAMPLES
 from .tasks import RATING, Task
 
@@ -15,7 +15,7 @@ def scores_or_ranks(lanes: Lanes, state: LaneState, data: Batch) -> Array:
     """Give the logits of interactions [n], or the ranks of the first of groups [n, G]: [K, n]."""
     count = data.label.shape[0]
     if data.label.ndim == 1:
-        return lanes.predict(state, batches(data, min(1024, count)))[:, :count]
+        return lanes.predict(state, make_batches(data, min(1024, count)))[:, :count]
     size = _side_by_side(count)
 
     def ranks(block: Batch) -> Array:
@@ -31,12 +31,12 @@ def scores_or_ranks(lanes: Lanes, state: LaneState, data: Batch) -> Array:
             (first, rank), (at, one) = seen, place
             logits = lanes.predict(state, jax.tree.map(lambda x: x[None], one))
             first = jnp.where(at == 0, logits, first)
-            return (first, rank + ahead(logits, first, one.weight * (at > 0))), None
+            return (first, rank + count_ahead(logits, first, one.weight * (at > 0))), None
 
         begun = jnp.zeros((state.scale.size, size)), jnp.ones((state.scale.size, size))
         return jax.lax.scan(score, begun, (jnp.arange(data.label.shape[1]), places))[0][1]
 
-    found = jax.lax.map(ranks, batches(data, size))
+    found = jax.lax.map(ranks, make_batches(data, size))
     return jnp.moveaxis(found, 0, 1).reshape(found.shape[1], -1)[:, :count]
 
 
@@ -50,9 +50,9 @@ def _side_by_side(groups: int) -> int:
     return -(-groups // max(1, -(-groups // most)))
 
 
-def epoch_batches(task: Task, data: Batch | Positives, size: int, key: Array) -> Batch:
+def make_epoch_batches(task: Task, data: Batch | Positives, size: int, key: Array) -> Batch:
     """Give the batches [N, B] of the epoch that ``key`` chooses: what it draws, and the order."""
-    return batches(task.examples(data, jax.random.fold_in(key, EXAMPLES)), size, key)
+    return make_batches(task.examples(data, jax.random.fold_in(key, EXAMPLES)), size, key)
 
 
 def evaluate(lanes: Lanes, state: LaneState, data: Batch, task: Task = RATING) -> Array:
@@ -60,15 +60,15 @@ def evaluate(lanes: Lanes, state: LaneState, data: Batch, task: Task = RATING) -
 
     It is from 0 to 1, and 0 for a lane that diverged.
     """
-    judged = eval_targets(data)
+    judged = make_eval_targets(data)
     kept = scores_or_ranks(lanes, state, data)
     finite = jnp.isfinite(kept).all(1)
     kept = jnp.where(finite[:, None], kept, 0.0)
     found = jax.vmap(lambda lane: task.metric.reward(lane, judged))(kept)
-    return lanes.everywhere(jnp.where(finite, found, 0.0))
+    return lanes.replicate(jnp.where(finite, found, 0.0))
 
 
-def eval_targets(data: Batch) -> EvalTargets:
+def make_eval_targets(data: Batch) -> EvalTargets:
     """Give what metrics need of interactions [n], or of the first of each group [n, G]."""
     columns = (data.label, data.ids["user"], data.weight)
     return EvalTargets(*(x if x.ndim == 1 else x[:, 0] for x in columns))

@@ -23,8 +23,8 @@ from jax.sharding import Mesh, NamedSharding
 from jax.sharding import PartitionSpec as Spec
 
 from ..interfaces import Array, Batch, Params, Recommender, Statistics
-from .loss_gradients import LogitGradFn, gradient_size
-from .optimizers import SGD, Hyper, Optimizer, SparseGrad, nowhere
+from .loss_gradients import LogitGradFn, compute_gradient_size
+from .optimizers import SGD, Hyper, Optimizer, SparseGrad, out_of_range_id
 from .permutation import random_permutation
 from .random_keys import STEPS
 
@@ -37,13 +37,13 @@ class LaneState(NamedTuple):
     dense: Params  # the other parameters, K leading
     statistics: Statistics  # K leading
     accumulators: Mapping[str, Array]  # what the optimizer remembers of a field's rows [rows, K]
-    memory: Any  # what it remembers of dense parameters, K leading
+    opt_state: Any  # of dense parameters, K leading
 
 
 Cut = Callable[[Any, Array], Batch]
 """(data, key) -> batches [N, B]."""
 
-_LANE_AXIS = LaneState(tables=-1, scale=0, dense=0, statistics=0, accumulators=-1, memory=0)
+_LANE_AXIS = LaneState(tables=-1, scale=0, dense=0, statistics=0, accumulators=-1, opt_state=0)
 
 
 def _along_lanes(function: Callable[..., Array], *states: LaneState) -> LaneState:
@@ -66,21 +66,21 @@ class Lanes(NamedTuple):
     """Training and scoring of K lanes as pure functions."""
 
     init: Callable[[Array], LaneState]  # keys [K]
-    spread: Callable[[LaneState, int], LaneState]  # lanes -> so many copies of each, side by side
+    repeat: Callable[[LaneState, int], LaneState]  # lanes -> so many copies of each, side by side
     take: Callable[[LaneState, Array], LaneState]  # lanes by index [K'] -> K' lanes
     # batches [N, B], and a key, from which every step draws one for all lanes
     train: Callable[[LaneState, Any, Hyper, Batch, Array], LaneState]
     # data and a key for each device [D], of which each cuts batches [N, B] of its own
-    train_each: Callable[[LaneState, Any, Hyper, Cut, Any, Array], LaneState]
+    train_per_device: Callable[[LaneState, Any, Hyper, Cut, Any, Array], LaneState]
     predict: Callable[[LaneState, Batch], Array]  # batches [N, B] -> logits [K, N * B]
     # untrained lanes, objective, batches -> how large the losses' gradients are there, [K]
     gradient_size: Callable[[LaneState, Any, Batch], Array]
-    everywhere: Callable[[Array], Array]  # numbers [K, ...] -> the same, whole on every device
+    replicate: Callable[[Array], Array]  # numbers [K, ...] -> the same, whole on every device
     scale_free: bool  # steps are as large whatever the size of gradients; of the optimizer
     devices: int  # that lanes are divided over: what trains or predicts takes a multiple
 
 
-def batches(data: Batch, size: int, key: Array | None = None) -> Batch:
+def make_batches(data: Batch, size: int, key: Array | None = None) -> Batch:
     """Cut interactions [n] into batches [N, B], in order or shuffled by ``key``.
 
     The last batch is filled up with interactions of weight 0. Groups [n, G] stay together: ``size``
@@ -124,7 +124,7 @@ def _occurrences(ids: Array, gradient: Array) -> tuple[Array, Array]:
     if ids.ndim == 1:
         return ids, gradient
     parts = _shares(ids) * gradient[:, None]
-    flat = jnp.where(ids < 0, nowhere(ids), ids).ravel()
+    flat = jnp.where(ids < 0, out_of_range_id(ids), ids).ravel()
     return flat, parts.reshape(-1, *gradient.shape[1:])
 
 
@@ -172,7 +172,9 @@ def _step(
         old = state.accumulators.get(name)
         tables[name], new = optimizer.step_rows(table, old, met, hyper)
         accumulators |= {} if new is None else {name: new}
-    dense, memory = jax.vmap(optimizer.step_dense)(state.dense, dense_gradient, state.memory, hyper)
+    dense, memory = jax.vmap(optimizer.step_dense)(
+        state.dense, dense_gradient, state.opt_state, hyper
+    )
     return LaneState(tables, scale, dense, statistics, accumulators, memory)
 
 
@@ -230,9 +232,9 @@ def make_lanes(
         # One lane at a time: drawing all at once takes twice as long to compile, and to run.
         dense, statistics, rows = jax.lax.map(recommender.init, keys)
         tables = {name: jnp.moveaxis(table, 0, -1) for name, table in rows.items()}
-        accumulators = {name: optimizer.accumulator(table) for name, table in tables.items()}
+        accumulators = {name: optimizer.init_accumulator(table) for name, table in tables.items()}
         accumulators = {name: sums for name, sums in accumulators.items() if sums is not None}
-        memory = jax.vmap(optimizer.remember)(dense)
+        memory = jax.vmap(optimizer.init_dense)(dense)
         return LaneState(tables, jnp.ones(keys.shape[0]), dense, statistics, accumulators, memory)
 
     def train(
@@ -257,7 +259,7 @@ def make_lanes(
         begun = jnp.int32(0), state
         return jax.lax.while_loop(lambda at: at[0] < steps, lambda at: stretch(*at), begun)[1]
 
-    def train_each(
+    def train_per_device(
         state: LaneState, objective: Any, hyper: Hyper, cut: Cut, data: Any, keys: Array
     ) -> LaneState:
         def own(state: LaneState, objective: Any, hyper: Hyper, data: Any, keys: Array):
@@ -288,11 +290,11 @@ def make_lanes(
 
     def size(state: LaneState, objective: Any, batches: Batch) -> Array:
         logits = predict(state, batches)
-        return gradient_size(slopes(objective, logits, batches.label.reshape(-1)))
+        return compute_gradient_size(slopes(objective, logits, batches.label.reshape(-1)))
 
     free = optimizer.scale_free
     if mesh is None:
-        alone = train, train_each, predict, size, lambda numbers: numbers
+        alone = train, train_per_device, predict, size, lambda numbers: numbers
         return Lanes(init, _spread, _take, *alone, free, 1)
     last = Spec("lanes")
     lane = LaneState(Spec(None, None, "lanes"), last, last, last, Spec(None, "lanes"), last)
@@ -303,7 +305,7 @@ def make_lanes(
         _spread,
         _take,
         wrap(train, in_specs=(*mine, Spec(), Spec()), out_specs=lane),
-        train_each,
+        train_per_device,
         wrap(predict, in_specs=(lane, Spec()), out_specs=last),
         wrap(size, in_specs=(lane, last, Spec()), out_specs=last),
         partial(jax.lax.with_sharding_constraint, shardings=NamedSharding(mesh, Spec())),

@@ -1,23 +1,51 @@
-"""Learning rates and weight decays that are tried for a loss."""
+"""Learning rates in proportion to the size of a loss's gradient, which makes losses comparable.
+
+Multiply a loss by 10, and SGD takes steps that are 10 times as long: with one learning rate for
+all, a comparison of losses mostly measures the size of their gradients. So a learning rate is
+given for a gradient of a common size, that of the task's reference on an untrained recommender,
+and every loss gets its own:
+
+  ``factor = common size / size of the loss's gradient``
+  ``learning rate = rate * factor``, ``weight decay = decay / factor``, ``l2 penalty = l2 / factor``
+
+The factor acts as if the loss were multiplied by it: a step moves a parameter ``p`` by ``rate *
+factor * gradient``, and decay moves it by ``learning rate * weight decay * p = rate * decay * p``,
+whatever the factor. The fair test, promotion and the search all rely on this; the search multiplies
+the loss itself, as all its lanes share one learning rate.
+"""
 
 from collections.abc import Sequence
 from itertools import product
 
+import jax.numpy as jnp
 import numpy as np
 
+from ..interfaces import Array
+from .optimizers import Hyper
 
-def settings_grid(
+SCALES = ("gradient", "raw")
+"""Whether learning rates are in proportion to gradients, or used as given (the paper)."""
+
+
+def make_settings_grid(
     learning_rates: Sequence[float], weight_decays: Sequence[float], *, l2: float, scale: str
 ) -> np.ndarray:
-    """Give every learning rate with every weight decay: [V, 2].
+    """Returns every learning rate with every weight decay, [num_settings, 2].
+
+    Args:
+      learning_rates: to try, for a gradient of the common size.
+      weight_decays: to try with each of them.
+      l2: penalty in the loss, the same in every setting; only checked here.
+      scale: ``"gradient"``, or ``"raw"`` for learning rates that are used as given.
 
     Raises:
       ValueError: for values out of range.
 
-    >>> settings_grid((1.0, 3.0), (1e-4,), l2=0.0, scale="gradient").shape
-    (2, 2)
+    Example:
+      >>> make_settings_grid((1.0, 3.0), (1e-4,), l2=0.0, scale="gradient").shape
+      (2, 2)
     """
-    if scale not in ("gradient", "raw"):
+    if scale not in SCALES:
         raise ValueError(f"scale is 'gradient' or 'raw', got {scale!r}")
     given = f"learning rates {learning_rates}, weight decays {weight_decays} and l2 {l2}"
     if not learning_rates or not weight_decays:
@@ -33,3 +61,43 @@ def settings_grid(
             f"1, got {given}"
         )
     return np.asarray(list(product(learning_rates, weight_decays)))
+
+
+def compute_factors(gradient_size: Array, common_size: Array | float) -> Array:
+    """Returns the factor [K] that brings each gradient to a common size.
+
+    Args:
+      gradient_size: root mean square of each loss's gradient, [K].
+      common_size: the size to bring it to; broadcasts with ``gradient_size``.
+
+    Example:
+      >>> compute_factors(jnp.array([0.25, 1.0]), 0.5).tolist()
+      [2.0, 0.5]
+    """
+    return common_size / jnp.maximum(gradient_size, 1e-30)
+
+
+def scale_settings(
+    settings: np.ndarray, factors: Array | np.ndarray | float, *, l2: float
+) -> Hyper:
+    """Returns hyper-parameters that treat each loss as if it were multiplied by its factor.
+
+    Args:
+      settings: learning rate and weight decay, [..., 2], as of ``make_settings_grid``.
+      factors: of each loss, [...], that broadcasts with the settings; 1 to use them as given.
+      l2: penalty in the loss.
+
+    Returns:
+      Learning rate, weight decay and penalty, whose shapes broadcast.
+
+    Example:
+      >>> grid = make_settings_grid((1.0,), (0.1,), l2=0.0, scale="gradient")
+      >>> hyper = scale_settings(grid, np.array([2.0]), l2=0.0)
+      >>> hyper.learning_rate.tolist(), hyper.weight_decay.tolist()
+      ([2.0], [0.05])
+    """
+    return Hyper(
+        learning_rate=settings[..., 0] * factors,
+        weight_decay=settings[..., 1] / factors,
+        l2=l2 / factors,
+    )

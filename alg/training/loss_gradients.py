@@ -138,10 +138,10 @@ def static_logit_grads(losses: Sequence[LossFn], *, group: int = 1) -> LogitGrad
     return slopes
 
 
-def gradient_size(slopes: Array) -> Array:
+def compute_gradient_size(slopes: Array) -> Array:
     """Give the root mean square [K] of slopes [K, B]; what is not finite counts as 0.
 
-    >>> gradient_size(jnp.array([[3.0, jnp.inf], [1e30, 0.0]])).tolist()[0]
+    >>> compute_gradient_size(jnp.array([[3.0, jnp.inf], [1e30, 0.0]])).tolist()[0]
     2.1213202476501465
     """
     finite = jnp.where(jnp.isfinite(slopes), slopes, 0.0)

@@ -16,7 +16,7 @@ from .metrics import (
     accuracy,
     auc,
     best_threshold,
-    count,
+    count_predictions,
     f1,
     hit_rate,
     log_loss,
@@ -70,7 +70,7 @@ def _of_labels(metric: Callable) -> Callable[[Array, EvalTargets], Array]:
 
 
 def _at_zero(metric: Callable) -> Callable[[Array, EvalTargets], Array]:
-    return lambda kept, judged: metric(count(kept, judged.label, judged.weight))
+    return lambda kept, judged: metric(count_predictions(kept, judged.label, judged.weight))
 
 
 def _error(name: str, metric: Callable, as_reward: Callable = lambda value: 1 - value) -> Metric:

@@ -106,7 +106,7 @@ class Counts(NamedTuple):
     total: Array
 
 
-def count(
+def count_predictions(
     scores: Array, labels: Array, weights: Array | None = None, *, threshold: Array | float = 0.0
 ) -> Counts:
     """Give what ``accuracy`` and ``f1`` need of a threshold on the logits."""
@@ -119,7 +119,7 @@ def count(
 def accuracy(counts: Counts) -> Array:
     """Give the share of examples on the right side of the threshold.
 
-    >>> float(accuracy(count(jnp.array([-1.0, 1, 2]), jnp.array([0, 0, 1]))))  # doctest: +ELLIPSIS
+    >>> float(accuracy(count_predictions(jnp.array([-1.0, 1, 2]), jnp.array([0, 0, 1]))))  # doctest: +ELLIPSIS
     0.666...
     """
     wrong = counts.predicted + counts.positives - 2 * counts.hits
@@ -129,7 +129,7 @@ def accuracy(counts: Counts) -> Array:
 def f1(counts: Counts) -> Array:
     """Give F1 of predicting 1 above the threshold; 0 where nothing is found.
 
-    >>> float(f1(count(jnp.array([-1.0, 1, 2]), jnp.array([0, 0, 1]))))  # doctest: +ELLIPSIS
+    >>> float(f1(count_predictions(jnp.array([-1.0, 1, 2]), jnp.array([0, 0, 1]))))  # doctest: +ELLIPSIS
     0.666...
     """
     among = counts.predicted + counts.positives
@@ -158,7 +158,7 @@ def best_threshold(
     return cuts[jnp.argmax(jnp.where(real, found, -1.0))]
 
 
-def ahead(scores: Array, first: Array, weights: Array) -> Array:
+def count_ahead(scores: Array, first: Array, weights: Array) -> Array:
     """Give how far scores [..., n] put the first of their groups back, whose are [..., n].
 
     A rank is 1 and the sum of that over the others of a group. A tie counts half: the rank is the
@@ -166,7 +166,7 @@ def ahead(scores: Array, first: Array, weights: Array) -> Array:
     for a score that is not finite. Weights are 0 for what is not to be ranked.
 
     >>> others = jnp.array([0.9, 0.3, 0.1])
-    >>> float(1 + ahead(others, jnp.array(0.3), jnp.ones(3)).sum())
+    >>> float(1 + count_ahead(others, jnp.array(0.3), jnp.ones(3)).sum())
     2.5
     """
     above = (scores > first) + 0.5 * (scores == first)

@@ -41,7 +41,7 @@ class Hyper(NamedTuple):
 class SparseGrad(NamedTuple):
     """What a batch says of one table: rows by their ids, the same ones any number of times.
 
-    An id that is ``nowhere`` is none, and what is added there is dropped.
+    An id that is ``out_of_range_id`` is none, and what is added there is dropped.
     """
 
     ids: Array  # int32 [B]
@@ -53,16 +53,18 @@ class SparseGrad(NamedTuple):
 class Optimizer(NamedTuple):
     """An optimizer as pure functions; what it remembers of tables it calls accumulators."""
 
-    accumulator: Callable[[Array], Array | None]  # stored [rows, D, K] -> [rows, K]; None for none
+    init_accumulator: Callable[
+        [Array], Array | None
+    ]  # stored [rows, D, K] -> [rows, K]; None for none
     # stored, accumulator, rows, hyper [K] -> stored, accumulator
     step_rows: Callable[[Array, Array | None, SparseGrad, Hyper], tuple[Array, Array | None]]
     # Of one lane: dense parameters -> memory; these, gradient, memory, hyper [] -> both anew.
-    remember: Callable[[Params], Any]
+    init_dense: Callable[[Params], Any]
     step_dense: Callable[[Params, Params, Any, Hyper], tuple[Params, Any]]
     scale_free: bool  # steps stay as large when gradients grow
 
 
-def nowhere(ids: Array) -> int:
+def out_of_range_id(ids: Array) -> int:
     """Give an id that is out of range: dropped by a scatter."""
     return jnp.iinfo(ids.dtype).max
 
@@ -74,7 +76,7 @@ def _unique(ids: Array) -> tuple[Array, Array]:
     new = jnp.append(False, ordered[1:] != ordered[:-1])
     rank = jnp.cumsum(new)
     slot = jnp.zeros_like(ids).at[order].set(rank.astype(ids.dtype))
-    return slot, jnp.full_like(ids, nowhere(ids)).at[rank].set(ordered)
+    return slot, jnp.full_like(ids, out_of_range_id(ids)).at[rank].set(ordered)
 
 
 def _summed(rows: SparseGrad) -> tuple[Array, Array]:
@@ -111,7 +113,7 @@ def sgd(*, clip: float | None = None) -> Optimizer:
     Raises:
       ValueError: for a clip that is not positive.
 
-    >>> sgd().accumulator(jnp.ones((5, 4, 3))) is None
+    >>> sgd().init_accumulator(jnp.ones((5, 4, 3))) is None
     True
     """
     clipping = _clipping(clip)
@@ -163,7 +165,7 @@ def adagrad(
     Raises:
       ValueError: for a clip or eps that is not positive, or accumulators that start below 0.
 
-    >>> adagrad().accumulator(jnp.ones((5, 4, 3))).shape
+    >>> adagrad().init_accumulator(jnp.ones((5, 4, 3))).shape
     (5, 3)
     """
     clipping = _clipping(clip)

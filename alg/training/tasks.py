@@ -25,13 +25,15 @@ class Task(NamedTuple):
     examples: Callable[[Data, Array], Batch]  # data, key -> interactions [n] or groups [n, G]
     reference: str  # formula of the loss beside which the search sees all others
     baselines: tuple[str, ...]  # named losses that found ones are tested against
-    common_size: float  # of slopes that learning rates are given for: the usual loss's, untrained
+    common_gradient_size: (
+        float  # of slopes that learning rates are given for: the usual loss's, untrained
+    )
 
-    def traced_slopes(self, operators: Sequence[int]) -> LogitGradFn:
+    def traced_logit_grads(self, operators: Sequence[int]) -> LogitGradFn:
         """Make the slopes of losses that are traced data."""
         return traced_logit_grads(operators, group=self.group)
 
-    def static_slopes(self, losses: Sequence[LossFn]) -> LogitGradFn:
+    def static_logit_grads(self, losses: Sequence[LossFn]) -> LogitGradFn:
         """Make the slopes of losses known beforehand."""
         return static_logit_grads(losses, group=self.group)
 
@@ -48,7 +50,7 @@ RATING = Task(
     examples=_as_they_are,
     reference="-(label * log(pred) + add(1, -label) * log(add(1, -pred)))",
     baselines=("bce", "mse", "hinge", "focal", "maxr", "sumr", "logmin"),
-    common_size=0.5,
+    common_gradient_size=0.5,
 )
 """Likes and dislikes, judged by the area under the ROC curve. The reference is BCE in operators of
 the paper, whose slope on untrained predictions is about one half."""
@@ -74,7 +76,7 @@ def make_ranking_task(negatives: int) -> Task:
         reference="softplus(-diff)",
         baselines=("bpr", "hinge_rank", "sampled_softmax", "ccl", "gbce", "bce_mean", "bce_sum"),
         # BPR's slopes are one half at the positive and share one half among its negatives.
-        common_size=0.5 * group / negatives**0.5,
+        common_gradient_size=0.5 * group / negatives**0.5,
     )
 
 

@@ -10,8 +10,9 @@ import numpy as np
 
 from ..interfaces import Array, Batch, Data, Positives
 from .chunks import iterate_chunks
-from .evaluate import epoch_batches, evaluate, scores_or_ranks
+from .evaluate import evaluate, make_epoch_batches, scores_or_ranks
 from .lanes import Lanes, LaneState
+from .learning_rates import compute_factors, scale_settings
 from .loss_gradients import LogitGradFn
 from .optimizers import Hyper
 from .tasks import RATING, Task
@@ -20,16 +21,16 @@ from .tasks import RATING, Task
 class Trainer(NamedTuple):
     """Training in K lanes, compiled once for all losses of one objective."""
 
-    begin: Callable[[Array], LaneState]  # keys [K]
+    init: Callable[[Array], LaneState]  # keys [K]
     # What turns learning rates for gradients of the common size into each loss's own; 1 where the
     # optimizer divides by the size of gradients. Objective, untrained lanes, data -> [K].
-    factors: Callable[[Any, LaneState, Data], Array]
+    learning_rate_factors: Callable[[Any, LaneState, Data], Array]
     # state, objective, hyper, key of the epoch, data, judged split -> state, reward [K]; the state
     # that was is gone. Keys [D] are one for each device, which sees batches of its own; not for a
     # source.
     epoch: Callable[[LaneState, Any, Hyper, Array, Data, Batch], tuple[LaneState, Array]]
-    reward: Callable[[LaneState, Batch], Array]  # judged split -> reward [K]
-    score: Callable[[LaneState, Batch], Array]  # interactions -> what metrics need of them [K, n]
+    evaluate: Callable[[LaneState, Batch], Array]  # judged split -> reward [K]
+    predict: Callable[[LaneState, Batch], Array]  # interactions -> what metrics need of them [K, n]
     devices: int  # that lanes are divided over
 
 
@@ -63,26 +64,26 @@ def make_trainer(
     @_waited_for
     @jax.jit
     def factors(objective: Any, state: LaneState, data: Batch | Positives) -> Array:
-        cut = epoch_batches(task, data, 256, jax.random.key(0))
+        cut = make_epoch_batches(task, data, 256, jax.random.key(0))
         few = jax.tree.map(lambda x: x[:8], cut)
         size = lanes.gradient_size(state, objective, few)
         if lanes.scale_free:
-            return lanes.everywhere(jnp.ones_like(size))
-        return lanes.everywhere(task.common_size / jnp.maximum(size, 1e-30))
+            return lanes.replicate(jnp.ones_like(size))
+        return lanes.replicate(compute_factors(size, task.common_gradient_size))
 
     @partial(jax.jit, donate_argnums=0)
     def train(state, objective, hyper, key: Array, data: Batch | Positives) -> LaneState:
         def cut(data: Batch | Positives, key: Array) -> Batch:
-            return epoch_batches(task, data, batch_size, key)
+            return make_epoch_batches(task, data, batch_size, key)
 
         if key.ndim:
-            return lanes.train_each(state, objective, hyper, cut, data, key)
+            return lanes.train_per_device(state, objective, hyper, cut, data, key)
         return lanes.train(state, objective, hyper, cut(data, key), key)
 
     @_waited_for
     @jax.jit
     def score(state: LaneState, data: Batch) -> Array:
-        return lanes.everywhere(scores_or_ranks(lanes, state, data))
+        return lanes.replicate(scores_or_ranks(lanes, state, data))
 
     reward = _waited_for(jax.jit(partial(evaluate, lanes, task=task)))
 
@@ -126,12 +127,11 @@ def train_from_scratch(
       data: to train on.
       judged: splits; a reward is the mean over them.
     """
-    state = courses.begin(jnp.repeat(key[None], len(settings)))
-    factor = courses.factors(losses, state, data) if scale == "gradient" else 1.0
-    rate, decay = settings[:, 0] * factor, settings[:, 1] / factor
-    hyper = Hyper(*jnp.broadcast_arrays(rate, decay, l2 / factor))
+    state = courses.init(jnp.repeat(key[None], len(settings)))
+    factor = courses.learning_rate_factors(losses, state, data) if scale == "gradient" else 1.0
+    hyper = Hyper(*jnp.broadcast_arrays(*scale_settings(settings, factor, l2=l2)))
     first, *others = judged
     for epoch in range(epochs):
         shuffle = jax.random.fold_in(key, epoch)
         state, found = courses.epoch(state, losses, hyper, shuffle, data, first)
-        yield np.mean([found, *(courses.reward(state, part) for part in others)], axis=0)
+        yield np.mean([found, *(courses.evaluate(state, part) for part in others)], axis=0)

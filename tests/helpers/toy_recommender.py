@@ -53,13 +53,13 @@ def counting_lanes(make_courses, counts: list[int]):
     def make(*given, **options):
         courses = make_courses(*given, **options)
 
-        def begin(keys):
+        def init(keys):
             gc.collect()  # what no name holds any more is not there
             tables = [x for x in jax.live_arrays() if x.shape[:2] == (COUNTED, WIDTH)]
             counts.append(sum(x.shape[-1] for x in tables))
-            return courses.begin(keys)
+            return courses.init(keys)
 
-        return courses._replace(begin=begin)
+        return courses._replace(init=init)
 
     return make
 

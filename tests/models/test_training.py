@@ -7,7 +7,7 @@ import pytest
 
 from autolossgen import models, named_loss
 from autolossgen.interfaces import Batch, Side
-from autolossgen.training.lanes import batches, make_lanes
+from autolossgen.training.lanes import make_batches, make_lanes
 from autolossgen.training.loss_gradients import static_logit_grads
 from autolossgen.training.metrics import auc
 from autolossgen.training.optimizers import Hyper
@@ -61,12 +61,16 @@ def test_a_model_learns_in_lanes(name):
     @jax.jit
     def run(key):
         def epoch(state, key):
-            return lanes.train(state, jnp.ones(LANES), hyper, batches(TRAIN, 64, key), key), None
+            return lanes.train(
+                state, jnp.ones(LANES), hyper, make_batches(TRAIN, 64, key), key
+            ), None
 
         start = lanes.init(jnp.repeat(key[None], LANES))
         end, _ = jax.lax.scan(epoch, start, jax.random.split(key, epochs))
         return end, [
-            jax.vmap(auc, in_axes=(0, None))(lanes.predict(end, batches(split, 1000)), split.label)
+            jax.vmap(auc, in_axes=(0, None))(
+                lanes.predict(end, make_batches(split, 1000)), split.label
+            )
             for split in (SEEN, UNSEEN)
         ]
 

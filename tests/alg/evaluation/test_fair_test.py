@@ -115,11 +115,13 @@ def test_settings_are_chosen_by_the_mean_over_the_tuning_seeds():
     lanes = partial(make_lanes, toys.recommender(USERS, ITEMS, 1.0))
     courses = make_trainer(lanes, static_logit_grads([MSE.loss]), batch_size=OPTIONS["batch_size"])
     tuning_key, _ = jax.random.split(jax.random.key(0))
-    factor = courses.factors(jnp.ones(1), courses.begin(tuning_key[None]), splits().train)
+    factor = courses.learning_rate_factors(
+        jnp.ones(1), courses.init(tuning_key[None]), splits().train
+    )
     reached = np.zeros((epochs, seeds))
     for seed, key in enumerate(jax.random.split(tuning_key, seeds)):
         weight_key, shuffle_key = jax.random.split(key)
-        state = courses.begin(weight_key[None])
+        state = courses.init(weight_key[None])
         hyper = Hyper(4.0 * factor, jnp.zeros(1), jnp.zeros(1))
         for number in range(epochs):
             shuffle = jax.random.fold_in(shuffle_key, number)
@@ -170,7 +172,7 @@ def test_seeds_differ_in_their_batches_too(monkeypatch):
     def alike(*given, **options):
         courses = make_trainer(*given, **options)
         key = jax.random.key(7)
-        return courses._replace(begin=lambda keys: courses.begin(jnp.repeat(key[None], len(keys))))
+        return courses._replace(init=lambda keys: courses.init(jnp.repeat(key[None], len(keys))))
 
     monkeypatch.setattr(fair_test_module, "make_trainer", alike)
     test = fair_test.__wrapped__()

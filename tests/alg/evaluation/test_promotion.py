@@ -13,7 +13,7 @@ from autolossgen import DEFAULT_BOUNDS
 from autolossgen.evaluation import promotion as promotion_module
 from autolossgen.evaluation.promotion import make_promotion
 from autolossgen.language.inputs import as_program
-from autolossgen.training.lanes import batches, make_lanes
+from autolossgen.training.lanes import make_batches, make_lanes
 from autolossgen.training.loss_gradients import stack_losses, traced_logit_grads
 from tests.helpers import toy_recommender as toys
 
@@ -139,7 +139,7 @@ def test_a_score_is_an_auc_of_the_judged_split():
     rate, key = 4.0, jax.random.key(0)
     promote = promotion(learning_rates=(rate,), epochs=(1,), scale="raw")
     setting = toys.Setting(lambda z, y: jnp.square(y - jax.nn.sigmoid(z)), rate, 1e-4)
-    cut = batches(data, OPTIONS["batch_size"], jax.random.fold_in(key, 0))
+    cut = make_batches(data, OPTIONS["batch_size"], jax.random.fold_in(key, 0))
     start, _, weights = model.init(key)
     dense, tables = toys.dense_sgd(start, weights, cut, setting)
     rows = {field: tables[field][np.asarray(judged.ids[field])] for field in tables}

@@ -41,7 +41,7 @@ def slopes_of(formulas, negatives):
     operators, losses = losses_of(formulas)
     probe = graded(negatives).probe
     logits = jnp.broadcast_to(probe.logit, (len(formulas), probe.logit.size))
-    slopes = jax.jit(make_ranking_task(negatives).traced_slopes(operators))
+    slopes = jax.jit(make_ranking_task(negatives).traced_logit_grads(operators))
     return slopes(losses, logits, jnp.asarray(probe.label))
 
 
@@ -120,7 +120,7 @@ def test_the_usual_pairwise_losses_are_sound(negatives):
     of_losses = stack_losses(
         [as_program("pos", family=PAIRWISE)] * len(losses), [DEFAULT_BOUNDS] * len(losses)
     )
-    slopes = make_ranking_task(negatives).static_slopes(losses)
+    slopes = make_ranking_task(negatives).static_logit_grads(losses)
     found = check_gradients(
         lambda each, *at: slopes(each.scale, *at), of_losses, group=1 + negatives
     )
@@ -135,7 +135,7 @@ def test_unsound_pairwise_losses():
         "1 + 1": (0.0, False),
     }
     operators, losses = losses_of(expected)
-    found = check_gradients(make_ranking_task(3).traced_slopes(operators), losses, group=4)
+    found = check_gradients(make_ranking_task(3).traced_logit_grads(operators), losses, group=4)
     for j, (right, uses_label) in enumerate(expected.values()):
         assert found.right[j] == pytest.approx(right, abs=1e-3)
         assert found.uses_label[j] == uses_label

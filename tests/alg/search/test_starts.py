@@ -19,7 +19,7 @@ from autolossgen.search.checkpoints import open_checkpoints
 from autolossgen.search.screening import FILTERS
 from autolossgen.search.search import make_search
 from autolossgen.search.space import make_space
-from autolossgen.training.lanes import batches, make_lanes
+from autolossgen.training.lanes import make_batches, make_lanes
 from autolossgen.training.loss_gradients import pad_programs, stack_losses
 from autolossgen.training.optimizers import Hyper
 from autolossgen.training.tasks import RATING
@@ -106,7 +106,7 @@ def test_a_trial_of_several_epochs_goes_on_where_a_shorter_one_ends():
     numbers = {"learning_rate": 7.0, "weight_decay": 1e-3, "l2": 0.0}
     hyper = Hyper(**{name: jnp.full(2, number) for name, number in numbers.items()})
     for epoch in (1, 2):
-        cut = batches(data()[0], 64, jax.random.fold_in(key, 2**30 + epoch))
+        cut = make_batches(data()[0], 64, jax.random.fold_in(key, 2**30 + epoch))
         expected = one.lanes.train(expected, ours, hyper, cut, key)
     trained, _ = jax.jit(three.run)(key, start, losses, 0.0, *data())
     np.testing.assert_allclose(stored(trained), stored(expected), atol=1e-5)

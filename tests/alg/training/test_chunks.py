@@ -99,7 +99,7 @@ def test_an_epoch_of_pieces_trains_as_its_pieces_do():
     ones = jnp.ones(4)
     hyper = Hyper(jnp.array([0.01, 0.03, 0.1, 0.3]), 0.01 * ones, 0 * ones)
     keys = jax.random.split(KEYS[0], 4)
-    begin = lambda: courses.begin(keys)  # noqa: E731
+    begin = lambda: courses.init(keys)  # noqa: E731
     by_source, metric = courses.epoch(begin(), ones, hyper, KEYS[3], source, JUDGED)
     one_by_one = begin()
     for key, piece in iterate_chunks(source, KEYS[3]):
@@ -107,7 +107,7 @@ def test_an_epoch_of_pieces_trains_as_its_pieces_do():
     jax.tree.map(np.testing.assert_array_equal, by_source, one_by_one)
     np.testing.assert_array_equal(metric, other)
     assert metric.max() > 0.6 > courses.epoch(begin(), ones, hyper, KEYS[3], source, JUDGED)[1][0]
-    np.testing.assert_array_equal(courses.factors(ones, begin(), source), 1)
+    np.testing.assert_array_equal(courses.learning_rate_factors(ones, begin(), source), 1)
 
 
 def test_a_search_draws_for_each_generation_and_move():

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from autolossgen.training.devices import choose_devices, lane_mesh
-from autolossgen.training.evaluate import epoch_batches
+from autolossgen.training.evaluate import make_epoch_batches
 from autolossgen.training.optimizers import Hyper
 from tests.helpers.hlo import talk
 from tests.helpers.tiny_run import make_tiny_run
@@ -104,13 +104,13 @@ def test_collectives_are_seen(line):
 
 def test_devices_with_seeds_of_their_own_tell_one_another_nothing():
     setup = run_on(8).setup
-    lanes = setup.make_lanes(setup.task.static_slopes([setup.baselines[0].loss]))
+    lanes = setup.make_lanes(setup.task.static_logit_grads([setup.baselines[0].loss]))
     ones, keys = jnp.ones(8), jax.random.split(jax.random.key(2), 8)
 
     @jax.jit
     def train(state, data, keys):
-        cut = lambda data, key: epoch_batches(setup.task, data, 32, key)  # noqa: E731
-        return lanes.train_each(state, ones, Hyper(ones, 0 * ones, 0 * ones), cut, data, keys)
+        cut = lambda data, key: make_epoch_batches(setup.task, data, 32, key)  # noqa: E731
+        return lanes.train_per_device(state, ones, Hyper(ones, 0 * ones, 0 * ones), cut, data, keys)
 
     given = lanes.init(keys), setup.splits["full_train"], keys
     assert talk(train.lower(*given).compile()) == []

@@ -14,7 +14,7 @@ from autolossgen import PAPER_BOUNDS, UNBOUNDED, Program, models
 from autolossgen.interfaces import Batch
 from autolossgen.language.inputs import as_program
 from autolossgen.language.named_losses import named_program
-from autolossgen.training.lanes import LaneState, batches, make_lanes
+from autolossgen.training.lanes import LaneState, make_batches, make_lanes
 from autolossgen.training.loss_gradients import stack_losses, traced_logit_grads
 from autolossgen.training.metrics import auc
 from autolossgen.training.optimizers import Hyper, sgd
@@ -68,16 +68,16 @@ def train(weights, scales, losses, penalties, splits):
     ones = jnp.ones(lanes_of)
     dense = {"global_bias": weights.bias * ones}
     optimizer = sgd(clip=CLIP)
-    start = LaneState(tables, ones, dense, {}, {}, optimizer.remember(dense))
+    start = LaneState(tables, ones, dense, {}, {}, optimizer.init_dense(dense))
     programs, bounds = zip(*losses, strict=True)
     slopes = traced_logit_grads(sorted({int(op) for program in programs for op in program.op}))
     lanes = make_lanes(recommender, slopes, optimizer=optimizer)
     hyper = Hyper(RATE * ones, DECAY * ones, jnp.asarray(penalties, jnp.float32))
-    cut = batches(splits["train"], SIZE)
+    cut = make_batches(splits["train"], SIZE)
     given = start, stack_losses(programs, bounds), hyper, cut, jax.random.key(0)
     end = for_users.compiled(lanes.train, *given)(*given)
     scores = [
-        lanes.predict(end, batches(splits[name], SIZE))[:, : splits[name].label.size]
+        lanes.predict(end, make_batches(splits[name], SIZE))[:, : splits[name].label.size]
         for name in ("valid", "test")
     ]
     return Epoch(end, *map(np.asarray, scores))

@@ -10,7 +10,7 @@ from jax.sharding import AxisType
 
 from autolossgen import DEFAULT_BOUNDS, build_loss
 from autolossgen.language.inputs import as_program
-from autolossgen.training.lanes import batches, make_lanes
+from autolossgen.training.lanes import make_batches, make_lanes
 from autolossgen.training.loss_gradients import stack_losses, static_logit_grads, traced_logit_grads
 from autolossgen.training.optimizers import Hyper, sgd
 from tests.helpers import toy_recommender as toys
@@ -72,7 +72,7 @@ def lane(state, k):
 def data():
     """50 training batches, the last one padded."""
     drawn = toys.interactions(np.random.default_rng(1), MET, ITEMS, 50 * BATCH - 5)
-    return batches(drawn, BATCH)
+    return make_batches(drawn, BATCH)
 
 
 KNOWN = static_logit_grads([build_loss(formula) for formula in FORMULAS])
@@ -216,7 +216,7 @@ def test_slopes_are_the_derivatives_of_each_lanes_loss():
 def test_batches_hold_everything_once_and_pad_with_weight_zero():
     drawn = toys.interactions(np.random.default_rng(0), USERS, ITEMS, 37)
     for key in (None, jax.random.key(1), jax.random.key(2)):
-        cut = batches(drawn, 16, key)
+        cut = make_batches(drawn, 16, key)
         assert cut.label.shape == (3, 16)
         real = np.asarray(cut.weight).ravel() == 1
         assert real.sum() == 37
@@ -230,7 +230,7 @@ def test_spread_and_take_give_exact_copies():
     lanes, start = prepare()
     one = lanes.take(start, jnp.array([5]))
     jax.tree.map(np.testing.assert_array_equal, lane(one, 0), lane(start, 5))
-    copies = lanes.spread(one, 4)
+    copies = lanes.repeat(one, 4)
     for k in range(4):
         jax.tree.map(np.testing.assert_array_equal, lane(copies, k), lane(start, 5))
 

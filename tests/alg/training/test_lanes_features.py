@@ -10,7 +10,7 @@ import pytest
 from jax.sharding import AxisType
 
 from autolossgen.interfaces import Batch, Side
-from autolossgen.training.lanes import batches, make_lanes
+from autolossgen.training.lanes import make_batches, make_lanes
 from autolossgen.training.loss_gradients import static_logit_grads
 from autolossgen.training.optimizers import Hyper, sgd
 from tests.helpers import toy_recommender as toys
@@ -89,7 +89,7 @@ def data():
     count = 6 * BATCH - 5  # the last batch is padded
     drawn = {"user": USERS, "item": ITEMS, "hour": HOURS}
     ids = {name: jnp.int32(RNG.integers(0, size, count)) for name, size in drawn.items()}
-    return batches(Batch(ids, jnp.float32(RNG.random(count) < 0.5), jnp.ones(count)), BATCH)
+    return make_batches(Batch(ids, jnp.float32(RNG.random(count) < 0.5), jnp.ones(count)), BATCH)
 
 
 def alone(state, k):
@@ -200,7 +200,7 @@ def test_devices_make_no_difference(data):
 def test_spread_and_take_copy_the_statistics(data):
     lanes, start = prepare(MOVING)
     trained = train(lanes, start, data)
-    copies = lanes.spread(lanes.take(trained, jnp.array([2])), 3)
+    copies = lanes.repeat(lanes.take(trained, jnp.array([2])), 3)
     expected = trained.statistics["mean"][2]
     np.testing.assert_array_equal(copies.statistics["mean"], [expected] * 3)
 

@@ -103,7 +103,7 @@ def test_what_is_reported_is_of_one_kind():
 @pytest.mark.parametrize("name", OF_LABELS)
 def test_lanes_are_judged_by_the_metric_and_a_diverged_one_gets_nothing(name):
     data = toys.interactions(np.random.default_rng(0), 20, 15, 70)
-    slopes = RATING.static_slopes([lambda z, y, reduce_fn: z])
+    slopes = RATING.static_logit_grads([lambda z, y, reduce_fn: z])
     lanes = make_lanes(toys.recommender(20, 15), slopes)
     state = lanes.init(jax.random.split(jax.random.key(0), 3))
     broken = state._replace(scale=state.scale.at[1].set(jnp.nan))

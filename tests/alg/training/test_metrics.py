@@ -13,10 +13,10 @@ from hypothesis.extra import numpy as arrays
 
 from autolossgen.training.metrics import (
     accuracy,
-    ahead,
     auc,
     best_threshold,
-    count,
+    count_ahead,
+    count_predictions,
     f1,
     hit_rate,
     log_loss,
@@ -141,7 +141,7 @@ def test_log_loss_of_a_sure_mistake_is_finite():
 def test_accuracy_and_f1_are_scikit_learns(split, threshold):
     scores, labels, weights = split
     predicted = scores > threshold
-    counts = count(*padded(*split), threshold=threshold)
+    counts = count_predictions(*padded(*split), threshold=threshold)
     expected = sklearn.metrics.accuracy_score(labels, predicted, sample_weight=weights)
     np.testing.assert_allclose(accuracy(counts), expected, rtol=1e-6)
     expected = sklearn.metrics.f1_score(labels, predicted, zero_division=0, sample_weight=weights)
@@ -157,7 +157,7 @@ def test_no_threshold_is_better_than_the_best(metric, seed):
     weights = np.float32(rng.integers(0, 3, MOST))
 
     def at(cut):
-        return float(metric(count(scores, labels, weights, threshold=cut)))
+        return float(metric(count_predictions(scores, labels, weights, threshold=cut)))
 
     best = at(best_of[metric](scores, labels, weights))
     brute = max(at(cut) for cut in np.arange(-5, 5, 0.25))
@@ -192,7 +192,7 @@ def first_rank(scores, ranked=None):
     """Give the ranks of the first of groups [..., G]."""
     weights = np.ones_like(scores) if ranked is None else ranked
     firsts = jnp.asarray(scores[..., :1])
-    return 1 + ahead(scores[..., 1:], firsts, weights[..., 1:]).sum(-1)
+    return 1 + count_ahead(scores[..., 1:], firsts, weights[..., 1:]).sum(-1)
 
 
 @given(rankings())

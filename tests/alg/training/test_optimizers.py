@@ -13,7 +13,7 @@ from jax.sharding import AxisType
 from autolossgen.interfaces import Batch, Side
 from autolossgen.search.checkpoints import open_checkpoints
 from autolossgen.search.search import SearchState
-from autolossgen.training.lanes import batches, make_lanes
+from autolossgen.training.lanes import make_batches, make_lanes
 from autolossgen.training.loss_gradients import static_logit_grads
 from autolossgen.training.optimizers import OPTIMIZERS, Hyper, adagrad, sgd
 from autolossgen.training.trainer import make_trainer
@@ -95,7 +95,7 @@ def data():
         name: jnp.int32(RNG.integers(0, size, count))
         for name, size in {"user": MET, "item": ITEMS}.items()
     }
-    return batches(Batch(ids, jnp.float32(RNG.random(count) < 0.5), jnp.ones(count)), BATCH)
+    return make_batches(Batch(ids, jnp.float32(RNG.random(count) < 0.5), jnp.ones(count)), BATCH)
 
 
 class RowSums(NamedTuple):
@@ -225,17 +225,17 @@ def test_sgd_remembers_nothing_and_adagrad_a_number_for_each_row(data):
     nothing, sums = (
         train(*prepare(optimizer), data) for optimizer in (sgd(clip=1.0), adagrad(clip=1.0))
     )
-    assert jax.tree.leaves((nothing.accumulators, nothing.memory)) == []
+    assert jax.tree.leaves((nothing.accumulators, nothing.opt_state)) == []
     shapes = {name: (rows, LANES) for name, rows in TABLES.items()}
     assert {name: x.shape for name, x in sums.accumulators.items()} == shapes
-    assert len(jax.tree.leaves(sums.memory)) == 2
+    assert len(jax.tree.leaves(sums.opt_state)) == 2
 
 
 def test_adagrad_does_not_see_what_a_loss_is_multiplied_by(data):
     same = [SETTINGS[1]] * LANES
     for optimizer, alike in ((adagrad(), True), (sgd(), False)):
         lanes, start = prepare(optimizer)
-        start = lanes.spread(lanes.take(start, jnp.array([0])), LANES)
+        start = lanes.repeat(lanes.take(start, jnp.array([0])), LANES)
         trained = train(lanes, start, data, (1.0, 1e-3, 1e3, 0.3), same)
         assert lanes.scale_free == alike
         for k in range(1, LANES):
@@ -265,7 +265,7 @@ def test_training_goes_on_from_what_was_remembered(data):
     jax.tree.map(np.testing.assert_array_equal, back, middle)
     close = partial(np.testing.assert_allclose, rtol=1e-4, atol=1e-5)
     jax.tree.map(close, train(lanes, back, halves[1]), whole)
-    spread = lanes.spread(lanes.take(middle, jnp.array([1])), 3)
+    spread = lanes.repeat(lanes.take(middle, jnp.array([1])), 3)
     np.testing.assert_array_equal(
         spread.accumulators["item"], middle.accumulators["item"][:, 1:2].repeat(3, axis=1)
     )
@@ -290,8 +290,8 @@ def test_learning_rates_are_multiplied_where_steps_are_not_scale_free(make, same
         batch_size=BATCH,
     )
     flat = jax.tree.map(lambda x: x.reshape(-1), data)
-    untrained = courses.begin(jax.random.split(jax.random.key(0), 2))
-    factors = courses.factors(jnp.ones(2), untrained, flat)
+    untrained = courses.init(jax.random.split(jax.random.key(0), 2))
+    factors = courses.learning_rate_factors(jnp.ones(2), untrained, flat)
     np.testing.assert_array_equal(factors == 1, [same, same])
 
 

@@ -16,7 +16,7 @@ from autolossgen.interfaces import Batch, Positives
 from autolossgen.language.inputs import as_program
 from autolossgen.language.named_losses import PAIRWISE_LOSSES
 from autolossgen.training.evaluate import evaluate
-from autolossgen.training.lanes import batches, make_lanes
+from autolossgen.training.lanes import make_batches, make_lanes
 from autolossgen.training.loss_gradients import stack_losses
 from autolossgen.training.optimizers import Hyper
 from autolossgen.training.tasks import make_ranking_task, make_task
@@ -70,7 +70,7 @@ def lanes_of(slopes, devices=1):
 def traced():
     programs = [as_program(formula, family=PAIRWISE) for formula in FORMULAS]
     operators = sorted({int(op) for program in programs for op in program.op})
-    return TASK.traced_slopes(operators), stack_losses(programs, [DEFAULT_BOUNDS] * LANES)
+    return TASK.traced_logit_grads(operators), stack_losses(programs, [DEFAULT_BOUNDS] * LANES)
 
 
 def dense(tables, bias, data, formula, rate, decay):
@@ -108,12 +108,14 @@ def test_a_lane_is_a_single_training_on_groups(kind, devices):
     else:
         # Lanes take turns within a device, so each has all losses when there is one.
         devices = 1
-        slopes = TASK.static_slopes([build_loss(f, family=PAIRWISE) for f in FORMULAS])
+        slopes = TASK.static_logit_grads([build_loss(f, family=PAIRWISE) for f in FORMULAS])
         of_lanes = jnp.ones(LANES)
     lanes = lanes_of(slopes, devices)
     start = jax.jit(lanes.init)(jax.random.split(jax.random.key(3), LANES))
     hyper = Hyper(jnp.asarray(RATES), jnp.asarray(DECAYS), jnp.zeros(LANES))
-    trained = jax.jit(lanes.train)(start, of_lanes, hyper, batches(data, SIZE), jax.random.key(0))
+    trained = jax.jit(lanes.train)(
+        start, of_lanes, hyper, make_batches(data, SIZE), jax.random.key(0)
+    )
     for k, formula in enumerate(FORMULAS):
         bias, tables = lane(start, k)
         expected = dense(tables, bias, data, formula, RATES[k], DECAYS[k])
@@ -124,7 +126,7 @@ def test_a_lane_is_a_single_training_on_groups(kind, devices):
 
 def test_groups_stay_together_when_shuffled():
     data = groups(np.random.default_rng(1), 11, 3)
-    cut = batches(data, 4, jax.random.key(0))
+    cut = make_batches(data, 4, jax.random.key(0))
     assert cut.label.shape == (3, 12)
     items = np.asarray(cut.ids["item"]).reshape(-1, 3)
     real = np.asarray(cut.weight).reshape(-1, 3).all(1)
@@ -171,10 +173,10 @@ def test_ranks_are_those_of_a_count_in_float64(devices, count, whole):
         data.ids["item"] = data.ids["item"].at[:, 1:].set(jnp.arange(ITEMS))
     make = partial(lanes_of, devices=devices)
     courses = make_trainer(make, traced()[0], batch_size=SIZE, task=TASK)
-    state = courses.begin(jax.random.split(jax.random.key(1), LANES))
+    state = courses.init(jax.random.split(jax.random.key(1), LANES))
     item = state.tables["item"]
     state.tables["item"] = item.at[ITEMS // 2 :].set(item[: ITEMS - ITEMS // 2])
-    found = np.asarray(courses.score(state, data))
+    found = np.asarray(courses.predict(state, data))
     assert np.any(found % 1 == 0.5)
     for k in range(LANES):
         np.testing.assert_array_equal(found[k], ranks_in_float64(*lane(state, k), data))
@@ -197,9 +199,11 @@ def test_learning_rates_are_for_a_gradient_as_large_as_bprs():
         build_loss("3 * softplus(-diff)", bounds=UNBOUNDED, family=PAIRWISE),
     ]
     make = partial(make_lanes, toys.recommender(USERS, ITEMS, 0.01))
-    courses = make_trainer(make, TASK.static_slopes(losses), batch_size=SIZE, task=TASK)
-    state = courses.begin(jax.random.split(jax.random.key(0), 2))
-    np.testing.assert_allclose(courses.factors(jnp.ones(2), state, data), [1, 1 / 3], rtol=1e-2)
+    courses = make_trainer(make, TASK.static_logit_grads(losses), batch_size=SIZE, task=TASK)
+    state = courses.init(jax.random.split(jax.random.key(0), 2))
+    np.testing.assert_allclose(
+        courses.learning_rate_factors(jnp.ones(2), state, data), [1, 1 / 3], rtol=1e-2
+    )
 
 
 BAD = Contender("bad", "softplus(diff)", build_loss("softplus(diff)", family=PAIRWISE), False)
