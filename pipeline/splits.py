@@ -1,4 +1,4 @@
-"""The splits of a data set as a task trains on them and as its metric judges them."""
+"""The splits of a data set, as a task trains on them and as its metric evaluates them."""
 
 import jax
 import jax.numpy as jnp
@@ -15,25 +15,35 @@ EVAL_SPLITS = ("reward", "valid", "test")
 def make_splits(
     dataset: data.Dataset, task: Task, *, negatives: int, seed: int, **ranking: int
 ) -> tuple[dict[str, Data], tuple[str, ...]]:
-    """Give what the task trains on, interactions or positives, what its metric judges, and notes.
+    """Builds what the task trains on and what its metric evaluates.
 
-    That is interactions, or groups to rank in, in splits of the same names either way. Interactions
-    to train on have ``negatives`` drawn ones behind each positive; ``ranking`` is of groups.
+    A task trains on interactions or on positives; a metric evaluates interactions, or groups in
+    which a positive is ranked.
+
+    Args:
+      dataset: the interactions of all splits.
+      task: of the losses.
+      negatives: drawn once for each positive to train on, of pointwise losses.
+      seed: of what is drawn.
+      **ranking: numbers of candidates to rank among, see ``data.implicit``.
+
+    Returns:
+      The splits by name: train, full_train, reward, valid and test; and notes for the user.
 
     Raises:
-      ValueError: if a split has not what the task or the metric needs, or for numbers out of range.
+      ValueError: if a split lacks what the task or the metric needs, or for numbers out of range.
     """
     if negatives and task.group > 1:
         raise ValueError(
             "implicit.negatives are of pointwise losses, pairwise ones have train.negatives"
         )
-    rows = {name: getattr(dataset, name) for name in ("train", "reward", "valid", "test")}
+    rows = {name: getattr(dataset, name) for name in ("train", *EVAL_SPLITS)}
     rows["full_train"] = data.full_train(dataset)
     rows |= data.with_negatives(dataset, negatives=negatives, seed=seed) if negatives else {}
     with_labels = () if task.group > 1 else ("train",)
     with_labels += () if task.metric.of_ranks else EVAL_SPLITS
     data.check_both_labels(dataset.name, {name: rows[name] for name in with_labels})
-    parts, notes = {name: _interactions(part) for name, part in rows.items()}, ()
+    parts, notes = {name: _as_data(part) for name, part in rows.items()}, ()
     if task.metric.of_ranks:
         ranked = data.implicit(dataset, seed=seed, **ranking)
         parts |= {name: Batch(*getattr(ranked, name)) for name in EVAL_SPLITS}
@@ -42,24 +52,24 @@ def make_splits(
         train, full_train = data.positives(dataset)
         parts |= {"train": Positives(*train), "full_train": Positives(*full_train)}
     for name in EVAL_SPLITS:
-        _can_be_judged(parts[name], task, name)
+        _check_metric_has_value(parts[name], task, name)
     return parts, notes
 
 
-def _interactions(part: data.Interactions | data.Streamed) -> Batch | StreamedData:
-    """Give a split as it is trained on, each interaction with weight 1."""
+def _as_data(part: data.Interactions | data.Streamed) -> Batch | StreamedData:
+    """Returns a split as it is trained on, each interaction with weight 1."""
     if isinstance(part, data.Streamed):
-        return StreamedData(part.rows, part.piece, lambda *place: _interactions(part.draw(*place)))
+        return StreamedData(part.rows, part.piece, lambda *place: _as_data(part.draw(*place)))
     return Batch(*part, np.ones_like(part.label))
 
 
-def _can_be_judged(split: Batch, task: Task, name: str) -> None:
-    """See that a split has what the metric needs, such as users with likes and dislikes."""
-    judged = make_eval_targets(split)
+def _check_metric_has_value(split: Batch, task: Task, name: str) -> None:
+    """Checks that a split has what the metric needs, such as users with likes and dislikes."""
+    targets = make_eval_targets(split)
     value = jax.jit(task.metric.value)  # operator by operator, it would compile for a second
-    if not np.isfinite(value(jnp.ones(judged.label.shape), judged)):
+    if not np.isfinite(value(jnp.ones(targets.label.shape), targets)):
         raise ValueError(
-            f"{task.metric.name} cannot be taken of the {name} split: none of its users has both "
+            f"{task.metric.name} has no value on the {name} split: none of its users has both "
             "likes and dislikes there; choose another search.reward, such as auc, or another "
             "data.split, such as ratio_per_user"
         )
