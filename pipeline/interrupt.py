@@ -2,36 +2,40 @@
 
 import signal
 from collections.abc import Callable
+from types import FrameType
 
 
 class Interrupt:
-    """While it is open, the first Ctrl-C is noted in ``asked``, and the second stops at once.
+    """Notes the first Ctrl-C in ``asked`` while it is open; the second one stops at once.
+
+    Args:
+      notify: called at the first Ctrl-C, while a generation goes on.
 
     Example:
-        >>> with Interrupt(lambda: print("noted")) as interrupt:
-        ...     interrupt.asked
-        ...     signal.raise_signal(signal.SIGINT)
-        ...     interrupt.asked
-        False
-        noted
-        True
+      >>> with Interrupt(lambda: print("noted")) as interrupt:
+      ...     interrupt.asked
+      ...     signal.raise_signal(signal.SIGINT)
+      ...     interrupt.asked
+      False
+      noted
+      True
     """
 
-    def __init__(self, tell: Callable[[], None]):
-        """``tell`` is called at the first Ctrl-C, while a generation goes on."""
-        self.tell = tell
+    def __init__(self, notify: Callable[[], None]):
+        self.notify = notify
+        self.asked = False
 
-    def __enter__(self):
-        """Take Ctrl-C over."""
+    def __enter__(self) -> "Interrupt":
+        """Takes Ctrl-C over."""
         self.asked = False
         self.previous = signal.signal(signal.SIGINT, self._note)
         return self
 
-    def _note(self, number, frame):
+    def _note(self, number: int, frame: FrameType | None) -> None:
         self.asked = True
         signal.signal(signal.SIGINT, self.previous)
-        self.tell()
+        self.notify()
 
-    def __exit__(self, *error):
-        """Give Ctrl-C back."""
+    def __exit__(self, *error: object) -> None:
+        """Hands Ctrl-C back."""
         signal.signal(signal.SIGINT, self.previous)

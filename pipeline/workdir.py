@@ -1,17 +1,20 @@
-"""The folder of a run: whose it is, and how files get into it."""
+"""The folder of a run: whose it is, and whether the same command may go on there."""
 
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from autolossgen.configs.old_keys import with_new_keys
 from autolossgen.files import is_draft, write_atomically
 
 
 def check_workdir(
     workdir: Path, config: Mapping[str, Any], *, open_keys: Sequence[str] = ()
 ) -> None:
-    """See that the folder of a run is free, or that of the same run; change nothing.
+    """Checks that the folder of a run is free, or holds the same run; changes nothing.
+
+    A run of version 0.1 is the same if its keys, by their new names, have the same values.
 
     Args:
       workdir: the folder.
@@ -30,20 +33,14 @@ def check_workdir(
         if workdir.exists() and not all(is_draft(file, path) for file in workdir.iterdir()):
             raise ValueError(f"{workdir} is not empty and holds no run; choose another --workdir")
         return
-    try:
-        there = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise ValueError(f"{path} cannot be read ({error}); choose another --workdir") from None
-    if not isinstance(there, dict):
-        raise ValueError(f"{path} is not the config of a run; choose another --workdir")
-    wanted = json.loads(json.dumps(config))
-    if difference := _difference(_with(there, wanted, open_keys), wanted):
+    saved, wanted = _read_config(path), json.loads(json.dumps(config))
+    if difference := _difference(_replace_keys(saved, wanted, open_keys), wanted):
         raise ValueError(
             f"{workdir} holds the run of another config ({difference}); choose another --workdir, "
             "or remove that folder"
         )
     results = workdir / "results.json"
-    if results.exists() and (difference := _difference(there, wanted)):
+    if results.exists() and (difference := _difference(saved, wanted)):
         raise ValueError(
             f"{workdir} holds this run, finished ({difference}); choose another --workdir, or "
             f"remove {results}, and the run goes on with what is asked for now"
@@ -53,7 +50,7 @@ def check_workdir(
 def claim_workdir(
     workdir: Path, config: Mapping[str, Any], *, open_keys: Sequence[str] = ()
 ) -> None:
-    """Make the folder of a run, so that no other config gets into it; see ``check_workdir``.
+    """Makes the folder of a run, so that no other config gets into it; see ``check_workdir``.
 
     Raises:
       ValueError: as ``check_workdir``, or if files cannot be written there.
@@ -61,7 +58,7 @@ def claim_workdir(
     check_workdir(workdir, config, open_keys=open_keys)
     try:
         workdir.mkdir(parents=True, exist_ok=True)
-        # Also where it is there already: a run that goes on has to write, too.
+        # Also where it exists already: a run that goes on has to write, too.
         write_atomically(workdir / "config.json", json.dumps(config, indent=2))
     except OSError as error:
         why = error.strerror or error
@@ -70,30 +67,47 @@ def claim_workdir(
         ) from None
 
 
-def _with(there: dict[str, Any], other: dict[str, Any], keys: Sequence[str]) -> dict[str, Any]:
-    """Give a config with what another one has at ``section.key``."""
-    changed = there
+def read_results(workdir: Path) -> dict[str, Any]:
+    """Returns the results of a finished run.
+
+    Raises:
+      ValueError: if they are damaged, with what to do.
+    """
+    path = workdir / "results.json"
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ValueError(f"{path} cannot be read: {error}. Remove it to test again") from error
+
+
+def _read_config(path: Path) -> dict[str, Any]:
+    try:
+        config = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ValueError(f"{path} cannot be read ({error}); choose another --workdir") from None
+    if not isinstance(config, dict):
+        raise ValueError(f"{path} is not the config of a run; choose another --workdir")
+    return with_new_keys(config)
+
+
+def _replace_keys(
+    config: dict[str, Any], other: dict[str, Any], keys: Sequence[str]
+) -> dict[str, Any]:
+    """Returns a config with the values of another one at ``section.key``."""
+    replaced = config
     for section, name in (key.split(".") for key in keys):
-        mine, theirs = changed.get(section), other.get(section)
-        if isinstance(mine, dict) and isinstance(theirs, dict) and name in theirs:
-            changed = {**changed, section: {**mine, name: theirs[name]}}
-    return changed
+        values, new_values = replaced.get(section), other.get(section)
+        if isinstance(values, dict) and isinstance(new_values, dict) and name in new_values:
+            replaced = {**replaced, section: {**values, name: new_values[name]}}
+    return replaced
 
 
-def _difference(there: Any, wanted: Any, prefix: str = "") -> str:
-    for key in sorted({*there, *wanted}):
-        a, b = there.get(key), wanted.get(key)
+def _difference(saved: Any, wanted: Any, prefix: str = "") -> str:
+    """Returns the first key whose values differ, with both, or ""."""
+    for key in sorted({*saved, *wanted}):
+        a, b = saved.get(key), wanted.get(key)
         if isinstance(a, dict) and isinstance(b, dict) and a != b:
             return _difference(a, b, f"{prefix}{key}.")
         if a != b:
             return f"{prefix}{key} is {a!r} there and {b!r} here"
     return ""
-
-
-def read_results(workdir: Path) -> dict[str, Any]:
-    """The results of a finished run; ValueError, with what to do, where they are damaged."""
-    path = workdir / "results.json"
-    try:
-        return json.loads(path.read_text())
-    except ValueError as error:
-        raise ValueError(f"{path} cannot be read: {error}. Remove it to test anew") from error
