@@ -1,4 +1,14 @@
-"""Amazon Electronics with BiasedMF. Presets: ``configs/electronics.py:smoke`` and ``:paper``."""
+"""Amazon Electronics with BiasedMF.
+
+Command:
+  ``python run.py --config=configs/electronics.py``
+Time on two cores:
+  not measured.
+Result:
+  none is published in docs/results.md.
+Presets:
+  all of configs/presets.py.
+"""
 
 from ml_collections import ConfigDict
 

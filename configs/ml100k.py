@@ -1,4 +1,16 @@
-"""MovieLens-100K with BiasedMF. Presets: ``configs/ml100k.py:smoke`` and ``:paper``."""
+"""MovieLens-100K with BiasedMF: the default run.
+
+Command:
+  ``python run.py --config=configs/ml100k.py``, or ``make run``.
+Time on two cores:
+  5 to 8 minutes, most of it for the test. Preset ``smoke``: under a minute; ``thorough``: 20
+  minutes.
+Result:
+  test AUC 0.8094 +- 0.0015 for the loss that validation picks, 0.8085 +- 0.0014 for Focal, the best
+  baseline, 0.8074 +- 0.0011 for BCE (docs/results.md).
+Presets:
+  all of configs/presets.py.
+"""
 
 from ml_collections import ConfigDict
 

@@ -1,4 +1,16 @@
-"""MovieLens-100K as implicit feedback: pairwise losses, judged by NDCG. Preset: ``:smoke``."""
+"""MovieLens-100K as implicit feedback: pairwise losses, judged by NDCG@10.
+
+Command:
+  ``python run.py --config=configs/ml100k_ranking.py``
+Time on two cores:
+  19 minutes.
+Result:
+  test NDCG@10 0.0895 +- 0.0039 for the loss that validation picks, 0.0811 +- 0.0036 for gBCE, the
+  baseline that it picks, 0.0894 +- 0.0043 for sampled softmax, the best on test
+  (docs/results/pairwise.md).
+Presets:
+  all of configs/presets.py but ``paper``.
+"""
 
 from ml_collections import ConfigDict
 

@@ -1,4 +1,16 @@
-"""MovieTweetings with BiasedMF. Presets: ``configs/movietweetings.py:smoke`` and ``:paper``."""
+"""MovieTweetings with BiasedMF.
+
+Command:
+  ``python run.py --config=configs/movietweetings.py``
+Time on two cores:
+  not measured.
+Result:
+  test AUC 0.7893 +- 0.0005 for the loss that validation picks, 0.7877 for Focal, the best baseline,
+  with ``--config.data.split=ratio_per_user --config.data.reward_split=same``: better over seeds and
+  over users (docs/results.md).
+Presets:
+  all of configs/presets.py.
+"""
 
 from ml_collections import ConfigDict
 

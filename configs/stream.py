@@ -1,6 +1,14 @@
-"""Interactions that do not fit in memory, in Arrow files. Preset: ``:smoke``.
+"""Interactions that do not fit in memory, in Arrow files.
 
-``python run.py --config=configs/stream.py --config.data.path=FILE``; see docs/data.md.
+Command:
+  ``python run.py --config=configs/stream.py --config.data.path=FILE``; docs/data.md says how to
+  write the file.
+Time on two cores:
+  not measured; a candidate trains on ``train.interactions`` of them, however many there are.
+Result:
+  on generated interactions, validation AUC after three epochs: 0.79 with Adagrad, 0.73 with SGD.
+Presets:
+  all of configs/presets.py but ``paper``.
 """
 
 from ml_collections import ConfigDict
