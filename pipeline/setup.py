@@ -13,7 +13,7 @@ from rich.console import Console
 from autolossgen import data, models, report
 from autolossgen.evaluation.contenders import Contender, baseline_contenders
 from autolossgen.evaluation.fair_test import FairTest, make_fair_test
-from autolossgen.interfaces import Data, Recommender, StreamedData
+from autolossgen.interfaces import Recommender, StreamedData
 from autolossgen.suggest import did_you_mean
 from autolossgen.training.devices import lane_mesh
 from autolossgen.training.lanes import Lanes, make_lanes
@@ -23,7 +23,7 @@ from autolossgen.training.optimizers import OPTIMIZERS, Optimizer
 from autolossgen.training.tasks import Task, make_task
 
 from .checks import check_fits_memory, max_examples_at_once
-from .splits import EVAL_SPLITS, make_splits
+from .splits import EVAL_SPLITS, RunSplits, make_splits
 
 
 class Setup(NamedTuple):
@@ -32,7 +32,7 @@ class Setup(NamedTuple):
     config: ConfigDict
     console: Console
     dataset: data.Dataset
-    splits: dict[str, Data]  # train, reward, full_train, valid, test
+    splits: RunSplits
     task: Task
     replicated: NamedSharding  # of what every device holds whole
     make_lanes: Callable[[LogitGradFn], Lanes]
@@ -145,7 +145,7 @@ def _make_lanes(
 
 def _check_memory(
     config: ConfigDict,
-    splits: Mapping[str, Data],
+    splits: RunSplits,
     task: Task,
     recommender: Recommender,
     optimizer: Optimizer,
@@ -154,15 +154,15 @@ def _check_memory(
     contenders: Mapping[str, int],
 ) -> None:
     """Checks that the lanes of all phases fit the devices."""
-    most = max_examples_at_once(config, splits["train"], splits["full_train"])
+    most = max_examples_at_once(config, splits.train, splits.full_train)
     need = estimate_memory(
         recommender,
         init,
         config.train.batch_size * task.group,
         most * task.group,
         sums=optimizer.scale_free or config.train.clip is not None,
-        judged=max(splits[name].label.shape[0] for name in EVAL_SPLITS),
+        judged=max(getattr(splits, name).label.shape[0] for name in EVAL_SPLITS),
         devices=mesh.size,
     )
-    streamed = isinstance(splits["train"], StreamedData)
+    streamed = isinstance(splits.train, StreamedData)
     check_fits_memory(config, need, num_lanes(config), mesh, contenders, streamed)

@@ -77,7 +77,7 @@ def make_shortlist_phase(setup: Setup, space: Space, filter_: Filter) -> Shortli
     return ShortlistPhase(
         promote=promote,
         num_found=num_found,
-        train=setup.splits["train"],
+        train=setup.splits.train,
         eval_splits=promotion_splits(setup),
         task=task,
         space=space,
@@ -97,9 +97,9 @@ def promotion_splits(setup: Setup) -> list[Batch]:
     config = setup.config
     num_candidates = config.implicit.candidates, config.implicit.test_candidates
     if setup.task.metric.of_ranks and len({*num_candidates}) > 1:
-        return [setup.splits["reward"]]
+        return [setup.splits.reward]
     names = ["valid"] if config.data.get("reward_split") == "valid" else ["reward", "valid"]
-    return [setup.splits[name] for name in names]
+    return [getattr(setup.splits, name) for name in names]
 
 
 def check_hall(phase: ShortlistPhase, hall: HallOfFame, folder: Path) -> CheckedHall:

@@ -1,20 +1,32 @@
 """The splits of a data set, as a task trains on them and as its metric evaluates them."""
 
+from typing import NamedTuple
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from autolossgen import data
-from autolossgen.interfaces import Batch, Data, Positives, StreamedData
+from autolossgen.interfaces import Batch, Data, StreamedData
 from autolossgen.training.evaluate import make_eval_targets
 from autolossgen.training.tasks import Task
 
 EVAL_SPLITS = ("reward", "valid", "test")
 
 
+class RunSplits(NamedTuple):
+    """What losses train on and what evaluates them."""
+
+    train: Data
+    full_train: Data  # train, and what rewards a search
+    reward: Batch
+    valid: Batch
+    test: Batch
+
+
 def make_splits(
     dataset: data.Dataset, task: Task, *, negatives: int, seed: int, **ranking: int
-) -> tuple[dict[str, Data], tuple[str, ...]]:
+) -> tuple[RunSplits, tuple[str, ...]]:
     """Builds what the task trains on and what its metric evaluates.
 
     A task trains on interactions or on positives; a metric evaluates interactions, or groups in
@@ -28,7 +40,7 @@ def make_splits(
       **ranking: numbers of candidates to rank among, see ``data.implicit``.
 
     Returns:
-      The splits by name: train, full_train, reward, valid and test; and notes for the user.
+      The splits, and notes for the user.
 
     Raises:
       ValueError: if a split lacks what the task or the metric needs, or for numbers out of range.
@@ -40,20 +52,22 @@ def make_splits(
     rows = {name: getattr(dataset, name) for name in ("train", *EVAL_SPLITS)}
     rows["full_train"] = data.full_train(dataset)
     rows |= data.with_negatives(dataset, negatives=negatives, seed=seed) if negatives else {}
-    with_labels = () if task.group > 1 else ("train",)
-    with_labels += () if task.metric.of_ranks else EVAL_SPLITS
+    with_labels = ([] if task.group > 1 else ["train"]) + (
+        [] if task.metric.of_ranks else [*EVAL_SPLITS]
+    )
     data.check_both_labels(dataset.name, {name: rows[name] for name in with_labels})
-    parts, notes = {name: _as_data(part) for name, part in rows.items()}, ()
+    splits: RunSplits = RunSplits(**{name: _as_data(part) for name, part in rows.items()})
+    notes: tuple[str, ...] = ()
     if task.metric.of_ranks:
         ranked = data.implicit(dataset, seed=seed, **ranking)
-        parts |= {name: Batch(*getattr(ranked, name)) for name in EVAL_SPLITS}
-        notes = ranked.notes
+        groups = {name: Batch(*getattr(ranked, name)) for name in EVAL_SPLITS}
+        splits, notes = splits._replace(**groups), ranked.notes
     if task.group > 1:
         train, full_train = data.positives(dataset)
-        parts |= {"train": Positives(*train), "full_train": Positives(*full_train)}
+        splits = splits._replace(train=Positives(*train), full_train=Positives(*full_train))
     for name in EVAL_SPLITS:
-        _check_metric_has_value(parts[name], task, name)
-    return parts, notes
+        _check_metric_has_value(getattr(splits, name), task, name)
+    return splits, notes
 
 
 def _as_data(part: data.Interactions | data.Streamed) -> Batch | StreamedData:

@@ -19,9 +19,7 @@ def compare_losses(setup: Setup, losses: list[Contender]) -> list[dict[str, Any]
       The ``losses`` of ``results.json``, a record for each loss.
     """
     contenders = [*setup.baselines, *losses]
-    splits = Splits(
-        train=setup.splits["full_train"], valid=setup.splits["valid"], test=setup.splits["test"]
-    )
+    splits = Splits(train=setup.splits.full_train, valid=setup.splits.valid, test=setup.splits.test)
     tuned = setup.fair_test.tune(contenders, splits)
     outcomes = setup.fair_test.run(contenders, tuned, splits)
     return result_records(

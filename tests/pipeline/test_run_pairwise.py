@@ -69,8 +69,8 @@ def test_data_of_positives_alone_are_searched_in_pairs_or_with_drawn_negatives(l
         make_setup(liked, Console(quiet=True), {})
     liked.search.reward = "ndcg@10"
     splits = make_setup(liked, Console(quiet=True), {}).splits
-    assert float(splits["full_train"].label.mean()) == 0.25
-    assert splits["train"].label.size < splits["full_train"].label.size
+    assert float(splits.full_train.label.mean()) == 0.25
+    assert splits.train.label.size < splits.full_train.label.size
     liked.space.family = "pairwise"
     with pytest.raises(ValueError, match=r"pairwise ones have train\.negatives"):
         make_setup(liked, Console(quiet=True), {})

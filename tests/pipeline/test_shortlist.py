@@ -84,5 +84,5 @@ def test_promotion_judges_by_splits_that_compare(config, of_ranks, changes, name
     config = config.get_config()
     config.update_from_flattened_dict(changes)
     task = SimpleNamespace(metric=SimpleNamespace(of_ranks=of_ranks))
-    splits = {name: name for name in ("train", "reward", "valid", "test")}
+    splits = SimpleNamespace(train="train", reward="reward", valid="valid", test="test")
     assert promotion_splits(SimpleNamespace(config=config, task=task, splits=splits)) == names

@@ -38,7 +38,7 @@ def run_on(devices):
 def compiled(devices, name):
     """Give a function of the search, compiled."""
     search, splits = run_on(devices).search.search, run_on(devices).setup.splits
-    arguments = (begun(devices), jax.random.key(1), splits["train"], splits["reward"])
+    arguments = (begun(devices), jax.random.key(1), splits.train, splits.reward)
     return jax.jit(getattr(search, name)).lower(*arguments).compile()
 
 
@@ -46,14 +46,14 @@ def compiled(devices, name):
 def begun(devices):
     """Give the first state."""
     search, splits = run_on(devices).search.search, run_on(devices).setup.splits
-    return search.init(jax.random.key(1), splits["reward"])
+    return search.init(jax.random.key(1), splits.reward)
 
 
 @cache
 def searched(devices):
     """Give the first state, and states and reports of three generations and a round's end."""
     splits, key = run_on(devices).setup.splits, jax.random.key(1)
-    data, state = (splits["train"], splits["reward"]), begun(devices)
+    data, state = (splits.train, splits.reward), begun(devices)
     passed = [state]
     for generation in range(3):
         step = jax.random.fold_in(key, generation)
@@ -112,7 +112,7 @@ def test_devices_with_seeds_of_their_own_tell_one_another_nothing():
         cut = lambda data, key: make_epoch_batches(setup.task, data, 32, key)  # noqa: E731
         return lanes.train_per_device(state, ones, Hyper(ones, 0 * ones, 0 * ones), cut, data, keys)
 
-    given = lanes.init(keys), setup.splits["full_train"], keys
+    given = lanes.init(keys), setup.splits.full_train, keys
     assert talk(train.lower(*given).compile()) == []
     with pytest.raises(ValueError, match="too many values"):  # two keys a device
         train(*given[:2], jax.random.split(keys[0], 16))

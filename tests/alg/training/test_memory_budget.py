@@ -12,9 +12,8 @@ from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
 from autolossgen import controller, models
 from autolossgen.configs import base
-from autolossgen.interfaces import Batch
+from autolossgen.interfaces import Batch, Side
 from autolossgen.language.named_losses import named_loss
-from autolossgen.interfaces import Side
 from autolossgen.search.screening import FILTERS
 from autolossgen.search.search import make_search
 from autolossgen.search.space import make_space
