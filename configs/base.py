@@ -84,17 +84,13 @@ def get_config() -> ConfigDict:
     config.policy.name = "risk_seeking"  # or reinforce (the paper's), evolution or random
     config.policy.reinforce = _policy_gradient()
     config.policy.risk_seeking = _policy_gradient()
-    config.policy.risk_seeking.quantile = 0.997  # learn from the rewards above it alone
     config.policy.evolution = ConfigDict()
     config.policy.evolution.population = 256
-    config.policy.evolution.tournament = 8
     config.policy.evolution.newcomers = 32  # of a generation; the oldest make room
-    config.policy.evolution.mutation = 0.1  # chance of an edit at each token
-    config.policy.evolution.crossover = 0.25
     config.policy.evolution.explore = 0.5  # as of the policy gradients, below
 
     config.filter = ConfigDict()
-    # Or paper, which together with policy.reinforce.below_baseline=-1.0 is the filter of the paper.
+    # Or paper, which together with policy.reinforce.below_average=-1.0 is the filter of the paper.
     config.filter.name = "graded"
     config.filter.graded = ConfigDict()
     config.filter.graded.probes = 32
@@ -199,7 +195,7 @@ def get_config() -> ConfigDict:
 def _policy_gradient() -> ConfigDict:
     """Returns what both policy gradients take."""
     section = ConfigDict()
-    section.width = 64
+    section.hidden_dim = 64  # of the LSTM and the token embedding
     section.init_range = 0.1  # weights start uniform in plus or minus this
     # The original has squash 1.5, learning rate 1e-3, eps 1e-3 and entropy weight 1e-4, and learns
     # from all rewards (preset paper). With these, one candidate in a hundred is worth training;
@@ -211,9 +207,9 @@ def _policy_gradient() -> ConfigDict:
     section.eps = 1e-8
     section.clip_norm = 5.0  # limit of the norm of a gradient
     section.entropy_weight = 0.03  # of the entropy of the policy, which is added to its objective
-    section.baseline_decay = 0.99
+    section.moving_average_decay = 0.99  # of the rewards, at each reward
     section.normalize = True  # divide advantages by the standard deviation of the rewards
-    section.below_baseline = placeholder(float)  # what such a reward becomes; None: itself
+    section.below_average = placeholder(float)  # replaces rewards below the average; or None
     # Fraction of samples drawn uniformly from the grammar, for exploration. They train first, so a
     # filter that lets most losses pass, as the paper's, leaves no lane to the policy.
     section.explore = 0.5

@@ -34,7 +34,7 @@ def _paper(config: ConfigDict) -> None:
     config.policy.reinforce.update(
         squash=1.5, learning_rate=1e-3, eps=1e-3, entropy_weight=1e-4, normalize=False, explore=0.0
     )
-    config.policy.reinforce.below_baseline = -1.0
+    config.policy.reinforce.below_average = -1.0
     config.filter.name = "paper"
     config.generation.update(samples=10, width=12, learning_rate=0.01, reward_scale="raw")
     config.generation.restart = "never"

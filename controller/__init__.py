@@ -1,15 +1,17 @@
-"""The controller: policies that write losses as token sequences, and how they learn."""
+"""Policies: they write losses as token sequences and learn from rewards. Needs extra ``search``."""
+
+from functools import partial
 
 from .evolution import make_evolution
-from .policy import Grammar, Policy
 from .reinforce import make_reinforce
 from .uniform import make_uniform
 
 POLICIES = {
     "reinforce": make_reinforce,
-    "risk_seeking": make_reinforce,  # with a quantile
+    "risk_seeking": partial(make_reinforce, quantile=0.997),
     "evolution": make_evolution,
     "random": make_uniform,
 }
+"""Value of ``config.policy.name`` -> builder of the policy."""
 
-__all__ = ["POLICIES", "Grammar", "Policy", "make_evolution", "make_reinforce", "make_uniform"]
+__all__ = ["POLICIES", "make_evolution", "make_reinforce", "make_uniform"]

@@ -1,6 +1,7 @@
 """The LSTM policy and its policy-gradient update (Williams, 1992, doi:10.1007/BF00992696)."""
 
 import math
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import flax.linen as nn
@@ -8,8 +9,9 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from .policy import Grammar, Policy
-from .rollout import draw, rollout
+from autolossgen.interfaces import Grammar, Policy
+
+from .rollout import Rollout, roll_out, sample_token
 from .uniform import make_uniform
 
 
@@ -17,36 +19,50 @@ class LSTMPolicy(nn.Module):
     """One step of an LSTM over tokens: logits of the next token, squashed as in the paper."""
 
     size: int  # V
-    width: int
+    hidden_dim: int
     init_range: float
     squash: float
 
     @nn.compact
     def __call__(self, carry: Any, tokens: jax.Array) -> tuple[Any, jax.Array]:
-        """Give the next carry and logits [M, V] after tokens [M]; padding stands for the start."""
+        """Returns the next carry and logits [M, V] after tokens [M]; padding marks the start."""
 
         def uniform(key, shape, dtype=jnp.float32):
             return jax.random.uniform(key, shape, dtype, -self.init_range, self.init_range)
 
-        embedded = nn.Embed(self.size, self.width, embedding_init=uniform)(tokens)
-        cell = nn.OptimizedLSTMCell(self.width, kernel_init=uniform, recurrent_kernel_init=uniform)
+        embedded = nn.Embed(self.size, self.hidden_dim, embedding_init=uniform)(tokens)
+        cell = nn.OptimizedLSTMCell(
+            self.hidden_dim, kernel_init=uniform, recurrent_kernel_init=uniform
+        )
         carry, hidden = cell(carry, embedded)
         logits = nn.Dense(self.size, kernel_init=uniform)(hidden)
         return carry, self.squash * jnp.tanh(logits)
 
 
 class ReinforceState(NamedTuple):
-    """Weights, optimizer and the moving baseline."""
+    """Parameters, the optimizer's state and the moving average of rewards.
+
+    Flax's ``TrainState`` would add a counter of steps and the static functions to what is saved,
+    and the moving average would still need a subclass.
+    """
 
     params: Any
-    optimizer: optax.OptState
-    baseline: jax.Array  # float32 [], NaN until the first reward
+    opt_state: optax.OptState
+    moving_average: jax.Array  # float32 [], NaN until the first reward
+
+
+class _Network(NamedTuple):
+    """The LSTM over whole sequences."""
+
+    init: Callable[[jax.Array], Any]  # key -> params
+    sample: Callable[[Any, jax.Array, int], jax.Array]  # params, key, M -> tokens [M, L]
+    replay: Callable[[Any, jax.Array], Rollout]  # params, tokens [M, L] -> their probabilities
 
 
 def make_reinforce(
     grammar: Grammar,
     *,
-    width: int,
+    hidden_dim: int,
     init_range: float,
     squash: float,
     learning_rate: float,
@@ -55,136 +71,207 @@ def make_reinforce(
     eps: float,
     clip_norm: float,
     entropy_weight: float,
-    baseline_decay: float,
+    moving_average_decay: float,
     normalize: bool,
-    below_baseline: float | None,
+    below_average: float | None,
     explore: float,
     warm_steps: int,
     quantile: float | None = None,
 ) -> Policy:
-    """Make the LSTM policy trained by REINFORCE.
+    """Builds the LSTM policy that REINFORCE trains.
 
-    The loss is ``-(reward - baseline) * log_prob - entropy_weight * entropy``, averaged over the
-    sequences that have a reward.
+    The loss is ``-(reward - moving_average) * log_prob - entropy_weight * entropy``, averaged over
+    the sequences that have a reward.
 
     Args:
       grammar: masks the logits.
-      width: of the LSTM and the token embedding.
+      hidden_dim: size of the LSTM's state and of the token embedding.
       init_range: weights start uniform in plus or minus this.
-      squash: logits are ``squash * tanh(.)``, which keeps the policy from closing its mind.
-      learning_rate, b1, b2, eps: of Adam.
+      squash: logits are ``squash * tanh(.)``. Bounded logits keep the policy from premature
+        convergence.
+      learning_rate: of Adam.
+      b1: of Adam.
+      b2: of Adam.
+      eps: of Adam.
       clip_norm: gradients are scaled down to this global norm.
-      entropy_weight: bonus for undecided policies.
-      baseline_decay: the baseline keeps this much at each reward.
+      entropy_weight: weight of the entropy bonus.
+      moving_average_decay: the moving average of rewards decays by this factor at each reward.
       normalize: divide the advantage by the standard deviation of the rewards.
-      below_baseline: a reward below the baseline becomes this and leaves the baseline alone
+      below_average: a reward below the moving average becomes this and does not change the average
         (the paper's reward filter: -1); None for no such filter.
-      quantile: learn only from the rewards above this quantile of a generation, which is then
-        the baseline (risk-seeking policy gradient: Petersen et al., 2021, arXiv:1912.04871);
-        None to learn from all.
-      explore: share of the sequences in which every token that the grammar allows is equally
-        likely, against a policy that writes one kind of loss only. They teach like the others.
-      warm_steps: of Adam that raise the likelihood of the seeds, if there are any, before the
-        first generation, so that it writes variations of them.
+      quantile: learn only from the rewards above this quantile of a generation, which then takes
+        the place of the moving average (risk-seeking policy gradient: Petersen et al., 2021,
+        arXiv:1912.04871); None to learn from all.
+      explore: fraction of the sequences that are drawn uniformly from the grammar, for exploration.
+        The policy learns from them as from the others.
+      warm_steps: steps of Adam that raise the likelihood of the initial losses, if there are any,
+        before the first generation, so that it writes variations of them.
 
     Raises:
       ValueError: for values out of range.
     """
-    if not 0 <= baseline_decay < 1:
-        raise ValueError(f"baseline_decay is in [0, 1), got {baseline_decay}")
+    if not 0 <= moving_average_decay < 1:
+        raise ValueError(f"moving_average_decay is in [0, 1), got {moving_average_decay}")
     if quantile is not None and not 0 < quantile < 1:
         raise ValueError(f"quantile is between 0 and 1, or None, got {quantile}")
     if not 0 <= explore < 1:
         raise ValueError(f"explore is in [0, 1), got {explore}")
     if warm_steps < 0:
         raise ValueError(f"warm_steps is at least 0, got {warm_steps}")
-    if min(width, init_range, squash, learning_rate, clip_norm) <= 0:
-        raise ValueError("width, init_range, squash, learning_rate and clip_norm are positive")
-    anything = make_uniform(grammar)
-    module = LSTMPolicy(grammar.size, width, init_range, squash)
+    if min(hidden_dim, init_range, squash, learning_rate, clip_norm) <= 0:
+        raise ValueError("hidden_dim, init_range, squash, learning_rate and clip_norm are positive")
+    uniform = make_uniform(grammar)
+    network = _make_network(grammar, LSTMPolicy(grammar.size, hidden_dim, init_range, squash))
     optimizer = optax.chain(
         optax.clip_by_global_norm(clip_norm), optax.adam(learning_rate, b1=b1, b2=b2, eps=eps)
     )
 
-    def roll(params, count, pick, inputs):
-        carry = (jnp.zeros((count, width)), jnp.zeros((count, width)))
-        return rollout(grammar, lambda c, t: module.apply(params, c, t), carry, count, pick, inputs)
-
-    def replay(params, tokens):
-        return roll(params, tokens.shape[0], lambda logits, given: given, tokens.T)
-
-    def step(gradient, state):
-        updates, optimizer_state = optimizer.update(gradient, state.optimizer, state.params)
+    def descend(grads, state):
+        updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
         params = optax.apply_updates(state.params, updates)
-        return state._replace(params=params, optimizer=optimizer_state)
+        return state._replace(params=params, opt_state=opt_state)
 
     def init(key):
-        carry = (jnp.zeros((1, width)), jnp.zeros((1, width)))
-        params = module.init(key, carry, jnp.zeros(1, jnp.int32))
+        params = network.init(key)
         return ReinforceState(params, optimizer.init(params), jnp.float32(jnp.nan))
 
     def sample(state, key, count):
-        free = math.floor(explore * count)
-        own_key, free_key = jax.random.split(key)
-        keys = jax.random.split(own_key, grammar.length)
-        own = roll(state.params, count - free, draw, keys).tokens
-        if not free:
-            return own
-        # What explores comes first, for the first of a generation are the first to be trained.
-        return jnp.concatenate([anything.sample((), free_key, free), own])
+        num_uniform = math.floor(explore * count)
+        own_key, uniform_key = jax.random.split(key)
+        tokens = network.sample(state.params, own_key, count - num_uniform)
+        if not num_uniform:
+            return tokens
+        # Exploration comes first, for the first of a generation are the first to be trained.
+        return jnp.concatenate([uniform.sample((), uniform_key, num_uniform), tokens])
 
     def update(state, tokens, reward, weight, reference):
         del reference  # rewards are compared with the others of their generation
         share = weight / jnp.maximum(weight.sum(), 1e-30)
         mean = jnp.sum(share * reward)
-        baseline = jnp.where(jnp.isnan(state.baseline), mean, state.baseline)
-        counts = weight
-        if below_baseline is not None:
-            below = reward < baseline - 1e-5
-            reward = jnp.where(below, below_baseline, reward)
-            counts = weight * ~below
-        # The baseline moves by 1 - decay at each reward that counts, all with their mean.
-        kept = baseline_decay ** counts.sum()
-        accepted = jnp.sum(counts * reward) / jnp.maximum(counts.sum(), 1e-30)
-        moved = kept * baseline + (1 - kept) * accepted
-        moved = jnp.where(counts.sum() > 0, moved, state.baseline)
-        level = baseline
+        average = jnp.where(jnp.isnan(state.moving_average), mean, state.moving_average)
+        reward, counted = filter_rewards(reward, weight, average, below_average)
+        moved = update_moving_average(average, reward, counted, moving_average_decay)
+        moved = jnp.where(counted.sum() > 0, moved, state.moving_average)
+        level = average
         if quantile is not None:
-            level = jnp.nanquantile(jnp.where(weight > 0, reward, jnp.nan), quantile)
-            weight = weight * (reward >= level)
-            # Only the best teach, so only they are rolled out again.
-            best = math.ceil((1 - quantile) * len(reward)) + 1
-            _, best = jax.lax.top_k(jnp.where(weight > 0, reward, -jnp.inf), min(best, len(reward)))
-            tokens, reward, weight = tokens[best], reward[best], weight[best]
+            tokens, reward, weight, level = select_elite(tokens, reward, weight, quantile)
             share = weight / jnp.maximum(weight.sum(), 1e-30)
-        advantage = jnp.where(weight > 0, reward - level, 0.0)  # no reward, no level: 0, not NaN
-        if normalize:
-            mean = jnp.sum(share * reward)
-            deviation = jnp.sqrt(jnp.sum(share * (reward - mean) ** 2))
-            advantage = advantage / jnp.maximum(deviation, 1e-6)
+        advantage = compute_advantages(reward, weight, share, level, normalize)
 
         def loss(params):
-            written = replay(params, tokens)
+            written = network.replay(params, tokens)
             gain = jnp.sum(share * advantage * written.log_prob)
             entropy = jnp.sum(share * written.entropy)
             return -gain - entropy_weight * entropy, entropy
 
-        gradient, entropy = jax.grad(loss, has_aux=True)(state.params)
-        state = step(gradient, state)._replace(baseline=moved)
-        return state, {"baseline": moved, "entropy": entropy}
+        grads, entropy = jax.grad(loss, has_aux=True)(state.params)
+        state = descend(grads, state)._replace(moving_average=moved)
+        return state, {"baseline": moved, "entropy": entropy}  # as metrics.jsonl calls it
 
     def begin_round(state, reward):
-        # The paper starts each round's baseline where the recommender stands.
-        return state._replace(baseline=reward) if below_baseline is not None else state
+        # In the paper the average of each round starts from the recommender's reward.
+        return state._replace(moving_average=reward) if below_average is not None else state
 
-    def warm_start(state, seeds):
-        def unlikely(params):
-            return -jnp.mean(replay(params, seeds).log_prob)
+    def warm_start(state, tokens):
+        def loss(params):
+            return -jnp.mean(network.replay(params, tokens).log_prob)
 
         def learn(state, _):
-            return step(jax.grad(unlikely)(state.params), state), None
+            return descend(jax.grad(loss)(state.params), state), None
 
         warm, _ = jax.lax.scan(learn, state, length=warm_steps)
-        return state._replace(params=warm.params)  # what Adam remembers is of another loss
+        return state._replace(params=warm.params)  # Adam's moments are those of another loss
 
-    return Policy(init, sample, update, begin_round, warm_start)
+    return Policy(
+        init=init, sample=sample, update=update, begin_round=begin_round, warm_start=warm_start
+    )
+
+
+def filter_rewards(
+    reward: jax.Array, weight: jax.Array, average: jax.Array, below_average: float | None
+) -> tuple[jax.Array, jax.Array]:
+    """Applies the paper's reward filter.
+
+    Args:
+      reward: [M].
+      weight: [M], 0 where there is no reward.
+      average: [], the moving average of the rewards before.
+      below_average: what a reward below the average becomes; None for no filter.
+
+    Returns:
+      The rewards [M], and the weights [M] with which they count in the next moving average.
+    """
+    if below_average is None:
+        return reward, weight
+    below = reward < average - 1e-5
+    return jnp.where(below, below_average, reward), weight * ~below
+
+
+def update_moving_average(
+    average: jax.Array, reward: jax.Array, counted: jax.Array, decay: float
+) -> jax.Array:
+    """Returns the moving average [] after rewards [M] that count with weights [M].
+
+    It moves by ``1 - decay`` at each reward that counts, as if each were the mean of them all: so
+    their order does not matter.
+    """
+    remaining = decay ** counted.sum()
+    mean = jnp.sum(counted * reward) / jnp.maximum(counted.sum(), 1e-30)
+    return remaining * average + (1 - remaining) * mean
+
+
+def select_elite(
+    tokens: jax.Array, reward: jax.Array, weight: jax.Array, quantile: float
+) -> tuple[jax.Array, jax.Array, jax.Array, jax.Array]:
+    """Selects the sequences with the highest rewards, so that only they are replayed.
+
+    Returns:
+      Tokens [m, L], rewards [m] and weights [m] of the elite, 0 for those below the quantile; and
+      the quantile of the rewards, [].
+    """
+    level = jnp.nanquantile(jnp.where(weight > 0, reward, jnp.nan), quantile)
+    weight = weight * (reward >= level)
+    count = math.ceil((1 - quantile) * len(reward)) + 1
+    _, elite = jax.lax.top_k(jnp.where(weight > 0, reward, -jnp.inf), min(count, len(reward)))
+    return tokens[elite], reward[elite], weight[elite], level
+
+
+def compute_advantages(
+    reward: jax.Array, weight: jax.Array, share: jax.Array, level: jax.Array, normalize: bool
+) -> jax.Array:
+    """Returns by how much each reward [M] exceeds the level [], 0 where there is no reward.
+
+    With ``normalize``, in units of the standard deviation of the rewards under the shares [M],
+    which sum to 1.
+    """
+    # Without any reward the level is NaN.
+    advantage = jnp.where(weight > 0, reward - level, 0.0)
+    if not normalize:
+        return advantage
+    mean = jnp.sum(share * reward)
+    deviation = jnp.sqrt(jnp.sum(share * (reward - mean) ** 2))
+    return advantage / jnp.maximum(deviation, 1e-6)
+
+
+def _make_network(grammar: Grammar, module: LSTMPolicy) -> _Network:
+    """Builds the functions of the LSTM over whole sequences."""
+
+    def make_carry(count):
+        return jnp.zeros((count, module.hidden_dim)), jnp.zeros((count, module.hidden_dim))
+
+    def roll(params, count, pick, inputs):
+        def step(carry, tokens):
+            return module.apply(params, carry, tokens)
+
+        return roll_out(grammar, step, make_carry(count), count, pick, inputs)
+
+    def init(key):
+        return module.init(key, make_carry(1), jnp.zeros(1, jnp.int32))
+
+    def sample(params, key, count):
+        return roll(params, count, sample_token, jax.random.split(key, grammar.length)).tokens
+
+    def replay(params, tokens):
+        return roll(params, tokens.shape[0], lambda logits, token: token, tokens.T)
+
+    return _Network(init=init, sample=sample, replay=replay)

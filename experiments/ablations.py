@@ -50,7 +50,7 @@ FILTERS = {
     "": {"filter": "graded"},
     ", paper filter": {
         "filter": "paper",
-        "reinforce.below_baseline": -1.0,  # the rest of that filter
+        "reinforce.below_average": -1.0,  # the rest of that filter
         "risk_seeking.explore": 0.0,
         "reinforce.explore": 0.0,
         "evolution.explore": 0.0,

@@ -216,7 +216,7 @@ def make_paper_filter(
 
     Predictions are uniform in (0.1, 0.9) and labels in (0, 1). A largest gradient below
     ``min_gradient`` gives -1; a twin within the round takes the reward of its match. The rest of
-    the original's filter, -1 for rewards below the baseline, is ``below_baseline`` of the policy.
+    the original's filter, -1 for rewards below the moving average, is ``below_average`` of the policy.
 
     Raises:
       ValueError: for a group, or without probes.

@@ -118,8 +118,8 @@ BY_RUN = {"devices", "seed", "progress", "task"}
         ("optimizer.adagrad", options(adagrad) - {"clip"}),
         ("implicit", options(data.implicit) | options(data.with_negatives)),
         ("policy.reinforce", options(controller.make_reinforce) - {"quantile"}),
-        ("policy.risk_seeking", options(controller.make_reinforce)),
-        ("policy.evolution", options(controller.make_evolution)),
+        ("policy.risk_seeking", options(controller.make_reinforce) - {"quantile"}),
+        ("policy.evolution", {"population", "newcomers", "explore"}),
     ],
 )
 def test_a_section_holds_what_its_builder_takes(section, accepted):

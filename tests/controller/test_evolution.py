@@ -83,7 +83,7 @@ def test_the_best_come_in_and_the_oldest_go():
         reward = jnp.array([0.0, 3.0, 1.0, 2.0]) + 3 - generation  # later ones are worse
         state, log = made.update(state, tokens[generation], reward, jnp.ones(4), 0.0)
         assert log["population"] == min(2 * (generation + 1), 6)
-    np.testing.assert_array_equal(state.worth, [3, 2, 4, 3, 5, 4])
+    np.testing.assert_array_equal(state.fitness, [3, 2, 4, 3, 5, 4])
     expected = [tokens[g, j] for g in (3, 2, 1) for j in (1, 3)]
     np.testing.assert_array_equal(state.tokens, jnp.stack(expected))
 
@@ -99,7 +99,7 @@ def test_generations_are_compared_beside_the_reference():
     for generation, reference in enumerate((0.5, 0.8)):
         mine = tokens[2 * generation :][:2]
         state, _ = made.update(state, mine, rewards[generation], jnp.ones(2), reference)
-    np.testing.assert_allclose(state.worth[:4], [-0.1, -1.1, 0.1, -0.1], atol=1e-6)
+    np.testing.assert_allclose(state.fitness[:4], [-0.1, -1.1, 0.1, -0.1], atol=1e-6)
 
 
 def test_what_has_no_reward_or_is_there_already_stays_out():
@@ -112,10 +112,10 @@ def test_what_has_no_reward_or_is_there_already_stays_out():
     state, _ = made.update(
         state, tokens, jnp.array([1.0, 5.0, 2.0]), jnp.array([1.0, 0.0, 1.0]), 0.0
     )
-    np.testing.assert_array_equal(state.worth[:3], [2, 1, -jnp.inf])
+    np.testing.assert_array_equal(state.fitness[:3], [2, 1, -jnp.inf])
     again = jnp.stack([tokens[0], tokens[1], tokens[1], tokens[2]])
     state, _ = made.update(state, again, jnp.array([9.0, 3.0, 4.0, 9.0]), jnp.ones(4), 0.0)
-    np.testing.assert_array_equal(state.worth[:4], [4, 2, 1, -jnp.inf])
+    np.testing.assert_array_equal(state.fitness[:4], [4, 2, 1, -jnp.inf])
 
 
 def test_evolution_finds_what_random_search_does_not():

@@ -11,7 +11,7 @@ import pytest
 from autolossgen import controller, make_grammar, make_vocabulary
 from autolossgen.configs import base
 from autolossgen.controller.reinforce import LSTMPolicy
-from autolossgen.controller.rollout import rollout
+from autolossgen.controller.rollout import roll_out
 from autolossgen.language.grammar import encode_tokens
 
 TINY = make_vocabulary(operators=("add", "neg"), operands=("pred", "label"))
@@ -25,14 +25,14 @@ SPACES = {
     "default": (make_vocabulary(), 15),
 }
 PLAIN = {  # REINFORCE without any of its additions
-    "width": 6,
+    "hidden_dim": 6,
     "entropy_weight": 0.0,
-    "baseline_decay": 0.9,
+    "moving_average_decay": 0.9,
     "normalize": False,
-    "below_baseline": None,
+    "below_average": None,
     "explore": 0.0,
 }
-SMALL = {"reinforce": {"width": 6}, "risk_seeking": {"width": 6}}
+SMALL = {"reinforce": {"hidden_dim": 6}, "risk_seeking": {"hidden_dim": 6}}
 # Adam with an eps so large that it steps along the gradient itself, at this rate.
 RATE = 1e-3
 AS_SGD = {"learning_rate": RATE * 1e8, "eps": 1e8, "b1": 0.0, "clip_norm": 1e9}
@@ -63,11 +63,11 @@ def sequences():
 def replay(params, tokens):
     """Give the log-probability [M] of sequences under an LSTM policy."""
     module = LSTMPolicy(
-        len(TINY.names), PLAIN["width"], 0.1, base.get_config().policy.reinforce.squash
+        len(TINY.names), PLAIN["hidden_dim"], 0.1, base.get_config().policy.reinforce.squash
     )
-    carry = (jnp.zeros((len(tokens), PLAIN["width"])),) * 2
+    carry = (jnp.zeros((len(tokens), PLAIN["hidden_dim"])),) * 2
     step = lambda c, t: module.apply(params, c, t)  # noqa: E731
-    return rollout(
+    return roll_out(
         make_grammar(TINY, LENGTH), step, carry, len(tokens), lambda _, given: given, tokens.T
     ).log_prob
 
@@ -146,7 +146,7 @@ def test_random_learns_nothing():
 
 
 def test_logits_stay_within_the_squash():
-    module = LSTMPolicy(size=5, width=6, init_range=0.1, squash=1.5)
+    module = LSTMPolicy(size=5, hidden_dim=6, init_range=0.1, squash=1.5)
     carry, tokens = (jnp.zeros((5, 6)),) * 2, jnp.arange(5)
     params = module.init(jax.random.key(0), carry, tokens)
     logits = module.apply(jax.tree.map(lambda x: 1e4 * x, params), carry, tokens)[1]
@@ -162,7 +162,7 @@ def step(state, reward, weight, **options):
     """Give the update's step in units of the gradient, and the next state."""
     made = policy(**PLAIN | AS_SGD | options)
     after, log = made.update(state, sequences(), reward, weight, 0.5)
-    assert log["baseline"] == after.baseline or np.isnan(after.baseline)
+    assert log["baseline"] == after.moving_average or np.isnan(after.moving_average)
     return (vector(after.params) - vector(state.params)) / RATE, after
 
 
@@ -170,11 +170,11 @@ def first(**options):
     return wide(policy(**PLAIN | AS_SGD | options).init(jax.random.key(6)), 5.0)
 
 
-@pytest.mark.parametrize("baseline", [0.0, 0.7, 3.0])
-def test_the_step_is_the_gradient_of_the_expected_reward(baseline):
-    """Over all sequences, weighted by their probability, REINFORCE is exact for any baseline."""
+@pytest.mark.parametrize("average", [0.0, 0.7, 3.0])
+def test_the_step_is_the_gradient_of_the_expected_reward(average):
+    """Over all sequences, weighted by their probability, REINFORCE is exact for any average."""
     state, reward = first(), rewards()
-    state = state._replace(baseline=jnp.float32(baseline))
+    state = state._replace(moving_average=jnp.float32(average))
     probability = jnp.exp(replay(state.params, sequences()))
     expected_reward = lambda params: jnp.sum(jnp.exp(replay(params, sequences())) * reward)  # noqa: E731
     gradient = vector(jax.grad(expected_reward)(state.params))
@@ -185,7 +185,7 @@ def test_the_step_is_the_gradient_of_the_expected_reward(baseline):
 
 def test_the_step_agrees_with_finite_differences():
     state, reward = first(), rewards(1)
-    state = state._replace(baseline=jnp.float32(0.7))
+    state = state._replace(moving_average=jnp.float32(0.7))
     ours, _ = step(state, reward, jnp.ones(len(reward)))
     score = lambda params: jnp.mean((reward - 0.7) * replay(params, sequences()))  # noqa: E731
     leaves, tree = jax.tree.flatten(state.params)
@@ -205,24 +205,24 @@ def test_the_step_agrees_with_finite_differences():
 
 
 def test_sequences_without_a_reward_change_nothing():
-    state, reward = first()._replace(baseline=jnp.float32(0.7)), rewards()
+    state, reward = first()._replace(moving_average=jnp.float32(0.7)), rewards()
     weight = jnp.ones(len(reward)).at[::2].set(0)
     for options in ({}, {"quantile": 0.8}, {"normalize": True}):
         with_them, one = step(state, reward, weight, **options)
         without = reward.at[::2].set(1e3)
         again, other = step(state, without, weight, **options)
         np.testing.assert_array_equal(with_them, again)
-        assert one.baseline == other.baseline
+        assert one.moving_average == other.moving_average
 
 
 @pytest.mark.parametrize("options", [{}, {"quantile": 0.8}, {"normalize": True}])
-@pytest.mark.parametrize("baseline", [float("nan"), 0.7])
-def test_a_generation_without_any_reward_breaks_nothing(options, baseline):
+@pytest.mark.parametrize("average", [float("nan"), 0.7])
+def test_a_generation_without_any_reward_breaks_nothing(options, average):
     """So it is when all that a policy writes are twins of known losses."""
-    state = first()._replace(baseline=jnp.float32(baseline))
+    state = first()._replace(moving_average=jnp.float32(average))
     moved, after = step(state, jnp.zeros(len(rewards())), jnp.zeros(len(rewards())), **options)
     np.testing.assert_array_equal(moved, 0)
-    np.testing.assert_array_equal(after.baseline, state.baseline)
+    np.testing.assert_array_equal(after.moving_average, state.moving_average)
 
 
 def few(*values):
@@ -230,36 +230,39 @@ def few(*values):
     return jnp.zeros(len(sequences())).at[: len(values)].set(jnp.asarray(values))
 
 
-def test_the_baseline_moves_by_its_formula():
+def test_the_moving_average_moves_by_its_formula():
     state = first()
-    assert np.isnan(state.baseline)
+    assert np.isnan(state.moving_average)
     _, state = step(state, few(0.2, 0.4, 0.9), few(1.0, 1.0, 1.0))
-    assert float(state.baseline) == pytest.approx(0.5)  # begins at the first rewards' mean
+    assert float(state.moving_average) == pytest.approx(0.5)  # begins at the first rewards' mean
     _, state = step(state, few(0.8, 0.6, 5.0), few(1.0, 1.0, 0.0))
-    assert float(state.baseline) == pytest.approx(0.81 * 0.5 + 0.19 * 0.7)
+    assert float(state.moving_average) == pytest.approx(0.81 * 0.5 + 0.19 * 0.7)
 
 
-def test_rewards_below_the_baseline_are_filtered_as_in_the_paper():
-    paper = {"below_baseline": -1.0}
+def test_rewards_below_the_average_are_filtered_as_in_the_paper():
+    paper = {"below_average": -1.0}
     start = policy(**PLAIN | AS_SGD | paper).begin_round(first(), jnp.float32(0.7))
-    assert float(start.baseline) == pytest.approx(0.7)
+    assert float(start.moving_average) == pytest.approx(0.7)
     weight = few(1.0, 1.0, 1.0, 1.0)
     ours, after = step(start, few(0.75, 0.6, 0.69999, 0.9), weight, **paper)
     by_hand, _ = step(start, few(0.75, -1.0, 0.69999, 0.9), weight)
     np.testing.assert_allclose(ours, by_hand, atol=1e-4 * np.abs(by_hand).max())
     accepted = (0.75 + 0.69999 + 0.9) / 3
-    assert float(after.baseline) == pytest.approx(0.9**3 * 0.7 + (1 - 0.9**3) * accepted)
+    assert float(after.moving_average) == pytest.approx(0.9**3 * 0.7 + (1 - 0.9**3) * accepted)
 
 
-def test_without_the_papers_filter_rounds_leave_the_baseline_alone():
-    state = first()._replace(baseline=jnp.float32(0.4))
-    assert policy(**PLAIN | AS_SGD).begin_round(state, jnp.float32(0.9)).baseline == state.baseline
+def test_without_the_papers_filter_rounds_leave_the_average_alone():
+    state = first()._replace(moving_average=jnp.float32(0.4))
+    assert (
+        policy(**PLAIN | AS_SGD).begin_round(state, jnp.float32(0.9)).moving_average
+        == state.moving_average
+    )
 
 
 def test_normalized_steps_do_not_depend_on_the_scale_of_rewards():
     reward, weight = rewards(), jnp.ones(len(rewards()))
     one, other = (
-        step(first()._replace(baseline=b), r, weight, normalize=True)[0]
+        step(first()._replace(moving_average=b), r, weight, normalize=True)[0]
         for r, b in ((reward, jnp.float32(0.7)), (8 * reward, jnp.float32(5.6)))
     )
     np.testing.assert_allclose(one, other, atol=1e-3 * np.abs(one).max())
@@ -273,7 +276,7 @@ def test_only_rewards_above_the_quantile_teach():
     assert float(np.quantile(lower, 0.8)) == pytest.approx(level)
     np.testing.assert_allclose(ours, step(state, lower, weight, quantile=0.8)[0], atol=1e-3)
     above = jnp.where(reward >= level, 1.0, 0.0)
-    by_hand = step(state._replace(baseline=jnp.float32(level)), reward, above)[0]
+    by_hand = step(state._replace(moving_average=jnp.float32(level)), reward, above)[0]
     np.testing.assert_allclose(ours, by_hand, atol=1e-3 * np.abs(by_hand).max())
 
 
@@ -328,9 +331,9 @@ def test_the_first_share_of_a_generation_explores():
 @pytest.mark.parametrize(
     "wrong",
     [
-        {"baseline_decay": 1.0},
-        {"baseline_decay": -0.1},
-        {"width": 0},
+        {"moving_average_decay": 1.0},
+        {"moving_average_decay": -0.1},
+        {"hidden_dim": 0},
         {"squash": 0.0},
         {"learning_rate": 0.0},
         {"clip_norm": 0.0},
@@ -342,7 +345,7 @@ def test_the_first_share_of_a_generation_explores():
     ],
 )
 def test_options_out_of_range_are_refused(wrong):
-    with pytest.raises(ValueError, match=r"baseline_decay|positive|quantile|explore"):
+    with pytest.raises(ValueError, match=r"moving_average_decay|positive|quantile|explore"):
         policy(**wrong)
 
 
@@ -384,8 +387,8 @@ def test_a_warm_start_leaves_exploration():
 
 def test_a_warm_start_leaves_the_optimizer_fresh():
     (_, cold, _), (_, warm, _) = warmed(0), warmed(base.get_config().policy.risk_seeking.warm_steps)
-    np.testing.assert_array_equal(vector(cold.optimizer), vector(warm.optimizer))
-    assert np.isnan(warm.baseline)
+    np.testing.assert_array_equal(vector(cold.opt_state), vector(warm.opt_state))
+    assert np.isnan(warm.moving_average)
 
 
 @pytest.mark.parametrize("name", ["evolution", "random"])
@@ -398,3 +401,14 @@ def test_policies_without_a_likelihood_start_as_they_are(name):
 def test_a_negative_number_of_warm_steps_is_refused():
     with pytest.raises(ValueError, match="warm_steps is at least 0"):
         policy.__wrapped__(warm_steps=-1)
+
+
+@pytest.mark.parametrize("name", controller.POLICIES)
+def test_a_state_keeps_its_types(name):
+    """Weak types, too: with others, a search would compile its second generation again."""
+    made = policy(name, **SMALL.get(name, {}))
+    state = made.begin_round(made.init(jax.random.key(0)), jnp.float32(0.5))
+    tokens, ones = made.sample(state, jax.random.key(1), 500), jnp.ones(500)
+    after, _ = made.update(state, tokens, ones, ones, jnp.float32(0.5))
+    after = made.begin_round(after, jnp.float32(0.5))
+    assert jax.tree.map(jax.typeof, after) == jax.tree.map(jax.typeof, state)

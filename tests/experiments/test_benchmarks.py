@@ -218,7 +218,7 @@ def test_ablations_are_of_every_method_filter_and_scale(benchmark):
     reinforce = variants["reinforce, paper filter, raw reward"]
     assert reinforce["policy"] == "reinforce"
     assert reinforce["generation.reward_scale"] == "raw"
-    assert reinforce["reinforce.below_baseline"] == -1
+    assert reinforce["reinforce.below_average"] == -1
     assert (reinforce["filter"], reinforce["reinforce.explore"]) == ("paper", 0.0)
 
 

@@ -19,7 +19,7 @@ SMALL = (  # for any run that is to be cheap to compile
     "--config.space.length=7",
     "--config.generation.memory=64",
     "--config.generation.hall=3",
-    "--config.policy.risk_seeking.width=8",
+    "--config.policy.risk_seeking.hidden_dim=8",
 )
 TINY = (
     *SMALL,
