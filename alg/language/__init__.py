@@ -1,1 +1,1 @@
-"""What a loss is: operators, formulas, programs, and the functions they compile to. Needs JAX alone."""
+"""What a loss is: operators, formulas, programs, the functions they compile to. Needs jax alone."""

@@ -1,8 +1,9 @@
-"""Losses as functions: one program, unrolled while tracing, so that XLA sees only what it uses.
+"""Losses as functions: a program is unrolled while tracing, so XLA sees only what it uses.
 
-``interpret`` evaluates the same table with the program as traced data; a test holds the two equal.
+``interpret`` evaluates the same operators with the program as traced data; tests compare the two.
 """
 
+import math
 from collections.abc import Callable, Sequence
 from functools import lru_cache, partial
 
@@ -11,15 +12,40 @@ import jax.numpy as jnp
 import numpy as np
 
 from ..interfaces import Array
-from .clipping import find_active_clips
-from .families import POINTWISE, Family, as_family
+from .families import LARGEST_LOGIT, POINTWISE, Family, as_family
 from .inputs import LossFn, LossLike, as_program
 from .operators import DEFAULT_BOUNDS, as_bounds, clip, compute_logit
 from .printing import describe_program
 from .programs import Program
 
 UNBOUNDED = (-np.inf, np.inf)
-"""Bounds that clip nothing, for losses known to be sound as they are written."""
+"""Bounds that clip nothing, for losses that need no protection."""
+
+
+def find_active_clips(
+    program: Program, bounds: tuple[float, float], family: Family
+) -> tuple[bool, ...]:
+    """Returns, for each instruction of a static program, whether its clip can act.
+
+    Operands are assumed to lie in the family's ranges; largest sizes are followed through the
+    operators. Clips that cannot act are left out of a built or exported loss.
+    """
+    low, high = bounds
+    smaller_bound = 0.999 * min(-low, high)  # rounding does not matter below
+    larger_bound = max(abs(low), abs(high))
+    sizes = [max(map(abs, interval)) for interval in family.ranges]
+    active = []
+    for number, lhs, rhs, constant in zip(*program, strict=True):
+        op = family.table[number]
+        if op.arity == 0:
+            sizes.append(LARGEST_LOGIT if op.name == "logit" else abs(float(constant)))
+            active.append(False)
+            continue
+        arguments = [sizes[register] for register in (lhs, rhs)[: op.arity]]
+        size = math.inf if op.size is None else op.size(*arguments)
+        active.append(not size <= smaller_bound)
+        sizes.append(min(size, larger_bound))
+    return tuple(active)
 
 
 def evaluate(
@@ -32,16 +58,19 @@ def evaluate(
     family: Family = POINTWISE,
     clipped: Sequence[bool] | None = None,
 ) -> Array:
-    """Evaluate a static program by unrolling it; arrays have one shape, also the result's.
+    """Evaluates a static program by unrolling it.
 
     Args:
-      program: a program that ``as_static`` gave.
-      registers: what registers 0, 1 and 2 hold.
-      logit: the logits, for a pointwise program that loads them.
-      where: for aggregates, the entries that count; all if left out.
+      program: from ``as_static``.
+      registers: values of registers 0, 1 and 2, arrays of one shape.
+      logit: logits of the same shape, for a pointwise program that loads them.
+      where: mask of the entries that aggregates take; None for all.
       bounds: every result is clipped to them.
       family: the language of the program.
-      clipped: the instructions whose results have to be clipped; all if left out.
+      clipped: for each instruction, whether its result is clipped; None to clip all.
+
+    Returns:
+      The loss of each entry, of the registers' shape.
     """
     registers = list(registers)
     clipped = [True] * len(program.op) if clipped is None else clipped
@@ -68,34 +97,35 @@ def build_loss(
     family: str | Family = POINTWISE,
     **constants: float,
 ) -> LossFn:
-    """Build a jitted loss from a formula, a token sequence or a program.
+    """Builds a jitted loss from a formula, a token sequence or a program.
 
-    The same source gives the same function, so nothing is traced twice.
+    The same source returns the same function, so nothing is traced twice.
 
     Args:
       source: an infix formula over the family's operands and numbers; postfix tokens, as names or
         as numbers in the family's default vocabulary; or a ``Program``.
-      inputs: what scores are: ``"logits"``, or ``"probabilities"`` (pointwise losses only).
+      inputs: what the scores are: ``"logits"``, or ``"probabilities"`` (pointwise losses only).
       bounds: every intermediate result is clipped to them. A clip that cannot act on logits up to
-        10,000 and labels up to 5, of either sign, is left out.
+        10,000 and labels up to 5, positive or negative, is left out.
       family: ``"pointwise"``, a loss of scores and labels; ``"pairwise"``, a loss of the logits of
-        positives and of their negatives; or the family of a vocabulary with a user's operators.
+        positives and of their negatives; or the family of a vocabulary with your own operators.
       **constants: values of names in the formula.
 
     Raises:
-      ValueError: with the position, if the source is not a loss.
+      ValueError: if the source is not a loss; the message names the position.
 
-    >>> loss = build_loss("square(label - pred)")
-    >>> float(loss(jnp.array([0.0, 0.0]), jnp.array([1.0, 0.0])))
-    0.25
-    >>> loss = build_loss("relu(m - diff)", family="pairwise", m=0.5)
-    >>> float(loss(jnp.array([1.0]), jnp.array([[0.0, 1.0]])))  # the mean of 0 and 0.5
-    0.25
+    Example:
+      >>> loss = build_loss("square(label - pred)")
+      >>> float(loss(jnp.array([0.0, 0.0]), jnp.array([1.0, 0.0])))
+      0.25
+      >>> loss = build_loss("relu(m - diff)", family="pairwise", m=0.5)
+      >>> float(loss(jnp.array([1.0]), jnp.array([[0.0, 1.0]])))  # the mean of 0 and 0.5
+      0.25
     """
     family = as_family(family)
     if inputs not in ("logits", "probabilities"):
         raise ValueError(f"inputs is 'logits' or 'probabilities', got {inputs!r}")
-    if inputs == "probabilities" and family.registers != POINTWISE.registers:
+    if inputs == "probabilities" and family.is_pairwise:
         raise ValueError(f"inputs of a {family.name} loss are 'logits', got {inputs!r}")
     bounds = as_bounds(bounds)
     program = as_program(source, family=family, **constants)
@@ -110,36 +140,37 @@ def build_from_program(
     inputs: str = "logits",
     name: str = "loss",
 ) -> LossFn:
-    """Build a jitted loss from a static program; ``name`` is the function's and XLA's."""
-    rows = tuple(tuple(part.tolist()) for part in program)
-    return _built(rows, inputs, bounds, family, name)
+    """Builds a jitted loss from a static program; ``name`` is what Python and XLA call it."""
+    columns = tuple(tuple(part.tolist()) for part in program)
+    return _build_from_columns(columns, inputs, bounds, family, name)
 
 
 @lru_cache(maxsize=4096)
-def _built(
-    rows: tuple[tuple, ...], inputs: str, bounds: tuple[float, float], family: Family, name: str
+def _build_from_columns(
+    columns: tuple[tuple, ...], inputs: str, bounds: tuple[float, float], family: Family, name: str
 ) -> LossFn:
-    program = Program(*map(np.asarray, rows))
+    """Builds a loss from the columns of a program, which are hashable."""
+    program = Program(*map(np.asarray, columns))
     for part in program:
-        part.flags.writeable = False  # it is shared by all who build this loss
+        part.flags.writeable = False  # shared by all callers that build this loss
     clipped = find_active_clips(program, bounds, family)
     run = partial(evaluate, program, bounds=bounds, family=family, clipped=clipped)
 
     def pointwise(scores, labels, *, where=None, weights=None, reduce_fn=jnp.mean):
-        dtype, (scores, labels) = _working(scores, labels)
+        dtype, (scores, labels) = _widen(scores, labels)
         values, where = _pointwise_values(run, inputs, scores, labels, where)
         return _reduce(values, where, weights, reduce_fn).astype(dtype)
 
     def pairwise(pos, neg, *, where=None, weights=None, reduce_fn=jnp.mean):
-        dtype, (pos, neg) = _working(pos, neg)
+        dtype, (pos, neg) = _widen(pos, neg)
         values, where = _pairwise_values(run, pos, neg, where)
         return _reduce(values, where, weights, reduce_fn).astype(dtype)
 
-    function = pointwise if family.registers == POINTWISE.registers else pairwise
+    function = pairwise if family.is_pairwise else pointwise
     function.__name__ = function.__qualname__ = name
     text = describe_program(program, family)
-    clips_told = "" if bounds == UNBOUNDED else f", intermediates clipped to {bounds}"
-    function.__doc__ = f"The {family.name} loss {text} of {inputs}{clips_told}."
+    clips = "" if bounds == UNBOUNDED else f", intermediates clipped to {bounds}"
+    function.__doc__ = f"The {family.name} loss {text} of {inputs}{clips}."
     loss = jax.jit(function, static_argnames="reduce_fn")
     loss.program, loss.family, loss.bounds, loss.inputs = program, family, bounds, inputs
     return loss
@@ -148,11 +179,11 @@ def _built(
 def _pointwise_values(
     run: Callable[..., Array], inputs: str, scores: Array, labels: Array, where: Array | None
 ) -> tuple[Array, Array | None]:
-    """Give the value of each score, and which count."""
-    labels = _spread("labels", labels, scores.shape)
+    """Returns the loss of each score, and the mask of those that count."""
+    labels = _broadcast("labels", labels, scores.shape)
     if where is not None:
         # Masked entries must not reach the operators: their gradient may be NaN.
-        where = _spread("where", jnp.asarray(where, bool), scores.shape)
+        where = _broadcast("where", jnp.asarray(where, bool), scores.shape)
         scores = jnp.where(where, scores, 0.0 if inputs == "logits" else 0.5)
         labels = jnp.where(where, labels, 0.0)
     if inputs == "logits":
@@ -165,50 +196,51 @@ def _pointwise_values(
 def _pairwise_values(
     run: Callable[..., Array], pos: Array, neg: Array, where: Array | None
 ) -> tuple[Array, Array | None]:
-    """Give the value of each example [..., B], the mean over its negatives, and which count."""
+    """Returns the loss of each example [..., B], the mean over its negatives, and their mask."""
     if neg.ndim != pos.ndim + 1 or neg.shape[:-1] != pos.shape:
-        raise ValueError(f"pos is [..., B] and neg [..., B, S], got {pos.shape} and {neg.shape}")
+        raise ValueError(
+            f"pos is [..., B] and neg [..., B, num_negatives], got {pos.shape} and {neg.shape}"
+        )
     if neg.shape[-1] == 0:
         neg, where = jnp.zeros((*pos.shape, 1), neg.dtype), jnp.zeros(pos.shape, bool)
     if where is None:
-        wide = jnp.broadcast_to(pos[..., None], neg.shape)
-        return jnp.mean(run((wide, neg, jnp.ones_like(neg))), -1), None
-    where = _counted(jnp.asarray(where, bool), pos.shape, neg.shape)
+        wide_pos = jnp.broadcast_to(pos[..., None], neg.shape)
+        return jnp.mean(run((wide_pos, neg, jnp.ones_like(neg))), -1), None
+    where = _broadcast_mask(jnp.asarray(where, bool), pos.shape, neg.shape)
     neg = jnp.where(where, neg, 0.0)
     has_negatives = jnp.any(where, -1)
     pos = jnp.where(has_negatives, pos, 0.0)
-    wide = jnp.broadcast_to(pos[..., None], neg.shape)
+    wide_pos = jnp.broadcast_to(pos[..., None], neg.shape)
     # An aggregate over nothing is not finite: examples without negatives take all, masked later.
-    counted = where | ~has_negatives[..., None]
-    values = run((wide, neg, jnp.ones_like(neg)), where=counted)
-    return jnp.mean(values, -1, where=counted), has_negatives
+    where = where | ~has_negatives[..., None]
+    values = run((wide_pos, neg, jnp.ones_like(neg)), where=where)
+    return jnp.mean(values, -1, where=where), has_negatives
 
 
-def _counted(where: Array, pos: tuple[int, ...], neg: tuple[int, ...]) -> Array:
-    """Give the mask of negatives [..., B, S] of one of examples [..., B] or of negatives."""
+def _broadcast_mask(where: Array, pos: tuple[int, ...], neg: tuple[int, ...]) -> Array:
+    """Broadcasts a mask of examples ``pos`` or of negatives ``neg`` to the negatives' shape."""
     try:
         return jnp.broadcast_to(where if where.ndim == len(neg) else where[..., None], neg)
     except ValueError:
-        got = f"where broadcasts to the examples {pos} or to their negatives {neg}, got "
-        raise ValueError(f"{got}{where.shape}") from None
+        raise ValueError(
+            f"where broadcasts to the examples {pos} or to their negatives {neg}, got {where.shape}"
+        ) from None
 
 
-def _spread(name: str, array: Array, shape: tuple[int, ...]) -> Array:
-    """Broadcast an array to a shape, and never the scores to the array."""
+def _broadcast(name: str, array: Array, shape: tuple[int, ...]) -> Array:
+    """Broadcasts an array to the scores' shape; scores never broadcast to it."""
     try:
         return jnp.broadcast_to(array, shape)
     except ValueError:
-        got = f"{name} broadcast to the shape {shape} of the scores, got {array.shape}"
-        raise ValueError(got) from None
+        raise ValueError(
+            f"{name} broadcast to the shape {shape} of the scores, got {array.shape}"
+        ) from None
 
 
-def _working(*arrays: Array) -> tuple[jnp.dtype, list[Array]]:
-    """Give the dtype of the answer, and the arrays in the dtype of the work.
+def _widen(*arrays: Array) -> tuple[jnp.dtype, list[Array]]:
+    """Returns the dtype of the result, and the arrays in the dtype to compute in.
 
-    Half precision cannot hold the bounds, so the work is done in float32 at least.
-
-    Raises:
-      ValueError: for complex numbers.
+    Half precision cannot hold the bounds, so losses are computed in float32 at least.
     """
     arrays = [jnp.asarray(x) for x in arrays]
     if any(jnp.iscomplexobj(x) for x in arrays):
@@ -222,19 +254,19 @@ def _working(*arrays: Array) -> tuple[jnp.dtype, list[Array]]:
 def _reduce(
     values: Array, where: Array | None, weights: Array | None, reduce_fn: Callable | None
 ) -> Array:
-    """Reduce weighted values over those that count; 0 if none does."""
+    """Reduces weighted values over those that count; 0 if none does."""
     if weights is not None:
         weights = jnp.asarray(weights, values.dtype)
-        values = values * _spread("weights", weights, values.shape)
+        values = values * _broadcast("weights", weights, values.shape)
     if where is not None:
         values = jnp.where(where, values, 0.0)
     if reduce_fn is None:
         return values
     if where is None and values.size:
         return reduce_fn(values)
-    # A mean over nothing is NaN; one over values that are not finite stays what it is.
+    # A mean over nothing is NaN and becomes 0; a mean over NaNs stays NaN.
     if where is None:
-        reduced = of_ones = reduce_fn(values)
+        reduced = reduced_ones = reduce_fn(values)
     else:
-        reduced, of_ones = (reduce_fn(x, where=where) for x in (values, jnp.ones_like(values)))
-    return jnp.where(jnp.isnan(of_ones), 0.0, reduced)
+        reduced, reduced_ones = (reduce_fn(x, where=where) for x in (values, jnp.ones_like(values)))
+    return jnp.where(jnp.isnan(reduced_ones), 0.0, reduced)

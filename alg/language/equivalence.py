@@ -1,4 +1,4 @@
-"""Probes: where two programs are compared, in float64, to say that they are the same loss."""
+"""Whether two programs are the same loss: a grid on which they are compared, in float64."""
 
 import jax
 import jax.numpy as jnp
@@ -11,8 +11,8 @@ from .operators import DEFAULT_BOUNDS
 from .programs import Program
 
 TOLERANCE = 1e-6
-"""Largest difference of two values or derivatives that count as equal, relative to the larger of
-them and at least 1; they are computed in float64."""
+"""Largest difference of values or derivatives that count as equal, relative to the larger of them
+and to at least 1; they are computed in float64."""
 
 _LOGITS = np.concatenate([np.linspace(-8, 8, 33), [-20.0, -1e-3, 1e-3, 20.0]])
 _LABELS = (0.0, 0.25, 1.0)
@@ -20,8 +20,8 @@ _DIFFERENCES = np.asarray([-6.0, -1.5, -0.5, 0.25, 1.0, 4.0])
 
 
 def make_comparison_grid(family: Family = POINTWISE) -> tuple[np.ndarray, np.ndarray]:
-    """Give logits [P] and labels [P], or the logits of positives [P] and of negatives [P, 3]."""
-    if family.registers == POINTWISE.registers:
+    """Returns logits [P] and labels [P], or logits of positives [P] and of negatives [P, 3]."""
+    if not family.is_pairwise:
         logit, label = np.meshgrid(_LOGITS, _LABELS)
         return logit.ravel(), label.ravel()
     pos, shift = (part.ravel() for part in np.meshgrid(_LOGITS, _DIFFERENCES))
@@ -35,7 +35,7 @@ def evaluate_on_grid(
     bounds: tuple[float, float] = DEFAULT_BOUNDS,
     family: Family = POINTWISE,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Give value [P] and derivatives [P, ...] of a static program by the logits of the grid."""
+    """Returns a static program's values [P] and derivatives [P, ...] by the logits of the grid."""
     first, second = make_comparison_grid(family)
 
     def pointwise(logit):
@@ -48,18 +48,18 @@ def evaluate_on_grid(
         return evaluate(program, (pos, neg, jnp.ones_like(neg)), bounds=bounds, family=family)
 
     with use_float64():
-        if family.registers == POINTWISE.registers:
+        if not family.is_pairwise:
             logit = jnp.asarray(first)
-            value, slope = jax.jvp(pointwise, (logit,), (jnp.ones_like(logit),))
+            value, derivative = jax.jvp(pointwise, (logit,), (jnp.ones_like(logit),))
         else:
             logits = jnp.asarray(np.concatenate([first[:, None], second], axis=1))
             value, pullback = jax.vjp(lambda x: jnp.mean(pairwise(x), -1), logits)
-            (slope,) = pullback(jnp.ones_like(value))
-        return np.asarray(value), np.asarray(slope)
+            (derivative,) = pullback(jnp.ones_like(value))
+        return np.asarray(value), np.asarray(derivative)
 
 
 def is_close(x: np.ndarray, y: np.ndarray, tolerance: float = TOLERANCE) -> bool:
-    """Say if two arrays are equal within a tolerance; NaN equals nothing."""
+    """Whether two arrays are equal within a tolerance; NaN equals nothing."""
     with np.errstate(invalid="ignore"):
         same = np.abs(x - y) <= tolerance * np.maximum(1.0, np.maximum(np.abs(x), np.abs(y)))
     return bool(np.all(same | (x == y)))
@@ -72,7 +72,7 @@ def are_equivalent(
     bounds: tuple[float, float] = DEFAULT_BOUNDS,
     family: Family = POINTWISE,
 ) -> bool:
-    """Say if two static programs have equal values and derivatives on the grid."""
-    ours = evaluate_on_grid(program, bounds=bounds, family=family)
-    theirs = evaluate_on_grid(other, bounds=bounds, family=family)
-    return all(map(is_close, ours, theirs))
+    """Whether two static programs have equal values and derivatives on the grid."""
+    results = evaluate_on_grid(program, bounds=bounds, family=family)
+    other_results = evaluate_on_grid(other, bounds=bounds, family=family)
+    return all(map(is_close, results, other_results))

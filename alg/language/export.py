@@ -7,7 +7,7 @@ import textwrap
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-from .clipping import find_active_clips
+from .build import find_active_clips
 from .families import POINTWISE, Family
 from .inputs import LossFn, LossLike, LossSpec, read_loss
 from .printing import check_size, describe_program, format_number

@@ -1,7 +1,7 @@
 """Families: what a loss is a function of, and hence which operands and operators its language has.
 
 A family is a property of the search space. Programs, grammar, assembly, parser and evaluators are
-the same for all; they read the family for the names of its operands and for its operators.
+the same for all families; they look up operands and operators in the family.
 """
 
 from functools import lru_cache
@@ -11,23 +11,24 @@ from ..suggest import did_you_mean
 from .operators import NUMBER_OF, OPERATORS, PAPER_OPERATORS, Op
 
 LARGEST_LOGIT, LARGEST_LABEL = 1e4, 5.0
-"""Clips that act on larger operands only are left out of a built loss."""
+"""Largest operands that a built loss is clipped for; a clip that acts on larger ones only is left
+out."""
 
 
 class Load(NamedTuple):
-    """An operand that an instruction brings into a register."""
+    """Operand that an instruction brings into a register."""
 
     name: str
-    op: str
-    lhs: int
+    op: str  # name of the operator
+    lhs: int  # registers that it reads, -1 for none
     rhs: int
 
 
 class Family(NamedTuple):
-    """The language of one kind of loss.
+    """Language of one kind of loss.
 
     Registers 0, 1 and 2 of its programs hold the operands named in ``registers``. ``operators`` and
-    ``operands`` are those that a search uses unless told otherwise.
+    ``operands`` are the defaults of a search.
     """
 
     name: str
@@ -37,13 +38,18 @@ class Family(NamedTuple):
     operands: tuple[str, ...]
     aggregates: bool  # whether operators over all negatives belong to the language
     ranges: tuple[tuple[float, float], ...]  # of the registers, taken for granted
-    table: tuple[Op, ...] = OPERATORS
+    table: tuple[Op, ...] = OPERATORS  # then a user's own operators
+
+    @property
+    def is_pairwise(self) -> bool:
+        """Whether losses take the logits of positives and negatives, not scores and labels."""
+        return self.registers == PAIRWISE.registers
 
 
 POINTWISE = Family(
     name="pointwise",
     registers=("pred", "label", "1"),
-    loads=(Load("logit", "logit", -1, -1),),
+    loads=(Load("logit", op="logit", lhs=-1, rhs=-1),),
     operators=PAPER_OPERATORS,
     operands=("pred", "label", "1"),
     aggregates=False,
@@ -54,7 +60,7 @@ POINTWISE = Family(
 PAIRWISE = Family(
     name="pairwise",
     registers=("pos", "neg", "1"),
-    loads=(Load("diff", "sub", 0, 1),),
+    loads=(Load("diff", op="sub", lhs=0, rhs=1),),
     operators=(
         *(name for name in PAPER_OPERATORS if name != "neg"),
         "sub",
@@ -70,16 +76,17 @@ PAIRWISE = Family(
     aggregates=True,
     ranges=((-LARGEST_LOGIT, LARGEST_LOGIT), (-LARGEST_LOGIT, LARGEST_LOGIT), (1.0, 1.0)),
 )
-"""Losses of the logit of a positive and the logits of its sampled negatives; ``diff`` is
-``pos - neg``. The loss of an example is the mean over its negatives, which leaves an aggregate
-(the same for each of them) as it is. ``neg`` names the operand; the operator is written ``-x`` in
-formulas, and a search has ``sub``."""
+"""Losses of the logit of a positive and the logits of its sampled negatives.
+
+``diff`` is ``pos - neg``. The loss of an example is the mean over its negatives, which leaves an
+aggregate (equal for all of them) unchanged. ``neg`` names the operand; the operator is written
+``-x`` in formulas, and a search uses ``sub``."""
 
 FAMILIES = {family.name: family for family in (POINTWISE, PAIRWISE)}
 
 
 def as_family(family: str | Family) -> Family:
-    """Give the family of a name; a ``Family`` passes through.
+    """Returns the family of a name; a ``Family`` is returned as it is.
 
     Raises:
       ValueError: for an unknown name.
@@ -93,7 +100,7 @@ def as_family(family: str | Family) -> Family:
 
 @lru_cache(maxsize=64)
 def get_operators(family: Family) -> dict[str, int]:
-    """Give name and number of the operators that formulas of a family call by their name."""
+    """Returns name -> number of the operators that a family's formulas call by name."""
     numbers = {
         op.name: number for number, op in enumerate(family.table) if is_in_family(family, op)
     }
@@ -101,16 +108,16 @@ def get_operators(family: Family) -> dict[str, int]:
 
 
 def is_in_family(family: Family, op: Op) -> bool:
-    """Say if an operator takes arguments and is one of the family's."""
+    """Whether an operator takes arguments and belongs to the family."""
     return op.arity > 0 and (family.aggregates or not op.aggregate)
 
 
 def get_operands(family: Family) -> tuple[str, ...]:
-    """Give the names of a family's operands, ``1`` and other numbers left out."""
+    """Returns the names of a family's operands, except ``1`` and other numbers."""
     return (*family.registers[:2], *(load.name for load in family.loads))
 
 
 def get_load(family: Family, name: str) -> tuple[int, int, int]:
-    """Give operator number, ``lhs`` and ``rhs`` of the instruction that loads an operand."""
+    """Returns operator number, ``lhs`` and ``rhs`` of the instruction that loads an operand."""
     load = next(load for load in family.loads if load.name == name)
     return NUMBER_OF[load.op], load.lhs, load.rhs

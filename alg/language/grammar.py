@@ -1,4 +1,4 @@
-"""The vocabulary of a search space, and the grammar that makes every token sequence a loss."""
+"""The vocabulary of a search space, and the grammar under which every token sequence is a loss."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -23,29 +23,24 @@ PAD = "PAD"
 
 
 class Vocabulary(NamedTuple):
-    """The tokens of a search space; token 0 is the padding."""
+    """Tokens of a search space; token 0 is the padding."""
 
     names: tuple[str, ...]  # [V]
     arity: np.ndarray  # int32 [V], -1 for padding
-    op: np.ndarray  # int32 [V], -1 where the token is a register as it stands
+    op: np.ndarray  # int32 [V], -1 where the token only names a register
     register: np.ndarray  # int32 [V], -1 where the token is an instruction
     reads: np.ndarray  # int32 [V, 2], registers that an operand's own instruction reads, or -1
-    constant: np.ndarray  # float32 [V], what a number token stands for
+    constant: np.ndarray  # float32 [V], value of a number token
     family: Family
 
     @property
     def operators(self) -> tuple[int, ...]:
-        """Numbers of the operators that programs of this vocabulary use."""
+        """Returns the numbers of the operators that programs of this vocabulary use."""
         return tuple(sorted({int(number) for number in self.op if number >= 0}))
-
-    @property
-    def table(self) -> tuple[Op, ...]:
-        """The rows that ``Program.op`` numbers: ``OPERATORS``, then the user's own."""
-        return self.family.table
 
 
 def parse_number(name: str) -> float | None:
-    """Give the number that a token's name writes, or None if float32 holds none such."""
+    """Returns the number that a token's name writes; None if it writes none that float32 holds."""
     try:
         value = float(name)
     except ValueError:
@@ -53,8 +48,21 @@ def parse_number(name: str) -> float | None:
     return value if abs(value) <= float(np.finfo(np.float32).max) else None
 
 
-def _extended(family: Family, extra: Sequence[Op]) -> Family:
-    """Give the family with a user's rows, checked, at the end of its table."""
+def extend_family(family: str | Family, extra: Sequence[Op]) -> Family:
+    """Returns the family with a user's operators, checked, at the end of its table.
+
+    Raises:
+      ValueError: for an operator that is not sound, or whose name is taken, with the reason.
+
+    Example:
+      >>> form = "({0} * {0} * {0})"
+      >>> cube = Op("cube", 1, lambda x: x * x * x, "cube({0})", "{0}^3", python=form, torch=form)
+      >>> extend_family("pointwise", [cube]).table[-1].name
+      'cube'
+    """
+    family = as_family(family)
+    if not extra:
+        return family
     taken = [PAD, *(op.name for op in family.table), *get_operands(family)]
     for op in extra:
         if getattr(op, "name", None) in taken:
@@ -66,14 +74,25 @@ def _extended(family: Family, extra: Sequence[Op]) -> Family:
     return family._replace(table=(*family.table, *extra))
 
 
-def _operand_row(name: str, family: Family) -> tuple:
+class _Token(NamedTuple):
+    """One entry of a vocabulary; see there."""
+
+    name: str
+    arity: int
+    op: int = -1
+    register: int = -1
+    reads: tuple[int, int] = (-1, -1)
+    constant: float = 0.0
+
+
+def _make_operand(name: str, family: Family) -> _Token:
     if name in family.registers:
-        return (name, 0, -1, family.registers.index(name), (-1, -1), 0.0)
+        return _Token(name, arity=0, register=family.registers.index(name))
     if name in get_operands(family):
         number, lhs, rhs = get_load(family, name)
-        return (name, 0, number, -1, (lhs, rhs), 0.0)
+        return _Token(name, arity=0, op=number, reads=(lhs, rhs))
     if (value := parse_number(name)) is not None:
-        return (name, 0, NUMBER_OF["number"], -1, (-1, -1), value)
+        return _Token(name, arity=0, op=NUMBER_OF["number"], constant=value)
     hint = did_you_mean(name, [*get_operands(family), "1"])
     raise ValueError(f"operand {name!r} is neither known nor a finite number{hint}")
 
@@ -85,29 +104,31 @@ def make_vocabulary(
     family: str | Family = POINTWISE,
     extra: Sequence[Op] = (),
 ) -> Vocabulary:
-    """Give the vocabulary of a search space.
+    """Builds the vocabulary of a search space.
 
     Args:
-      operators: names of operators, in any order; those of the family's default if left out.
+      operators: names of operators, in any order; None for the family's default.
       operands: those of the family (``pred``, ``label`` and ``logit``, or ``pos``, ``neg`` and
-        ``diff``), ``1``, or numbers such as ``"0.5"``; the family's default if left out.
-      family: ``"pointwise"`` or ``"pairwise"``.
-      extra: rows of a user's own operators. They belong to the space, besides ``operators``;
-        ``vocabulary(...).family`` is the language with them.
+        ``diff``), ``1``, or numbers such as ``"0.5"``; None for the family's default.
+      family: ``"pointwise"``, ``"pairwise"``, or a ``Family``.
+      extra: your own operators, in addition to ``operators``. The vocabulary's ``family`` is the
+        language that has them.
 
     Raises:
-      ValueError: for an unknown or repeated name, a space without operands, or an extra row that
-        is not sound, with the reason.
+      ValueError: for an unknown or repeated name, a space without operands, or an operator of your
+        own that is not sound, with the reason.
 
-    >>> make_vocabulary(operators=("add", "log"), operands=("pred", "label")).names
-    ('PAD', 'pred', 'label', 'add', 'log')
-    >>> make_vocabulary(("softplus",), family="pairwise").names
-    ('PAD', 'pos', 'neg', 'diff', '1', 'softplus')
-    >>> cube = Op("cube", 1, lambda x: x * x * x, "cube({0})", "{0}^3", *["({0} * {0} * {0})"] * 2)
-    >>> make_vocabulary(("sub",), extra=[cube]).names
-    ('PAD', 'pred', 'label', '1', 'sub', 'cube')
+    Example:
+      >>> make_vocabulary(operators=("add", "log"), operands=("pred", "label")).names
+      ('PAD', 'pred', 'label', 'add', 'log')
+      >>> make_vocabulary(("softplus",), family="pairwise").names
+      ('PAD', 'pos', 'neg', 'diff', '1', 'softplus')
+      >>> form = "({0} * {0} * {0})"
+      >>> cube = Op("cube", 1, lambda x: x * x * x, "cube({0})", "{0}^3", python=form, torch=form)
+      >>> make_vocabulary(("sub",), extra=[cube]).names
+      ('PAD', 'pred', 'label', '1', 'sub', 'cube')
     """
-    family = _extended(as_family(family), extra)
+    family = extend_family(family, extra)
     operators = family.operators if operators is None else operators
     operands = family.operands if operands is None else operands
     known = get_operators(family)
@@ -117,16 +138,21 @@ def make_vocabulary(
         raise ValueError("a search space needs at least one operand, got none")
     if len(set(names)) != len(names):
         raise ValueError(f"a search space lists each name once, got {names}")
-    rows = [(PAD, -1, -1, -1, (-1, -1), 0.0), *(_operand_row(name, family) for name in operands)]
+    tokens = [_Token(PAD, arity=-1), *(_make_operand(name, family) for name in operands)]
     for name in operators:
         if name not in known:
             raise ValueError(f"{name!r} is not an operator{did_you_mean(name, list(known))}")
-        number = known[name]
-        rows.append((name, family.table[number].arity, number, -1, (-1, -1), 0.0))
-    columns = list(zip(*rows, strict=True))
-    integers = [np.asarray(column, np.int32) for column in columns[1:5]]
-    constant = np.asarray(columns[5], np.float32)
-    return Vocabulary(tuple(columns[0]), *integers, constant, family)
+        tokens.append(_Token(name, arity=family.table[known[name]].arity, op=known[name]))
+    columns = _Token(*zip(*tokens, strict=True))
+    return Vocabulary(
+        names=columns.name,
+        arity=np.asarray(columns.arity, np.int32),
+        op=np.asarray(columns.op, np.int32),
+        register=np.asarray(columns.register, np.int32),
+        reads=np.asarray(columns.reads, np.int32),
+        constant=np.asarray(columns.constant, np.float32),
+        family=family,
+    )
 
 
 DEFAULT_VOCABULARY = make_vocabulary()
@@ -135,24 +161,30 @@ DEFAULT_VOCABULARY = make_vocabulary()
 def make_grammar(
     vocab: Vocabulary, length: int, *, length_prior: tuple[float, float] | None = None
 ) -> Grammar:
-    """Give the grammar of sequences of ``length`` tokens, under which every sequence is a loss.
+    """Builds the grammar of ``length`` tokens, under which every sequence is a loss.
 
-    With stack depth ``d`` and ``r`` slots left (this one included), a token of arity ``a`` may come
-    iff ``a <= d`` and ``d - a + 1 <= r``; padding iff ``d = 1``, and after it only padding.
+    With stack depth ``d`` and ``r`` slots left (this one included), a token of arity ``a`` is
+    allowed iff ``a <= d`` and ``d - a + 1 <= r``; padding iff ``d = 1``, and then only padding.
 
     With a length prior of mean ``m`` and deviation ``s``, ``-(t - m)^2 / (2 s^2)`` is added to the
-    logits of padding where that would end a loss at ``t < m`` tokens, and of other tokens after
-    which a loss has at least ``t > m`` (the soft length prior of Landajuela et al., 2021,
-    arXiv:2107.09158, for postfix, where every value on the stack but one takes a binary operator).
+    logits of padding that would end a loss at ``t < m`` tokens, and of other tokens after which a
+    loss has at least ``t > m`` tokens. This is the soft length prior of Landajuela et al., 2021,
+    arXiv:2107.09158, for postfix, where each value on the stack but one needs a binary operator.
+
+    Args:
+      vocab: vocabulary of the space.
+      length: tokens in a sequence, L.
+      length_prior: mean and deviation of the number of tokens; None for no prior.
 
     Raises:
       ValueError: for a length below 1, or a deviation that is not above 0.
 
-    >>> vocab = make_vocabulary(("add",), ("pred", "label"))
-    >>> rules = make_grammar(vocab, length=3)
-    >>> allowed = rules.allowed(1, 2, 1)  # after "pred" with two slots left
-    >>> [name for name, may_come in zip(vocab.names, allowed) if may_come]
-    ['PAD', 'pred', 'label']
+    Example:
+      >>> vocab = make_vocabulary(("add",), ("pred", "label"))
+      >>> grammar = make_grammar(vocab, length=3)
+      >>> allowed = grammar.allowed(1, 2, 1)  # after "pred" with two slots left
+      >>> [name for name, is_allowed in zip(vocab.names, allowed) if is_allowed]
+      ['PAD', 'pred', 'label']
     """
     if length < 1:
         raise ValueError(f"a loss needs at least one token, got length {length}")
@@ -164,10 +196,10 @@ def make_grammar(
     arity = jnp.asarray(vocab.arity)
     is_pad = arity < 0
     # Without a binary operator, two values never become one.
-    deepest = length if np.any(vocab.arity == 2) else 1
+    max_depth = length if np.any(vocab.arity == 2) else 1
 
     def allowed(depth: Array, remaining: Array, previous: Array) -> Array:
-        fits = (arity <= depth) & (depth - arity + 1 <= jnp.minimum(remaining, deepest)) & ~is_pad
+        fits = (arity <= depth) & (depth - arity + 1 <= jnp.minimum(remaining, max_depth)) & ~is_pad
         ended = (previous == 0) & (depth > 0)
         return jnp.where(ended, is_pad, jnp.where(depth == 1, fits | is_pad, fits))
 
@@ -175,22 +207,25 @@ def make_grammar(
         return jnp.where(is_pad[token], depth, depth - arity[token] + 1)
 
     def prior(depth: Array, remaining: Array) -> Array:
-        written = length - remaining
-        too_short = jnp.maximum(mean - written, 0)
-        too_long = jnp.maximum(written + depth - arity + 1 - mean, 0)
+        num_written = length - remaining
+        too_short = jnp.maximum(mean - num_written, 0)
+        too_long = jnp.maximum(num_written + depth - arity + 1 - mean, 0)
         return -(jnp.where(is_pad, too_short, too_long) ** 2) / (2 * deviation**2)
 
-    return Grammar(length, len(vocab.names), allowed, advance, prior)
+    return Grammar(
+        length=length, size=len(vocab.names), allowed=allowed, advance=advance, prior=prior
+    )
 
 
 def encode_tokens(names: Sequence[str], vocab: Vocabulary = DEFAULT_VOCABULARY) -> np.ndarray:
-    """Give token numbers [L] for names in postfix order, checked against the grammar.
+    """Returns token numbers [L] for names in postfix order, checked against the grammar.
 
     Raises:
-      ValueError: with the position, for an unknown name or a sequence that is no loss.
+      ValueError: for an unknown name or a sequence that is no loss; it names the position.
 
-    >>> encode_tokens(["pred", "label", "neg", "add", "square"]).tolist()
-    [1, 2, 8, 4, 11]
+    Example:
+      >>> encode_tokens(["pred", "label", "neg", "add", "square"]).tolist()
+      [1, 2, 8, 4, 11]
     """
     depth, ended, numbers = 0, False, []
     for position, name in enumerate(names):
@@ -203,9 +238,9 @@ def encode_tokens(names: Sequence[str], vocab: Vocabulary = DEFAULT_VOCABULARY) 
         if ended and arity >= 0:
             raise ValueError(f"token {position} {name!r} follows {PAD}; only {PAD} may")
         if arity < 0 and depth != 1:
-            raise ValueError(f"token {position} {PAD} comes while {depth} values wait, expected 1")
+            raise ValueError(f"token {position} {PAD} follows {depth} values, expected 1")
         if arity > depth:
-            raise ValueError(f"token {position} {name!r} takes {arity} values, {depth} are there")
+            raise ValueError(f"token {position} {name!r} takes {arity} values, got {depth}")
         ended = arity < 0
         depth = depth if ended else depth - arity + 1
         numbers.append(token)

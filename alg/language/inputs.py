@@ -1,7 +1,7 @@
-"""Sources: what a loss is given as, and the checked program behind each.
+"""What a loss can be given as (formula, tokens, program, function), and its checked program.
 
-A program does not say which family it is of nor which bounds it is for: it is arrays, that search
-and evaluators pass through ``jit``. A ``LossFn`` says both.
+A program is only arrays, which search and evaluators pass through ``jit``; its family and bounds
+are given with it. A ``LossFn`` knows its own.
 """
 
 import operator
@@ -31,20 +31,21 @@ LossLike = str | Sequence[int] | Sequence[str] | Program
 
 @runtime_checkable
 class LossFn(Protocol):
-    """A loss over a batch, as ``build_loss`` and ``named_loss`` give it.
+    """A loss over a batch, as ``build_loss`` and ``named_loss`` return it.
 
-    It knows what it was built from, so exports, ``to_text`` and the like need nothing else.
+    It keeps what it was built from, so exports, ``to_text`` and the like need nothing else.
 
-    >>> import jax.numpy as jnp
-    >>> from autolossgen import build_loss
-    >>> loss = build_loss("square(label - pred)", inputs="probabilities")
-    >>> pred, label = jnp.array([0.5, 0.0, 0.5]), jnp.array([1.0, 1.0, 0.0])
-    >>> print(loss(pred, label, where=jnp.array([True, True, False]), reduce_fn=None))
-    [0.25 1.   0.  ]
-    >>> print(loss(pred, label, weights=jnp.array([1.0, 0.0, 3.0]), reduce_fn=jnp.sum))
-    1.0
-    >>> loss.family.name, loss.bounds
-    ('pointwise', (-100000.0, 100000.0))
+    Example:
+      >>> import jax.numpy as jnp
+      >>> from autolossgen import build_loss
+      >>> loss = build_loss("square(label - pred)", inputs="probabilities")
+      >>> pred, label = jnp.array([0.5, 0.0, 0.5]), jnp.array([1.0, 1.0, 0.0])
+      >>> print(loss(pred, label, where=jnp.array([True, True, False]), reduce_fn=None))
+      [0.25 1.   0.  ]
+      >>> print(loss(pred, label, weights=jnp.array([1.0, 0.0, 3.0]), reduce_fn=jnp.sum))
+      1.0
+      >>> loss.family.name, loss.bounds
+      ('pointwise', (-100000.0, 100000.0))
     """
 
     program: Program
@@ -61,57 +62,72 @@ class LossFn(Protocol):
         weights: Array | None = None,
         reduce_fn: Callable[..., Array] | None = jnp.mean,
     ) -> Array:
-        """Give the reduced loss of scores [..., B]; the other arrays broadcast to them.
+        """Computes the reduced loss.
 
-        Values are multiplied by ``weights``; then ``reduce_fn`` reduces those ``where`` says count,
-        so that weights scale the loss and do not enter the mean's denominator, as in rax and optax.
-        It is called as ``reduce_fn(values)``, or with ``where=`` too if a mask is given.
-        ``reduce_fn=None`` gives the values [..., B], 0 where they do not count. If nothing counts,
-        a mean is 0. A ``pairwise`` loss takes ``pos`` [..., B] and ``neg`` [..., B, S] in place of
-        scores and labels; its ``where`` has the shape of either, its ``weights`` that of ``pos``.
+        A pairwise loss takes ``pos`` [..., B] and ``neg`` [..., B, num_negatives] for scores and
+        labels; its ``where`` has the shape of either, its ``weights`` that of ``pos``.
+
+        Args:
+          scores: logits or probabilities [..., B]; the other arrays broadcast to them.
+          labels: 0 or 1, or anything between.
+          where: mask of the entries that count; None for all.
+          weights: factors of the values. As in rax and optax, they scale the loss and do not enter
+            the denominator of a mean.
+          reduce_fn: called as ``reduce_fn(values)``, with ``where=`` too if a mask is given; None
+            for the values themselves, 0 where they do not count.
+
+        Returns:
+          The reduced loss; a mean over nothing is 0.
 
         Raises:
-          ValueError: if labels, mask or weights do not broadcast to the scores, which never
-            broadcast themselves; if ``neg`` has no axis more than ``pos``; for complex numbers.
+          ValueError: if labels, mask or weights do not broadcast to the scores (scores never
+            broadcast to them); if ``neg`` does not have one axis more than ``pos``; for complex
+            numbers.
         """
         ...
 
 
 def as_static(program: Program, family: str | Family = POINTWISE) -> Program:
-    """Give a program of NumPy arrays, checked: every register read is written before.
+    """Returns a program as NumPy arrays, after checking it.
 
     Raises:
-      ValueError: if its parts do not fit; with the instruction, if one reads what is not there or
-        names no operator.
+      ValueError: if its parts do not fit, or an instruction names no operator of the family, reads
+        a register that is not written before, or has a constant that is not finite.
     """
     family = as_family(family)
-    base = len(family.registers)
     op, lhs, rhs = (np.atleast_1d(np.asarray(part)).astype(np.int32) for part in program[:3])
     constant = np.asarray(program.constant, np.float64)
     constant = constant if constant.size else np.zeros(op.shape)
     if op.ndim != 1 or not op.shape == lhs.shape == rhs.shape == constant.shape or not op.size:
         shapes = ", ".join(str(part.shape) for part in (op, lhs, rhs, constant))
         raise ValueError(f"a program has op, lhs, rhs and constant of one length, got {shapes}")
+    program = Program(op=op, lhs=lhs, rhs=rhs, constant=constant)
+    _check_instructions(program, family)
+    return program
+
+
+def _check_instructions(program: Program, family: Family) -> None:
     allowed = {number for number, op in enumerate(family.table) if is_in_family(family, op)}
     allowed |= {NUMBER_OF["number"], *(get_load(family, load.name)[0] for load in family.loads)}
-    for i, (number, *registers, value) in enumerate(zip(op, lhs, rhs, constant, strict=True)):
+    for i, (number, *registers, value) in enumerate(zip(*program, strict=True)):
         if number not in allowed:
             raise ValueError(
                 f"instruction {i}: {number} is no operator of the {family.name} family"
             )
-        row = family.table[number]
-        read = [int(register) for register in registers[: row.arity]]
-        if any(not 0 <= register < base + i for register in read):
+        op = family.table[number]
+        num_registers = len(family.registers) + i
+        arguments = [int(register) for register in registers[: op.arity]]
+        if any(not 0 <= register < num_registers for register in arguments):
             raise ValueError(
-                f"instruction {i}: {row.name} reads registers {read}, "
-                f"only 0 to {base + i - 1} exist"
+                f"instruction {i}: {op.name} reads registers {arguments}, "
+                f"only 0 to {num_registers - 1} exist"
             )
         if not abs(value) <= MAX_NUMBER:
             raise ValueError(f"instruction {i}: float32 does not hold the constant {value}")
-    return Program(op, lhs, rhs, constant)
 
 
-def _name_of(position: int, token: int, names: Sequence[str]) -> str:
+def _decode_token(position: int, token: int, names: Sequence[str]) -> str:
+    """Returns the name of a token's number."""
     try:
         number = operator.index(token)
     except TypeError:
@@ -121,12 +137,12 @@ def _name_of(position: int, token: int, names: Sequence[str]) -> str:
     return names[number]
 
 
-def _program_of_tokens(tokens: Sequence[int] | Sequence[str], family: Family) -> Program:
-    """Assemble tokens outside ``jit``, where ``assemble`` would compile for each length."""
+def _assemble_names(tokens: Sequence[int] | Sequence[str], family: Family) -> Program:
+    """Assembles tokens outside ``jit``; ``assemble`` would compile for each length."""
     names = list(tokens)
     if not all(isinstance(token, str) for token in names):
         known = make_vocabulary(family=family).names
-        names = [_name_of(position, token, known) for position, token in enumerate(names)]
+        names = [_decode_token(position, token, known) for position, token in enumerate(names)]
     operands = (*get_operands(family), "1")
     operators = tuple(get_operators(family))
     numbers = {name for name in names if parse_number(name) is not None} - {"1"}
@@ -147,16 +163,16 @@ def _program_of_tokens(tokens: Sequence[int] | Sequence[str], family: Family) ->
 def as_program(
     source: LossLike, /, *, family: str | Family = POINTWISE, **constants: float
 ) -> Program:
-    """Give the static program of a formula, of postfix tokens, or of a program.
+    """Returns the static program of a formula, of postfix tokens, or of a program.
 
-    Tokens are names, or numbers of tokens of ``vocabulary(family=family)``.
+    Tokens are names, or token numbers of ``make_vocabulary(family=family)``.
 
     Raises:
-      ValueError: with the position, if the source is not a loss.
+      ValueError: if the source is not a loss; the message names the position.
     """
     family = as_family(family)
     if isinstance(source, LossFn):
-        raise ValueError("the source is a loss already; build others from loss.program")
+        raise ValueError("the source is already a loss; build others from loss.program")
     if isinstance(source, str):
         return as_static(parse(source, family=family, **constants), family)
     if constants:
@@ -166,11 +182,11 @@ def as_program(
         return as_static(source, family)
     if not np.iterable(source):
         raise ValueError(f"a loss is a formula, tokens or a program, got {type(source).__name__}")
-    return as_static(_program_of_tokens(source, family), family)
+    return as_static(_assemble_names(source, family), family)
 
 
 class LossSpec(NamedTuple):
-    """A loss with all that says which one it is."""
+    """Everything that determines a loss."""
 
     program: Program  # static
     family: Family
@@ -185,31 +201,34 @@ def read_loss(
     bounds: tuple[float, float] | None = None,
     **constants: float,
 ) -> LossSpec:
-    """Give program, family and bounds of a source.
+    """Returns program, family and bounds of a source.
 
-    A ``LossFn`` brings its own. Otherwise they are as told, pointwise and ``DEFAULT_BOUNDS`` if they are
-    not: a program of another family has to be given with it.
+    A ``LossFn`` brings its own. For other sources, the defaults are pointwise and
+    ``DEFAULT_BOUNDS``; the program of a pairwise loss needs ``family="pairwise"``.
 
     Raises:
-      ValueError: if the source is not a loss, or a ``LossFn`` is not what is told.
+      ValueError: if the source is not a loss, or a ``LossFn`` has another family or other bounds
+        than those given.
     """
     if isinstance(source, LossFn):
-        return _of_loss(source, family, bounds, constants)
+        return _read_loss_fn(source, family, bounds, constants)
     family = as_family(POINTWISE if family is None else family)
     bounds = as_bounds(DEFAULT_BOUNDS if bounds is None else bounds)
     return LossSpec(as_program(source, family=family, **constants), family, bounds)
 
 
-def _of_loss(
+def _read_loss_fn(
     loss: LossFn,
     family: str | Family | None,
     bounds: tuple[float, float] | None,
     constants: Mapping[str, float],
 ) -> LossSpec:
-    """Give what a loss says of itself; what is told besides has to be the same."""
+    """Returns what a loss was built from; a given family or bounds must be the same."""
     if family is not None and as_family(family) != loss.family:
-        told = as_family(family).name
-        raise ValueError(f"the loss is of the {loss.family.name} family, not {told}: leave it out")
+        raise ValueError(
+            f"the loss is of the {loss.family.name} family, not {as_family(family).name}: "
+            "leave family out"
+        )
     if bounds is not None and as_bounds(bounds) != loss.bounds:
         raise ValueError(
             f"the bounds of the loss are {loss.bounds}, not {bounds!r}: leave them out, or give "

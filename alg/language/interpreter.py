@@ -1,4 +1,4 @@
-"""The interpreter: programs as traced data, so that all candidates share one compilation."""
+"""The interpreter: it takes programs as traced data, so all candidates share one compilation."""
 
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -33,82 +33,99 @@ def interpret(
     operators: Sequence[int] = ELEMENTWISE,
     table: Sequence[Op] = OPERATORS,
 ) -> Array:
-    """Evaluate a program that is traced data; shapes of ``pred``, ``label`` and the result agree.
+    """Evaluates a program that is traced data.
+
+    A pairwise program reads the logits of positives and negatives, both [..., B, num_negatives], in
+    place of ``pred`` and ``label``.
 
     Args:
-      program: instructions, [I]; ``vmap`` over leading axes for several.
+      program: instructions [I]; use ``vmap`` for several programs.
       pred: probabilities.
-      label: labels.
-      logit: the logits, where a program loads them; worked out from ``pred`` when left out.
+      label: labels, of the same shape.
+      logit: logits, for programs that load them; computed from ``pred`` if left out.
       bounds: every result is clipped to them; may be traced.
       operators: numbers of the operators that programs may use (static), as a vocabulary has them;
         fewer are faster. A traced instruction with any other operator copies its first argument.
-      table: the rows that ``operators`` number, where a vocabulary has a user's own.
+      table: the operators that ``operators`` number, of a family with a user's own.
 
-    A pairwise program reads the logits of positives and negatives, both [..., B, S], in place of
-    ``pred`` and ``label``.
+    Returns:
+      The loss of each entry, of the shape of ``pred``.
 
     Raises:
       ValueError: if a program that is not traced uses other operators.
 
-    >>> from autolossgen import parse
-    >>> program = parse("square(label - pred)")
-    >>> print(interpret(program, jnp.array([0.25, 0.5]), jnp.array([0.0, 1.0])))
-    [0.0625 0.25  ]
+    Example:
+      >>> from autolossgen import parse
+      >>> program = parse("square(label - pred)")
+      >>> print(interpret(program, jnp.array([0.25, 0.5]), jnp.array([0.0, 1.0])))
+      [0.0625 0.25  ]
     """
     logit = compute_logit(pred) if logit is None else logit
-    code = _code(program, bounds, operators, table, pred.dtype)
-    return _registers(code, pred, label, logit)[-1]
+    code = _encode(program, bounds, operators, table, pred.dtype)
+    return _run(code, pred, label, logit)[-1]
 
 
 class _Code(NamedTuple):
-    """A program as the loop over its instructions reads it."""
+    """Program in the form that the loop over its instructions reads."""
 
     lhs: Array  # int32 [I]
     rhs: Array
     constant: Array  # float [I]
     load: Array  # int32 [I]: 0 for a result, 1 for a constant, 2 for the logit
-    branch: Array  # int32 [I], of ``functions``
+    branch: Array  # int32 [I], index into ``functions``
     functions: tuple[Callable[[Array, Array], Array], ...]
     bounds: tuple[Array | float, Array | float]
 
 
-def _code(program: Program, bounds, operators: Sequence[int], table: Sequence[Op], dtype) -> _Code:
+def _encode(
+    program: Program,
+    bounds: tuple[Array | float, Array | float],
+    operators: Sequence[int],
+    table: Sequence[Op],
+    dtype: jnp.dtype,
+) -> _Code:
     _check_operators(program, operators, table)
     op, lhs, rhs = (jnp.asarray(part, jnp.int32) for part in program[:3])
     constant = jnp.asarray(program.constant, dtype)
     constant = constant if constant.size else jnp.zeros(op.shape, dtype)
     loads, branches = (np.zeros(len(table), np.int32) for _ in range(2))
-    functions = [_first]
+    functions = [_copy]
     for number in operators:
         row = table[number]
         if row.arity == 0:
             loads[number] = 2 if row.name == "logit" else 1
         elif row.name != "id":
             branches[number] = len(functions)
-            functions.append(partial(_of_arity, row))
-    by_number = (jnp.asarray(numbers)[op] for numbers in (loads, branches))
-    return _Code(lhs, rhs, constant, *by_number, tuple(functions), bounds)
+            functions.append(partial(_call, row))
+    return _Code(
+        lhs=lhs,
+        rhs=rhs,
+        constant=constant,
+        load=jnp.asarray(loads)[op],
+        branch=jnp.asarray(branches)[op],
+        functions=tuple(functions),
+        bounds=bounds,
+    )
 
 
-def _first(x: Array, y: Array) -> Array:
+def _copy(x: Array, y: Array) -> Array:
     del y
     return x
 
 
-def _of_arity(row: Op, x: Array, y: Array) -> Array:
+def _call(row: Op, x: Array, y: Array) -> Array:
     return row.function(*(x, y)[: row.arity])
 
 
-def _result(code: _Code, i: Array, x: Array, y: Array, logit: Array) -> Array:
-    """Give the result of instruction ``i`` for the arguments x and y."""
+def _execute(code: _Code, i: Array, x: Array, y: Array, logit: Array) -> Array:
+    """Returns the result of instruction ``i`` for the arguments x and y."""
     value = clip(jax.lax.switch(code.branch[i], code.functions, x, y), *code.bounds)
     loaded = jnp.where(code.load[i] == 1, code.constant[i], logit)
     return jnp.where(code.load[i] == 0, value, loaded)
 
 
-def _registers(code: _Code, first: Array, second: Array, logit: Array) -> Array:
-    """Give all registers [3 + I, ...] after the last instruction."""
+def _run(code: _Code, first: Array, second: Array, logit: Array) -> Array:
+    """Returns all registers [3 + I, ...] after the last instruction."""
     second = jnp.broadcast_to(jnp.asarray(second, first.dtype), first.shape)
     slots, base = code.lhs.shape[0], len(REGISTERS)
     registers = jnp.zeros((base + slots, *first.shape), first.dtype)
@@ -116,17 +133,17 @@ def _registers(code: _Code, first: Array, second: Array, logit: Array) -> Array:
 
     def instruction(i: Array, registers: Array) -> Array:
         arguments = registers[code.lhs[i]], registers[code.rhs[i]]
-        return registers.at[base + i].set(_result(code, i, *arguments, logit))
+        return registers.at[base + i].set(_execute(code, i, *arguments, logit))
 
-    # The loop is also a wall: XLA's CPU backend would fuse unrolled instructions into the
+    # The loop is also a fusion barrier: XLA's CPU backend would fuse unrolled instructions into the
     # embedding update and compute them again for every column.
     return jax.lax.fori_loop(0, slots, instruction, registers)
 
 
 def _check_operators(program: Program, operators: Sequence[int], table: Sequence[Op]) -> None:
-    """Refuse operators that would be left out, where the program is known while tracing."""
+    """Refuses programs with other operators, where the program is known while tracing."""
     if not isinstance(program, Program):
-        raise ValueError(f"expected a Program, as parse gives, got {type(program).__name__}")
+        raise ValueError(f"expected a Program, as parse returns it, got {type(program).__name__}")
     if any(number >= len(table) for number in operators):
         raise ValueError(f"operators are numbers of the {len(table)} rows of the table")
     if isinstance(program.op, jax.core.Tracer):
@@ -142,20 +159,21 @@ def compute_logit_grad(
     logit: Array,
     label: Array,
     *,
-    bounds=DEFAULT_BOUNDS,
+    bounds: tuple[Array | float, Array | float] = DEFAULT_BOUNDS,
     operators: Sequence[int],
     table: Sequence[Op] = OPERATORS,
 ) -> Array:
-    """Give d loss / d logit of a traced program at every example, shaped like ``logit``.
+    """Computes d loss / d logit of a traced pointwise program, of the shape of ``logit``.
 
-    A loss is elementwise, so this is one forward-mode derivative; nothing is differentiated
-    backwards through the interpreter.
+    The loss is elementwise, so this is one forward-mode derivative; nothing is differentiated
+    backwards through the interpreter. Other arguments are those of ``interpret``.
     """
 
     def value(z: Array) -> Array:
         pred = jax.nn.sigmoid(z)
-        settings = {"bounds": bounds, "operators": operators, "table": table}
-        return interpret(program, pred, label, logit=z, **settings)
+        return interpret(
+            program, pred, label, logit=z, bounds=bounds, operators=operators, table=table
+        )
 
     return jax.jvp(value, (logit,), (jnp.ones_like(logit),))[1]
 
@@ -165,30 +183,38 @@ def compute_pairwise_logit_grads(
     pos: Array,
     neg: Array,
     *,
-    bounds=DEFAULT_BOUNDS,
+    bounds: tuple[Array | float, Array | float] = DEFAULT_BOUNDS,
     operators: Sequence[int],
     table: Sequence[Op] = OPERATORS,
 ) -> tuple[Array, Array]:
-    """Give d loss / d pos [B] and d loss / d neg [B, S] of a traced pairwise program.
+    """Computes d loss / d pos [B] and d loss / d neg [B, num_negatives] of a traced program.
 
-    The loss of an example is the mean over its negatives. Aggregates couple them, so this goes
-    backwards: from the last register, each instruction hands its adjoint on to its arguments.
-    JAX would save all registers before each instruction; the last state of them is enough.
+    The loss of an example is the mean over its negatives. Aggregates couple these, so this is a
+    backward pass: from the last register on, each instruction passes its adjoint to its arguments.
+    JAX would save all registers before each instruction; their last state is enough.
+
+    Args:
+      program: pairwise instructions [I].
+      pos: logits of positives [B].
+      neg: logits of their negatives [B, num_negatives].
+      bounds: as in ``interpret``.
+      operators: as in ``interpret``.
+      table: as in ``interpret``.
     """
-    wide = jnp.broadcast_to(pos[..., None], neg.shape)
-    code = _code(program, bounds, operators, table, neg.dtype)
+    wide_pos = jnp.broadcast_to(pos[..., None], neg.shape)
+    code = _encode(program, bounds, operators, table, neg.dtype)
     unused = jnp.zeros_like(neg)  # pairwise programs load no logit
-    registers = _registers(code, wide, neg, unused)
+    registers = _run(code, wide_pos, neg, unused)
     slots, base = code.lhs.shape[0], len(REGISTERS)
     adjoints = jnp.zeros_like(registers).at[-1].set(1 / neg.shape[-1])
 
     def instruction(j: Array, adjoints: Array) -> Array:
         i = slots - 1 - j
         lhs, rhs = code.lhs[i], code.rhs[i]
-        result = partial(_result, code, i, logit=unused)
+        result = partial(_execute, code, i, logit=unused)
         _, pullback = jax.vjp(result, registers[lhs], registers[rhs])
-        by_lhs, by_rhs = pullback(adjoints[base + i])
-        return adjoints.at[lhs].add(by_lhs).at[rhs].add(by_rhs)
+        lhs_adjoint, rhs_adjoint = pullback(adjoints[base + i])
+        return adjoints.at[lhs].add(lhs_adjoint).at[rhs].add(rhs_adjoint)
 
     adjoints = jax.lax.fori_loop(0, slots, instruction, adjoints)
     return jnp.sum(adjoints[0], -1), adjoints[1]

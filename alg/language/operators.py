@@ -1,20 +1,20 @@
 """The operator table: the one place that says what each operator of the loss language is.
 
 Evaluation, gradients, parsing and every printed form read these rows, so they cannot disagree.
-Operators 0 to 8 are the paper's nine, in the order of the original implementation; the others are
-known to the language (formulas may use them) and off by default in the search.
+Operators 0 to 8 are the paper's nine, in the order of the original implementation. Formulas may use
+the others, too; a search uses them only when asked to.
 
-Every row is finite in value and derivative for arguments within the bounds: when programs are
-evaluated side by side, each slot runs every operator and keeps one result.
+Every row has a finite value and derivative for arguments within the bounds: when programs are
+evaluated in parallel, each slot runs every operator and keeps one result.
 
-The last rows aggregate over the negatives of an example, the last axis; they belong to losses over
-a positive and its negatives and are not elementwise.
+The last rows are aggregates over the negatives of an example (the last axis). They belong to
+pairwise losses and are not elementwise.
 """
 
 import math
 import operator
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -28,14 +28,14 @@ EPS = 1e-6
 
 PAPER_BOUNDS = (1e-5, 1e5)
 """Bounds of the original implementation. They turn ``neg`` and the log of anything below 1 into a
-constant, so that BCE and MSE cannot be written."""
+constant, so BCE and MSE cannot be written."""
 
 DEFAULT_BOUNDS = (-1e5, 1e5)
-"""Default bounds: the same size on either side of zero."""
+"""Default bounds, symmetric around zero."""
 
 
 def as_bounds(bounds: tuple[float, float]) -> tuple[float, float]:
-    """Give bounds as two floats.
+    """Returns bounds as two floats.
 
     Raises:
       ValueError: unless they are (low, high) with low < high.
@@ -46,33 +46,30 @@ def as_bounds(bounds: tuple[float, float]) -> tuple[float, float]:
 
 
 class Op(NamedTuple):
-    """One operator.
+    """One operator: what it computes, and how it is written.
 
-    ``text``, ``latex``, ``python`` and ``torch`` are templates of the arguments ``{0}`` and
-    ``{1}``. ``precedence`` is that of ``text``, by Python's rules (1 sum, 2 product, 3 sign, 4 call
-    or name). In LaTeX, arguments get brackets where the template has none; the result gets none.
-    The function of an ``aggregate`` takes an optional second argument: which entries count; it
-    gives every entry of the last axis the same value. ``size`` gives a limit of the result's size
-    from limits of the arguments', or is left out where there is none.
+    ``text``, ``latex``, ``python`` and ``torch`` are templates of arguments ``{0}`` and ``{1}``.
+    In LaTeX, arguments get brackets where the template has none; the result gets none.
 
-    A user's own row is given to ``vocabulary``, which checks it:
+    A user's own operator is such a row, too; ``make_vocabulary`` checks it.
 
-    >>> form = "({0} * {0} * {0})"
-    >>> Op("cube", 1, lambda x: x * x * x, "cube({0})", "{0}^3", python=form, torch=form).name
-    'cube'
+    Example:
+      >>> form = "({0} * {0} * {0})"
+      >>> Op("cube", 1, lambda x: x * x * x, "cube({0})", "{0}^3", python=form, torch=form).name
+      'cube'
     """
 
     name: str
     arity: int
-    function: Callable[..., Array]
+    function: Callable[..., Array]  # of an aggregate, also of an optional mask: which entries count
     text: str
     latex: str
     python: str
     torch: str
-    precedence: int = 4
+    precedence: int = 4  # of ``text``, by Python's rules: 1 sum, 2 product, 3 sign, 4 call or name
     commutative: bool = False
-    aggregate: bool = False
-    size: Callable[..., float] | None = None
+    aggregate: bool = False  # every entry of the last axis gets the same value
+    size: Callable[..., float] | None = None  # largest sizes of arguments -> that of the result
 
 
 @jax.custom_jvp
@@ -102,7 +99,7 @@ def _reciprocal_jvp(primals: tuple[Array], tangents: tuple[Array]) -> tuple[Arra
 
 @jax.custom_jvp
 def _div(x: Array, y: Array) -> Array:
-    """Divide, exactly where ``|y| >= EPS``; a smaller ``y`` counts as ``EPS`` on its side."""
+    """Divides exactly where ``|y| >= EPS``; a smaller ``y`` counts as ``EPS`` with its sign."""
     return x / _divisor(y)
 
 
@@ -111,7 +108,7 @@ def _divisor(y: Array) -> Array:
 
 
 def _div_jvp(primals: tuple[Array, Array], tangents: tuple) -> tuple[Array, Array]:
-    # Written out to divide once; the derived rule squares the divisor and divides by that too.
+    # Written out to divide once; the derived rule also divides by the square of the divisor.
     (x, y), (tx, ty) = primals, tangents
     divisor = _divisor(y)
     value, inverse = x / divisor, 1 / divisor
@@ -160,26 +157,22 @@ def _logsumexp_neg(x: Array, where: Array | None = None) -> Array:
 
 
 def _call(
-    name: str,
-    arity: int,
-    function: Callable[..., Array],
-    latex: str,
-    python: str,
-    torch: str | None = None,
-    *,
-    commutative: bool = False,
-    aggregate: bool = False,
-    size: Callable[..., float] | None = None,
+    name: str, arity: int, function: Callable[..., Array], *, latex: str, python: str, **fields: Any
 ) -> Op:
-    """Give the row of an operator written as a call; PyTorch's form is read off JAX's if alike."""
+    """Returns the row of an operator that is written as a call.
+
+    PyTorch's form, where it is not given, is the JAX form with PyTorch's names.
+    """
     text = f"{name}({{0}})" if arity == 1 else f"{name}({{0}}, {{1}})"
-    torch = torch or python.replace("jnp.", "torch.").replace("jax.nn.", "torch.")
-    return Op(name, arity, function, text, latex, python, torch, 4, commutative, aggregate, size)
+    torch = python.replace("jnp.", "torch.").replace("jax.nn.", "torch.")
+    fields = {"torch": torch, **fields}
+    return Op(name, arity, function, text=text, latex=latex, python=python, **fields)
 
 
-def _infix(name: str, function, form: str, latex: str, precedence: int, size) -> Op:
-    commutative = name in ("add", "mul")
-    return Op(name, 2, function, form, latex, form, form, precedence, commutative, size=size)
+def _infix(name: str, function: Callable[..., Array], form: str, **fields: Any) -> Op:
+    """Returns the row of an operator that is written the same in text, Python and PyTorch."""
+    fields = {"latex": form, **fields}
+    return Op(name, 2, function, text=form, python=form, torch=form, **fields)
 
 
 def _same(x: float) -> float:
@@ -195,21 +188,25 @@ def _size_of_log(x: float) -> float:
 
 
 _PROTECTED = "(jnp.abs({0}) + 1e-06)"
-_JAX_DIV = "({0} / jnp.where(jnp.abs({1}) < 1e-06, jnp.where({1} < 0, -1e-06, 1e-06), {1}))"
-# In PyTorch a where of two numbers is float32; clamps keep the dtype.
-_TORCH_DIV = (
-    "({0} / torch.where({1} < 0, torch.clamp({1}, max=-1e-06), torch.clamp({1}, min=1e-06)))"
-)
 
 OPERATORS: tuple[Op, ...] = (
-    _infix("add", jnp.add, "{0} + {1}", "{0} + {1}", 1, operator.add),
-    _infix("mul", jnp.multiply, "{0} * {1}", r"{0} \cdot {1}", 2, operator.mul),
+    # The paper's nine.
+    _infix("add", jnp.add, "{0} + {1}", precedence=1, commutative=True, size=operator.add),
+    _infix(
+        "mul",
+        jnp.multiply,
+        "{0} * {1}",
+        latex=r"{0} \cdot {1}",
+        precedence=2,
+        commutative=True,
+        size=operator.mul,
+    ),
     _call(
         "max",
         2,
         jnp.maximum,
-        r"\max\left({0}, {1}\right)",
-        "jnp.maximum({0}, {1})",
+        latex=r"\max\left({0}, {1}\right)",
+        python="jnp.maximum({0}, {1})",
         commutative=True,
         size=max,
     ),
@@ -217,97 +214,135 @@ OPERATORS: tuple[Op, ...] = (
         "min",
         2,
         jnp.minimum,
-        r"\min\left({0}, {1}\right)",
-        "jnp.minimum({0}, {1})",
+        latex=r"\min\left({0}, {1}\right)",
+        python="jnp.minimum({0}, {1})",
         commutative=True,
         size=max,
     ),
-    Op("neg", 1, jnp.negative, "-{0}", "-{0}", "-{0}", "-{0}", 3, size=_same),
-    _call("id", 1, _identity, "{0}", "{0}", size=_same),
+    Op(
+        "neg",
+        1,
+        jnp.negative,
+        text="-{0}",
+        latex="-{0}",
+        python="-{0}",
+        torch="-{0}",
+        precedence=3,
+        size=_same,
+    ),
+    # A copy: it fills the slots that a short program leaves over. Only the paper searches with it.
+    _call("id", 1, _identity, latex="{0}", python="{0}", size=_same),
     _call(
         "log",
         1,
         _log,
-        r"\log\left({0}\right)",
-        f"(jnp.sign({{0}}) * jnp.log{_PROTECTED})",
+        latex=r"\log\left({0}\right)",
+        python=f"(jnp.sign({{0}}) * jnp.log{_PROTECTED})",
         size=_size_of_log,
     ),
-    _call("square", 1, _square, r"\left({0}\right)^{{2}}", "jnp.square({0})", size=lambda x: x * x),
+    _call(
+        "square",
+        1,
+        _square,
+        latex=r"\left({0}\right)^{{2}}",
+        python="jnp.square({0})",
+        size=lambda x: x * x,
+    ),
     _call(
         "reciprocal",
         1,
         _reciprocal,
-        r"\frac{{1}}{{{0}}}",
-        f"(jnp.sign({{0}}) / {_PROTECTED})",
+        latex=r"\frac{{1}}{{{0}}}",
+        python=f"(jnp.sign({{0}}) / {_PROTECTED})",
         size=lambda x: 1 / EPS,
     ),
-    # Known to the language, off by default in the search.
-    _infix("sub", jnp.subtract, "{0} - {1}", "{0} - {1}", 1, operator.add),
+    # The others.
+    _infix("sub", jnp.subtract, "{0} - {1}", precedence=1, size=operator.add),
     Op(
         "div",
         2,
         _div,
-        "{0} / {1}",
-        r"\frac{{{0}}}{{{1}}}",
-        _JAX_DIV,
-        _TORCH_DIV,
-        2,
+        text="{0} / {1}",
+        latex=r"\frac{{{0}}}{{{1}}}",
+        python="({0} / jnp.where(jnp.abs({1}) < 1e-06, jnp.where({1} < 0, -1e-06, 1e-06), {1}))",
+        # A where of two numbers is float32 in PyTorch; clamps keep the dtype.
+        torch="({0} / torch.where({1} < 0, torch.clamp({1}, max=-1e-06), "
+        "torch.clamp({1}, min=1e-06)))",
+        precedence=2,
         size=lambda x, y: x / EPS,
     ),
     _call(
-        "sigmoid", 1, jax.nn.sigmoid, r"\sigma\left({0}\right)", "jax.nn.sigmoid({0})", size=_one
+        "sigmoid",
+        1,
+        jax.nn.sigmoid,
+        latex=r"\sigma\left({0}\right)",
+        python="jax.nn.sigmoid({0})",
+        size=_one,
     ),
-    _call("tanh", 1, jnp.tanh, r"\tanh\left({0}\right)", "jnp.tanh({0})", size=_one),
-    _call("relu", 1, jax.nn.relu, r"\max\left(0, {0}\right)", "jax.nn.relu({0})", size=_same),
+    _call("tanh", 1, jnp.tanh, latex=r"\tanh\left({0}\right)", python="jnp.tanh({0})", size=_one),
     _call(
-        "abs", 1, _abs, r"\left|{0}\right|", "(jnp.sign({0}) * {0})", "torch.abs({0})", size=_same
+        "relu",
+        1,
+        jax.nn.relu,
+        latex=r"\max\left(0, {0}\right)",
+        python="jax.nn.relu({0})",
+        size=_same,
+    ),
+    _call(
+        "abs",
+        1,
+        _abs,
+        latex=r"\left|{0}\right|",
+        python="(jnp.sign({0}) * {0})",
+        torch="torch.abs({0})",
+        size=_same,
     ),
     _call(
         "sqrt",
         1,
         _sqrt,
-        r"\sqrt{{{0}}}",
-        f"(jnp.sign({{0}}) * jnp.sqrt{_PROTECTED})",
+        latex=r"\sqrt{{{0}}}",
+        python=f"(jnp.sign({{0}}) * jnp.sqrt{_PROTECTED})",
         size=lambda x: math.sqrt(x + EPS),
     ),
     _call(
         "exp",
         1,
         _exp,
-        r"\exp\left({0}\right)",
-        "jnp.exp(jnp.minimum({0}, 80.0))",
-        "torch.exp(torch.clamp({0}, max=80.0))",
+        latex=r"\exp\left({0}\right)",
+        python="jnp.exp(jnp.minimum({0}, 80.0))",
+        torch="torch.exp(torch.clamp({0}, max=80.0))",
         size=lambda x: math.exp(min(x, 80.0)),
     ),
     _call(
         "softplus",
         1,
         jax.nn.softplus,
-        r"\log\left(1 + e^{{{0}}}\right)",
-        "jax.nn.softplus({0})",
-        "torch.logaddexp({0}, torch.zeros_like({0}))",
+        latex=r"\log\left(1 + e^{{{0}}}\right)",
+        python="jax.nn.softplus({0})",
+        torch="torch.logaddexp({0}, torch.zeros_like({0}))",
         size=lambda x: x + 0.7,
     ),
-    # Loads bring an operand beyond the registers' into a register.
-    Op("logit", 0, _identity, "logit", "z", "logit", "logit"),
-    Op("number", 0, _identity, "{0}", "{0}", "{0}", "{0}"),
+    # Loads bring an operand that is not in a register into one.
+    Op("logit", 0, _identity, text="logit", latex="z", python="logit", torch="logit"),
+    Op("number", 0, _identity, text="{0}", latex="{0}", python="{0}", torch="{0}"),
     # Aggregates over the negatives.
     _call(
         "sum_neg",
         1,
         _sum_neg,
-        r"\left[\sum_{{j}} \left({0}\right)\right]",
-        "jnp.broadcast_to(jnp.sum({0}, -1, keepdims=True), {0}.shape)",
-        "torch.sum({0}, -1, keepdim=True).expand_as({0})",
+        latex=r"\left[\sum_{{j}} \left({0}\right)\right]",
+        python="jnp.broadcast_to(jnp.sum({0}, -1, keepdims=True), {0}.shape)",
+        torch="torch.sum({0}, -1, keepdim=True).expand_as({0})",
         aggregate=True,
     ),
     _call(
         "mean_neg",
         1,
         _mean_neg,
-        r"\left[\frac{{1}}{{S}} \sum_{{j}} \left({0}\right)\right]",
-        "jnp.broadcast_to(jnp.mean({0}, -1, keepdims=True), {0}.shape)",
-        "torch.mean({0}, -1, keepdim=True).expand_as({0})",
+        latex=r"\left[\frac{{1}}{{S}} \sum_{{j}} \left({0}\right)\right]",
+        python="jnp.broadcast_to(jnp.mean({0}, -1, keepdims=True), {0}.shape)",
+        torch="torch.mean({0}, -1, keepdim=True).expand_as({0})",
         aggregate=True,
         size=_same,
     ),
@@ -315,21 +350,21 @@ OPERATORS: tuple[Op, ...] = (
         "logsumexp_neg",
         1,
         _logsumexp_neg,
-        r"\left[\log \sum_{{j}} e^{{{0}}}\right]",
-        "jnp.broadcast_to(jax.nn.logsumexp({0}, -1, keepdims=True), {0}.shape)",
-        "torch.logsumexp({0}, -1, keepdim=True).expand_as({0})",
+        latex=r"\left[\log \sum_{{j}} e^{{{0}}}\right]",
+        python="jnp.broadcast_to(jax.nn.logsumexp({0}, -1, keepdims=True), {0}.shape)",
+        torch="torch.logsumexp({0}, -1, keepdim=True).expand_as({0})",
         aggregate=True,
     ),
 )
 """Every operator that a program may use; an operator's index is its number in ``Program.op``."""
 
 NUMBER_OF: dict[str, int] = {op.name: number for number, op in enumerate(OPERATORS)}
-PAPER_OPERATORS = tuple(op.name for op in OPERATORS[:9])
+PAPER_OPERATORS = ("add", "mul", "max", "min", "neg", "id", "log", "square", "reciprocal")
 
 
 @jax.custom_jvp
 def clip(x: Array, low: Array, high: Array) -> Array:
-    """Clip ``x`` into ``[low, high]``; the gradient passes inside and on the bounds.
+    """Clips ``x`` into ``[low, high]``; the gradient passes inside and on the bounds.
 
     ``jnp.clip`` halves the gradient on a bound; the original (PyTorch's ``clamp``) does not.
     """
@@ -343,10 +378,10 @@ def _clip_jvp(primals, tangents):
 
 
 def compute_logit(pred: Array) -> Array:
-    """Give the logit of a probability; that of 0 and 1 is the last finite one.
+    """Returns the logit of a probability; for 0 and 1, the last finite one.
 
     ``sigmoid`` rounds to 0 and 1, where the logit is infinite and its product with 0 is NaN. The
-    derivative there is that of the last finite logit, so that a wrong 0 or 1 is still pushed back.
+    derivative there is that of the last finite logit, so a wrong 0 or 1 is still corrected.
     """
     limits = jnp.finfo(pred.dtype)
     # Twice the least normal number, as rounding below that is to 0.

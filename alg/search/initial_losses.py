@@ -8,7 +8,7 @@ import numpy as np
 
 from ..language.build import UNBOUNDED
 from ..language.equivalence import evaluate_on_grid, is_close, make_comparison_grid
-from ..language.families import POINTWISE, Family, get_load, get_operands, get_operators
+from ..language.families import Family, get_load, get_operands, get_operators
 from ..language.grammar import Vocabulary
 from ..language.inputs import as_program
 from ..language.named_losses import PAIRWISE_LOSSES, POINTWISE_LOSSES, get_formula, named_program
@@ -260,7 +260,7 @@ def _meanings(
         raise ValueError(f"space.seeds are named losses and formulas, got {source!r}")
     family = vocab.family
     mine, others = POINTWISE_LOSSES, PAIRWISE_LOSSES
-    if family.registers != POINTWISE.registers:
+    if family.is_pairwise:
         mine, others = others, mine
     if source in others:
         raise ValueError(f"seeds are {family.name} losses, as the space is, got {source!r}")
@@ -296,7 +296,7 @@ def _same(
 ) -> bool:
     """Say if two programs, each under its bounds, are the same loss but for rounding by ``eps``."""
     counts = np.ones(len(make_comparison_grid(family)[0]), bool)
-    if family.registers == POINTWISE.registers:
+    if not family.is_pairwise:
         logit, label = make_comparison_grid(family)
         counts = (np.abs(logit) <= 8) & np.isin(label, (0.0, 1.0))
     theirs = evaluate_on_grid(program, bounds=its_bounds, family=family)

@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 
 from ..interfaces import Array
-from ..language.families import PAIRWISE, Family
+from ..language.families import Family
 from ..suggest import did_you_mean
 from .metrics import (
     accuracy,
@@ -154,7 +154,7 @@ def get_metric_for(name: str, family: Family) -> Metric:
       ValueError: for an unknown name, or one that the family's logits have no meaning for.
     """
     metric = get_metric(name)
-    if metric.of_probability and family == PAIRWISE:
+    if metric.of_probability and family.is_pairwise:
         others = ", ".join(other for other in METRIC_NAMES if not get_metric(other).of_probability)
         raise ValueError(
             f"{name} needs probabilities, and the logits of pairwise losses only order items; "
@@ -169,7 +169,7 @@ def metrics_to_report(metric: Metric, family: Family) -> tuple[Metric, ...]:
     metrics = (
         [metric, *map(get_metric, names)] if metric.name not in names else map(get_metric, names)
     )
-    return tuple(m for m in metrics if not m.of_probability or family != PAIRWISE)
+    return tuple(m for m in metrics if not m.of_probability or not family.is_pairwise)
 
 
 @partial(jax.jit, static_argnums=0)

@@ -31,7 +31,7 @@ class Task(NamedTuple):
 
     def traced_logit_grads(self, operators: Sequence[int]) -> LogitGradFn:
         """Make the slopes of losses that are traced data."""
-        return traced_logit_grads(operators, group=self.group)
+        return traced_logit_grads(operators, group=self.group, table=self.family.table)
 
     def static_logit_grads(self, losses: Sequence[LossFn]) -> LogitGradFn:
         """Make the slopes of losses known beforehand."""
@@ -80,11 +80,11 @@ def make_ranking_task(negatives: int) -> Task:
     )
 
 
-def make_task(family: str, negatives: int, reward: str | None = None) -> Task:
+def make_task(family: str | Family, negatives: int, reward: str | None = None) -> Task:
     """Give the task of a family's name, judged by the metric named ``reward``.
 
     Args:
-      family: ``"pointwise"`` or ``"pairwise"``.
+      family: ``"pointwise"``, ``"pairwise"``, or one of them with a user's own operators.
       negatives: see ``make_ranking_task``.
       reward: a metric of labels or of ranks; None for the family's own, AUC or NDCG at 10.
 
@@ -97,5 +97,7 @@ def make_task(family: str, negatives: int, reward: str | None = None) -> Task:
     >>> make_task("pointwise", negatives=4, reward="recall@20").metric.of_ranks
     True
     """
-    task = make_ranking_task(negatives) if as_family(family) == PAIRWISE else RATING
+    family = as_family(family)
+    task = make_ranking_task(negatives) if family.is_pairwise else RATING
+    task = task._replace(family=family)
     return task if reward is None else task._replace(metric=get_metric_for(reward, task.family))

@@ -214,7 +214,7 @@ def test_a_pairwise_loss_without_aggregates_is_the_mean_over_negatives():
 @pytest.mark.parametrize("shape", [(3,), (4, 2), (3, 4, 2), ()])
 def test_pairwise_shapes_are_checked(shape):
     loss = build_loss("pos - neg", family="pairwise")
-    with pytest.raises(ValueError, match=r"pos is \[..., B\] and neg \[..., B, S\]"):
+    with pytest.raises(ValueError, match=r"pos is \[..., B\] and neg \[..., B, num_negatives\]"):
         loss(jnp.zeros(3), jnp.zeros(shape))
 
 

@@ -78,7 +78,7 @@ def test_an_export_of_a_loss_is_the_loss():
 
 @pytest.mark.parametrize("read", [*READERS, *OF_BOUNDS])
 def test_another_family_than_the_losss_is_refused(read):
-    with pytest.raises(ValueError, match="of the pairwise family, not pointwise: leave it out"):
+    with pytest.raises(ValueError, match="of the pairwise family, not pointwise: leave family out"):
         read(named_loss("bpr"), family="pointwise")
 
 

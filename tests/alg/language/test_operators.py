@@ -155,7 +155,7 @@ def test_a_users_operator_can_be_searched_parsed_built_and_interpreted():
 
     program = assemble(jnp.asarray(encode_tokens(["label", "pred", "sub", "cube"], vocab)), vocab)
     assert to_text(program, family=vocab.family) == "cube(label - pred)"
-    settings = {"operators": vocab.operators, "table": vocab.table}
+    settings = {"operators": vocab.operators, "table": vocab.family.table}
     value = interpret(program, jnp.array([0.5]), jnp.array([1.0]), **settings)
     assert value.tolist() == [0.125]
 

@@ -132,7 +132,7 @@ def test_the_interpreter_refuses_operators_that_it_would_leave_out():
     assert interpret(program, negatives, negatives, operators=operators).tolist() == [[3.0] * 3] * 2
     with pytest.raises(ValueError, match="numbers of the 23 rows"):
         interpret(program, negatives, negatives, operators=(99,))
-    with pytest.raises(ValueError, match="expected a Program, as parse gives, got str"):
+    with pytest.raises(ValueError, match="expected a Program, as parse returns it, got str"):
         interpret("pred", negatives, negatives)
 
 
@@ -146,10 +146,10 @@ def test_programs_are_pytrees_of_arrays():
     ("names", "expected"),
     [
         (["pred", "divv"], r"token 1 'divv' is not known \(did you mean 'div'\?\)"),
-        (["add"], "token 0 'add' takes 2 values, 0 are there"),
+        (["add"], "token 0 'add' takes 2 values, got 0"),
         (["pred", "label"], "these 2 tokens leave 2"),
         (["pred", PAD, "log"], "token 2 'log' follows PAD"),
-        (["pred", "label", PAD], "token 2 PAD comes while 2 values wait"),
+        (["pred", "label", PAD], "token 2 PAD follows 2 values"),
         ([], "these 0 tokens leave 0"),
         ([1, 99], "token 1 is 99, expected 0 to 12"),
         ([1, "log"], "token 1 is log, expected 0 to 12"),

@@ -30,8 +30,7 @@ from autolossgen import (
     to_torch,
 )
 from autolossgen.language import build
-from autolossgen.language.build import evaluate
-from autolossgen.language.clipping import find_active_clips
+from autolossgen.language.build import evaluate, find_active_clips
 from autolossgen.language.families import get_operators
 from autolossgen.language.inputs import as_static
 from autolossgen.language.interpreter import compute_pairwise_logit_grads
