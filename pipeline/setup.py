@@ -14,6 +14,7 @@ from autolossgen import data, models, report
 from autolossgen.evaluation.contenders import Contender, baseline_contenders
 from autolossgen.evaluation.fair_test import FairTest, make_fair_test
 from autolossgen.interfaces import Recommender, StreamedData
+from autolossgen.search.space import load_family
 from autolossgen.suggest import did_you_mean
 from autolossgen.training.devices import lane_mesh
 from autolossgen.training.lanes import Lanes, make_lanes
@@ -52,7 +53,8 @@ def make_setup(config: ConfigDict, console: Console, tested: Mapping[str, int]) 
       ValueError: for bad data, unknown names or values out of range.
     """
     config = _with_learning_rates(config)
-    task = make_task(config.space.family, config.train.negatives, config.search.reward)
+    family = load_family(config.space.family, config.space.extra_operators)
+    task = make_task(family, config.train.negatives, config.search.reward)
     mesh = lane_mesh(config.devices, num_lanes(config))
     optimizer = _make_optimizer(config)
     baselines = make_baselines(config, task)

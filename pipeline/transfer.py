@@ -14,7 +14,7 @@ from autolossgen.configs.base import get_config
 from autolossgen.configs.command_line import shipped_configs
 from autolossgen.evaluation.contenders import Contender, baseline_contenders, make_contender
 from autolossgen.language.families import Family
-from autolossgen.search.space import make_space
+from autolossgen.search.space import load_family, make_space
 from autolossgen.suggest import did_you_mean
 from autolossgen.training.tasks import Task, make_task
 
@@ -187,7 +187,8 @@ def read_given_losses(config: ConfigDict) -> list[Contender]:
     Raises:
       ValueError: for what is none of these, or a name of the baselines.
     """
-    task = make_task(config.space.family, config.train.negatives, config.search.reward)
+    family = load_family(config.space.family, config.space.extra_operators)
+    task = make_task(family, config.train.negatives, config.search.reward)
     baselines = {baseline.name for baseline in make_baselines(config, task)}
     losses = [
         loss

@@ -1,13 +1,19 @@
-"""The space of a search: the words that losses are written in, how long they are, and seeds."""
+"""The space of a search: the tokens and the length of losses, and the first ones to try."""
 
-from collections.abc import Sequence
-from typing import NamedTuple
+import importlib
+import importlib.util
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..language.families import as_family
-from ..language.grammar import Grammar, Vocabulary, make_grammar, make_vocabulary
-from ..language.operators import as_bounds
+from ..interfaces import Grammar
+from ..language.families import Family, as_family
+from ..language.grammar import Vocabulary, extend_family, make_grammar, make_vocabulary
+from ..language.operators import Op, as_bounds
+from ..suggest import did_you_mean
 from .initial_losses import write_initial_loss
 
 
@@ -30,22 +36,94 @@ def make_space(
     family: str = "pointwise",
     seeds: Sequence[str] = (),
     length_prior: tuple[float, float] | None = None,
+    extra_operators: str | Sequence[Op] = (),
 ) -> Space:
-    """Give a search space of named operators and operands.
+    """Builds a search space.
 
-    Those that are None are the family's, less ``id``, which only makes losses longer. ``seeds`` are
-    named losses or formulas, see ``write_initial_loss``; for ``length_prior`` see ``make_grammar``.
+    Args:
+      operators: names of operators; None for the family's, except ``id``, which only makes losses
+        longer.
+      operands: names of operands and numbers; None for the family's.
+      length: tokens in a loss at most, L.
+      bounds: intermediate results are clipped to them.
+      family: ``"pointwise"`` or ``"pairwise"``.
+      seeds: named losses or formulas to begin with, see ``write_initial_loss``.
+      length_prior: see ``make_grammar``.
+      extra_operators: your own operators, in addition to ``operators``; or where they are, see
+        ``load_operators``.
 
     Raises:
-      ValueError: for unknown names, no tokens, bounds that are out of order, or a seed that the
-        space cannot write.
+      ValueError: for unknown names, no tokens, bounds that are out of order, an operator of your
+        own that is not sound, or an initial loss that the space cannot write.
 
-    >>> make_space(length=9, bounds=(-1e5, 1e5), family="pairwise").vocabulary.names[:5]
-    ('PAD', 'pos', 'neg', 'diff', '1')
+    Example:
+      >>> make_space(length=9, bounds=(-1e5, 1e5), family="pairwise").vocabulary.names[:5]
+      ('PAD', 'pos', 'neg', 'diff', '1')
     """
     if operators is None:
         operators = [name for name in as_family(family).operators if name != "id"]
-    vocab, bounds = make_vocabulary(operators, operands, family=family), as_bounds(bounds)
+    extra = _as_operators(extra_operators)
+    vocab = make_vocabulary(operators, operands, family=family, extra=extra)
+    bounds = as_bounds(bounds)
     rules = make_grammar(vocab, length, length_prior=length_prior)
     seeds = write_initial_loss(seeds, vocab, length=length, bounds=bounds)
     return Space(vocab, length, bounds, seeds, rules)
+
+
+def load_family(family: str | Family, extra_operators: str | Sequence[Op] = ()) -> Family:
+    """Returns a family, with your own operators if there are any; see ``make_space``."""
+    return extend_family(family, _as_operators(extra_operators))
+
+
+def _as_operators(operators: str | Sequence[Op]) -> tuple[Op, ...]:
+    return load_operators(operators) if isinstance(operators, str) else tuple(operators)
+
+
+@lru_cache  # the same operators are the same objects, so families that have them are equal
+def load_operators(spec: str) -> tuple[Op, ...]:
+    """Loads your own operators.
+
+    Args:
+      spec: ``"package.module:NAME"`` or ``"path/to/file.py:NAME"``, where ``NAME`` is an ``Op`` or
+        a sequence of them; empty for none.
+
+    Raises:
+      ValueError: if there is no such module or name, or it holds anything but operators.
+    """
+    if not spec:
+        return ()
+    path, colon, name = spec.rpartition(":")
+    if not colon or not name.isidentifier():
+        raise ValueError(
+            "space.extra_operators is 'package.module:NAME' or 'path/to/file.py:NAME', "
+            f"got {spec!r}"
+        )
+    names = _load_names(path)
+    if name not in names:
+        public = [known for known in names if not known.startswith("_")]
+        hint = did_you_mean(name, public, otherwise="")
+        raise ValueError(f"space.extra_operators: {path!r} has no {name!r}{hint}")
+    value = names[name]
+    operators = (value,) if isinstance(value, Op) else value
+    if not isinstance(operators, Sequence) or not all(isinstance(op, Op) for op in operators):
+        raise ValueError(
+            f"space.extra_operators: {spec!r} is a sequence of Op, got {type(value).__name__}"
+        )
+    return tuple(operators)
+
+
+def _load_names(path: str) -> Mapping[str, Any]:
+    """Returns what a module or a file of Python defines."""
+    try:
+        if not path.endswith(".py"):
+            return vars(importlib.import_module(path))
+        module_spec = importlib.util.spec_from_file_location(Path(path).stem, path)
+        module = importlib.util.module_from_spec(module_spec)
+        module_spec.loader.exec_module(module)
+        return vars(module)
+    except Exception as error:  # a module is anyone's code
+        raise ValueError(
+            f"space.extra_operators: loading {path!r} fails: {type(error).__name__}: {error}. "
+            "Modules are looked for in installed packages, next to run.py and in PYTHONPATH; "
+            "files from the current folder"
+        ) from error

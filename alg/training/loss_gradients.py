@@ -10,7 +10,7 @@ import numpy as np
 from ..interfaces import Array
 from ..language.inputs import LossFn
 from ..language.interpreter import compute_logit_grad, compute_pairwise_logit_grads
-from ..language.operators import NUMBER_OF
+from ..language.operators import NUMBER_OF, OPERATORS, Op
 from ..language.programs import REGISTERS, Program
 
 LogitGradFn = Callable[[Any, Array, Array], Array]
@@ -57,23 +57,33 @@ def stack_losses(
     return LossBatch(stacked, jnp.asarray(low), jnp.asarray(high), jnp.ones(len(programs)))
 
 
-def traced_logit_grads(operators: Sequence[int], *, group: int = 1) -> LogitGradFn:
+def traced_logit_grads(
+    operators: Sequence[int], *, group: int = 1, table: Sequence[Op] = OPERATORS
+) -> LogitGradFn:
     """Make the slopes of lanes whose losses are traced data: an ``LossBatch`` of K programs.
 
     Args:
       operators: numbers of those that programs may use.
       group: examples of a group: 1 for pointwise losses; for pairwise ones, a positive and its
         negatives.
+      table: the operators that ``operators`` number, of a family with a user's own.
     """
 
     def pointwise(program: Program, bounds: tuple, logit: Array, label: Array) -> Array:
-        return compute_logit_grad(program, logit, label, bounds=bounds, operators=operators)
+        return compute_logit_grad(
+            program, logit, label, bounds=bounds, operators=operators, table=table
+        )
 
     def pairwise(program: Program, bounds: tuple, logit: Array, label: Array) -> Array:
         del label
         grouped = logit.reshape(-1, group)
         found = compute_pairwise_logit_grads(
-            program, grouped[:, 0], grouped[:, 1:], bounds=bounds, operators=operators
+            program,
+            grouped[:, 0],
+            grouped[:, 1:],
+            bounds=bounds,
+            operators=operators,
+            table=table,
         )
         return group * jnp.concatenate([found[0][:, None], found[1]], axis=1).reshape(logit.shape)
 

@@ -98,7 +98,7 @@ def test_a_loss_of_probabilities_is_not_exported_as_one_of_logits(export):
 
 
 def test_a_loss_is_not_built_again():
-    with pytest.raises(ValueError, match=r"a loss already; build others from loss\.program"):
+    with pytest.raises(ValueError, match=r"already a loss; build others from loss\.program"):
         build_loss(named_loss("bce"))
 
 
