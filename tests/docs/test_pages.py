@@ -10,6 +10,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from autolossgen.configs.old_keys import REMOVED, RENAMED
+
 ROOT = Path(__file__).parents[2]
 PAGES = {
     path.relative_to(ROOT).as_posix(): path.read_text(encoding="utf-8")
@@ -104,3 +106,11 @@ def test_the_picture_shows_the_losses_at_the_same_mean_slope():
 def test_the_readme_has_the_formula_of_the_picture():
     make = runpy.run_path(str(ROOT / "docs" / "make_curves.py"))
     assert make["FOUND"] in PAGES["README.md"]
+
+
+def test_the_changelog_names_every_old_key():
+    page = PAGES["CHANGELOG.md"]
+    for old, new in RENAMED.items():
+        assert f"| `{old}` | `{new}` |" in page, old
+    for old, value in REMOVED.items():
+        assert f"| `{old}` | `{value!r}` |" in page, old
