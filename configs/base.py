@@ -72,6 +72,9 @@ def get_config() -> ConfigDict:
     config.space.family = "pointwise"
     config.space.operators = placeholder(tuple)  # names of the operators; None for the family's
     config.space.operands = placeholder(tuple)  # names and numbers; None for the family's
+    # Your own operators, in addition to these: "package.module:NAME" or "path/to/file.py:NAME",
+    # a sequence of autolossgen.Op.
+    config.space.extra_operators = ""
     config.space.length = 15  # tokens of a loss, at most
     config.space.bounds = (-1e5, 1e5)  # intermediate results are clipped to them
     # Mean and deviation of the number of tokens that a policy writes, as in (9.0, 2.0), or None.
