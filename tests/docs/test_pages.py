@@ -15,7 +15,7 @@ from autolossgen.configs.old_keys import REMOVED, RENAMED
 ROOT = Path(__file__).parents[2]
 PAGES = {
     path.relative_to(ROOT).as_posix(): path.read_text(encoding="utf-8")
-    for path in sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")])
+    for path in sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("*s/README.md")])
 }
 WITH_CODE = ["README.md", "docs/concepts.md", "docs/architecture.md", "CONTRIBUTING.md"]
 CODE = r"```.*?```"
