@@ -1,12 +1,12 @@
-"""What training a candidate costs against lanes, tokens, width, batch and catalogue.
-
-Around the reference case, one size changes at a time. Each case trains from the recommender's copy
-for a few steps and for more; the slope between the two is the cost of a step, and what is left is
-the cost of an epoch beside its steps: the recommender is copied into all lanes, and scales are
-multiplied into the tables. Shuffling and judging are not in it. The table gives an epoch of the
-reference case's 94,638 interactions::
+"""What training a candidate costs by lanes, tokens, width, batch and catalogue::
 
     python benchmarks/cost.py [--axes lanes ...] [--repeats 5] [--json FILE] [--plot FILE.svg]
+
+Around the reference case, one size changes at a time. Each case trains from the base model's copy
+for a few steps and for more; the slope between the two is the cost of a step, and the rest is the
+cost of an epoch apart from its steps: the base model is copied into all lanes, and scales are
+multiplied into the tables. Shuffling and evaluation are not in it. The table gives an epoch of the
+reference case's 94,638 interactions.
 """
 
 import argparse
@@ -15,7 +15,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # for benchmarks itself
 
 import jax
 import jax.numpy as jnp
@@ -24,7 +24,7 @@ from matplotlib.figure import Figure
 
 from autolossgen.training.lanes import make_batches, make_lanes
 from benchmarks import lane_cases as cases
-from benchmarks.timing import cores, in_turns, use_all_cores, write
+from benchmarks.timing import count_cores, time_in_turns, use_all_cores, write_figures
 
 PLAIN = cases.Case()
 FEW_LANES = cases.Case(lanes=4)  # so that large catalogues fit
@@ -47,48 +47,52 @@ SIZE: dict[str, Callable[[cases.Case], int]] = {
     "lanes at batch 2,048": lambda case: case.lanes,
     "users and items": lambda case: case.users + case.items,
 }
-SECONDS = 0.2  # that the longer training takes, by a guess of 20 µs per lane, step and core
+TARGET_SECONDS = 0.2  # of the longer training, by a guess of 20 µs per lane, step and core
 
 
-def epoch_way(case: cases.Case, steps: int) -> Callable[[], object]:
-    """Give a function that copies the recommender into all lanes and trains for ``steps``."""
-    model = cases.recommender(case)
-    lanes = make_lanes(model, cases.traced(), mesh=cases.mesh_of(case))
-    one = cases.start(make_lanes(model, cases.traced()), 1)
-    cut = make_batches(cases.interactions(case, steps * case.batch, 0), case.batch)
-    losses, hyper = cases.candidates(case), cases.hyper(case)
+def make_epoch_way(case: cases.Case, steps: int) -> Callable[[], object]:
+    """Makes a function that copies the base model into all lanes and trains for ``steps``."""
+    model = cases.make_recommender(case)
+    lanes = make_lanes(model, cases.make_logit_grads(), mesh=cases.make_mesh(case))
+    base_model = cases.init_lanes(make_lanes(model, cases.make_logit_grads()), 1)
+    batches = make_batches(cases.make_interactions(case, steps * case.batch, 0), case.batch)
+    losses, hyper = cases.make_candidates(case), cases.make_hyper(case)
 
     @jax.jit
-    def train(one, cut):
-        return lanes.train(lanes.repeat(one, case.lanes), losses, hyper, cut, jax.random.key(0))
+    def train(base_model, batches):
+        return lanes.train(
+            lanes.repeat(base_model, case.lanes), losses, hyper, batches, jax.random.key(0)
+        )
 
-    return lambda: jnp.sum(train(one, cut).scale)
+    return lambda: jnp.sum(train(base_model, batches).scale)
 
 
 def measure(case: cases.Case, repeats: int) -> dict[str, Any]:
-    """Give the cost of a step and of an epoch beside its steps, and candidates per second."""
-    guess = 20e-6 * case.lanes * case.batch / 128 * (case.width + 16) / 80 / cores()
-    many = max(16, round(SECONDS / guess))
-    if case.users > PLAIN.users:  # a step counts little beside copies of large tables
+    """Returns the cost of a step, of an epoch apart from its steps, and candidates per second."""
+    guess = 20e-6 * case.lanes * case.batch / 128 * (case.width + 16) / 80 / count_cores()
+    many = max(16, round(TARGET_SECONDS / guess))
+    if case.users > PLAIN.users:  # a step costs little next to copies of large tables
         many = 5 * case.steps
     few = many // 8
-    taken = in_turns({"few": epoch_way(case, few), "many": epoch_way(case, many)}, repeats)
-    step = np.median(taken["many"] - taken["few"]) / (many - few)
-    beside = max(0.0, np.median(taken["few"]) - few * step)
+    seconds = time_in_turns(
+        {"few": make_epoch_way(case, few), "many": make_epoch_way(case, many)}, repeats
+    )
+    step = np.median(seconds["many"] - seconds["few"]) / (many - few)
+    rest = max(0.0, np.median(seconds["few"]) - few * step)
     return {
         **case._asdict(),
         "microseconds_per_lane_and_step": 1e6 * step / case.lanes,
         "nanoseconds_per_lane_and_example": 1e9 * step / case.lanes / case.batch,
-        "milliseconds_per_epoch_and_lane_beside_steps": 1e3 * beside / case.lanes,
-        "candidates_per_second": case.lanes / (case.steps * step + beside),
+        "milliseconds_per_epoch_and_lane_beside_steps": 1e3 * rest / case.lanes,
+        "candidates_per_second": case.lanes / (case.steps * step + rest),
     }
 
 
-def table(axes: dict[str, list[dict]]) -> str:
-    """Give the figures as a table in Markdown."""
+def make_table(axes: dict[str, list[dict]]) -> str:
+    """Returns the figures as a table in Markdown."""
     lines = [
         "| varied | size | candidates/s | µs per lane and step | ns per lane and example "
-        "| ms per lane and epoch beside steps |",
+        "| ms per lane and epoch apart from steps |",
         "|---|---:|---:|---:|---:|---:|",
     ]
     for axis, rows in axes.items():
@@ -108,8 +112,8 @@ def table(axes: dict[str, list[dict]]) -> str:
     return "\n".join(lines)
 
 
-def plot(axes: dict[str, list[dict]]) -> Figure:
-    """Plot candidates per second, and the time of a step, against each size."""
+def plot_costs(axes: dict[str, list[dict]]) -> Figure:
+    """Draws candidates per second, and the time of a step, against each size."""
     figure = Figure(figsize=(3 * len(axes), 5.2), layout="constrained")
     panels = figure.subplots(2, len(axes), squeeze=False, sharex="col", sharey="row")
     kinds = {
@@ -133,7 +137,7 @@ def plot(axes: dict[str, list[dict]]) -> Figure:
 
 
 def main() -> None:
-    """Measure, print a table, write JSON and a plot where asked."""
+    """Measures, prints a table; writes JSON and a plot if asked."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--axes", nargs="+", choices=AXES, default=list(AXES), metavar="AXIS")
     parser.add_argument("--repeats", type=int, default=5)
@@ -141,15 +145,15 @@ def main() -> None:
     parser.add_argument("--plot", type=Path, help="draw them in this file")
     options = parser.parse_args()
     use_all_cores()
-    found = {}
+    axes = {}
     for axis in options.axes:
-        found[axis] = [measure(case, options.repeats) for case in AXES[axis]]
+        axes[axis] = [measure(case, options.repeats) for case in AXES[axis]]
         print(f"{axis} measured", file=sys.stderr)
-    print(table(found))
+    print(make_table(axes))
     if options.json:
-        write(options.json, {"axes": found})
+        write_figures(options.json, {"axes": axes})
     if options.plot:
-        plot(found).savefig(options.plot)
+        plot_costs(axes).savefig(options.plot)
 
 
 if __name__ == "__main__":

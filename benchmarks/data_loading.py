@@ -10,14 +10,14 @@ import tempfile
 import time
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # for benchmarks itself
 
 from autolossgen import data
 from autolossgen.data import file_generator as files
 
 
 def measure(title: str, **section) -> None:
-    """Print how long a data section takes to build."""
+    """Prints how long it takes to build what a data section describes."""
     start = time.perf_counter()
     dataset = data.build(**section)
     seconds = time.perf_counter() - start
@@ -27,7 +27,7 @@ def measure(title: str, **section) -> None:
 
 
 def main() -> None:
-    """Generate, read, print."""
+    """Generates files, reads them and prints the times."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--quick", action="store_true", help="a hundredth of the size")
     less = 100 if parser.parse_args().quick else 1

@@ -23,25 +23,25 @@ VOCABULARY = make_vocabulary(CONFIG.space.operators, CONFIG.space.operands)
 
 
 class Case(NamedTuple):
-    """What is trained; the defaults are the reference case, an epoch of ML-100K's size."""
+    """What is trained; by default the reference case, an epoch of ML-100K's size."""
 
     lanes: int = 64  # K
     length: int = 15  # tokens of a candidate, L
-    width: int = 64  # of the vectors, D
+    width: int = 64  # of the embedding vectors, D
     batch: int = 128  # B
     users: int = 944
     items: int = 1683
     rows: int = 94_638  # interactions of an epoch
-    rewarded: int = 2_334  # that the metric is taken on
+    rewarded: int = 2_334  # interactions that the metric is computed on
 
     @property
     def steps(self) -> int:
-        """The steps of an epoch, N."""
+        """Number of steps of an epoch, N."""
         return -(-self.rows // self.batch)
 
 
-def interactions(case: Case, rows: int, seed: int) -> Batch:
-    """Give generated interactions, with a few popular items."""
+def make_interactions(case: Case, rows: int, seed: int) -> Batch:
+    """Generates interactions, with a few popular items."""
     rng = np.random.default_rng(seed)
     user = rng.integers(1, case.users, rows).astype(np.int32)
     item = (1 + (case.items - 1) * rng.power(0.3, rows)).astype(np.int32)
@@ -49,14 +49,14 @@ def interactions(case: Case, rows: int, seed: int) -> Batch:
     return jax.device_put(Batch({"user": user, "item": item}, label, np.ones_like(label)))
 
 
-def recommender(case: Case) -> Recommender:
-    """Give the recommender: BiasedMF, as configs/base.py has it, of the case's width."""
-    settings = {**CONFIG.model, "embedding_dim": case.width}
-    return models.build(**settings, sizes={"user": case.users, "item": case.items})
+def make_recommender(case: Case) -> Recommender:
+    """Builds BiasedMF as configs/base.py has it, of the case's width."""
+    section = {**CONFIG.model, "embedding_dim": case.width}
+    return models.build(**section, sizes={"user": case.users, "item": case.items})
 
 
-def candidates(case: Case) -> LossBatch:
-    """Give the losses of K random candidates under the grammar."""
+def make_candidates(case: Case) -> LossBatch:
+    """Draws K random candidates from the grammar."""
     policy = controller.make_uniform(make_grammar(VOCABULARY, case.length))
     tokens = policy.sample((), jax.random.key(0), case.lanes)
     ones = jnp.ones(case.lanes)
@@ -65,38 +65,38 @@ def candidates(case: Case) -> LossBatch:
     return LossBatch(programs, low * ones, high * ones, ones)
 
 
-def mesh_of(case: Case) -> Mesh:
-    """Give as many devices as divide the lanes."""
+def make_mesh(case: Case) -> Mesh:
+    """Makes a mesh of as many devices as divide the lanes."""
     count = max(d for d in range(1, len(jax.devices()) + 1) if case.lanes % d == 0)
     chosen = jax.devices()[:count]
     return jax.make_mesh((count,), ("lanes",), axis_types=(AxisType.Auto,), devices=chosen)
 
 
-def start(lanes: Lanes, count: int) -> LaneState:
-    """Give ``count`` lanes with weights of their own."""
-    return jax.jit(lanes.init)(jax.random.split(jax.random.key(1), count))
+def init_lanes(lanes: Lanes, num_lanes: int) -> LaneState:
+    """Initializes lanes, each with weights of its own."""
+    return jax.jit(lanes.init)(jax.random.split(jax.random.key(1), num_lanes))
 
 
-def hyper(case: Case) -> Hyper:
-    """Give a learning rate of 1 and a weight decay of 1e-4 to all lanes."""
+def make_hyper(case: Case) -> Hyper:
+    """Returns a learning rate of 1 and a weight decay of 1e-4 for all lanes."""
     ones = jnp.ones(case.lanes)
-    return Hyper(ones, 1e-4 * ones, 0 * ones)
+    return Hyper(learning_rate=ones, weight_decay=1e-4 * ones, l2=0 * ones)
 
 
-def traced() -> LogitGradFn:
-    """Give the slopes of candidates, which are data to the compiled program."""
+def make_logit_grads() -> LogitGradFn:
+    """Makes the gradients of candidates that are data to the compiled program."""
     return traced_logit_grads(VOCABULARY.operators)
 
 
-def candidates_way(case: Case, data: Batch, rewarded: Batch) -> Callable[[], Any]:
-    """Give a function that trains K random candidates for an epoch and judges them."""
-    lanes = make_lanes(recommender(case), traced(), mesh=mesh_of(case))
-    losses = candidates(case)
+def make_candidates_way(case: Case, data: Batch, rewarded: Batch) -> Callable[[], Any]:
+    """Makes a function that trains K random candidates for an epoch and evaluates them."""
+    lanes = make_lanes(make_recommender(case), make_logit_grads(), mesh=make_mesh(case))
+    losses = make_candidates(case)
 
     @jax.jit
     def train(state: LaneState, key: jax.Array) -> jax.Array:
-        cut = make_batches(data, case.batch, key)
-        return evaluate(lanes, lanes.train(state, losses, hyper(case), cut, key), rewarded)
+        batches = make_batches(data, case.batch, key)
+        return evaluate(lanes, lanes.train(state, losses, make_hyper(case), batches, key), rewarded)
 
-    begun = start(lanes, case.lanes)
-    return lambda: train(begun, jax.random.key(2))
+    initial = init_lanes(lanes, case.lanes)
+    return lambda: train(initial, jax.random.key(2))

@@ -1,9 +1,10 @@
-"""What a built loss costs beside the same loss written by hand in jax.numpy.
-
-Value and gradient, compiled, on a million elements; all in one process and in an order drawn afresh
-each round, so that neither a drift of the machine nor the neighbour in turn decides the ratio::
+"""What a built loss costs, compared with the same loss written by hand in jax.numpy::
 
     python benchmarks/loss_call.py [--elements N] [--rounds N] [--json FILE]
+
+Value and gradient, compiled, on a million elements. Everything runs in one process and each round
+in a new random order, so that neither a drift of the machine nor the neighbour in turn decides the
+ratio.
 """
 
 import argparse
@@ -11,64 +12,64 @@ import sys
 from functools import partial
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # for benchmarks itself
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from autolossgen import build_loss, named_loss
-from benchmarks.timing import in_turns, write
+from benchmarks.timing import time_in_turns, write_figures
 
-S = 0.1
+SMOOTHING = 0.1
 LOGMIN = "log(1 / (min(label, pred) + s) + s) * (min(label, pred) + label + pred)"
 
 
-def bce(logit: jax.Array, label: jax.Array) -> jax.Array:
-    """Binary cross-entropy as people write it."""
+def compute_bce(logit: jax.Array, label: jax.Array) -> jax.Array:
+    """Computes binary cross-entropy as people write it."""
     return jnp.mean(jax.nn.softplus(logit) - label * logit)
 
 
-def focal(logit: jax.Array, label: jax.Array) -> jax.Array:
-    """Focal loss with gamma 2, as people write it."""
+def compute_focal(logit: jax.Array, label: jax.Array) -> jax.Array:
+    """Computes the focal loss with gamma 2 as people write it."""
     pred = jax.nn.sigmoid(logit)
     positive = label * jnp.square(1 - pred) * jax.nn.softplus(-logit)
     return jnp.mean(positive + (1 - label) * jnp.square(pred) * jax.nn.softplus(logit))
 
 
-def logmin(logit: jax.Array, label: jax.Array) -> jax.Array:
-    """LogMin as people write it."""
+def compute_logmin(logit: jax.Array, label: jax.Array) -> jax.Array:
+    """Computes LogMin as people write it."""
     pred = jax.nn.sigmoid(logit)
     least = jnp.minimum(label, pred)
-    return jnp.mean(jnp.log(1 / (least + S) + S) * (least + label + pred))
+    return jnp.mean(jnp.log(1 / (least + SMOOTHING) + SMOOTHING) * (least + label + pred))
 
 
 PAIRS = {
-    "bce": (named_loss("bce"), bce),
-    "focal": (named_loss("focal"), focal),
-    "logmin": (named_loss("logmin", smoothing=S), logmin),
-    "logmin, clipped": (build_loss(LOGMIN, s=S), logmin),
+    "bce": (named_loss("bce"), compute_bce),
+    "focal": (named_loss("focal"), compute_focal),
+    "logmin": (named_loss("logmin", smoothing=SMOOTHING), compute_logmin),
+    "logmin, clipped": (build_loss(LOGMIN, s=SMOOTHING), compute_logmin),
 }
 """Losses as built and as written by hand; the last has the default bounds, which nobody writes."""
 
 
-def compare(arguments: tuple, rounds: int) -> dict[str, dict]:
-    """Give every pair's milliseconds, and the ratio of medians with its interval over rounds."""
+def compare_pairs(arguments: tuple, rounds: int) -> dict[str, dict]:
+    """Returns every pair's milliseconds, and the ratio of medians with its interval over rounds."""
     ways = {}
     for name, pair in PAIRS.items():
         for kind, loss in zip(("built", "by hand"), pair, strict=True):
             compiled = jax.jit(jax.value_and_grad(loss)).lower(*arguments).compile()
             ways[name, kind] = partial(compiled, *arguments)
-    answers = [way() for way in ways.values()]
-    for ours, theirs in zip(answers[::2], answers[1::2], strict=True):
-        jax.tree.map(partial(np.testing.assert_allclose, rtol=1e-3, atol=1e-6), ours, theirs)
-    times = 1e3 * np.stack([*in_turns(ways, rounds).values()], axis=1)
+    values = [way() for way in ways.values()]
+    for built, by_hand in zip(values[::2], values[1::2], strict=True):
+        jax.tree.map(partial(np.testing.assert_allclose, rtol=1e-3, atol=1e-6), built, by_hand)
+    times = 1e3 * np.stack([*time_in_turns(ways, rounds).values()], axis=1)
     rng = np.random.default_rng(0)
-    draws = np.median(times[rng.integers(0, rounds, (1000, rounds))], axis=1)
+    resampled = np.median(times[rng.integers(0, rounds, (1000, rounds))], axis=1)
     rows = {}
     for j, name in enumerate(PAIRS):
         built, by_hand = np.median(times[:, 2 * j]), np.median(times[:, 2 * j + 1])
-        ratios = draws[:, 2 * j] / draws[:, 2 * j + 1]
+        ratios = resampled[:, 2 * j] / resampled[:, 2 * j + 1]
         rows[name] = {
             "built_ms": built,
             "by_hand_ms": by_hand,
@@ -80,7 +81,7 @@ def compare(arguments: tuple, rounds: int) -> dict[str, dict]:
 
 
 def main() -> None:
-    """Compare every pair, print a table and write it where asked."""
+    """Compares every pair, prints a table and writes it if asked."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--elements", type=int, default=1_000_000)
     parser.add_argument("--rounds", type=int, default=301)
@@ -92,7 +93,7 @@ def main() -> None:
     device = jax.devices()[0].device_kind
     print(f"value and gradient of {options.elements:,} elements, {options.rounds} rounds, {device}")
     print(f"{'loss':<16} {'built':>10} {'by hand':>10} {'ratio':>6}  95 % interval  of fastest")
-    results = compare((logit, label), options.rounds)
+    results = compare_pairs((logit, label), options.rounds)
     for name, row in results.items():
         low, high = row["ratio_ci95"]
         print(
@@ -100,7 +101,7 @@ def main() -> None:
             f"{row['ratio']:>6.3f}  {low:.3f}-{high:.3f}  {row['ratio_of_fastest']:>12.3f}"
         )
     if options.json:
-        write(options.json, {"losses": results})
+        write_figures(options.json, {"losses": results})
 
 
 if __name__ == "__main__":

@@ -1,13 +1,13 @@
-"""A PyTorch peer: one candidate at a time, as the original AutoLossGen trains.
+"""A PyTorch peer: one candidate at a time, as the original AutoLossGen trains::
+
+    pip install "autolossgen[bench]"
+    python benchmarks/peer_pytorch.py [--rows N] [--repeats N]
 
 Every candidate is a program of ten operator nodes, each clamped, that Python evaluates node by
 node for every batch, and autograd differentiates. The recommender is BiasedMF with
 ``nn.Embedding``, whose gradients are dense; SGD decays all weights, and each gradient's values are
-clipped at 50. A candidate trains for an epoch of ML-100K's size at batch 128 and is judged by its
-AUC (Li, Ji, Ge and Zhang, 2022, doi:10.1145/3477495.3531941, and facts of their public code)::
-
-    pip install "autolossgen[bench]"
-    python benchmarks/peer_pytorch.py [--rows N] [--repeats N]
+clipped at 50. A candidate trains for an epoch of ML-100K's size at batch 128 and is rewarded with
+its AUC (Li, Ji, Ge and Zhang, 2022, doi:10.1145/3477495.3531941, and facts of their public code).
 """
 
 import argparse
@@ -17,14 +17,14 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # for benchmarks itself
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from autolossgen.interfaces import Batch
-from benchmarks.lane_cases import Case, interactions
+from benchmarks.lane_cases import Case, make_interactions
 
 EPS, LOW, HIGH = 1e-6, 1e-5, 1e5
 NODES = 10  # of a candidate
@@ -50,7 +50,7 @@ class Node(NamedTuple):
 
 
 def evaluate(program: Sequence[Node], pred: Tensor, label: Tensor) -> Tensor:
-    """Give the last node of a program at predictions and labels [B]."""
+    """Returns the last node of a program at predictions and labels [B]."""
     values = [pred, label, torch.ones_like(pred)]
     for node in program:
         result = OPERATORS[node.operator](*(values[i] for i in node.reads))
@@ -58,8 +58,8 @@ def evaluate(program: Sequence[Node], pred: Tensor, label: Tensor) -> Tensor:
     return values[-1]
 
 
-def teaches(program: Sequence[Node]) -> bool:
-    """Say whether a program has a gradient at 20 probe points, without which none is trained."""
+def has_gradient(program: Sequence[Node]) -> bool:
+    """Whether a program has a gradient at 20 probe points, without which none is trained."""
     generator = torch.Generator().manual_seed(0)
     pred = (0.1 + 0.8 * torch.rand(20, generator=generator)).requires_grad_()
     value = evaluate(program, pred, torch.rand(20, generator=generator)).sum()
@@ -70,19 +70,19 @@ def teaches(program: Sequence[Node]) -> bool:
 
 
 def draw_program(rng: np.random.Generator) -> list[Node]:
-    """Draw a program that teaches; a binary operator reads two different nodes."""
+    """Draws a program with a gradient; a binary operator reads two different nodes."""
     while True:
         program = []
         for place in range(3, 3 + NODES):
             operator = str(rng.choice(list(OPERATORS)))
             reads = rng.choice(place, 2 if operator in BINARY else 1, replace=False)
             program.append(Node(operator, tuple(reads.tolist())))
-        if teaches(program):
+        if has_gradient(program):
             return program
 
 
 class BiasedMF(nn.Module):
-    """Vectors and biases of users and items, and a global bias."""
+    """A recommender with vectors and biases of users and items, and a global bias."""
 
     def __init__(self, case: Case):
         super().__init__()
@@ -91,13 +91,13 @@ class BiasedMF(nn.Module):
         self.bias = nn.Parameter(torch.tensor(0.1))
 
     def forward(self, user: Tensor, item: Tensor) -> Tensor:
-        """Give logits [B]."""
+        """Computes logits [B]."""
         product = (self.user(user) * self.item(item)).sum(-1)
         return product + self.user_bias(user)[:, 0] + self.item_bias(item)[:, 0] + self.bias
 
 
 def train_epoch(model: nn.Module, program: Sequence[Node], data: "Tensors", batch: int) -> None:
-    """Train for an epoch, shuffled."""
+    """Trains for an epoch, shuffled."""
     optimizer = torch.optim.SGD(model.parameters(), lr=0.01, weight_decay=1e-4)
     for chosen in torch.randperm(len(data.label)).split(batch):
         optimizer.zero_grad()
@@ -108,8 +108,8 @@ def train_epoch(model: nn.Module, program: Sequence[Node], data: "Tensors", batc
 
 
 @torch.no_grad()
-def auc(model: nn.Module, data: "Tensors") -> float:
-    """Give the share of pairs of a positive and a negative in the right order; ties are half."""
+def compute_auc(model: nn.Module, data: "Tensors") -> float:
+    """Computes the share of (positive, negative) pairs in the right order; ties are half."""
     _, rank = torch.unique(model(data.user, data.item), return_inverse=True)
     positives = torch.bincount(rank, weights=data.label.double())
     negatives = torch.bincount(rank, weights=1 - data.label.double())
@@ -118,52 +118,54 @@ def auc(model: nn.Module, data: "Tensors") -> float:
 
 
 class Tensors(NamedTuple):
-    """Interactions."""
+    """Interactions as PyTorch's tensors."""
 
     user: Tensor
     item: Tensor
     label: Tensor
 
 
-def tensors(data: Batch) -> Tensors:
-    """Copy interactions into PyTorch's tensors."""
+def to_tensors(data: Batch) -> Tensors:
+    """Copies interactions into PyTorch's tensors."""
     return Tensors(
         *(torch.tensor(np.asarray(data.ids[field])).long() for field in ("user", "item")),
         torch.tensor(np.asarray(data.label)),
     )
 
 
-def peer_way(case: Case, data: Batch, rewarded: Batch) -> Callable[[], float]:
-    """Give a function that trains and judges the next random candidate at each call."""
+def make_peer_way(case: Case, data: Batch, rewarded: Batch) -> Callable[[], float]:
+    """Makes a function that trains and evaluates the next random candidate at each call."""
     torch.set_num_threads(1)  # operations so small are slower on more
     torch.manual_seed(0)
     rng = np.random.default_rng(0)
-    train, judged, model = tensors(data), tensors(rewarded), BiasedMF(case)
-    begun = {name: value.clone() for name, value in model.state_dict().items()}
+    train, evaluated, model = to_tensors(data), to_tensors(rewarded), BiasedMF(case)
+    initial = {name: value.clone() for name, value in model.state_dict().items()}
 
     def way() -> float:
-        model.load_state_dict(begun)
+        model.load_state_dict(initial)
         train_epoch(model, draw_program(rng), train, case.batch)
-        return auc(model, judged)
+        return compute_auc(model, evaluated)
 
     return way
 
 
 def main() -> None:
-    """Train a few candidates and print how many a second."""
+    """Trains a few candidates and prints how many a second."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rows", type=int, default=Case().rows, help="interactions of an epoch")
     parser.add_argument("--repeats", type=int, default=5)
     options = parser.parse_args()
     case = Case(rows=options.rows)
-    way = peer_way(case, interactions(case, case.rows, 0), interactions(case, case.rewarded, 1))
+    way = make_peer_way(
+        case, make_interactions(case, case.rows, 0), make_interactions(case, case.rewarded, 1)
+    )
     way()
     print(f"PyTorch {torch.__version__}, {torch.get_num_threads()} threads")
     for _ in range(options.repeats):
         start = time.perf_counter()
-        found = way()
+        auc = way()
         rate = 1 / (time.perf_counter() - start)
-        print(f"{rate:.3f} candidates/s, AUC {found:.3f}")
+        print(f"{rate:.3f} candidates/s, AUC {auc:.3f}")
 
 
 if __name__ == "__main__":

@@ -1,10 +1,10 @@
-"""Where the time of a training step goes, and what the memory would allow.
+"""Where the time of a training step goes, and what the memory would allow::
+
+    python benchmarks/step_profile.py [--lanes 32] [--steps 740] [--repeats 7] [--json FILE]
 
 The reference case on one core, so that devices do not compete: a step with some of its parts left
 out or replaced, in one process and in turns, in microseconds per lane and step; then what an epoch
-takes beside its steps. The bandwidth is that of plain loops over arrays in the same run::
-
-    python benchmarks/step_profile.py [--lanes 32] [--steps 740] [--repeats 7] [--json FILE]
+takes apart from its steps. The bandwidth is that of plain loops over arrays in the same run.
 """
 
 import argparse
@@ -13,7 +13,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # for benchmarks itself
 
 import jax
 import jax.numpy as jnp
@@ -25,37 +25,39 @@ from autolossgen.training.evaluate import evaluate
 from autolossgen.training.lanes import Lanes, make_batches, make_lanes
 from autolossgen.training.loss_gradients import LogitGradFn, static_logit_grads
 from benchmarks import lane_cases as cases
-from benchmarks.timing import in_turns, summary, write
+from benchmarks.timing import summarize, time_in_turns, write_figures
 
-LR = 1e-3
+LEARNING_RATE = 1e-3
 
 
-def steps_way(case: cases.Case, slopes: LogitGradFn, losses, cut: Batch) -> Callable[[], object]:
-    """Give a function that trains all lanes on all batches."""
-    lanes = make_lanes(cases.recommender(case), slopes)
-    state = cases.start(lanes, case.lanes)
+def make_steps_way(
+    case: cases.Case, logit_grads: LogitGradFn, losses, batches: Batch
+) -> Callable[[], object]:
+    """Makes a function that trains all lanes on all batches."""
+    lanes = make_lanes(cases.make_recommender(case), logit_grads)
+    state = cases.init_lanes(lanes, case.lanes)
     train = jax.jit(lanes.train)
-    return lambda: train(state, losses, cases.hyper(case), cut, jax.random.key(0))
+    return lambda: train(state, losses, cases.make_hyper(case), batches, jax.random.key(0))
 
 
-def scan_way(body: Callable, carry, cut: Batch) -> Callable[[], object]:
-    """Give a function that carries ``body`` over all batches; what it leaves is read."""
+def make_scan_way(body: Callable, carry, batches: Batch) -> Callable[[], object]:
+    """Makes a function that scans all batches with ``body``; its last carry is returned."""
 
     @jax.jit
-    def run(carry, cut):
-        return jax.lax.scan(lambda carry, batch: (body(carry, batch), None), carry, cut)[0]
+    def run(carry, batches):
+        return jax.lax.scan(lambda carry, batch: (body(carry, batch), None), carry, batches)[0]
 
-    return lambda: run(carry, cut)
+    return lambda: run(carry, batches)
 
 
-def parts(case: cases.Case, cut: Batch) -> dict[str, Callable[[], object]]:
-    """Give the step whole, with parts replaced, and parts alone."""
-    slopes, losses = cases.traced(), cases.candidates(case)
-    lanes = make_lanes(cases.recommender(case), slopes)
-    tables = cases.start(lanes, case.lanes).tables
+def make_step_parts(case: cases.Case, batches: Batch) -> dict[str, Callable[[], object]]:
+    """Returns the whole step, the step with parts replaced, and parts alone."""
+    logit_grads, losses = cases.make_logit_grads(), cases.make_candidates(case)
+    lanes = make_lanes(cases.make_recommender(case), logit_grads)
+    tables = cases.init_lanes(lanes, case.lanes).tables
     user, item = tables["user"], tables["item"]
     logits = jnp.zeros((case.lanes, case.batch))
-    few = jnp.zeros(case.lanes)
+    zeros = jnp.zeros(case.lanes)
     rows = (jnp.zeros((case.batch, case.width + 1, case.lanes)),) * 2
 
     def look_up(rows, batch):
@@ -68,26 +70,28 @@ def parts(case: cases.Case, cut: Batch) -> dict[str, Callable[[], object]]:
 
     def scatter(carry, batch):
         return {
-            name: table.at[batch.ids[name]].add(jnp.full((case.width + 1, case.lanes), LR))
+            name: table.at[batch.ids[name]].add(
+                jnp.full((case.width + 1, case.lanes), LEARNING_RATE)
+            )
             for name, table in carry.items()
         }
 
     def interpreter(logits, batch):
-        return logits + LR * slopes(losses, logits, batch.label)
+        return logits + LEARNING_RATE * logit_grads(losses, logits, batch.label)
 
     bce = static_logit_grads([named_loss("bce")])
     return {
-        "whole step": steps_way(case, slopes, losses, cut),
-        "whole step, BCE compiled in": steps_way(case, bce, jnp.ones(case.lanes), cut),
-        "forward: two look-ups, product, sum, BCE": scan_way(forward, few, cut),
-        "two look-ups": scan_way(look_up, rows, cut),
-        "two scatters of a constant": scan_way(scatter, tables, cut),
-        "interpreter": scan_way(interpreter, logits, cut),
+        "whole step": make_steps_way(case, logit_grads, losses, batches),
+        "whole step, BCE compiled in": make_steps_way(case, bce, jnp.ones(case.lanes), batches),
+        "forward: two look-ups, product, sum, BCE": make_scan_way(forward, zeros, batches),
+        "two look-ups": make_scan_way(look_up, rows, batches),
+        "two scatters of a constant": make_scan_way(scatter, tables, batches),
+        "interpreter": make_scan_way(interpreter, logits, batches),
     }
 
 
-def multiplications(repeats: int) -> np.ndarray:
-    """Give the Gflop/s of multiplying and adding on an array that stays in the nearest cache.
+def measure_flops(repeats: int) -> np.ndarray:
+    """Returns the Gflop/s of multiplying and adding on an array that stays in the nearest cache.
 
     Each number goes through a chain of its own, so that no result is waited for.
     """
@@ -102,14 +106,14 @@ def multiplications(repeats: int) -> np.ndarray:
 
         return jax.lax.fori_loop(0, times, one, x)
 
-    taken = in_turns({"turn": lambda: turn(small)}, repeats)["turn"]
-    return 2 * chain * times * small.size / 1e9 / taken
+    seconds = time_in_turns({"turn": lambda: turn(small)}, repeats)["turn"]
+    return 2 * chain * times * small.size / 1e9 / seconds
 
 
-def bandwidths(repeats: int) -> dict[str, np.ndarray]:
-    """Give the GB/s of changing an array that is too large for a cache, and of reading a small one.
+def measure_bandwidths(repeats: int) -> dict[str, np.ndarray]:
+    """Returns the GB/s of changing an array that no cache holds, and of reading a small one.
 
-    They are gone through many times, so that it does not count what fresh memory costs.
+    Each array is passed through many times, so that the cost of fresh memory does not count.
     """
     large, small = jnp.zeros(32_000_000), jnp.zeros(65_536)  # 128 MB and 262 kB
     changes, reads = 10, 4_000
@@ -123,20 +127,20 @@ def bandwidths(repeats: int) -> dict[str, np.ndarray]:
         add = lambda i, total: total + jnp.sum(x * i)  # noqa: E731
         return jax.lax.fori_loop(0, reads, add, 0.0)
 
-    taken = in_turns({"change": lambda: change(large), "read": lambda: read(small)}, repeats)
+    seconds = time_in_turns({"change": lambda: change(large), "read": lambda: read(small)}, repeats)
     return {
-        "128 MB, read and written back": 2 * changes * large.nbytes / 1e9 / taken["change"],
-        "262 kB, read": reads * small.nbytes / 1e9 / taken["read"],
+        "128 MB, read and written back": 2 * changes * large.nbytes / 1e9 / seconds["change"],
+        "262 kB, read": reads * small.nbytes / 1e9 / seconds["read"],
     }
 
 
-def moved(case: cases.Case) -> dict[str, float]:
-    """Give what a lane's step must move and compute, by its equations."""
+def count_work(case: cases.Case) -> dict[str, float]:
+    """Returns what a lane's step must move and compute, by its equations."""
     numbers = 2 * case.batch * (case.width + 1)  # of a batch's rows
-    slopes, losses = cases.traced(), cases.candidates(case)
+    logit_grads, losses = cases.make_logit_grads(), cases.make_candidates(case)
     logits, label = jnp.zeros((case.lanes, case.batch)), jnp.zeros(case.batch)
     # XLA counts a pass through the loop over instructions, whose number it does not know.
-    counted = jax.jit(slopes).lower(losses, logits, label).compile().cost_analysis()
+    counted = jax.jit(logit_grads).lower(losses, logits, label).compile().cost_analysis()
     passes = losses.program.op.shape[-1] / case.lanes
     return {
         "kB looked up": 4 * numbers / 1e3,
@@ -148,24 +152,24 @@ def moved(case: cases.Case) -> dict[str, float]:
     }
 
 
-def generation_parts(lanes: Lanes, case: cases.Case) -> dict[str, Callable[[], object]]:
-    """Give what a generation does beside training."""
-    data = cases.interactions(case, case.rows, 0)
-    rewarded = cases.interactions(case, case.rewarded, 1)
-    state = cases.start(lanes, case.lanes)
-    one = jax.jit(lanes.take)(state, jnp.zeros(1, jnp.int32))
-    cut = jax.jit(lambda key: make_batches(data, case.batch, key))
-    judged = jax.jit(lambda state: evaluate(lanes, state, rewarded))
-    spread = jax.jit(lambda one: lanes.repeat(one, case.lanes))
+def make_generation_parts(lanes: Lanes, case: cases.Case) -> dict[str, Callable[[], object]]:
+    """Returns what a generation does apart from training."""
+    data = cases.make_interactions(case, case.rows, 0)
+    rewarded = cases.make_interactions(case, case.rewarded, 1)
+    state = cases.init_lanes(lanes, case.lanes)
+    base_model = jax.jit(lanes.take)(state, jnp.zeros(1, jnp.int32))
+    batches = jax.jit(lambda key: make_batches(data, case.batch, key))
+    evaluate_all = jax.jit(lambda state: evaluate(lanes, state, rewarded))
+    copy = jax.jit(lambda model: lanes.repeat(model, case.lanes))
     return {
-        "shuffling and cutting into batches": lambda: cut(jax.random.key(0)),
-        "judging by AUC": lambda: judged(state),
-        "copying the recommender into all lanes": lambda: spread(one),
+        "shuffling and cutting into batches": lambda: batches(jax.random.key(0)),
+        "judging by AUC": lambda: evaluate_all(state),
+        "copying the recommender into all lanes": lambda: copy(base_model),
     }
 
 
 def main() -> None:
-    """Measure, print, write JSON if asked."""
+    """Measures and prints; writes JSON if asked."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--lanes", type=int, default=32)
     parser.add_argument("--steps", type=int, default=cases.Case().steps)
@@ -176,21 +180,25 @@ def main() -> None:
         os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
     jax.config.update("jax_num_cpu_devices", 1)
     case = cases.Case(lanes=options.lanes)
-    data = cases.interactions(case, options.steps * case.batch, 0)
-    taken = in_turns(parts(case, make_batches(data, case.batch)), options.repeats)
-    each = {name: 1e6 * t / case.lanes / options.steps for name, t in taken.items()}
-    lanes = make_lanes(cases.recommender(case), cases.traced())
-    beside = {
+    data = cases.make_interactions(case, options.steps * case.batch, 0)
+    seconds = time_in_turns(make_step_parts(case, make_batches(data, case.batch)), options.repeats)
+    step_microseconds = {name: 1e6 * t / case.lanes / options.steps for name, t in seconds.items()}
+    lanes = make_lanes(cases.make_recommender(case), cases.make_logit_grads())
+    epoch_milliseconds = {
         name: 1e3 * t
-        for name, t in in_turns(generation_parts(lanes, case), options.repeats).items()
+        for name, t in time_in_turns(make_generation_parts(lanes, case), options.repeats).items()
     }
-    reached = bandwidths(options.repeats)
+    bandwidths = measure_bandwidths(options.repeats)
     figures = {
-        "microseconds per lane and step": {name: summary(t) for name, t in each.items()},
-        f"milliseconds per epoch of {case.lanes} lanes": {n: summary(t) for n, t in beside.items()},
-        "GB/s": {name: summary(rate) for name, rate in reached.items()},
-        "Gflop/s": {"multiplying and adding": summary(multiplications(options.repeats))},
-        "per lane and step": moved(case),
+        "microseconds per lane and step": {
+            name: summarize(t) for name, t in step_microseconds.items()
+        },
+        f"milliseconds per epoch of {case.lanes} lanes": {
+            n: summarize(t) for n, t in epoch_milliseconds.items()
+        },
+        "GB/s": {name: summarize(rate) for name, rate in bandwidths.items()},
+        "Gflop/s": {"multiplying and adding": summarize(measure_flops(options.repeats))},
+        "per lane and step": count_work(case),
     }
     print(f"{case.lanes} lanes on one core")
     for title, lines in figures.items():
@@ -200,7 +208,7 @@ def main() -> None:
             shown = shown if isinstance(shown, float) else shown.format(**value)
             print(f"  {name:44s} {shown}")
     if options.json:
-        write(options.json, figures)
+        write_figures(options.json, figures)
 
 
 if __name__ == "__main__":

@@ -1,13 +1,13 @@
-"""Candidates trained and screened per second, beside training one loss at a time.
-
-The reference case: BiasedMF of width 64, one epoch of an ML-100K-sized set at batch 128 for each
-candidate, judged at its end. All ways run in one process, in turns, so that their ratios hold on a
-machine whose speed drifts: ratios are the result, times are context::
+"""Candidates trained and screened per second, next to training one loss at a time::
 
     python benchmarks/throughput.py [--quick] [--lanes 64 32] [--repeats 7] [--json FILE]
 
+The reference case: BiasedMF of width 64, one epoch of an ML-100K-sized set at batch 128 for each
+candidate, evaluated at its end. All ways run in one process, in turns, so that their ratios hold on
+a machine whose speed drifts: ratios are the result, times are context.
+
 Ways: candidates in lanes, as the search trains them; one loss at a time in JAX, compiled, with
-dense updates; one candidate at a time in PyTorch, where it is installed (``pip install
+dense updates; one candidate at a time in PyTorch, if it is installed (``pip install
 "autolossgen[bench]"``); screening, which samples, probes and filters candidates untrained.
 """
 
@@ -18,7 +18,7 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # for benchmarks itself
 
 import jax
 import jax.numpy as jnp
@@ -39,21 +39,21 @@ from benchmarks.lane_cases import (
     CONFIG,
     VOCABULARY,
     Case,
-    candidates_way,
-    interactions,
-    recommender,
-    traced,
+    make_candidates_way,
+    make_interactions,
+    make_logit_grads,
+    make_recommender,
 )
-from benchmarks.timing import in_turns, summary, use_all_cores, write
+from benchmarks.timing import summarize, time_in_turns, use_all_cores, write_figures
 
-SCREENED = 8192  # of a generation
+NUM_SCREENED = 8192  # candidates of a generation
 ONE, PEER = "one by one, JAX", "one by one, PyTorch"
 Way = tuple[Callable[[], object], int]  # with the candidates of a call
 
 
-def one_by_one_way(case: Case, data: Batch, rewarded: Batch) -> Callable[[], object]:
-    """Give a function that trains BCE for an epoch: compiled, but alone and with dense updates."""
-    model = recommender(case)
+def make_one_by_one_way(case: Case, data: Batch, rewarded: Batch) -> Callable[[], object]:
+    """Makes a function that trains BCE for an epoch: compiled, but alone, with dense updates."""
+    model = make_recommender(case)
     loss = named_loss("bce")
     optimizer = optax.chain(optax.add_decayed_weights(1e-4), optax.sgd(1.0))
 
@@ -72,8 +72,8 @@ def one_by_one_way(case: Case, data: Batch, rewarded: Batch) -> Callable[[], obj
             updates, state = optimizer.update(jax.grad(value)(parameters, batch), state, parameters)
             return (optax.apply_updates(parameters, updates), state), None
 
-        cut = make_batches(data, case.batch, key)
-        trained = jax.lax.scan(step, (parameters, optimizer.init(parameters)), cut)[0][0]
+        batches = make_batches(data, case.batch, key)
+        trained = jax.lax.scan(step, (parameters, optimizer.init(parameters)), batches)[0][0]
         return auc(logits(trained, rewarded), rewarded.label)
 
     dense, _, tables = model.init(jax.random.key(0))
@@ -81,55 +81,59 @@ def one_by_one_way(case: Case, data: Batch, rewarded: Batch) -> Callable[[], obj
     return lambda: train(start, jax.random.key(2))
 
 
-def screening_way(count: int) -> Callable[[], object]:
-    """Give a function that writes ``count`` candidates and chooses which are trained.
+def make_screening_way(num_candidates: int) -> Callable[[], object]:
+    """Makes a function that draws candidates and selects those to train.
 
     They are sampled, assembled, probed and filtered, and their fingerprints compared with one
-    another's and with those of a full memory.
+    another's and with those of as many seen losses as there can be.
     """
     policy = controller.make_reinforce(
         make_grammar(VOCABULARY, CONFIG.space.length), **CONFIG.policy.risk_seeking
     )
-    chosen, slopes = make_graded_filter(**CONFIG.filter.graded), traced()
+    filter_ = make_graded_filter(**CONFIG.filter.graded)
+    probe, logit_grads = filter_.probe, make_logit_grads()
     low, high = CONFIG.space.bounds
 
     @jax.jit
     def screen(state, key):
-        tokens = policy.sample(state, key, count)
+        tokens = policy.sample(state, key, num_candidates)
         programs = jax.vmap(partial(assemble, vocab=VOCABULARY))(tokens)
-        ones = jnp.ones(count)
-        logits = jnp.broadcast_to(chosen.probe.logit, (count, len(chosen.probe.logit)))
-        objective = LossBatch(programs, low * ones, high * ones, ones)
-        found = slopes(objective, logits, jnp.asarray(chosen.probe.label))
-        verdict, prints = chosen.screen(found).verdict, chosen.fingerprint(found)
-        return select_to_train(chosen, memory, verdict, prints, CONFIG.generation.width)
+        ones = jnp.ones(num_candidates)
+        logits = jnp.broadcast_to(probe.logit, (num_candidates, len(probe.logit)))
+        losses = LossBatch(programs, low * ones, high * ones, ones)
+        gradients = logit_grads(losses, logits, jnp.asarray(probe.label))
+        verdict, fingerprint = filter_.screen(gradients).verdict, filter_.fingerprint(gradients)
+        return select_to_train(filter_, seen, verdict, fingerprint, CONFIG.generation.width)
 
     state = policy.init(jax.random.key(0))
-    memory = init_seen_losses(CONFIG.generation.memory, len(chosen.probe.logit))
-    memory = memory._replace(prints=jnp.zeros_like(memory.prints))  # of no loss that is written
+    seen = init_seen_losses(CONFIG.generation.memory, len(probe.logit))
+    seen = seen._replace(prints=jnp.zeros_like(seen.prints))  # of no loss that is drawn
     return lambda: screen(state, jax.random.key(1))
 
 
-def all_ways(case: Case, widths: list[int]) -> dict[str, Way]:
-    """Give every way of working through candidates that can be measured here."""
-    data, rewarded = interactions(case, case.rows, 0), interactions(case, case.rewarded, 1)
+def make_ways(case: Case, widths: list[int]) -> dict[str, Way]:
+    """Returns every way of working through candidates that can be measured here."""
+    data, rewarded = (
+        make_interactions(case, case.rows, 0),
+        make_interactions(case, case.rewarded, 1),
+    )
     ways = {
-        f"{width} lanes": (candidates_way(case._replace(lanes=width), data, rewarded), width)
+        f"{width} lanes": (make_candidates_way(case._replace(lanes=width), data, rewarded), width)
         for width in widths
     }
-    ways[ONE] = one_by_one_way(case, data, rewarded), 1
+    ways[ONE] = make_one_by_one_way(case, data, rewarded), 1
     if importlib.util.find_spec("torch"):
-        from peer_pytorch import peer_way
+        from benchmarks.peer_pytorch import make_peer_way
 
-        ways[PEER] = peer_way(case, data, rewarded), 1
+        ways[PEER] = make_peer_way(case, data, rewarded), 1
     else:
         print(f'without "{PEER}", as torch is not installed (pip install "autolossgen[bench]")')
-    ways["screening"] = screening_way(SCREENED), SCREENED
+    ways["screening"] = make_screening_way(NUM_SCREENED), NUM_SCREENED
     return ways
 
 
 def main() -> None:
-    """Measure, print rates and the ratios of the first way, write JSON if asked."""
+    """Measures; prints rates and the ratios of the first way; writes JSON if asked."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--quick", action="store_true", help="a tenth of the data, 2 repeats")
     parser.add_argument("--lanes", type=int, nargs="+", default=[64, 32])
@@ -138,32 +142,34 @@ def main() -> None:
     options = parser.parse_args()
     use_all_cores()
     case = Case(rows=Case().rows // 10) if options.quick else Case()
-    ways = all_ways(case, options.lanes)
+    ways = make_ways(case, options.lanes)
     repeats = 2 if options.quick else options.repeats
-    taken = in_turns({name: way for name, (way, _) in ways.items()}, repeats)
-    rates = {name: count / taken[name] for name, (_, count) in ways.items()}
+    seconds = time_in_turns({name: way for name, (way, _) in ways.items()}, repeats)
+    rates = {name: count / seconds[name] for name, (_, count) in ways.items()}
     first = f"{options.lanes[0]} lanes"
     ratios = {name: rates[first] / rates[name] for name in ways if name in (ONE, PEER)}
     print(f"{case.rows:,} interactions an epoch, {repeats} repeats: median (low-high)")
     for name, values in rates.items():
-        _line(name, values, "candidates/s")
+        _print_line(name, values, "candidates/s")
     for name, values in ratios.items():
-        _line(f"{first} : {name}", values, "times as many")
+        _print_line(f"{first} : {name}", values, "times as many")
     if options.quick:
         print("quick: a tenth of the interactions; compare with other quick runs only")
     if options.json:
         figures = {
             "interactions": case.rows,
             "repeats": repeats,
-            "candidates_per_second": {name: summary(values) for name, values in rates.items()},
-            f"{first}, times as fast as": {name: summary(each) for name, each in ratios.items()},
+            "candidates_per_second": {name: summarize(values) for name, values in rates.items()},
+            f"{first}, times as fast as": {
+                name: summarize(values) for name, values in ratios.items()
+            },
         }
-        write(options.json, figures)
+        write_figures(options.json, figures)
 
 
-def _line(name: str, values: np.ndarray, unit: str) -> None:
-    found = summary(values)
-    print(f"{name:32s} {found['median']:10.4g} ({found['low']:.4g}-{found['high']:.4g}) {unit}")
+def _print_line(name: str, values: np.ndarray, unit: str) -> None:
+    numbers = "{median:10.4g} ({low:.4g}-{high:.4g})".format(**summarize(values))
+    print(f"{name:32s} {numbers} {unit}")
 
 
 if __name__ == "__main__":

@@ -1,185 +1,201 @@
-"""How well what a search sees of a loss tells what the loss is worth::
+"""How well the rewards that a search sees predict what losses are worth::
 
-    python benchmarks/fidelity.py --config=configs/ml100k.py --json=FILE [flags of run.py]
-    python benchmarks/fidelity.py --config=configs/ml100k.py --json=FILE --hall=FILE.csv [flags]
+    python experiments/fidelity.py --config=configs/ml100k.py --json=FILE [flags of run.py]
+    python experiments/fidelity.py --config=configs/ml100k.py --json=FILE --hall=FILE.csv [flags]
 
-Losses are written at random; those that pass the filter and are no twins are trained from scratch
-on train and reward rows together, at the fair test's learning rates, and validation chooses rate
-and epoch. Their test metric is what they are worth. Rank correlations with it are given of the
-rewards of a search, from recommenders that are fresh, half trained and trained, with gradients of
+Losses are drawn at random; those that pass the filter, and no twins, are trained from scratch on
+train and reward rows together, at the fair test's learning rates, and validation chooses rate and
+epoch. Their test metric is what they are worth. The figures are rank correlations with it: of the
+rewards of a search, from base models that are fresh, half trained and trained, with gradients of
 one size and raw, at one learning rate and at several; of each rung of promotion; and of the same
-training with other random numbers, which is as much as any reward can reach.
+training with other random numbers, which is the most that any reward can reach.
 
-With ``--hall`` it is the sound losses of a run's hall of fame, good ones alone, and the gains that
-the run saw are a reward, too.
+With ``--hall`` the losses are the sound ones of a run's hall of fame, all good, and the gains
+that the run saw are a reward, too.
 """
 
 import csv
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
+from typing import NamedTuple
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # for experiments itself
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from rich.console import Console
 from scipy.stats import spearmanr
 
-from autolossgen import controller, data
-from autolossgen.configs.command_line import read_command_line
+from autolossgen import controller
 from autolossgen.interfaces import Array
 from autolossgen.language.programs import Program, assemble
-from autolossgen.pipeline.phases import Run, make_run
-from autolossgen.pipeline.shortlist import promotion_splits
 from autolossgen.search.candidates import CandidateTrainer, make_candidate_trainer
 from autolossgen.search.dedup import select_to_train
 from autolossgen.search.hall_of_fame import init_seen_losses
 from autolossgen.search.log_record import program_of_tokens
-from autolossgen.search.screening import FILTERS, Verdict
-from autolossgen.training.devices import configure_jax
+from autolossgen.search.screening import Verdict
 from autolossgen.training.lanes import LaneState
 from autolossgen.training.loss_gradients import LossBatch, pad_programs
-from benchmarks.timing import json_and_flags, taken, write
-from experiments.scratch import curves, final_courses
+from autolossgen.training.trainer import Trainer
+from benchmarks.timing import write_figures
+from experiments.flags import pop_flag, pop_json_flag
+from experiments.run_parts import Run, build_run, get_promotion_splits, read_config
+from experiments.scratch_training import make_final_trainer, train_curves
 
-CANDIDATES = 256
-SAMPLES = 32768  # at once
-DRAWS = 16
-EPOCHS = 30
-STARTS = ("fresh", "half trained", "trained")
+NUM_CANDIDATES = 256
+SAMPLES_PER_DRAW = 32768
+NUM_DRAWS = 16
+NUM_EPOCHS = 30
+BASE_MODELS = ("fresh", "half trained", "trained")
 
 
-def candidates(run: Run) -> np.ndarray:
-    """Give the tokens [J, L] of losses written at random that pass the filter, no two alike."""
-    config, where = run.ground.config, run.space
-    policy = controller.POLICIES["random"](where.grammar)
-    filter_ = FILTERS[config.filter](**config[config.filter], group=run.ground.task.group)
-    logits = jnp.broadcast_to(filter_.probe.logit, (SAMPLES, len(filter_.probe.logit)))
-    low, high = (jnp.full(SAMPLES, bound) for bound in where.bounds)
-    label = jnp.asarray(filter_.probe.label)
+def draw_candidates(run: Run) -> np.ndarray:
+    """Returns tokens [num_losses, L] of random losses that pass the filter, without twins."""
+    config, space, filter_ = run.setup.config, run.search.space, run.search.filter
+    policy = controller.POLICIES["random"](space.grammar)
+    probe = filter_.probe
+    logits = jnp.broadcast_to(probe.logit, (SAMPLES_PER_DRAW, len(probe.logit)))
+    low, high = (jnp.full(SAMPLES_PER_DRAW, bound) for bound in space.bounds)
+    label, scale = jnp.asarray(probe.label), jnp.ones(SAMPLES_PER_DRAW)
 
     @jax.jit
-    def written(key: Array) -> tuple[Array, Array, Array]:
-        tokens = policy.sample((), key, SAMPLES)
-        programs = jax.vmap(partial(assemble, vocab=where.vocabulary))(tokens)
-        slopes = run.slopes(LossBatch(programs, low, high, jnp.ones(SAMPLES)), logits, label)
-        return tokens, filter_.screen(slopes).verdict, filter_.fingerprint(slopes)
+    def draw(key: Array) -> tuple[Array, Array, Array]:
+        tokens = policy.sample((), key, SAMPLES_PER_DRAW)
+        programs = jax.vmap(partial(assemble, vocab=space.vocabulary))(tokens)
+        losses = LossBatch(programs, low, high, scale)
+        gradients = run.shortlist.logit_grads(losses, logits, label)
+        return tokens, filter_.screen(gradients).verdict, filter_.fingerprint(gradients)
 
-    keys = jax.random.split(jax.random.key(config.seed), DRAWS)
-    tokens, verdict, prints = (
-        np.concatenate(each) for each in zip(*map(written, keys), strict=True)
+    keys = jax.random.split(jax.random.key(config.seed), NUM_DRAWS)
+    tokens, verdict, fingerprint = (
+        np.concatenate(parts) for parts in zip(*map(draw, keys), strict=True)
     )
-    sound = np.flatnonzero(verdict == Verdict.TRAINED)
-    memory = init_seen_losses(1, prints.shape[1])
-    chosen = select_to_train(
-        filter_, memory, verdict[sound], jnp.asarray(prints[sound]), CANDIDATES + 1
+    valid = np.flatnonzero(verdict == Verdict.TRAINED)
+    selection = select_to_train(
+        filter_,
+        init_seen_losses(1, fingerprint.shape[1]),
+        verdict[valid],
+        jnp.asarray(fingerprint[valid]),
+        NUM_CANDIDATES + 1,
     )
-    return tokens[sound][np.asarray(chosen.candidate)[np.asarray(chosen.trained)]]
+    return tokens[valid][np.asarray(selection.candidate)[np.asarray(selection.trained)]]
 
 
-def of_hall(run: Run, path: str) -> tuple[np.ndarray, np.ndarray]:
-    """Give the tokens [J, L] and gains [J] of the sound losses of a ``hall_of_fame.csv``."""
-    number = {name: place for place, name in enumerate(run.space.vocabulary.names)}
+def read_hall(run: Run, path: str) -> tuple[np.ndarray, np.ndarray]:
+    """Returns tokens [num_losses, L] and gains of the sound losses of a ``hall_of_fame.csv``."""
+    number_of = {name: number for number, name in enumerate(run.search.space.vocabulary.names)}
     with open(path, encoding="utf-8", newline="") as file:
         rows = [row for row in csv.DictReader(file) if row["sound"] == "true"]
-    tokens = np.zeros((len(rows), run.space.length), np.int32)
-    for place, row in enumerate(rows):
-        ours = [number[name] for name in row["tokens"].split()]
-        tokens[place, : len(ours)] = ours
+    tokens = np.zeros((len(rows), run.search.space.length), np.int32)
+    for index, row in enumerate(rows):
+        numbers = [number_of[name] for name in row["tokens"].split()]
+        tokens[index, : len(numbers)] = numbers
     return tokens, np.array([float(row["gain"]) for row in rows])
 
 
-def trials(run: Run, scale: str, learning_rate: float) -> CandidateTrainer:
-    """Give trials as the search has them, at a learning rate."""
-    on, where = run.ground, run.space
-    shared = ("reference", "width", "epochs", "weight_decay")
-    settings = {key: on.config.generation[key] for key in shared}
-    return make_candidate_trainer(
-        on.lanes,
-        set(where.vocabulary.operators),
-        task=on.task,
-        length=where.length,
-        bounds=where.bounds,
-        batch_size=on.config.train.batch_size,
+class RewardMeter(NamedTuple):
+    """Trains candidates as the search does, at one learning rate and reward scale."""
+
+    run: Run
+    trainer: CandidateTrainer
+    # key, base model, programs -> trained lanes, rewards [1, num_lanes]
+    train: Callable[[Array, LaneState, Program], tuple[LaneState, Array]]
+
+
+def make_reward_meter(run: Run, scale: str, learning_rate: float) -> RewardMeter:
+    """Makes what trains candidates as the search does, but for scale and learning rate."""
+    setup, space = run.setup, run.search.space
+    generation = setup.config.generation
+    trainer = make_candidate_trainer(
+        setup.make_lanes,
+        set(space.vocabulary.operators),
+        task=setup.task,
+        length=space.length,
+        bounds=space.bounds,
+        batch_size=setup.config.train.batch_size,
         learning_rate=learning_rate,
         reward_scale=scale,
-        **settings,
+        reference=generation.reference,
+        width=generation.width,
+        epochs=generation.epochs,
+        weight_decay=generation.weight_decay,
     )
+    compiled = jax.jit(trainer.run)
+
+    def train(key: Array, start: LaneState, programs: Program) -> tuple[LaneState, Array]:
+        splits = setup.splits
+        return compiled(key, start, programs, 0.0, splits.train, splits.reward)
+
+    return RewardMeter(run=run, trainer=trainer, train=train)
 
 
-def starts(run: Run, tried: CandidateTrainer, step) -> list[LaneState]:
-    """Give recommenders that the reference has trained until it no longer helps, halfway, not."""
-    key = jax.random.key(run.ground.config.seed)
-    width = run.ground.config.generation.width
-    lanes = tried.lanes.init(jnp.repeat(key[None], width))
-    states = [tried.lanes.take(lanes, jnp.zeros(1, jnp.int32))]
-    nothing = _programs(run, tried, np.zeros((width, run.space.length), np.int32))
-    best = -np.inf
-    for epoch in range(EPOCHS):
-        trained, rewards = step(jax.random.fold_in(key, epoch), states[-1], nothing)
+def train_base_models(meter: RewardMeter) -> list[LaneState]:
+    """Returns the untrained model, and the one that the reference trained half and all the way."""
+    config, lanes = meter.run.setup.config, meter.trainer.lanes
+    key, num_lanes = jax.random.key(config.seed), config.generation.width
+    first_lane = jnp.zeros(1, jnp.int32)
+    models = [lanes.take(lanes.init(jnp.repeat(key[None], num_lanes)), first_lane)]
+    nothing = np.zeros((num_lanes, meter.run.search.space.length), np.int32)
+    programs, best = _assemble(meter, nothing), -np.inf
+    for epoch in range(NUM_EPOCHS):
+        trained, rewards = meter.train(jax.random.fold_in(key, epoch), models[-1], programs)
         if rewards[0, 0] < best:
             break
         best = rewards[0, 0]
-        states.append(tried.lanes.take(trained, jnp.zeros(1, jnp.int32)))
-    return [states[0], states[len(states) // 2], states[-1]]
+        models.append(lanes.take(trained, first_lane))
+    return [models[0], models[len(models) // 2], models[-1]]
 
 
-def _programs(run: Run, tried: CandidateTrainer, tokens: Array) -> Program:
-    programs = jax.vmap(partial(assemble, vocab=run.space.vocabulary))(jnp.asarray(tokens))
-    return pad_programs(programs, tried.slots)
+def measure_gains(meter: RewardMeter, base_model: LaneState, tokens: np.ndarray) -> np.ndarray:
+    """Returns what every candidate [num_losses] gains over the reference from a base model."""
+    config = meter.run.setup.config
+    key, num_lanes = jax.random.key(config.seed + 1), config.generation.width
+    gains = np.zeros(len(tokens))
+    for first in range(0, len(tokens), num_lanes - 1):
+        # Lane 0 is the reference's.
+        rows = np.minimum(first + np.arange(-1, num_lanes - 1), len(tokens) - 1)
+        _, rewards = meter.train(key, base_model, _assemble(meter, tokens[rows]))
+        gains[rows[1:]] = np.asarray(rewards[0, 1:] - rewards[0, 0])
+    return gains
 
 
-def gains(
-    run: Run, tried: CandidateTrainer, step, start: LaneState, tokens: np.ndarray
-) -> np.ndarray:
-    """Give what every candidate [J] gains over the reference in a trial from ``start``."""
-    key, width = jax.random.key(run.ground.config.seed + 1), run.ground.config.generation.width
-    found = np.zeros(len(tokens))
-    for first in range(0, len(tokens), width - 1):
-        rows = np.minimum(first + np.arange(-1, width - 1), len(tokens) - 1)  # lane 0: reference
-        _, rewards = step(key, start, _programs(run, tried, tokens[rows]))
-        found[rows[1:]] = np.asarray(rewards[0, 1:] - rewards[0, 0])
-    return found
+def _assemble(meter: RewardMeter, tokens: Array) -> Program:
+    vocabulary = meter.run.search.space.vocabulary
+    programs = jax.vmap(partial(assemble, vocab=vocabulary))(jnp.asarray(tokens))
+    return pad_programs(programs, meter.trainer.slots)
 
 
-def of_search(run: Run, tokens: np.ndarray) -> Iterator[tuple[str, np.ndarray]]:
-    """Give the rewards [J] of trials, by name."""
-    splits, rates = run.ground.splits, run.ground.config.test.learning_rates
-    count = run.ground.config.generation.epochs
-    trained = "one epoch" if count == 1 else f"{count} epochs"
-    from_ = None
+def iterate_search_rewards(run: Run, tokens: np.ndarray) -> Iterator[tuple[str, np.ndarray]]:
+    """Yields name and rewards [num_losses] of every way in which a search could reward."""
+    rates, epochs = run.setup.config.test.learning_rates, run.setup.config.generation.epochs
+    length = "one epoch" if epochs == 1 else f"{epochs} epochs"
+    base_models = None
     for scale in ("gradient", "raw"):
-        by_rate = []
+        gains_by_rate = []
         for rate in rates:
-            tried = trials(run, scale, rate)
-            step = partial(_step, jax.jit(tried.run), splits["train"], splits["reward"])
-            from_ = from_ or starts(run, tried, step)
-            by_rate.append([gains(run, tried, step, start, tokens) for start in from_])
-        for how, rewards in (
-            (f"one rate ({rates[0]:g})", by_rate[0]),
-            (f"best of {len(rates)} rates", np.max(by_rate, axis=0)),
+            meter = make_reward_meter(run, scale, rate)
+            base_models = base_models or train_base_models(meter)
+            gains_by_rate.append([measure_gains(meter, model, tokens) for model in base_models])
+        for rate_name, gains in (
+            (f"one rate ({rates[0]:g})", gains_by_rate[0]),
+            (f"best of {len(rates)} rates", np.max(gains_by_rate, axis=0)),
         ):
-            for name, reward in zip(STARTS, rewards, strict=True):
-                yield f"{trained}, {name}, {scale}, {how}", reward
-            yield f"{trained}, mean of three starts, {scale}, {how}", np.mean(rewards, axis=0)
+            for name, reward in zip(BASE_MODELS, gains, strict=True):
+                yield f"{length}, {name}, {scale}, {rate_name}", reward
+            yield f"{length}, mean of three starts, {scale}, {rate_name}", np.mean(gains, axis=0)
 
 
-def _step(run_trials, train, rewarded, key, start, programs):
-    return run_trials(key, start, programs, 0.0, train, rewarded)
-
-
-def correlation(seen: np.ndarray, worth: np.ndarray, draws: int = 1000) -> dict[str, float]:
-    """Give Spearman's rank correlation and its 95 % interval over candidates (bootstrap)."""
+def correlate(rewards: np.ndarray, worth: np.ndarray, resamples: int = 1000) -> dict[str, float]:
+    """Returns Spearman's rank correlation and its 95 % interval over candidates (bootstrap)."""
     rng = np.random.default_rng(0)
-    again = rng.integers(len(seen), size=(draws, len(seen)))
-    drawn = [spearmanr(seen[rows], worth[rows]).statistic for rows in again]
-    low, high = np.percentile(drawn, [2.5, 97.5])
-    best = np.argsort(-seen, kind="stable")[: max(1, len(seen) // 16)]
+    samples = rng.integers(len(rewards), size=(resamples, len(rewards)))
+    statistics = [spearmanr(rewards[rows], worth[rows]).statistic for rows in samples]
+    low, high = np.percentile(statistics, [2.5, 97.5])
+    best = np.argsort(-rewards, kind="stable")[: max(1, len(rewards) // 16)]
     return {
-        "correlation": float(spearmanr(seen, worth).statistic),
+        "correlation": float(spearmanr(rewards, worth).statistic),
         "low": float(low),
         "high": float(high),
         "best_of_sixteenth": float(worth[best].max()),
@@ -187,42 +203,71 @@ def correlation(seen: np.ndarray, worth: np.ndarray, draws: int = 1000) -> dict[
     }
 
 
-def rungs(run: Run, courses, programs: Sequence[Program]) -> Iterator[tuple[str, np.ndarray]]:
-    """Give the reward [J] of each rung of promotion, and of one of two epochs, by name."""
-    first, second = (promotion_splits(run.ground) * 2)[:2]
-    parts = {"train": run.ground.splits["train"], "chooses": first, "test": second}
-    epochs = sorted({2, *run.ground.config.promote.epochs})
-    seen = curves(run, courses, programs, epochs=max(epochs), seed=run.ground.config.seed, **parts)
-    mean = (seen.chooses + seen.test) / 2
+def iterate_rungs(
+    run: Run, trainer: Trainer, programs: Sequence[Program]
+) -> Iterator[tuple[str, np.ndarray]]:
+    """Yields name and reward [num_losses] of each rung of promotion, and of one of two epochs."""
+    first, second = (get_promotion_splits(run.setup) * 2)[:2]
+    epochs = sorted({2, *run.setup.config.promote.epochs})
+    curves = train_curves(
+        run,
+        trainer,
+        programs,
+        epochs=max(epochs),
+        seed=run.setup.config.seed,
+        train=run.setup.splits.train,
+        valid=first,
+        test=second,
+    )
+    mean = (curves.valid + curves.test) / 2
     for count in epochs:
         yield f"rung of {count} epochs", mean[:count, 1:].max((0, 2))
-        yield f"rung of {count} epochs, reward split alone", seen.chooses[:count, 1:].max((0, 2))
+        yield f"rung of {count} epochs, reward split alone", curves.valid[:count, 1:].max((0, 2))
+
+
+def measure_worth(run: Run, trainer: Trainer, programs: Sequence[Program], seed: int) -> np.ndarray:
+    """Returns the test metric of the reference and of each loss, trained as in the fair test."""
+    splits = run.setup.splits
+    return train_curves(
+        run,
+        trainer,
+        programs,
+        epochs=NUM_EPOCHS,
+        seed=seed,
+        train=splits.full_train,
+        valid=splits.valid,
+        test=splits.test,
+    ).pick_best()
 
 
 def main() -> None:
-    """Measure, print and write."""
-    path, flags = json_and_flags(sys.argv[1:])
-    hall, flags = taken(flags, "hall")
-    config, _ = read_command_line(["run.py", *flags])
-    configure_jax(data.cache_folder() / "compiled")
-    run = make_run(config, Path("fidelity"), Console(quiet=True))
-    tokens, gained = of_hall(run, hall) if hall else (candidates(run), None)
-    programs = [program_of_tokens(run.space, run.ground.task.family, each) for each in tokens]
-    courses, splits = final_courses(run), run.ground.splits
-    parts = {"train": splits["full_train"], "chooses": splits["valid"], "test": splits["test"]}
-    seed = run.ground.config.seed
-    full = curves(run, courses, programs, epochs=EPOCHS, seed=seed, **parts).best()
-    again = curves(run, courses, programs, epochs=EPOCHS, seed=seed + 1, **parts).best()
-    worth = full[1:]
-    found = {"the same, other random numbers": correlation(again[1:], worth)}
-    if gained is not None:
-        found["gain in the search"] = correlation(gained, worth)
-    for name, seen in (*rungs(run, courses, programs), *of_search(run, tokens)):
-        found[name] = correlation(seen, worth)
-    for name, row in found.items():
+    """Measures, prints and writes."""
+    path, flags = pop_json_flag(sys.argv[1:])
+    hall, flags = pop_flag(flags, "hall")
+    run = build_run(read_config(flags))
+    setup, seed = run.setup, run.setup.config.seed
+    tokens, gains = read_hall(run, hall) if hall else (draw_candidates(run), None)
+    programs = [program_of_tokens(run.search.space, setup.task.family, row) for row in tokens]
+    trainer = make_final_trainer(run)
+    reference, *worth = measure_worth(run, trainer, programs, seed)
+    worth = np.array(worth)
+    repeated = measure_worth(run, trainer, programs, seed + 1)
+    rows = {"the same, other random numbers": correlate(repeated[1:], worth)}
+    if gains is not None:
+        rows["gain in the search"] = correlate(gains, worth)
+    rewards = (*iterate_rungs(run, trainer, programs), *iterate_search_rewards(run, tokens))
+    for name, reward in rewards:
+        rows[name] = correlate(reward, worth)
+    for name, row in rows.items():
         print(f"{name}: {row['correlation']:.3f} ({row['low']:.3f} to {row['high']:.3f})")
-    told = {"candidates": len(tokens), "reference": float(full[0]), "best": float(worth.max())}
-    write(path, {"dataset": run.ground.dataset.name, **told, "correlations": found})
+    figures = {
+        "dataset": setup.dataset.name,
+        "candidates": len(tokens),
+        "reference": float(reference),
+        "best": float(worth.max()),
+        "correlations": rows,
+    }
+    write_figures(path, figures)
 
 
 if __name__ == "__main__":
