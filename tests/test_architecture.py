@@ -1,4 +1,4 @@
-"""The star: parts meet in run.py and the files beside it; only ``autolossgen`` is installed."""
+"""The rules of the plan: who imports whom, what a folder holds, and what is installed."""
 
 import ast
 import configparser
@@ -11,14 +11,22 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
-PARTS = ("alg", "controller", "data", "models", "report")
-JOINING = ("run", "phases", "finalists", "checks", "splits", "transfer")
-OURS = {*PARTS, *JOINING, "configs", "tests", "benchmarks", "examples", "autolossgen"}
-SHIPPED = sorted(path for part in PARTS for path in (ROOT / part).rglob("*.py"))
-FOLDERS = (*PARTS, "configs", "tests", "benchmarks", "examples")
-JOINED = [ROOT / f"{stem}.py" for stem in JOINING]
-ALL = [*JOINED, *sorted(p for folder in FOLDERS for p in (ROOT / folder).rglob("*.py"))]
-OTHERS = [path for path in ALL if path not in SHIPPED]
+SOURCE = ROOT / "src" / "autolossgen"
+
+LAYERS = ("language", "training", "search", "evaluation")  # each may import those before it
+PARTS = ("models", "controller", "data", "report")
+LEAVES = ("interfaces", "suggest", "files")  # every part may import them, and they import none
+JOINING = "pipeline"
+CHECKOUT_NAMES = {"alg", *LAYERS, *PARTS, JOINING, "configs", "src"}  # folders, not import names
+MOST_FILES = 16
+
+PRODUCT_FOLDERS = [ROOT / "alg", *(ROOT / name for name in (*PARTS, JOINING, "configs"))]
+PRODUCT = sorted(path for folder in PRODUCT_FOLDERS for path in folder.rglob("*.py"))
+DEVELOPMENT = ("tests", "benchmarks", "experiments", "examples")
+OTHERS = [
+    ROOT / "run.py",
+    *sorted(path for folder in DEVELOPMENT for path in (ROOT / folder).rglob("*.py")),
+]
 
 DISTRIBUTIONS = importlib.metadata.packages_distributions()
 SETUP = configparser.ConfigParser()
@@ -29,112 +37,164 @@ def name(path):
     return path.relative_to(ROOT).as_posix()
 
 
-def imports(path):
-    """Give (level, dotted name) of each import, those inside functions too."""
-    found = []
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+def module_name(path):
+    """Returns the name that a product file is imported by; that of ``alg/x.py`` lacks ``alg``."""
+    parts = path.relative_to(ROOT).with_suffix("").parts
+    parts = parts[1:] if parts[0] == "alg" else parts
+    return ".".join(("autolossgen", *(part for part in parts if part != "__init__")))
+
+
+MODULES = {module_name(path): path for path in PRODUCT}
+
+
+def import_nodes(path):
+    """Returns all import statements of a file, those inside functions too."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    return [node for node in ast.walk(tree) if isinstance(node, ast.Import | ast.ImportFrom)]
+
+
+def imported_names(path):
+    """Returns the absolute dotted names that a product file imports, relative ones resolved."""
+    package = module_name(path).split(".")
+    if path.name != "__init__.py":
+        package = package[:-1]
+    names = set()
+    for node in import_nodes(path):
         if isinstance(node, ast.Import):
-            found += [(0, alias.name) for alias in node.names]
-        elif isinstance(node, ast.ImportFrom) and node.module:
-            found.append((node.level, node.module))
-        elif isinstance(node, ast.ImportFrom):
-            found += [(node.level, alias.name) for alias in node.names]
-    return found
+            names |= {alias.name for alias in node.names}
+            continue
+        above = package[: len(package) - node.level + 1] if node.level else []
+        source = ".".join([*above, *([node.module] if node.module else [])])
+        names |= {source, *(f"{source}.{alias.name}" for alias in node.names)}
+    return names
 
 
-def packages(path):
-    """Give the top-level packages that a file imports, our own and the standard library's too."""
-    return {module.split(".")[0] for level, module in imports(path) if level == 0}
+def imported_modules(path):
+    """Returns the product modules that a product file imports."""
+    return {imported for imported in imported_names(path) if imported in MODULES}
 
 
-def requirements(*extras):
-    """Give the distributions that setup.cfg declares, always and in some extras."""
-    lines = SETUP["options"]["install_requires"].splitlines()
-    for extra in extras:
-        lines += SETUP["options.extras_require"][extra].splitlines()
-    found = {re.match(r"[\w.-]+", line)[0] for line in lines if line and not line.startswith("#")}
-    return {normal(distribution) for distribution in found}
+def part_of(module):
+    """Returns the first word after ``autolossgen``, or "" for the package itself."""
+    return [*module.split("."), ""][1]
+
+
+def imported_parts(path):
+    return {part_of(module) for module in imported_modules(path)} - {part_of(module_name(path))}
+
+
+def allowed_parts(part):
+    """Returns the parts that a part may import; None for any."""
+    if part == JOINING or part == "":
+        return None
+    if part in LEAVES:
+        return {*LEAVES}
+    if part == "configs":
+        return {"suggest"}
+    if part in LAYERS:
+        return {*LAYERS[: LAYERS.index(part)], *LEAVES}
+    return {*LEAVES}
+
+
+def top_packages(path):
+    """Returns the top-level packages that a file imports by absolute names."""
+    packages = set()
+    for node in import_nodes(path):
+        if isinstance(node, ast.Import):
+            packages |= {alias.name.split(".")[0] for alias in node.names}
+        elif not node.level:
+            packages.add(node.module.split(".")[0])
+    return packages
 
 
 def normal(distribution):
     return re.sub(r"[-_.]+", "-", distribution).lower()
 
 
+def requirements(*extras):
+    """Returns the distributions that setup.cfg declares, always and in some extras."""
+    lines = SETUP["options"]["install_requires"].splitlines()
+    for extra in extras:
+        lines += SETUP["options.extras_require"][extra].splitlines()
+    matches = [re.match(r"[\w.-]+", line) for line in lines if line and not line.startswith("#")]
+    return {normal(match[0]) for match in matches}
+
+
 def undeclared(path, declared):
-    """Give what a file imports that is neither ours, nor the standard library's, nor declared."""
-    third = packages(path) - OURS - set(sys.stdlib_module_names)
-    distributions = {module: map(normal, DISTRIBUTIONS.get(module, [module])) for module in third}
+    """Returns what a file imports that is neither ours, the standard library's, nor declared."""
+    foreign = top_packages(path) - {"autolossgen", *DEVELOPMENT} - {*sys.stdlib_module_names}
+    distributions = {module: map(normal, DISTRIBUTIONS.get(module, [module])) for module in foreign}
     return sorted(module for module, names in distributions.items() if not declared & {*names})
 
 
-@pytest.mark.parametrize("path", SHIPPED, ids=name)
-def test_a_part_imports_no_other_part_and_itself_relatively(path):
-    assert not packages(path) & OURS
-    deepest = len(path.relative_to(ROOT).parts) - 1
-    assert all(level <= deepest for level, _ in imports(path))
+@pytest.mark.parametrize("path", PRODUCT, ids=name)
+def test_a_part_imports_only_what_the_plan_allows(path):
+    allowed = allowed_parts(part_of(module_name(path)))
+    assert allowed is None or imported_parts(path) <= allowed
 
 
-def test_configs_import_configs_alone():
-    for path in (ROOT / "configs").rglob("*.py"):
-        assert packages(path) & OURS <= {"configs"}, name(path)
+def test_only_the_language_is_imported_with_the_package():
+    assert imported_parts(ROOT / "alg" / "__init__.py") <= {"language", *LEAVES}
+
+
+def test_only_the_pipeline_joins_parts():
+    joining = {part_of(module_name(p)) for p in PRODUCT if len(imported_parts(p) & {*PARTS}) > 1}
+    assert joining == {JOINING}
+
+
+@pytest.mark.parametrize("path", PRODUCT, ids=name)
+def test_inside_a_part_imports_are_relative_and_across_parts_absolute(path):
+    own = part_of(module_name(path))
+    if own == "configs":
+        return  # loaded from anywhere by their paths, copies of users too
+    for node in import_nodes(path):
+        if isinstance(node, ast.ImportFrom) and not node.level:
+            top, _, rest = node.module.partition(".")
+            assert top != "autolossgen" or rest.split(".")[0] != own, ast.unparse(node)
+            is_alg = path.is_relative_to(ROOT / "alg")
+            assert not (is_alg and top == "autolossgen"), ast.unparse(node)
+
+
+@pytest.mark.parametrize("path", [*PRODUCT, *OTHERS], ids=name)
+def test_nothing_is_imported_by_the_name_of_its_folder(path):
+    siblings = {other.stem for other in path.parent.iterdir()} if path in OTHERS else set()
+    assert not top_packages(path) & (CHECKOUT_NAMES - siblings)
 
 
 def test_examples_import_what_is_installed():
     for path in (ROOT / "examples").rglob("*.py"):
-        assert packages(path) & OURS <= {"autolossgen"}, name(path)
+        assert not top_packages(path) & {"tests", "benchmarks", "experiments"}, name(path)
 
 
-def test_what_joins_the_parts_is_called_from_the_entry_point():
-    assert sorted(path.stem for path in ROOT.glob("*.py")) == sorted(JOINING)
-    theirs = {stem: packages(ROOT / f"{stem}.py") & {*JOINING} for stem in JOINING}
-    assert theirs == {
-        "run": {"phases", "finalists", "transfer"},
-        "finalists": {"phases"},
-        "transfer": {"phases", "checks"},
-        "phases": {"checks", "splits"},
-        "checks": set(),
-        "splits": set(),
-    }
+def test_there_are_no_cycles_of_imports():
+    graph = {}
+    for module, path in MODULES.items():
+        graph[module] = imported_modules(path) - {module}
+        if path.name != "__init__.py":  # a package is imported before what is in it
+            graph[module] -= {module.rpartition(".")[0]}
+    graphlib.TopologicalSorter(graph).prepare()  # raises CycleError
 
 
-@pytest.mark.parametrize("part", PARTS)
-def test_inside_a_part_each_file_imports_files_above_it_only(part):
-    files = {path.stem: path for path in (ROOT / part).glob("*.py")}
-    graph = {
-        stem: {module.split(".")[0] for level, module in imports(path) if level == 1} & files.keys()
-        for stem, path in files.items()
-    }
-    order = list(graphlib.TopologicalSorter(graph).static_order())  # raises CycleError
-    assert set(order) == set(files)
+@pytest.mark.parametrize("folder", sorted({path.parent for path in PRODUCT}), ids=name)
+def test_a_folder_holds_few_files(folder):
+    assert len({*folder.glob("*.py")} - {folder / "__init__.py"}) <= MOST_FILES
 
 
-@pytest.mark.parametrize("path", ALL, ids=name)
-def test_no_file_is_longer_than_400_lines(path):
-    assert len(path.read_text(encoding="utf-8").splitlines()) <= 400
+def test_the_import_package_links_to_every_folder_and_file():
+    links = {path.name: path.resolve() for path in SOURCE.iterdir() if path.name != "__pycache__"}
+    in_alg = [p for p in (ROOT / "alg").iterdir() if p.name != "__pycache__"]
+    folders = [ROOT / part for part in (*PARTS, JOINING, "configs")]
+    assert links == {path.name: path for path in (*in_alg, *folders)}
+    assert all(path.is_symlink() for path in SOURCE.iterdir() if path.name != "__pycache__")
 
 
-@pytest.mark.parametrize("path", [*SHIPPED, *JOINED], ids=name)
-def test_what_is_imported_is_declared(path):
-    # alg/rows.py compares with PyTorch where it is installed.
-    assert undeclared(path, requirements("search", "stream", "symbolic", "bench")) == []
-
-
-@pytest.mark.parametrize("path", OTHERS, ids=name)
-def test_what_development_imports_is_declared(path):
-    beside = {other.stem for other in path.parent.glob("*.py")}
-    declared = requirements("search", "stream", "symbolic", "bench", "dev") | {*map(normal, beside)}
-    assert undeclared(path, declared) == []
-
-
-def test_only_autolossgen_is_installed():
+def test_every_package_is_found_by_setuptools():
+    """``packages = find:`` takes folders with an ``__init__.py`` alone."""
     options = SETUP["options"]
-    installed = options["packages"].split()
-    folder_of = dict(re.findall(r"^(\S+) = (\S+)$", options["package_dir"], re.MULTILINE))
-    assert {package.split(".")[0] for package in installed} == {"autolossgen"}
-    assert sorted(folder_of) == sorted(installed)
+    assert options["packages"] == "find:"
     assert "py_modules" not in options
-    code = {path.parent.relative_to(ROOT).as_posix() for path in SHIPPED}
-    assert sorted(folder_of.values()) == sorted(code)
+    assert SETUP["options.packages.find"]["where"] == "src"
+    assert all((path.parent / "__init__.py").is_file() for path in PRODUCT)
 
 
 def test_types_are_shipped_with_the_code():
@@ -142,5 +202,15 @@ def test_types_are_shipped_with_the_code():
     assert (ROOT / "alg" / "py.typed").is_file()
 
 
-def test_no_module_hides_an_installed_part():
-    assert not {path.stem for path in (ROOT / "alg").glob("*.py")} & {*PARTS}
+@pytest.mark.parametrize("path", PRODUCT, ids=name)
+def test_what_the_product_imports_is_declared(path):
+    # Operator checks compare with PyTorch where it is installed.
+    extras = () if part_of(module_name(path)) == "language" else ("search", "stream")
+    assert undeclared(path, requirements(*extras) | requirements("symbolic", "bench")) == []
+
+
+@pytest.mark.parametrize("path", OTHERS, ids=name)
+def test_what_development_imports_is_declared(path):
+    siblings = {normal(other.stem) for other in path.parent.glob("*.py")}
+    declared = requirements("search", "stream", "symbolic", "bench", "dev") | siblings
+    assert undeclared(path, declared) == []
