@@ -1,17 +1,25 @@
 # make run: set up, then search, check and test a loss on MovieLens-100K.
+# make check: set up, then lint, types and the fast tests, for everyday work.
 # make test: set up, then everything that CI checks.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: run test clean
+.PHONY: run check test clean
 
 run: $(VENV)/search
 	$(BIN)/python run.py
 
+check: $(VENV)/dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/pytest -m "not slow"
+
 test: $(VENV)/dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/mypy
 	$(BIN)/pytest
 	$(BIN)/python tests/wheel.py
 	$(BIN)/python tests/smoke.py
