@@ -17,7 +17,7 @@ PAGES = {
     path.relative_to(ROOT).as_posix(): path.read_text(encoding="utf-8")
     for path in sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("*s/README.md")])
 }
-WITH_CODE = ["README.md", "docs/concepts.md", "docs/architecture.md", "CONTRIBUTING.md"]
+WITH_CODE = ["README.md", "docs/concepts.md", "CONTRIBUTING.md"]  # others have tests of their own
 CODE = r"```.*?```"
 
 
@@ -44,11 +44,13 @@ def test_links_resolve(page):
             assert anchor in anchors(PAGES[name]), link
 
 
-@pytest.mark.parametrize("page", WITH_CODE)
-def test_the_code_of_a_page_runs(page, tmp_path):
-    blocks = re.findall(r"```python\n(.*?)```", PAGES[page], re.DOTALL)
-    if not blocks:
-        return
+def test_the_code_of_the_pages_runs(tmp_path):
+    blocks = [
+        block
+        for page in WITH_CODE
+        for block in re.findall(r"```python\n(.*?)```", PAGES[page], re.DOTALL)
+    ]
+    assert len(blocks) >= len(WITH_CODE)
     done = subprocess.run(
         [sys.executable, "-W", "error", "-c", "\n".join(blocks)],
         cwd=tmp_path,
