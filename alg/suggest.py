@@ -1,4 +1,4 @@
-"""A hint at the known name that a misspelt one is nearest to."""
+"""A hint at the known name that is nearest to a misspelt one."""
 
 import difflib
 from collections.abc import Iterable
@@ -8,9 +8,9 @@ def did_you_mean(name: str, known: Iterable[str], *, otherwise: str | None = Non
     """Returns ``" (did you mean 'x'?)"`` for the nearest known name.
 
     Args:
-      name: what was given.
-      known: the names that there are.
-      otherwise: what is returned if none is near; None for the list of names.
+      name: the name that is not known.
+      known: all known names.
+      otherwise: what is returned if none is near; None for a list of the known names.
 
     Example:
       >>> did_you_mean("forcal", ("bce", "focal"))

@@ -35,7 +35,7 @@ def make_contender(
     Raises:
       ValueError: if ``source`` is no loss of the family.
 
-    >>> from .families import POINTWISE
+    >>> from autolossgen import POINTWISE
     >>> make_contender("mine", "square( label-pred )", family=POINTWISE, bounds=(-1e5, 1e5)).formula
     'square(label - pred)'
     """

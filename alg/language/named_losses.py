@@ -1,4 +1,4 @@
-"""Named losses: those of the paper's comparison, and others that people use in recommendation."""
+"""Named losses: those that the paper compares, and others that are used in recommendation."""
 
 import math
 import re
@@ -14,7 +14,7 @@ from .programs import Program
 
 
 class Option(NamedTuple):
-    """A number that a named loss takes: ``low`` to ``high``, and 0 or at least ``smallest``."""
+    """Number that a named loss takes: ``low`` to ``high``, and 0 or at least ``smallest``."""
 
     default: float | None
     low: float
@@ -23,50 +23,49 @@ class Option(NamedTuple):
     whole: bool = False
 
     def takes(self, number: float) -> bool:
-        """Say if a number is one of the option's."""
+        """Whether a number is allowed."""
         if self.whole and not number.is_integer():
             return False
         return self.low <= number <= self.high and not 0 < abs(number) < self.smallest
 
     def __str__(self) -> str:
-        """Say which numbers it takes."""
-        what = "a whole number" if self.whole else "a number"
-        zero = (
-            f"0 or {what} from {self.smallest:g}" if self.smallest else f"{what} from {self.low:g}"
-        )
-        return f"{zero} to {self.high:g}"
+        """Returns a description of the numbers that are allowed."""
+        number = "a whole number" if self.whole else "a number"
+        if self.smallest:
+            return f"0 or {number} from {self.smallest:g} to {self.high:g}"
+        return f"{number} from {self.low:g} to {self.high:g}"
 
 
 class NamedLoss(NamedTuple):
     """A loss that has a name; ``s`` in a formula is the smoothing."""
 
-    formula: str | Callable[..., str]  # of the options
-    source: str
+    formula: str | Callable[..., str]  # or a function of the options that returns it
+    source: str  # the paper or the book that it is from
     options: Mapping[str, Option] = {}
     family: Family = POINTWISE
 
 
 def _focal(gamma: float, alpha: float | None) -> str:
-    if gamma == 2:  # the usual case, without an exponential
-        of_positive, of_negative = "square(1 - pred)", "square(pred)"
+    if gamma == 2:  # the default, without an exponential
+        positive_factor, negative_factor = "square(1 - pred)", "square(pred)"
     else:
         # 1 - pred is exp(-softplus(logit)), so any power of it is an exponential.
-        of_positive, of_negative = (
+        positive_factor, negative_factor = (
             f"exp(-gamma * softplus({logit}))" for logit in ("logit", "-logit")
         )
-    weight, rest = ("", "") if alpha is None else ("alpha * ", "(1 - alpha) * ")
+    positive_weight, negative_weight = ("", "") if alpha is None else ("alpha * ", "(1 - alpha) * ")
     return (
-        f"{weight}label * {of_positive} * softplus(-logit)"
-        f" + {rest}(1 - label) * {of_negative} * softplus(logit)"
+        f"{positive_weight}label * {positive_factor} * softplus(-logit)"
+        f" + {negative_weight}(1 - label) * {negative_factor} * softplus(logit)"
     )
 
 
 def _asymmetric(gamma_pos: float, gamma_neg: float, margin: float) -> str:
-    of_positive = "label * (1 - pred) ** gamma_pos * softplus(-logit)"
+    positive_term = "label * (1 - pred) ** gamma_pos * softplus(-logit)"
     if margin == 0:  # 1 - pred rounds to 0, and softplus(logit) is the exact -log of it
-        return f"{of_positive} + (1 - label) * pred ** gamma_neg * softplus(logit)"
-    of_negative = "relu(pred - margin) ** gamma_neg * log(min(1 - pred + margin, 1))"
-    return f"{of_positive} - (1 - label) * {of_negative}"
+        return f"{positive_term} + (1 - label) * pred ** gamma_neg * softplus(logit)"
+    negative_term = "relu(pred - margin) ** gamma_neg * log(min(1 - pred + margin, 1))"
+    return f"{positive_term} - (1 - label) * {negative_term}"
 
 
 PAPER_LOSSES: dict[str, NamedLoss] = {
@@ -178,12 +177,15 @@ PAIRWISE_LOSSES: dict[str, NamedLoss] = {
 """Losses of a positive and its sampled negatives."""
 
 
-def _settings(name: str, loss: NamedLoss, options: Mapping[str, float]) -> dict[str, float | None]:
+def _resolve_options(
+    name: str, loss: NamedLoss, options: Mapping[str, float]
+) -> dict[str, float | None]:
+    """Returns the value of every option, checked."""
     settings = {key: option.default for key, option in loss.options.items()}
     for key, value in options.items():
         if key not in settings:
-            known = did_you_mean(key, list(settings)) if settings else ""
-            raise ValueError(f"{name} has no option {key!r}{known}")
+            hint = did_you_mean(key, settings) if settings else ""
+            raise ValueError(f"{name} has no option {key!r}{hint}")
         option, number = loss.options[key], as_float(value, f"{key} of {name}")
         if option.takes(number):
             settings[key] = number
@@ -192,7 +194,7 @@ def _settings(name: str, loss: NamedLoss, options: Mapping[str, float]) -> dict[
     return settings
 
 
-def _entry(name: str) -> NamedLoss:
+def _get_named_loss(name: str) -> NamedLoss:
     known = {**POINTWISE_LOSSES, **PAIRWISE_LOSSES}
     if not isinstance(name, str) or name not in known:
         raise ValueError(f"{name!r} is not a named loss{did_you_mean(str(name), list(known))}")
@@ -200,31 +202,32 @@ def _entry(name: str) -> NamedLoss:
 
 
 def get_formula(name: str, **options: float) -> str:
-    """Give the formula of a named loss; its options and ``s``, the smoothing, are still names."""
-    loss = _entry(name)
-    settings = _settings(name, loss, options)
+    """Returns the formula of a named loss, in which options and ``s``, the smoothing, are names."""
+    loss = _get_named_loss(name)
+    settings = _resolve_options(name, loss, options)
     return loss.formula(**settings) if callable(loss.formula) else loss.formula
 
 
 def named_program(name: str, *, smoothing: float = 1e-6, **options: float) -> Program:
-    """Give the program of a named loss; to be evaluated under ``UNBOUNDED``.
+    """Returns the program of a named loss; it is meant for ``bounds=UNBOUNDED``.
 
-    A program does not say its family: one of ``PAIRWISE_LOSSES`` has to come with
-    ``family="pairwise"`` wherever it goes. ``named_loss`` says both by itself.
+    A program does not know its family: pass ``family="pairwise"`` wherever one of
+    ``PAIRWISE_LOSSES`` goes. The function that ``named_loss`` returns knows both.
 
     Raises:
-      ValueError: for an unknown name (with a suggestion), an option that the loss has not, or a
-        value out of range.
+      ValueError: for an unknown name (with a suggestion), an option that the loss does not have, or
+        a value out of range.
 
-    >>> from autolossgen import to_text
-    >>> to_text(named_program("maxr", smoothing=0.1))
-    'max((label + 0.1) / (pred + 0.1), (pred + 0.1) / (label + 0.1))'
+    Example:
+      >>> from autolossgen import to_text
+      >>> to_text(named_program("maxr", smoothing=0.1))
+      'max((label + 0.1) / (pred + 0.1), (pred + 0.1) / (label + 0.1))'
     """
-    loss = _entry(name)
+    loss = _get_named_loss(name)
     if not 0 < as_float(smoothing, "smoothing") < math.inf:
         raise ValueError(f"smoothing is positive, got {smoothing!r}")
     formula = get_formula(name, **options)
-    constants = {**_settings(name, loss, options), "s": smoothing}
+    constants = {**_resolve_options(name, loss, options), "s": smoothing}
     used = {key: value for key, value in constants.items() if _mentions(formula, key)}
     return as_program(formula, family=loss.family, **used)
 
@@ -234,22 +237,23 @@ def _mentions(formula: str, name: str) -> bool:
 
 
 def named_loss(name: str, *, smoothing: float = 1e-6, **options: float) -> LossFn:
-    """Build a named loss over logits.
+    """Builds a named loss of logits.
 
     Args:
       name: a key of ``POINTWISE_LOSSES`` or ``PAIRWISE_LOSSES``.
-      smoothing: keeps the ratios of maxr, sumr and logmin finite; the others have none.
-      **options: those of the loss, such as ``gamma`` and ``alpha`` of focal.
+      smoothing: keeps the ratios of maxr, sumr and logmin finite; other losses ignore it.
+      **options: options of the loss, such as ``gamma`` and ``alpha`` of focal.
 
     Raises:
-      ValueError: for an unknown name (with a suggestion), an option that the loss has not, or a
-        value out of range.
+      ValueError: for an unknown name (with a suggestion), an option that the loss does not have, or
+        a value out of range.
 
-    >>> import jax.numpy as jnp
-    >>> round(float(named_loss("bce")(jnp.array([0.0]), jnp.array([1.0]))), 4)
-    0.6931
-    >>> round(float(named_loss("bpr")(jnp.array([0.0]), jnp.array([[0.0, 0.0]]))), 4)
-    0.6931
+    Example:
+      >>> import jax.numpy as jnp
+      >>> round(float(named_loss("bce")(jnp.array([0.0]), jnp.array([1.0]))), 4)
+      0.6931
+      >>> round(float(named_loss("bpr")(jnp.array([0.0]), jnp.array([[0.0, 0.0]]))), 4)
+      0.6931
     """
     program = named_program(name, smoothing=smoothing, **options)
-    return build_from_program(program, _entry(name).family, UNBOUNDED, name=name)
+    return build_from_program(program, _get_named_loss(name).family, UNBOUNDED, name=name)

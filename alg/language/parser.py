@@ -19,14 +19,7 @@ import jax
 import numpy as np
 
 from ..suggest import did_you_mean
-from .families import (
-    POINTWISE,
-    Family,
-    as_family,
-    get_load,
-    get_operands,
-    get_operators,
-)
+from .families import POINTWISE, Family, as_family, get_load, get_operands, get_operators
 from .operators import NUMBER_OF
 from .programs import Program
 
@@ -40,35 +33,40 @@ _TOKEN = re.compile(
     r"|(?P<name>[A-Za-z_]\w*)|(?P<symbol>\*\*|[-+*/(),])|(?P<end>\Z))",
     re.ASCII,
 )
-_ALIEN = re.compile(r"[^\x00-\x7f]")
+_NOT_ASCII = re.compile(r"[^\x00-\x7f]")
 _INFIX = {"+": ("add", 1), "-": ("sub", 1), "*": ("mul", 2), "/": ("div", 2)}
-_MEANT = {"^": "**", "×": "*", "·": "*", "−": "-", "–": "-", "÷": "/", ";": ",", "[": "("}
-_MEANT |= {"pow": "**", "ln": "log"}
+_REPLACEMENTS = {"^": "**", "×": "*", "·": "*", "−": "-", "–": "-", "÷": "/", ";": ",", "[": "("}
+_REPLACEMENTS |= {"pow": "**", "ln": "log"}
 
 
 class Emitter:
-    """Collects instructions; one that comes again reuses its register."""
+    """Collects the instructions of a program; a repeated one reuses its register."""
 
     def __init__(self, family: Family):
         self.family = family
         self.rows: dict[tuple[int, int, int, float], int] = {}
 
     def __call__(self, number: int, lhs: int = -1, rhs: int = -1, constant: float = 0.0) -> int:
-        """Give the register of an instruction."""
+        """Returns the register that an instruction writes."""
         row = (number, lhs, rhs, constant)
         return self.rows.setdefault(row, len(self.family.registers) + len(self.rows))
 
     def number(self, value: float) -> int:
-        """Give the register of a constant."""
+        """Returns the register of a constant."""
         one = self.family.registers.index("1")
         return one if value == 1 else self(NUMBER_OF["number"], constant=value)
 
     def program(self, result: int) -> Program:
-        """Give the program whose loss is a register."""
+        """Returns the program whose loss is in the register ``result``."""
         if not self.rows or result != len(self.family.registers) + len(self.rows) - 1:
             self(NUMBER_OF["id"], result)
         op, lhs, rhs, constant = zip(*self.rows, strict=True)
-        return Program(*(np.asarray(c, np.int32) for c in (op, lhs, rhs)), np.asarray(constant))
+        return Program(
+            op=np.asarray(op, np.int32),
+            lhs=np.asarray(lhs, np.int32),
+            rhs=np.asarray(rhs, np.int32),
+            constant=np.asarray(constant),
+        )
 
 
 class _Parser:
@@ -79,21 +77,21 @@ class _Parser:
         self.callable = get_operators(family)
         self.emit = Emitter(family)
         self.unused, self.depth, self.start, self.end = set(constants), 0, 0, 0
-        if (alien := _ALIEN.search(text)) is not None:
-            # Told at once, as a look-alike inside a name would only make the name unknown.
-            self.start = alien.start()
-            self.refuse_character(alien[0])
+        if (match := _NOT_ASCII.search(text)) is not None:
+            # Reported first: inside a name, a look-alike would only make the name unknown.
+            self.start = match.start()
+            self.refuse_character(match[0])
         self.advance()
 
     def fail(self, expected: str) -> NoReturn:
         got = repr(self.value[:40]) if self.kind != "end" else "the end"
-        raise ValueError(f"{self.where()}: expected {expected}, got {got}")
+        raise ValueError(f"{self.describe_position()}: expected {expected}, got {got}")
 
-    def where(self) -> str:
+    def describe_position(self) -> str:
         first, last = max(0, self.start - 30), self.start + 30
-        shown = self.text[first:last]
-        shown = ("..." if first else "") + shown + ("..." if last < len(self.text) else "")
-        return f"column {self.start + 1} of the formula {shown!r}"
+        excerpt = self.text[first:last]
+        excerpt = ("..." if first else "") + excerpt + ("..." if last < len(self.text) else "")
+        return f"column {self.start + 1} of the formula {excerpt!r}"
 
     def advance(self) -> None:
         match = _TOKEN.match(self.text, self.end)
@@ -105,10 +103,10 @@ class _Parser:
 
     def refuse_character(self, character: str) -> NoReturn:
         name = unicodedata.name(character, f"U+{ord(character):04X}")
-        meant = _MEANT.get(character)
-        hint = f" (did you mean {meant!r}?)" if meant else ""
+        replacement = _REPLACEMENTS.get(character)
+        hint = f" (did you mean {replacement!r}?)" if replacement else ""
         raise ValueError(
-            f"{self.where()}: expected a number, a name, an operator or a bracket, "
+            f"{self.describe_position()}: expected a number, a name, an operator or a bracket, "
             f"got {character!r}, {name}{hint}"
         )
 
@@ -121,7 +119,7 @@ class _Parser:
         self.advance()
 
     def formula(self, lowest: int = 1) -> int:
-        """Parse a chain of infix operators of at least the precedence ``lowest``."""
+        """Parses a chain of infix operators of at least the precedence ``lowest``."""
         result = self.signed()
         while self.kind == "symbol" and self.value in _INFIX:
             name, precedence = _INFIX[self.value]
@@ -134,7 +132,7 @@ class _Parser:
     def signed(self) -> int:
         self.depth += 1
         if self.depth > MAX_DEPTH:
-            raise ValueError(f"{self.where()}: nested deeper than {MAX_DEPTH} levels")
+            raise ValueError(f"{self.describe_position()}: nested deeper than {MAX_DEPTH} levels")
         if self.is_symbol("-"):
             self.advance()
             result = self.negative()
@@ -176,7 +174,7 @@ class _Parser:
         return self.repeated(base, int(exponent))
 
     def repeated(self, base: int, exponent: int) -> int:
-        """Multiply ``base`` with itself, by squaring."""
+        """Multiplies ``base`` with itself, by squaring."""
         result = None if exponent else self.emit.number(1.0)
         while True:
             if exponent % 2:
@@ -222,9 +220,10 @@ class _Parser:
         else:
             known = [*get_operands(family), *self.constants, *self.callable]
             short = name if len(name) <= 40 else name[:37] + "..."
-            meant = _MEANT.get(name)
-            hint = f" (did you mean {meant!r}?)" if meant else did_you_mean(short, known)
-            raise ValueError(f"{self.where()}: {short!r} is not known{hint}")
+            hint = did_you_mean(short, known)
+            if replacement := _REPLACEMENTS.get(name):
+                hint = f" (did you mean {replacement!r}?)"
+            raise ValueError(f"{self.describe_position()}: {short!r} is not known{hint}")
         self.advance()
         return register
 
@@ -244,10 +243,10 @@ class _Parser:
 
 
 def as_float(value: object, name: str) -> float:
-    """Give a number of Python, NumPy or JAX as a float, and NaN for anything else.
+    """Returns a number of Python, NumPy or JAX as a float, and NaN for anything else.
 
     Raises:
-      ValueError: with the name, for a value that JAX traces: it has no number yet.
+      ValueError: for a value that JAX traces, with its name: it is no number yet.
     """
     if isinstance(value, jax.core.Tracer):
         raise ValueError(
@@ -260,7 +259,7 @@ def as_float(value: object, name: str) -> float:
         return np.nan
 
 
-def _checked(constants: Mapping[str, object], family: Family) -> dict[str, float]:
+def _check_constants(constants: Mapping[str, object], family: Family) -> dict[str, float]:
     values = {}
     for name, value in constants.items():
         if name in get_operands(family) or name in get_operators(family):
@@ -272,21 +271,22 @@ def _checked(constants: Mapping[str, object], family: Family) -> dict[str, float
 
 
 def parse(text: str, /, *, family: str | Family = POINTWISE, **constants: float) -> Program:
-    """Parse an infix formula into a program; named constants are given by keyword.
+    """Parses an infix formula into a program.
 
     Args:
-      text: the formula; operators by symbol or by name, powers with whole exponents.
-      family: the language, ``"pointwise"``, ``"pairwise"``, or one with a user's own operators.
+      text: formula of operators, by symbol or by name, and powers with whole exponents.
+      family: ``"pointwise"``, ``"pairwise"``, or a family with your own operators.
       **constants: values of names in the formula.
 
     Raises:
       ValueError: with the column, what was expected and what came.
 
-    >>> from autolossgen import to_text
-    >>> to_text(parse("max((label + s) / (pred + s), 1)", s=0.5))
-    'max((label + 0.5) / (pred + 0.5), 1)'
-    >>> to_text(parse("softplus(neg - pos)", family="pairwise"), family="pairwise")
-    'softplus(neg - pos)'
+    Example:
+      >>> from autolossgen import to_text
+      >>> to_text(parse("max((label + s) / (pred + s), 1)", s=0.5))
+      'max((label + 0.5) / (pred + 0.5), 1)'
+      >>> to_text(parse("softplus(neg - pos)", family="pairwise"), family="pairwise")
+      'softplus(neg - pos)'
     """
     if not isinstance(text, str):
         raise ValueError(f"a formula is text, got {type(text).__name__}")
@@ -296,7 +296,7 @@ def parse(text: str, /, *, family: str | Family = POINTWISE, **constants: float)
             f"{MAX_CHARACTERS} characters, got {len(text)}"
         )
     family = as_family(family)
-    parser = _Parser(text, family, _checked(constants, family))
+    parser = _Parser(text, family, _check_constants(constants, family))
     result = parser.formula()
     if parser.kind != "end":
         parser.fail("an operator or the end")

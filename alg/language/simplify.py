@@ -1,4 +1,4 @@
-"""Canonical form: programs that are the same function get one short program and one key."""
+"""Simplification: programs that are the same function get one short program and one key."""
 
 import hashlib
 from collections.abc import Callable
@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from .equivalence import are_equivalent
-from .families import LARGEST_LOGIT, POINTWISE, Family
+from .families import LARGEST_LOGIT, Family
 from .inputs import LossFn, LossLike, as_static, read_loss
 from .operator_checks import use_float64
 from .operators import NUMBER_OF
@@ -15,11 +15,15 @@ from .parser import MAX_NUMBER, Emitter
 from .printing import find_live_registers
 from .programs import Program
 
-_NOT_NEGATIVE = frozenset(("square", "abs", "relu", "sigmoid", "exp", "softplus"))
+_NONNEGATIVE = frozenset(("square", "abs", "relu", "sigmoid", "exp", "softplus"))
 
 
 class _Rewriter:
-    """Emits instructions, each in the simplest form that the clip leaves exact."""
+    """Emits instructions, each in the simplest form that is exact under the clip.
+
+    A rule takes the registers of an operator's arguments. It returns the register of an equal,
+    simpler result, or None if it knows none.
+    """
 
     def __init__(self, family: Family, bounds: tuple[float, float]):
         self.family, (self.low, self.high) = family, bounds
@@ -44,9 +48,9 @@ class _Rewriter:
         }
 
     def __call__(self, name: str, *arguments: int) -> int:
-        """Give the register of an operator's result."""
+        """Returns the register of an operator's result."""
         number = self.numbers[name]
-        register = self.folded(number, *arguments)
+        register = self.fold(number, *arguments)
         if register is None and name in self.rules:
             register = self.rules[name](*arguments)
         if register is not None:
@@ -75,17 +79,17 @@ class _Rewriter:
         return (lhs, rhs)[: self.family.table[number].arity]
 
     def value(self, register: int) -> float | None:
-        """Give the value of a constant register."""
+        """Returns the value of a constant register."""
         if register == self.one:
             return 1.0
         return self.rows[register - self.base][3] if self.is_a("number", register) else None
 
     @property
-    def symmetric(self) -> bool:
+    def is_symmetric(self) -> bool:
         return self.low == -self.high
 
     def is_unclipped(self, register: int) -> bool:
-        """Say if a register lies within the bounds, so that clipping it changes nothing."""
+        """Whether a register lies within the bounds, so that a clip does not change it."""
         value = self.value(register)
         if value is not None:
             return self.low <= value <= self.high
@@ -96,16 +100,16 @@ class _Rewriter:
         return self.low <= low and high <= self.high
 
     def copy(self, x: int) -> int | None:
-        """Give ``x`` where it is its own clip."""
+        """Returns ``x`` if a clip does not change it."""
         return x if self.is_unclipped(x) else None
 
     def opposite(self, x: int) -> int | None:
-        """Give ``y`` where ``x`` is ``-y`` exactly."""
-        if not (self.symmetric and self.is_a("neg", x)):
+        """Returns ``y`` if ``x`` is ``-y`` exactly."""
+        if not (self.is_symmetric and self.is_a("neg", x)):
             return None
         return self.copy(self.arguments(x)[0])
 
-    def folded(self, number: int, *arguments: int) -> int | None:
+    def fold(self, number: int, *arguments: int) -> int | None:
         values = [self.value(register) for register in arguments]
         op = self.family.table[number]
         if None in values or op.aggregate:
@@ -116,7 +120,7 @@ class _Rewriter:
         return self.number(result) if abs(result) <= MAX_NUMBER else None
 
     def neg(self, x: int) -> int | None:
-        if self.symmetric and self.is_a("sub", x):
+        if self.is_symmetric and self.is_a("sub", x):
             return self("sub", *self.arguments(x)[::-1])
         return self.opposite(x)
 
@@ -172,16 +176,16 @@ class _Rewriter:
         return self.relu(x) if positive is None else self("abs", positive)
 
     def relu(self, x: int) -> int | None:
-        """Give ``x`` where it is not negative."""
-        return x if any(self.is_a(name, x) for name in _NOT_NEGATIVE) else None
+        """Returns ``x`` if it is never negative."""
+        return x if any(self.is_a(name, x) for name in _NONNEGATIVE) else None
 
     def sigmoid(self, x: int) -> int | None:
-        is_pointwise = self.family.registers == POINTWISE.registers
-        return self.copy(0) if is_pointwise and self.is_a("logit", x) else None
+        is_pred = not self.family.is_pairwise and self.is_a("logit", x)
+        return self.copy(0) if is_pred else None
 
 
 def rewrite(program: Program, *, bounds: tuple[float, float], family: Family) -> Program:
-    """Give the program without copies, dead registers, constants to fold or double negations."""
+    """Returns the program without copies, dead registers, double negations and the like."""
     write = _Rewriter(family, bounds)
     registers = list(range(write.base))
     for number, lhs, rhs, constant in zip(*program, strict=True):
@@ -191,15 +195,15 @@ def rewrite(program: Program, *, bounds: tuple[float, float], family: Family) ->
             registers.append(write.number(constant) if is_number else write.row(int(number)))
         else:
             registers.append(write(op.name, *(registers[r] for r in (lhs, rhs)[: op.arity])))
-    return _reachable(write.rows, registers[-1], family)
+    return _prune(write.rows, registers[-1], family)
 
 
-def _reachable(rows: list[tuple[int, int, int, float]], result: int, family: Family) -> Program:
-    """Keep the instructions that the result reads."""
-    base, alive = len(family.registers), find_live_registers(rows, result, family)
+def _prune(rows: list[tuple[int, int, int, float]], result: int, family: Family) -> Program:
+    """Returns the instructions that the result depends on, as a program."""
+    base, live = len(family.registers), find_live_registers(rows, result, family)
     emit, new = Emitter(family), {register: register for register in range(-1, base)}
     for i, (number, lhs, rhs, constant) in enumerate(rows):
-        if base + i in alive:
+        if base + i in live:
             new[base + i] = emit(number, new[lhs], new[rhs], constant)
     return as_static(emit.program(new[result]), family)
 
@@ -211,17 +215,21 @@ def simplify(
     bounds: tuple[float, float] | None = None,
     family: str | Family | None = None,
 ) -> Program:
-    """Give the shortest program found that is the same loss under its bounds.
+    """Returns the shortest program found that is the same loss under its bounds.
 
-    ``source``, ``bounds`` and ``family`` are those of ``to_python``.
+    Copies, dead registers and double negations are removed, constants are folded, and algebraic
+    identities that remain exact under the clip are applied. If value and gradient are not equal on
+    a grid of logits and labels, the program is returned as it was.
 
-    Copies, dead registers and double negations go, constants are folded, and algebraic identities
-    that the clip leaves exact are used. Equality of value and gradient on a grid of logits and
-    labels is checked before the result is given; otherwise the original is.
+    Args:
+      source: as ``to_python`` takes it.
+      bounds: intermediate results are clipped to them.
+      family: language of the source.
 
-    >>> from autolossgen import to_text
-    >>> to_text(simplify("-(-label) + -(pred * 1) + (2 - 2)"))
-    'label - pred'
+    Example:
+      >>> from autolossgen import to_text
+      >>> to_text(simplify("-(-label) + -(pred * 1) + (2 - 2)"))
+      'label - pred'
     """
     program, family, bounds = read_loss(source, family=family, bounds=bounds)
     shorter = rewrite(program, bounds=bounds, family=family)
@@ -235,16 +243,21 @@ def canonical_key(
     bounds: tuple[float, float] | None = None,
     family: str | Family | None = None,
 ) -> str:
-    """Give 32 hexadecimal digits that programs share if rewriting shows them the same loss.
+    """Returns 32 hexadecimal digits, equal for programs that rewriting shows to be the same loss.
 
     Order of commutative arguments, sign of a difference that is squared, copies, dead registers,
     foldable constants and double negations do not matter. What differs in rounding only, such as
-    ``(a + b) + c`` and ``a + (b + c)``, has two keys; the gradient's fingerprint tells.
-    ``source``, ``bounds`` and ``family`` are those of ``to_python``.
+    ``(a + b) + c`` and ``a + (b + c)``, has two keys; a search compares gradients in addition.
 
-    >>> same = canonical_key("pred * label + 0.5")
-    >>> same == canonical_key("1 / 2 + id(label * pred)")
-    True
+    Args:
+      source: as ``to_python`` takes it.
+      bounds: intermediate results are clipped to them.
+      family: language of the source.
+
+    Example:
+      >>> same = canonical_key("pred * label + 0.5")
+      >>> same == canonical_key("1 / 2 + id(label * pred)")
+      True
     """
     program, family, bounds = read_loss(source, family=family, bounds=bounds)
     program = rewrite(program, bounds=bounds, family=family)

@@ -1,7 +1,10 @@
-"""Programs as SymPy expressions; needs SymPy, which nothing else here does."""
+"""LaTeX of programs, by way of SymPy expressions; nothing else here needs SymPy."""
 
+import functools
 import math
+import operator
 import re
+from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
@@ -13,13 +16,13 @@ from sympy.printing.precedence import PRECEDENCE
 
 from .build import UNBOUNDED, evaluate
 from .equivalence import is_close, make_comparison_grid
-from .families import POINTWISE, Family
+from .families import Family
 from .operator_checks import use_float64
 from .printing import format_number
 from .programs import Program
 
 MAX_TERMS, MAX_PARTS = 500, 300
-"""Larger expressions are written as they are: SymPy would take minutes to simplify them."""
+"""Limits above which SymPy does not simplify an expression; it would take minutes."""
 
 _SYMBOLS = {
     "pred": r"\hat{y}",
@@ -36,21 +39,23 @@ def _number(value: float) -> sympy.Expr:
     return sympy.Float(format_number(value), 15)
 
 
-def _expression(program: Program, family: Family, *, divide: bool) -> sympy.Expr:
-    """Give the expression; operators that SymPy has no exact word for are functions to it.
+_EXACT: dict[str, Callable[..., sympy.Expr]] = {
+    "add": lambda x, y: x + y,
+    "sub": lambda x, y: x - y,
+    "mul": lambda x, y: x * y,
+    "neg": lambda x: -x,
+    "square": lambda x: x**2,
+    "id": lambda x: x,
+}
+"""Operators that SymPy can simplify; the others are unknown functions to it."""
 
-    With ``divide`` a quotient is SymPy's, so that it cancels, which is not exact near zero.
+
+def _make_expression(program: Program, family: Family, *, divide: bool) -> sympy.Expr:
+    """Builds the expression of a program.
+
+    With ``divide``, a quotient is SymPy's, so it cancels; that is not exact near zero.
     """
-    exact = {
-        "add": lambda x, y: x + y,
-        "sub": lambda x, y: x - y,
-        "mul": lambda x, y: x * y,
-        "neg": lambda x: -x,
-        "square": lambda x: x**2,
-        "id": lambda x: x,
-    }
-    if divide:
-        exact["div"] = lambda x, y: x / y
+    exact = {**_EXACT, "div": lambda x, y: x / y} if divide else _EXACT
     symbols = {name: sympy.Symbol(latex, real=True) for name, latex in _SYMBOLS.items()}
     values = [*(symbols[name] for name in family.registers[:2]), sympy.Integer(1)]
     for number, lhs, rhs, constant in zip(*program, strict=True):
@@ -65,54 +70,51 @@ def _expression(program: Program, family: Family, *, divide: bool) -> sympy.Expr
     return values[-1]
 
 
-def _operands(family: Family) -> dict[str, jax.Array]:
-    """Give the values on the grid of what symbols stand for, by their LaTeX."""
+def _make_operands(family: Family) -> dict[str, jax.Array]:
+    """Returns the values of the symbols on the grid, by their LaTeX."""
     first, second = map(jnp.asarray, make_comparison_grid(family))
-    if family.registers == POINTWISE.registers:
-        named = {"pred": jax.nn.sigmoid(first), "label": second, "logit": first}
-    else:
+    if family.is_pairwise:
         named = {"pos": jnp.broadcast_to(first[:, None], second.shape), "neg": second}
+    else:
+        named = {"pred": jax.nn.sigmoid(first), "label": second, "logit": first}
     return {_SYMBOLS[name]: value for name, value in named.items()}
 
 
-def _values(expression: sympy.Expr, operands: dict[str, jax.Array], family: Family) -> jax.Array:
-    """Evaluate an expression on arrays."""
+def _evaluate(expression: sympy.Expr, operands: dict[str, jax.Array], family: Family) -> jax.Array:
+    """Evaluates an expression on arrays; NaN where it has no value in the language."""
     if expression.is_Symbol:
         return operands[expression.name]
-    arguments = [_values(part, operands, family) for part in expression.args]
+    arguments = [_evaluate(part, operands, family) for part in expression.args]
     if isinstance(expression, AppliedUndef):
         op = next(op for op in family.table if op.name == expression.func.__name__)
         return op.function(*arguments)
-    like = next(iter(operands.values()))
+    ones = jnp.ones_like(next(iter(operands.values())))
     if expression.is_Number:
-        return jnp.full_like(like, float(expression))
-    if not arguments:
-        return jnp.full_like(like, jnp.nan)  # SymPy's infinity of division by zero
-    result = arguments[0]
-    for argument in arguments[1:]:
-        if expression.is_Add:
-            result = result + argument
-        elif expression.is_Mul:
-            result = result * argument
-        elif expression.is_Pow:
-            result = result**argument
-        else:
-            return jnp.full_like(like, jnp.nan)  # a function that the language does not have
-    return result
+        return float(expression) * ones
+    for is_kind, combine in (
+        (expression.is_Add, operator.add),
+        (expression.is_Mul, operator.mul),
+        (expression.is_Pow, operator.pow),
+    ):
+        if is_kind:
+            return functools.reduce(combine, arguments)
+    # SymPy's infinity of a division by zero, or a function that the language does not have.
+    return jnp.nan * ones
 
 
-def _is_same(expression: sympy.Expr, program: Program, family: Family) -> bool:
+def _has_values_of(expression: sympy.Expr, program: Program, family: Family) -> bool:
+    """Whether an expression has the values of a program on the grid."""
     with use_float64():
-        operands = _operands(family)
+        operands = _make_operands(family)
         registers = [operands[_SYMBOLS[name]] for name in family.registers[:2]]
         logit = operands.get(_SYMBOLS["logit"])
         registers.append(jnp.ones_like(registers[0]))
-        wanted = evaluate(program, registers, logit=logit, bounds=UNBOUNDED, family=family)
-        return is_close(np.asarray(_values(expression, operands, family)), np.asarray(wanted))
+        expected = evaluate(program, registers, logit=logit, bounds=UNBOUNDED, family=family)
+        return is_close(np.asarray(_evaluate(expression, operands, family)), np.asarray(expected))
 
 
 class _Printer(LatexPrinter):
-    """Prints the language's operators by the templates of their rows."""
+    """Printer of SymPy that writes operators by their templates."""
 
     def __init__(self, family: Family):
         super().__init__()
@@ -141,37 +143,40 @@ class _Printer(LatexPrinter):
         return power if mantissa == "1" else rf"{mantissa} \cdot {power}"
 
 
-def _terms(expression: sympy.Expr) -> tuple[int, int]:
-    """Give how many terms numerator and denominator have at most, if written out."""
+def _count_terms(expression: sympy.Expr) -> tuple[int, int]:
+    """Returns how many terms numerator and denominator have at most once multiplied out."""
     if expression.is_Pow and expression.exp.is_Integer:
-        sizes = [_power(terms, abs(int(expression.exp))) for terms in _terms(expression.base)]
-        return tuple(sizes if expression.exp > 0 else sizes[::-1])
+        exponent = int(expression.exp)
+        top, bottom = (
+            _count_terms_of_power(terms, abs(exponent)) for terms in _count_terms(expression.base)
+        )
+        return (top, bottom) if exponent > 0 else (bottom, top)
     if not (expression.is_Add or expression.is_Mul):
         return 1, 1
-    sizes = [_terms(part) for part in expression.args]
-    below = math.prod(bottom for _, bottom in sizes)
+    counts = [_count_terms(part) for part in expression.args]
+    denominator = math.prod(bottom for _, bottom in counts)
     if expression.is_Mul:
-        return math.prod(top for top, _ in sizes), below
-    return sum(top * below // bottom for top, bottom in sizes), below
+        return math.prod(top for top, _ in counts), denominator
+    return sum(top * denominator // bottom for top, bottom in counts), denominator
 
 
-def _power(terms: int, exponent: int) -> int:
+def _count_terms_of_power(terms: int, exponent: int) -> int:
     return 1 if terms == 1 else math.comb(terms + exponent - 1, exponent)
 
 
 def _is_small(expression: sympy.Expr) -> bool:
-    """Say if SymPy, which writes sums out to simplify them, is done with it in a second or two."""
+    """Whether SymPy, which multiplies sums out, simplifies an expression in a second or two."""
     parts = list(sympy.postorder_traversal(expression))
-    return len(parts) <= MAX_PARTS and all(max(_terms(part)) <= MAX_TERMS for part in parts)
+    return len(parts) <= MAX_PARTS and all(max(_count_terms(part)) <= MAX_TERMS for part in parts)
 
 
 def write_latex(program: Program, family: Family) -> str:
-    """Give the shortest LaTeX that SymPy finds and that has the program's values on the grid."""
-    divided = _expression(program, family, divide=True)
-    found = [divided, sympy.factor_terms(divided)]
+    """Writes the shortest LaTeX that SymPy finds and that has the program's values on the grid."""
+    divided = _make_expression(program, family, divide=True)
+    candidates = [divided, sympy.factor_terms(divided)]
     if _is_small(divided):
-        found.append(sympy.simplify(divided))
-    for expression in sorted(found, key=sympy.count_ops):
-        if _is_same(expression, program, family):
+        candidates.append(sympy.simplify(divided))
+    for expression in sorted(candidates, key=sympy.count_ops):
+        if _has_values_of(expression, program, family):
             return _Printer(family).doprint(expression)
-    return _Printer(family).doprint(_expression(program, family, divide=False))
+    return _Printer(family).doprint(_make_expression(program, family, divide=False))

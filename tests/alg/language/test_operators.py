@@ -170,7 +170,7 @@ def test_a_users_operator_can_be_searched_parsed_built_and_interpreted():
         ({"text": "{0}^3"}, r"expected the call 'cube\(\{0\}\)'"),
         ({"python": "({1} * {0})"}, "does not take its 1 argument"),
         ({"python": "({0} * {0}"}, "Python form fails: SyntaxError"),
-        ({"python": "({0} * {0})"}, "Python form and its function give different values"),
+        ({"python": "({0} * {0})"}, "Python form and its function have different values"),
         ({"function": lambda x: x * x * x * x * x * x * x * x}, "value at .* is inf"),
         ({"function": jnp.log}, "value at .* is nan"),
         ({"function": lambda x: 1 / (x - 3)}, r"value at \(3\) is inf"),
@@ -180,8 +180,8 @@ def test_a_users_operator_can_be_searched_parsed_built_and_interpreted():
         ({"latex": None}, "latex form None is not a template"),
         ({"arity": True}, "arity is True"),
         ({"function": lambda x: jnp.where(x == 0, 0.0, jnp.sqrt(jnp.abs(x)))}, "derivative at"),
-        ({"function": lambda x: x.sum()}, r"gives float32\(\)"),
-        ({"function": lambda x: x > 0}, "gives bool"),
+        ({"function": lambda x: x.sum()}, r"returns float32\(\)"),
+        ({"function": lambda x: x > 0}, "returns bool"),
         ({"function": lambda x, y: x}, "function fails on 1 array"),
         ({"function": lambda x: x - x.mean()}, "depends on other entries"),
         ({"commutative": True}, "marked commutative"),
@@ -212,7 +212,7 @@ def test_a_pole_of_either_of_two_arguments_is_refused(pole):
 
 @pytest.mark.skipif(not has_torch, reason="PyTorch is not installed")
 def test_a_torch_form_that_disagrees_is_refused():
-    with pytest.raises(ValueError, match="PyTorch form and its function give different values"):
+    with pytest.raises(ValueError, match="PyTorch form and its function have different values"):
         make_vocabulary(extra=[CUBE._replace(torch="({0} * {0})")])
 
 
