@@ -18,11 +18,11 @@ NO_SEARCH = {"sampled": 0, "trained": 0, "seconds": 0.0, "funnel": {}}
 
 def summarize_search(records: Sequence[dict[str, Any]]) -> dict[str, Any]:
     """Returns the ``search`` of ``results.json`` from the log records of all generations."""
-    funnel = Counter()
-    for record in records:
-        funnel.update(record["funnel"])
     if not records:
         return NO_SEARCH
+    funnel: Counter[str] = Counter()
+    for record in records:
+        funnel.update(record["funnel"])
     last = records[-1]
     return {
         "sampled": last["sampled_total"],

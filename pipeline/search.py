@@ -175,11 +175,15 @@ def _run_generations(
     """Searches until it is over or the user stops it; logs, shows and saves what is found."""
     console, settings = phase.console, phase.settings
     start = time.monotonic() - (journal.last["seconds"] if journal.last else 0.0)
-    ends = {"max_seconds": settings.seconds or None, "max_trained": settings.candidates or None}
     is_over = False
     with (
         Interrupt(lambda: console.print(INTERRUPTED)) as interrupt,
-        report.make_progress(settings.generations, console, **ends) as live,
+        report.make_progress(
+            settings.generations,
+            console,
+            max_seconds=settings.seconds or None,
+            max_trained=settings.candidates or None,
+        ) as live,
     ):
         while not is_over:
             state, record = next_generation(phase, state, key, journal.last)

@@ -120,8 +120,11 @@ def named(key: str, name: str, known: Mapping[str, Any]) -> Any:
 def _with_learning_rates(config: ConfigDict) -> ConfigDict:
     """Returns the config with the model's own learning rates where it leaves them open."""
     rates = models.get_learning_rates(config.model.name)
-    defaults = {"promote.learning_rates": rates, "test.learning_rates": rates}
-    defaults["generation.learning_rate"] = rates[0]
+    defaults: dict[str, Any] = {
+        "promote.learning_rates": rates,
+        "test.learning_rates": rates,
+        "generation.learning_rate": rates[0],
+    }
     unset = {key: value for key, value in defaults.items() if attrgetter(key)(config) is None}
     if unset and config.optimizer.name in OPTIMIZERS.keys() - {"sgd"}:
         raise ValueError(
