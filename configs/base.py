@@ -88,12 +88,14 @@ def get_config() -> ConfigDict:
     config.policy.reinforce = _policy_gradient()
     config.policy.risk_seeking = _policy_gradient()
     config.policy.evolution = ConfigDict()
-    config.policy.evolution.population = 256
-    config.policy.evolution.newcomers = 32  # of a generation; the oldest make room
-    config.policy.evolution.explore = 0.5  # as of the policy gradients, below
+    config.policy.evolution.population = 256  # losses that may be parents
+    config.policy.evolution.newcomers = (
+        32  # losses that join in a generation, in place of the oldest
+    )
+    config.policy.evolution.explore = 0.5  # as for the policy gradients
 
     config.filter = ConfigDict()
-    # Or paper, which together with policy.reinforce.below_average=-1.0 is the filter of the paper.
+    # graded; or paper, which with policy.reinforce.below_average=-1.0 is the filter of the paper.
     config.filter.name = "graded"
     config.filter.graded = ConfigDict()
     config.filter.graded.probes = 32
@@ -114,7 +116,7 @@ def get_config() -> ConfigDict:
     # Recommenders that a candidate is trained from, in as many lanes: 1, that which moves on; 2,
     # one with fresh weights, too; 3, and one half as trained. Width is a multiple of it.
     config.generation.starts = 1
-    # For which a candidate trains before its reward, and the base model after a round.
+    # Epochs that a candidate trains for before its reward, and the base model after a round.
     config.generation.epochs = 1
     # Formula of the loss that lane 0 trains, beside which all others are seen; None for BCE, or for
     # BPR in the pairwise family.

@@ -24,16 +24,17 @@ def get_config(preset: str = "") -> ConfigDict:
     config.name = "csv"
     config.data = ConfigDict()  # keys of its own
     config.data.name = "csv"
-    config.data.path = ""  # of the interactions; to be given
-    config.data.separator = ""  # of columns; empty for the likeliest of tab , ; | ::
+    config.data.path = ""  # file of the interactions, required
+    config.data.separator = ""  # between columns; empty for the likeliest of tab , ; | ::
     config.data.user = "user"  # the column of user ids: whole numbers or words
     config.data.item = "item"  # the column of item ids
     config.data.label = "rating"  # the column of labels; empty where every row is a positive
     config.data.time = ""  # the column of times; empty where the file is in time order
     config.data.threshold = placeholder(float)  # a label above it is 1; None where they are 0 and 1
-    config.data.user_path = ""  # a file about users, if not all stands in one
-    config.data.item_path = ""  # a file about items, likewise
-    # user.COLUMN, item.COLUMN, row.COLUMN, with :list or :number behind it; hour, weekday
+    config.data.user_path = ""  # a second file, with features of users
+    config.data.item_path = ""  # a second file, with features of items
+    # user.COLUMN, item.COLUMN or row.COLUMN, then :list for several categories in a cell or :number
+    # for a number; hour, weekday
     config.data.features = ()
     config.data.split = "leave_one_out"
     config.data.shares = (0.1, 0.1)

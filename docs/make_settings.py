@@ -92,7 +92,9 @@ def _make_section(section: str, values: dict[str, Any], comments: Mapping[str, s
     parts = [f"## {section or 'The run'}"]
     if comment := comments.get(section):
         parts.append(f"{comment[0].upper()}{comment[1:].rstrip('.:')}.")
-    return "\n\n".join([*parts, _make_table(section, values, comments)])
+    if values:
+        parts.append(_make_table(section, values, comments))
+    return "\n\n".join(parts)
 
 
 def _make_own_data(name: str, module: ModuleType) -> str:
@@ -113,9 +115,7 @@ def make_page() -> str:
     shared = sections["policy.reinforce"].keys()
     own = sections["policy.risk_seeking"]
     sections["policy.risk_seeking"] = {key: own[key] for key in own.keys() - shared}
-    comments["policy.risk_seeking"] = (
-        "All keys of `policy.reinforce` with the same defaults, and one more"
-    )
+    comments["policy.risk_seeking"] = "All keys of `policy.reinforce`, with the same defaults"
     order = [*comments]
     names = sorted(sections, key=lambda name: order.index(name) if name else -1)
     parts = [HEAD.strip(), *(_make_section(name, sections[name], comments) for name in names)]
