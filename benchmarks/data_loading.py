@@ -13,7 +13,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # for benchmarks itself
 
 from autolossgen import data
-from autolossgen.data import file_generator as files
+from tests.helpers import file_generator as files
 
 
 def measure(title: str, **section) -> None:
@@ -34,7 +34,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place)
         size = {"num_users": 6_040, "num_items": 3_952, "num_ratings": 1_000_209}
-        made = files.ratings(**{key: -(-value // less) for key, value in size.items()})
+        made = files.make_ratings(**{key: -(-value // less) for key, value in size.items()})
         files.write_movielens_1m(folder, made)
         measure("ml1m", name="ml1m", path=place)
         measure("ml1m, all features", name="ml1m", path=place, features=("all",))
@@ -45,7 +45,7 @@ def main() -> None:
             measure(file, name="csv", path=str(folder / file), threshold=3.0, **names)
 
         size = {"num_users": 192_403, "num_items": 63_001, "num_ratings": 1_689_188}
-        made = files.ratings(**{key: -(-value // less) for key, value in size.items()})
+        made = files.make_ratings(**{key: -(-value // less) for key, value in size.items()})
         path = folder / "Electronics_5.json"
         files.write_electronics(path, made)
         measure("electronics, JSON lines", name="electronics", path=str(path))

@@ -69,7 +69,7 @@ def measure_start(arguments: list[str]) -> None:
 
     jax.monitoring.register_event_duration_secs_listener(note)
     config, folder = read_command_line(["run.py", *arguments])
-    configure_jax(data.cache_folder() / "compiled")
+    configure_jax(data.get_cache_folder() / "compiled")
     jax.devices()
     stages.finish("starting JAX")
     config.search.generations = 1

@@ -23,13 +23,13 @@ import jax.numpy as jnp
 import numpy as np
 
 from autolossgen import models, named_loss
-from autolossgen.data.file_generator import write_synthetic_stream
-from autolossgen.data.stream import Stream, draw, held_rows, open_stream
+from autolossgen.data.stream import Stream, draw_batches, open_stream, read_held_out
 from autolossgen.interfaces import Batch, StreamedData
 from autolossgen.training.lanes import make_lanes
 from autolossgen.training.optimizers import Hyper, adagrad
 from autolossgen.training.tasks import RATING
 from autolossgen.training.trainer import make_trainer
+from tests.helpers.file_generator import write_synthetic_stream
 
 BATCH_SIZE, STEPS_PER_DRAW = 4_096, 256
 
@@ -68,7 +68,7 @@ def draw_epoch(stream: Stream, rows: int) -> None:
     """Draws ``rows`` rows."""
     with report_redatas(f"drew {rows:,} rows", rows):
         for start in range(0, -(-rows // BATCH_SIZE), STEPS_PER_DRAW):
-            draw(stream, seed=0, start=start, steps=STEPS_PER_DRAW, batch_size=BATCH_SIZE)
+            draw_batches(stream, seed=0, start=start, steps=STEPS_PER_DRAW, batch_size=BATCH_SIZE)
 
 
 def train(stream: Stream, steps: int, embedding_dim: int, num_lanes: int) -> None:
@@ -79,7 +79,7 @@ def train(stream: Stream, steps: int, embedding_dim: int, num_lanes: int) -> Non
         return Batch(*flat, np.ones_like(flat.label))
 
     def read(place: int, count: int) -> Batch:
-        return interactions(draw(stream, seed=0, start=place, steps=count, batch_size=1))
+        return interactions(draw_batches(stream, seed=0, start=place, steps=count, batch_size=1))
 
     model = models.build(
         name="biased_mf", embedding_dim=embedding_dim, init_scale=0.1, sizes=stream.sizes
@@ -90,7 +90,7 @@ def train(stream: Stream, steps: int, embedding_dim: int, num_lanes: int) -> Non
         batch_size=BATCH_SIZE,
     )
     data = StreamedData(min(steps * BATCH_SIZE, stream.rows), STEPS_PER_DRAW * BATCH_SIZE, read)
-    evaluated, ones = interactions(held_rows(stream)), jnp.ones(num_lanes)
+    evaluated, ones = interactions(read_held_out(stream)), jnp.ones(num_lanes)
     hyper = Hyper(learning_rate=0.3 * ones, weight_decay=1e-4 * ones, l2=0 * ones)
     with report_redatas(f"made {num_lanes} lanes with {embedding_dim} numbers a vector"):
         state = trainer.init(jax.random.split(jax.random.key(0), num_lanes))

@@ -1,42 +1,22 @@
-"""Interactions for the search: reading, splitting, features, groups, a set with known truth."""
+"""Reads data sets, splits them and draws negatives. Needs the extra ``search``."""
 
-from .csv_files import csv
-from .download import cache_folder
-from .generator import Preferences, preference_logits, synthetic, synthetic_preferences
-from .implicit import (
-    Groups,
-    Implicit,
-    Positives,
-    implicit,
-    positives,
-    with_negatives,
-)
-from .loading import build, load
+from .download import get_cache_folder
+from .implicit import add_negatives, make_positives, make_rankings
+from .loading import build
 from .splitting import check_both_labels
-from .streamed import Streamed, streamed
-from .types import DataError, Dataset, Interactions, Side, full_train
+from .stream import Streamed
+from .types import DataError, Dataset, Interactions, merge_reward_rows
 
 __all__ = [
     "DataError",
     "Dataset",
-    "Groups",
-    "Implicit",
     "Interactions",
-    "Positives",
-    "Preferences",
-    "Side",
     "Streamed",
+    "add_negatives",
     "build",
-    "cache_folder",
     "check_both_labels",
-    "csv",
-    "full_train",
-    "implicit",
-    "load",
-    "positives",
-    "preference_logits",
-    "streamed",
-    "synthetic",
-    "synthetic_preferences",
-    "with_negatives",
+    "get_cache_folder",
+    "make_positives",
+    "make_rankings",
+    "merge_reward_rows",
 ]

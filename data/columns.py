@@ -1,11 +1,12 @@
 """What the columns of a table mean: ids, numbers, labels, times. Letters: `n` rows of a table."""
 
-import difflib
 from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
 import polars as pl
+
+from autolossgen.suggest import did_you_mean
 
 from .tables import Table
 from .types import DataError
@@ -16,7 +17,7 @@ MAX_ID = 2**31 - 2  # ids and table sizes (largest id + 1) are int32
 ROWS_PER_ID, SPARE_ROWS = 2, 1_000
 # Times up to the first are seconds, up to the next milliseconds, and so on to nanoseconds: each is
 # the year 5138 in its unit, and no unit's times after 1973 are below the one before.
-UNITS = (1e11, 1e14, 1e17)
+UNIT_LIMITS = (1e11, 1e14, 1e17)
 
 
 class Kind(NamedTuple):
@@ -31,33 +32,33 @@ ID = Kind(f"a whole number from 0 to {MAX_ID}", pl.Int64, lambda x: (x >= 0) & (
 NUMBER = Kind("a finite number", pl.Float64, lambda x: x.is_finite())
 LABEL = Kind("0 or 1", pl.Float64, lambda x: (x == 0) | (x == 1))
 # What programs write for something that is missing, and for what is no id, as -1 is.
-NOBODY = r"(?i)^([-+]?(nan|inf|infinity)|null|none|nil|na|n/a|<na>|nat|-\d+(\.\d*)?)$"
+MISSING_ID = r"(?i)^([-+]?(nan|inf|infinity)|null|none|nil|na|n/a|<na>|nat|-\d+(\.\d*)?)$"
 WORD = Kind(
     "an id: a whole number from 0, or a word that does not stand for a missing one",
     pl.String,
-    lambda x: (x != "") & ~x.str.contains(NOBODY),
+    lambda x: (x != "") & ~x.str.contains(MISSING_ID),
 )
 
 
-def column(table: Table, name: str, kind: Kind) -> pl.Series:
+def read_column(table: Table, name: str, kind: Kind) -> pl.Series:
     """The values [n] of a column; DataError naming the first place with another kind of value.
 
     >>> table = Table("f", pl.DataFrame({"rating": ["4", "good"]}))
-    >>> column(table, "rating", NUMBER)
+    >>> read_column(table, "rating", NUMBER)
     Traceback (most recent call last):
     ...
-    data.types.DataError: f, row 2, column 1 (rating): expected a finite number, got 'good'. ...
+    autolossgen.data.types.DataError: f, row 2, column 1 (rating): expected a finite number...
     """
-    need(table, (name,))
+    require_columns(table, (name,))
     text = table.frame[name].str.strip_chars()
     values = text.cast(kind.dtype, strict=False)
     good = kind.valid(values).fill_null(False)
     if not good.all():
-        raise _bad(table, name, int(good.arg_min()), kind.expected)
+        raise _value_error(table, name, int(good.arg_min()), kind.expected)
     return values
 
 
-def need(table: Table, names: tuple[str, ...]) -> None:
+def require_columns(table: Table, names: tuple[str, ...]) -> None:
     """DataError unless the table has all columns `names`."""
     if missing := table.missing(names):
         if kind := table.unread.get(missing[0]):
@@ -66,14 +67,13 @@ def need(table: Table, names: tuple[str, ...]) -> None:
                 f"number, word or time. Write it as one of these, or name another column."
             )
         have = table.frame.columns
-        close = difflib.get_close_matches(missing[0], have, n=1)
-        hint = f" (did you mean {close[0]!r}?)" if close else ""
+        hint = did_you_mean(missing[0], have, otherwise="")
         raise DataError(
             f"{table.where}: expected a column {missing[0]!r}{hint}, got {', '.join(have)}."
         )
 
 
-def _bad(table: Table, name: str, row: int, expected: str) -> DataError:
+def _value_error(table: Table, name: str, row: int, expected: str) -> DataError:
     if whole := table.malformed(row):
         return whole
     position, text = table.frame.columns.index(name) + 1, table.frame[name][row] or ""
@@ -84,7 +84,7 @@ def _bad(table: Table, name: str, row: int, expected: str) -> DataError:
     )
 
 
-def names(table: Table, name: str) -> pl.Series:
+def read_ids(table: Table, name: str) -> pl.Series:
     """Ids [n] of any size: Int64 if all are whole numbers as one writes them, else as written.
 
     So 07 is another id than 7.
@@ -92,42 +92,43 @@ def names(table: Table, name: str) -> pl.Series:
     DataError if one is empty, a negative number or a word such as nan, NULL, none or NA: it stands
     for something that is missing, and would be a user or an item that there is not.
 
-    >>> names(Table("f", pl.DataFrame({"user": ["anna", "NaN"]})), "user")
+    >>> read_ids(Table("f", pl.DataFrame({"user": ["anna", "NaN"]})), "user")
     Traceback (most recent call last):
     ...
-    data.types.DataError: f, row 2, column 1 (user): expected an id: a whole number from 0, ...
+    autolossgen.data.types.DataError: f, row 2, column 1 (user): expected an id: a whole...
     """
-    words = column(table, name, WORD)
+    words = read_column(table, name, WORD)
     numbers = words.cast(pl.Int64, strict=False)
     return numbers if (numbers.cast(pl.String) == words).fill_null(False).all() else words
 
 
-def times(table: Table, name: str) -> np.ndarray:
+def read_times(table: Table, name: str) -> np.ndarray:
     """Seconds float64[n] since 1970, of numbers or ISO dates.
 
     The largest number tells the unit of all: over 1e11 milliseconds, over 1e14 microseconds, over
     1e17 nanoseconds.
 
-    >>> times(Table("f", pl.DataFrame({"t": ["1970-01-02", "1970-01-01 00:00:09"]})), "t").tolist()
+    >>> table = Table("f", pl.DataFrame({"t": ["1970-01-02", "1970-01-01 00:00:09"]}))
+    >>> read_times(table, "t").tolist()
     [86400.0, 9.0]
     """
-    need(table, (name,))
+    require_columns(table, (name,))
     text = table.frame[name].str.strip_chars()
     seconds = text.cast(pl.Float64, strict=False)
     # A file of dates has not one number.
     if seconds.null_count() == len(seconds) > text.null_count():
-        seconds = _dates(text)
+        seconds = _parse_dates(text)
         expected = "a date such as 2024-05-31 or 2024-05-31 18:00:00"
     else:
         expected = NUMBER.expected
     good = seconds.is_finite().fill_null(False)
     if not good.all():
-        raise _bad(table, name, int(good.arg_min()), expected)
+        raise _value_error(table, name, int(good.arg_min()), expected)
     values = seconds.to_numpy()
-    return values / 1000.0 ** int(np.searchsorted(UNITS, np.abs(values).max(initial=0)))
+    return values / 1000.0 ** int(np.searchsorted(UNIT_LIMITS, np.abs(values).max(initial=0)))
 
 
-def _dates(text: pl.Series) -> pl.Series:
+def _parse_dates(text: pl.Series) -> pl.Series:
     plain = text.str.replace("T", " ").str.replace(r"(Z|\+00:?00)$", "")
     whole = plain.str.replace(r"^(\d{4}-\d{2}-\d{2})$", "$1 00:00:00")
     moments = whole.str.to_datetime("%Y-%m-%d %H:%M:%S%.f", strict=False, time_unit="us")
@@ -157,12 +158,12 @@ class Index(NamedTuple):
         return self.rows(ids.fill_null("" if is_text else -1))
 
 
-def index(ids: pl.Series) -> Index:
+def make_index(ids: pl.Series) -> Index:
     """Rows for ids [n]: their own numbers where these are few, else numbered in ascending order.
 
-    >>> index(pl.Series([3, 1, 2]))
+    >>> make_index(pl.Series([3, 1, 2]))
     Index(known=None, size=4)
-    >>> index(pl.Series(["b", "a"])).rows(pl.Series(["a", "b", "c"])).tolist()
+    >>> make_index(pl.Series(["b", "a"])).rows(pl.Series(["a", "b", "c"])).tolist()
     [0, 1, -1]
     """
     known = ids.unique().sort()

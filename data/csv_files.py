@@ -5,35 +5,35 @@ from pathlib import Path
 
 import polars as pl
 
-from .encode import Gathered, gather, gather_parts
+from .encode import Encoded, encode, encode_parts
 from .features import (
-    CLOCK,
+    CLOCK_FIELDS,
     KINDS,
     Feature,
     Features,
-    clock,
-    described,
-    row_field,
-    side,
-    with_fields,
+    add_fields,
+    describe_features,
+    make_clock_field,
+    make_row_field,
+    make_side,
 )
-from .locate import own_split_files, read_file
-from .readers import Roles, sniffed
+from .locate import find_own_split, read_file
+from .readers import Roles, sniff_layout
 from .splitting import (
-    Cut,
-    checked,
-    checked_parts,
-    finish,
+    SplitRule,
+    check_keeps_parts,
+    check_rule,
+    make_dataset,
     split_at,
     split_rows,
 )
-from .tables import Table, read_parquet, read_text, unzipped
+from .tables import Table, decompress, read_parquet, read_text
 from .types import DataError, Dataset
 
-OF = ("user", "item", "row")
+FEATURE_OWNERS = ("user", "item", "row")
 
 
-def csv(
+def load_csv(
     *,
     path: str,
     separator: str = "",
@@ -74,7 +74,7 @@ def csv(
 
     DataError for what cannot be read or used, with line or row, and column.
     """
-    cut = checked(Cut(split, shares, seed, min_interactions, reward_split))
+    cut = check_rule(SplitRule(split, shares, seed, min_interactions, reward_split))
     if threshold is not None and not math.isfinite(threshold):
         raise DataError(f"data.threshold must be a finite number or None, got {threshold}")
     if threshold is not None and not label:
@@ -84,7 +84,7 @@ def csv(
         )
     if not path:
         raise DataError("data.path is empty: give the file of interactions, --config.data.path=...")
-    wanted = _wanted(features, bool(time))
+    wanted = _parse_features(features, bool(time))
     columns = {"user": user, "item": item, "label": label, "time": time}
     for key, name in columns.items():
         if first := next((k for k in columns if k != key and columns[k] == name != ""), None):
@@ -92,61 +92,61 @@ def csv(
                 f"data.{key} and data.{first} both name the column {name!r}: each has its own"
             )
     file, roles = Path(path).expanduser(), Roles(user, item, label, time, ids=None)
-    table, gathered, sizes = _interactions(file, separator, roles, threshold, cut)
+    table, gathered, sizes = _read_interactions(file, separator, roles, threshold, cut)
     beside = {
-        "user": (_table(user_path, "user_path", separator) if user_path else table, user),
-        "item": (_table(item_path, "item_path", separator) if item_path else table, item),
+        "user": (_read_table(user_path, "user_path", separator) if user_path else table, user),
+        "item": (_read_table(item_path, "item_path", separator) if item_path else table, item),
     }
     for key, given in (("user", user_path), ("item", item_path)):
         if given and not any(isinstance(f, Feature) and f.of == key for f in wanted):
             raise DataError(f"data.{key}_path is given, and no {key}.COLUMN is in data.features")
-    extra = _features(wanted, table, gathered, beside)
-    rows = with_fields(gathered.rows, extra.fields)
+    extra = _make_features(wanted, table, gathered, beside)
+    rows = add_fields(gathered.rows, extra.fields)
     train, valid, test = split_at(rows, sizes) if sizes else split_rows(rows, cut)
-    return finish(
+    return make_dataset(
         name=file.name.split(".")[0],
         source=path,
         train=train,
         valid=valid,
         test=test,
         cut=cut,
-        notes=(*gathered.notes, *described(extra)),
+        notes=(*gathered.notes, *describe_features(extra)),
         sizes={field: known.size for field, known in gathered.index.items()} | extra.sizes,
         sides=extra.sides,
     )
 
 
-def _interactions(
-    path: Path, separator: str, roles: Roles, threshold: float | None, cut: Cut
-) -> tuple[Table, Gathered, list[int]]:
+def _read_interactions(
+    path: Path, separator: str, roles: Roles, threshold: float | None, cut: SplitRule
+) -> tuple[Table, Encoded, list[int]]:
     """The table of a file or of a folder's parts, what is in it, and the sizes of the parts."""
     if not path.is_dir():
-        table = _table(str(path), "path", separator)
-        return table, gather(table, roles, threshold), []
-    checked_parts(cut, str(path))
-    tables = [_table(str(file), "path", separator) for file in own_split_files(path)]
-    return gather_parts(tables, roles, threshold)
+        table = _read_table(str(path), "path", separator)
+        return table, encode(table, roles, threshold), []
+    check_keeps_parts(cut, str(path))
+    tables = [_read_table(str(file), "path", separator) for file in find_own_split(path)]
+    return encode_parts(tables, roles, threshold)
 
 
-def _table(path: str, key: str, separator: str) -> Table:
-    raw = unzipped(read_file(Path(path).expanduser(), key), path)
+def _read_table(path: str, key: str, separator: str) -> Table:
+    raw = decompress(read_file(Path(path).expanduser(), key), path)
     if raw.startswith(b"PAR1"):
         return read_parquet(raw, path)
-    return read_text(raw, path, sniffed(raw, separator))
+    return read_text(raw, path, sniff_layout(raw, separator))
 
 
-def _wanted(features: tuple[str, ...], timed: bool) -> list[Feature | str]:
+def _parse_features(features: tuple[str, ...], timed: bool) -> list[Feature | str]:
     """The features that words ask for; those of time as they are."""
     wanted = {}
     for word in features:
-        if word in CLOCK:
+        if word in CLOCK_FIELDS:
             if not timed:
                 raise DataError(
                     f"data.features: {word!r} needs times: name their column, data.time"
                 )
             name, feature = word, word
         else:
-            feature = _feature(word)
+            feature = _parse_feature(word)
             name = feature.name
         if name in {"user", "item", *wanted}:
             raise DataError(f"data.features: two fields are called {name!r}. Rename a column.")
@@ -154,32 +154,32 @@ def _wanted(features: tuple[str, ...], timed: bool) -> list[Feature | str]:
     return list(wanted.values())
 
 
-def _feature(word: str) -> Feature:
+def _parse_feature(word: str) -> Feature:
     place, _, kind = str(word).partition(":")
     of, _, name = place.partition(".")
-    if of not in OF or not name or (kind or "category") not in KINDS:
+    if of not in FEATURE_OWNERS or not name or (kind or "category") not in KINDS:
         raise DataError(
             f"data.features: expected user.COLUMN, item.COLUMN or row.COLUMN, with :list or "
-            f":number behind it if it is one, or {' or '.join(CLOCK)}; got {word!r}"
+            f":number behind it if it is one, or {' or '.join(CLOCK_FIELDS)}; got {word!r}"
         )
     return Feature(name, of, kind or "category", pl.col(name))
 
 
-def _features(
+def _make_features(
     wanted: list[Feature | str],
     table: Table,
-    gathered: Gathered,
+    gathered: Encoded,
     beside: dict[str, tuple[Table, str]],
 ) -> Features:
     fields, sides, sizes = {}, {}, {}
     for feature in wanted:
         if isinstance(feature, str):
-            fields[feature], sizes[feature] = clock(feature, gathered.time)
+            fields[feature], sizes[feature] = make_clock_field(feature, gathered.time)
         elif feature.of == "row":
-            fields[feature.name], sizes[feature.name] = row_field(feature, table, gathered.at)
+            fields[feature.name], sizes[feature.name] = make_row_field(feature, table, gathered.at)
         else:
             source, key = beside[feature.of]
-            found, size = side(feature, source, key, gathered.index[feature.of])
+            found, size = make_side(feature, source, key, gathered.index[feature.of])
             sides[feature.name] = found
             if size is not None:
                 sizes[feature.name] = size

@@ -22,7 +22,7 @@ import platformdirs
 
 from autolossgen.files import write_atomically
 
-from .tables import unzipped
+from .tables import decompress
 from .types import DataError
 
 CONNECT_SECONDS = 10
@@ -47,7 +47,7 @@ class Download(NamedTuple):
     fetch: Callable[[], bytes]  # OSError and its like where the place is out of reach
 
 
-def cache_folder() -> Path:
+def get_cache_folder() -> Path:
     """AUTOLOSSGEN_CACHE where set, else the platform's cache folder for autolossgen."""
     chosen = os.environ.get("AUTOLOSSGEN_CACHE")
     return Path(chosen).expanduser() if chosen else Path(platformdirs.user_cache_dir("autolossgen"))
@@ -82,7 +82,7 @@ def obtain(
         except FileNotFoundError:
             tried.append(f"cache: no {path}")
         except OSError as error:
-            tried.append(f"cache: {path}: {_reason(error)}")
+            tried.append(f"cache: {path}: {_describe_reason(error)}")
         else:
             if has_checksum(raw, source.checksum):
                 return source.file, raw, f"{path} (cached, from {source.title})"
@@ -99,26 +99,26 @@ def obtain(
             zipfile.BadZipFile,
             KeyError,
         ) as error:
-            tried.append(f"{source.title}: {_reason(error)}")
+            tried.append(f"{source.title}: {_describe_reason(error)}")
             continue
         if not has_checksum(raw, source.checksum):
             tried.append(f"{source.title}: came without the checksum {source.checksum}")
             continue
-        return source.file, raw, f"{source.title} ({_keep(raw, cache / source.file)})"
+        return source.file, raw, f"{source.title} ({_cache(raw, cache / source.file)})"
     listing = "".join(f"\n  {line}" for line in tried)
     raise DataError(f"no source delivered the data; tried:{listing}\n{how_to_go_on}")
 
 
-def _keep(raw: bytes, path: Path) -> str:
+def _cache(raw: bytes, path: Path) -> str:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         write_atomically(path, raw)
     except OSError as error:
-        return f"not cached: {_reason(error)}"
+        return f"not cached: {_describe_reason(error)}"
     return f"cached as {path}"
 
 
-def _reason(error: Exception) -> str:
+def _describe_reason(error: Exception) -> str:
     if isinstance(error, subprocess.CalledProcessError):
         lines = (error.stderr or b"").decode(errors="replace").strip().splitlines()
         return lines[-1] if lines else f"exit status {error.returncode}"
@@ -127,29 +127,29 @@ def _reason(error: Exception) -> str:
     return str(wrapped if isinstance(wrapped, OSError) else error) or type(error).__name__
 
 
-def _get(url: str) -> bytes:
+def _fetch_url(url: str) -> bytes:
     with urllib.request.urlopen(url, timeout=CONNECT_SECONDS) as response:
         return response.read()
 
 
-def grouplens(file: str, checksum: str) -> Download:
+def make_grouplens_download(file: str, checksum: str) -> Download:
     """An archive of GroupLens, for research only (see `origins`)."""
     url = f"https://files.grouplens.org/datasets/movielens/{file}"
-    return Download(url, file, checksum, lambda: _get(url))
+    return Download(url, file, checksum, lambda: _fetch_url(url))
 
 
-def movietweetings() -> Download:
+def make_movietweetings_download() -> Download:
     """The 100K snapshot of MovieTweetings: ratings and films."""
     names = ("ratings.dat", "movies.dat")
     return Download(
         MOVIETWEETINGS,
         "movietweetings-100k.zip",
         "sha256:dab168ea39e7815fb0845fdf4b61268d485517063d4e9f05c1a03d642170498a",
-        lambda: stored({name: _get(MOVIETWEETINGS + name) for name in names}),
+        lambda: make_archive({name: _fetch_url(MOVIETWEETINGS + name) for name in names}),
     )
 
 
-def recbole() -> Download:
+def make_recbole_download() -> Download:
     """ML-100K out of RecBole's wheel: reaches machines that have a package index and nothing else.
 
     RecBole is MIT; the ratings in it stay under MovieLens's terms. The same 100,000 lines as
@@ -165,7 +165,7 @@ def recbole() -> Download:
             (wheel,) = Path(folder).glob("*.whl")
             with zipfile.ZipFile(wheel) as archive:
                 inside = "recbole/dataset_example/ml-100k/"
-                return stored({name: archive.read(inside + name) for name in RECBOLE_FILES})
+                return make_archive({name: archive.read(inside + name) for name in RECBOLE_FILES})
 
     return Download(
         f"pip download {RECBOLE}",
@@ -175,10 +175,10 @@ def recbole() -> Download:
     )
 
 
-def stored(files: Mapping[str, bytes]) -> bytes:
+def make_archive(files: Mapping[str, bytes]) -> bytes:
     """An archive of files that has the same bytes whenever and wherever it is made.
 
-    >>> stored({"a": b"1"}) == stored({"a": b"1"})
+    >>> make_archive({"a": b"1"}) == make_archive({"a": b"1"})
     True
     """
     buffer = io.BytesIO()
@@ -197,7 +197,7 @@ def unpack(file: str, raw: bytes, members: Sequence[str]) -> tuple[str, bytes]:
     member.
     """
     if not file.endswith(".zip"):
-        return file, unzipped(raw, file)
+        return file, decompress(raw, file)
     try:
         with zipfile.ZipFile(io.BytesIO(raw)) as archive:
             for wanted in members:

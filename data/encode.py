@@ -11,17 +11,17 @@ from .columns import (
     NUMBER,
     Index,
     Kind,
-    column,
-    index,
-    names,
-    times,
+    make_index,
+    read_column,
+    read_ids,
+    read_times,
 )
 from .readers import Roles
 from .tables import Table
 from .types import Interactions
 
 
-class Gathered(NamedTuple):
+class Encoded(NamedTuple):
     """Interactions of one file, in time order, and where they come from."""
 
     rows: Interactions  # [n] of users and items
@@ -31,20 +31,20 @@ class Gathered(NamedTuple):
     notes: tuple[str, ...]  # what was read and dropped
 
 
-def gather(table: Table, roles: Roles, threshold: float | None) -> Gathered:
+def encode(table: Table, roles: Roles, threshold: float | None) -> Encoded:
     """The interactions of a table, by time and at one time as in the file; of a pair the last.
 
     A label is 1 where it is above `threshold`, or as it is without one, or everywhere without a
     column of labels. DataError naming the first place with an id, label or time that is none.
 
     >>> frame = pl.DataFrame({"user": ["a", "b"], "item": ["7", "7"], "y": ["1", "0"]})
-    >>> gather(Table("f", frame), Roles(label="y", time="", ids=None), None).rows.ids["user"]
+    >>> encode(Table("f", frame), Roles(label="y", time="", ids=None), None).rows.ids["user"]
     array([0, 1], dtype=int32)
     """
-    ids = {field: _ids(table, getattr(roles, field), roles.ids) for field in ("user", "item")}
-    label = _label(table, roles.label, threshold)
-    time = times(table, roles.time) if roles.time else None
-    known = {field: index(values) for field, values in ids.items()}
+    ids = {field: _read_ids(table, getattr(roles, field), roles.ids) for field in ("user", "item")}
+    label = _read_labels(table, roles.label, threshold)
+    time = read_times(table, roles.time) if roles.time else None
+    known = {field: make_index(values) for field, values in ids.items()}
     number = {field: known[field].rows(values) for field, values in ids.items()}
     at = np.arange(label.size) if time is None else np.argsort(time, kind="stable")
     pair = (number["user"].astype(np.int64) * known["item"].size + number["item"])[at]
@@ -52,29 +52,29 @@ def gather(table: Table, roles: Roles, threshold: float | None) -> Gathered:
     _, last = np.unique(pair[::-1], return_index=True)
     at = at[np.sort(pair.size - 1 - last)]
     notes = [
-        f"{label.size:,} ratings read; {_rule(roles, threshold)}",
+        f"{label.size:,} ratings read; {_describe_labels(roles, threshold)}",
         f"{label.size - at.size:,} repeated pairs of user and item dropped, the last kept",
     ]
     if time is None:
         notes.append("no times: the order of the file is taken for that of time")
-    notes += _numbered(known)
+    notes += _describe_numbering(known)
     rows = Interactions({field: number[field][at] for field in number}, label[at])
-    return Gathered(rows, known, None if time is None else time[at], at, tuple(notes))
+    return Encoded(rows, known, None if time is None else time[at], at, tuple(notes))
 
 
-def _ids(table: Table, name: str, kind: Kind | None) -> pl.Series:
-    return column(table, name, kind) if kind else names(table, name)
+def _read_ids(table: Table, name: str, kind: Kind | None) -> pl.Series:
+    return read_column(table, name, kind) if kind else read_ids(table, name)
 
 
-def _label(table: Table, name: str, threshold: float | None) -> np.ndarray:
+def _read_labels(table: Table, name: str, threshold: float | None) -> np.ndarray:
     if not name:
         return np.ones(len(table.frame), np.float32)
     if threshold is None:
-        return column(table, name, LABEL).to_numpy().astype(np.float32)
-    return (column(table, name, NUMBER).to_numpy() > threshold).astype(np.float32)
+        return read_column(table, name, LABEL).to_numpy().astype(np.float32)
+    return (read_column(table, name, NUMBER).to_numpy() > threshold).astype(np.float32)
 
 
-def _rule(roles: Roles, threshold: float | None) -> str:
+def _describe_labels(roles: Roles, threshold: float | None) -> str:
     if not roles.label:
         return "no labels: all are positives"
     return (
@@ -82,7 +82,7 @@ def _rule(roles: Roles, threshold: float | None) -> str:
     )
 
 
-def _numbered(known: dict[str, Index]) -> list[str]:
+def _describe_numbering(known: dict[str, Index]) -> list[str]:
     return [
         f"{field} ids numbered from 0 to {one.size - 1:,} in ascending order"
         for field, one in known.items()
@@ -90,9 +90,9 @@ def _numbered(known: dict[str, Index]) -> list[str]:
     ]
 
 
-def gather_parts(
+def encode_parts(
     tables: list[Table], roles: Roles, threshold: float | None
-) -> tuple[Table, Gathered, list[int]]:
+) -> tuple[Table, Encoded, list[int]]:
     """The interactions of files that are split already, numbered together: none is dropped.
 
     Given are the rows of all files in one table, the interactions one file after the other, and how
@@ -100,11 +100,13 @@ def gather_parts(
     Notes count the pairs of user and item that stand more than once, in a file or in several.
     DataError as of `gather`.
     """
-    ids = {f: [_ids(t, getattr(roles, f), roles.ids) for t in tables] for f in ("user", "item")}
-    known = {field: index(pl.concat(values)) for field, values in ids.items()}
+    ids = {
+        f: [_read_ids(t, getattr(roles, f), roles.ids) for t in tables] for f in ("user", "item")
+    }
+    known = {field: make_index(pl.concat(values)) for field, values in ids.items()}
     number = {f: [known[f].rows(values) for values in ids[f]] for f in ids}
-    label = [_label(table, roles.label, threshold) for table in tables]
-    time = [times(table, roles.time) for table in tables] if roles.time else None
+    label = [_read_labels(table, roles.label, threshold) for table in tables]
+    time = [read_times(table, roles.time) for table in tables] if roles.time else None
     order = [np.arange(part.size) for part in label]
     if time:
         order = [np.argsort(part, kind="stable") for part in time]
@@ -124,18 +126,19 @@ def gather_parts(
     ]
     order_note = "in time order" if time else "order as in the files"
     notes = (
-        f"already split: {sum(sizes):,} ratings read; {_rule(roles, threshold)}; {order_note}",
-        *_repeats(pairs),
-        *_numbered(known),
+        f"already split: {sum(sizes):,} ratings read; {_describe_labels(roles, threshold)}; "
+        f"{order_note}",
+        *_describe_repeats(pairs),
+        *_describe_numbering(known),
     )
     return (
         joined,
-        Gathered(rows, known, np.concatenate(time)[at] if time else None, at, notes),
+        Encoded(rows, known, np.concatenate(time)[at] if time else None, at, notes),
         sizes,
     )
 
 
-def _repeats(pairs: list[np.ndarray]) -> list[str]:
+def _describe_repeats(pairs: list[np.ndarray]) -> list[str]:
     """Notes on the pairs of train, validation and test that stand more than once."""
     notes = []
     for name, part in zip(("train", "validation", "test"), pairs, strict=True):

@@ -9,14 +9,17 @@ from typing import NamedTuple
 import numpy as np
 import polars as pl
 
-from .columns import Index, need
+from autolossgen.interfaces import Side
+from autolossgen.suggest import did_you_mean
+
+from .columns import Index, require_columns
 from .tables import Table
-from .types import DataError, Interactions, Side, did_you_mean
+from .types import DataError, Interactions
 
 KINDS = ("category", "list", "number")
 HOUR, DAY = 3_600, 86_400  # seconds
 # Of the time of an interaction, UTC: how many there are, and which one.
-CLOCK = {
+CLOCK_FIELDS = {
     "hour": (24, lambda seconds: seconds // HOUR % 24),
     "weekday": (7, lambda seconds: (seconds // DAY + 3) % 7),  # 0 is Monday; 1970 began a Thursday
 }
@@ -31,23 +34,23 @@ class Feature(NamedTuple):
     text: pl.Expr  # of the columns of a table; null where it is not known
 
 
-def chosen(wanted: Iterable[str], known: Iterable[str]) -> tuple[str, ...]:
+def select_features(wanted: Iterable[str], known: Iterable[str]) -> tuple[str, ...]:
     """The names `wanted` out of `known`; "all" stands for every one. DataError for any other.
 
-    >>> chosen(("all",), ["age", "genres"])
+    >>> select_features(("all",), ["age", "genres"])
     ('age', 'genres')
     """
     known = tuple(known)
     for name in wanted:
         if name != "all" and name not in known:
             raise DataError(
-                f"data.features: {name!r} is not a feature of this data; "
-                + (did_you_mean(name, ["all", *known]) if known else "it has none")
+                f"data.features: {name!r} is not a feature of this data"
+                + (did_you_mean(str(name), ["all", *known]) if known else ", which has none")
             )
     return known if "all" in wanted else tuple(dict.fromkeys(wanted))
 
 
-def side(feature: Feature, table: Table, key: str, index: Index) -> tuple[Side, int | None]:
+def make_side(feature: Feature, table: Table, key: str, index: Index) -> tuple[Side, int | None]:
     """A feature of users or items, and the number of its categories (None for numbers).
 
     `key` is the column of `table` with their ids; of one id the last row with a value counts.
@@ -55,12 +58,12 @@ def side(feature: Feature, table: Table, key: str, index: Index) -> tuple[Side, 
 
     >>> table = Table("f", pl.DataFrame({"id": ["1", "2"], "genres": ["War|Drama", "War"]}))
     >>> genres = Feature("genres", "item", "list", pl.col("genres"))
-    >>> side(genres, table, "id", Index(None, 3))[0].values
+    >>> make_side(genres, table, "id", Index(None, 3))[0].values
     array([[-1, -1],
            [ 0,  1],
            [ 1, -1]], dtype=int32)
     """
-    text = _text(feature, table, key)
+    text = _read_text(feature, table, key)
     row = index.read(table, key)
     frame = pl.DataFrame({"row": row, "text": text, "place": np.arange(len(row))})
     frame = frame.filter((pl.col("row") >= 0) & pl.col("text").is_not_null())
@@ -71,12 +74,12 @@ def side(feature: Feature, table: Table, key: str, index: Index) -> tuple[Side, 
             f"Leave it out of data.features."
         )
     if feature.kind == "number":
-        return Side(feature.of, _numbers(feature, table, frame, index.size)), None
+        return Side(feature.of, _standardise(feature, table, frame, index.size)), None
     words = pl.col("text").str.split("|") if feature.kind == "list" else pl.col("text")
     long = frame.select("row", word=words)
     if feature.kind == "list":
         long = long.explode("word").filter(pl.col("word") != "").unique(["row", "word"])
-    code, size = _codes(long["word"])
+    code, size = _encode_words(long["word"])
     long = long.with_columns(code=code).sort("row", "code")
     place = long.select(pl.int_range(pl.len()).over("row")).to_series().to_numpy()
     ids = np.full((index.size, int(place.max(initial=0)) + 1), -1, np.int32)
@@ -84,13 +87,13 @@ def side(feature: Feature, table: Table, key: str, index: Index) -> tuple[Side, 
     return Side(feature.of, ids), size
 
 
-def _text(feature: Feature, table: Table, *others: str) -> pl.Series:
-    need(table, (*others, *feature.text.meta.root_names()))
+def _read_text(feature: Feature, table: Table, *others: str) -> pl.Series:
+    require_columns(table, (*others, *feature.text.meta.root_names()))
     text = table.frame.select(feature.text.str.strip_chars()).to_series()
     return text.set(text == "", None)
 
 
-def _codes(words: pl.Series) -> tuple[np.ndarray, int]:
+def _encode_words(words: pl.Series) -> tuple[np.ndarray, int]:
     """The number of each word in ascending order, and how many words there are."""
     known = words.unique().sort()
     table = pl.DataFrame({"word": known, "code": np.arange(len(known), dtype=np.int32)})
@@ -98,7 +101,7 @@ def _codes(words: pl.Series) -> tuple[np.ndarray, int]:
     return found["code"].to_numpy(), len(known)
 
 
-def _numbers(feature: Feature, table: Table, frame: pl.DataFrame, size: int) -> np.ndarray:
+def _standardise(feature: Feature, table: Table, frame: pl.DataFrame, size: int) -> np.ndarray:
     """The numbers float32[size], standardised over those that are known."""
     number = frame["text"].cast(pl.Float64, strict=False)
     good = number.is_finite().fill_null(False)
@@ -114,7 +117,7 @@ def _numbers(feature: Feature, table: Table, frame: pl.DataFrame, size: int) -> 
     return values
 
 
-def row_field(feature: Feature, table: Table, at: np.ndarray) -> tuple[np.ndarray, int]:
+def make_row_field(feature: Feature, table: Table, at: np.ndarray) -> tuple[np.ndarray, int]:
     """A category int32[n] of each interaction, and how many there are.
 
     `at` is the row [n] of each in `table`. Where none is known the last category stands for that.
@@ -125,20 +128,20 @@ def row_field(feature: Feature, table: Table, at: np.ndarray) -> tuple[np.ndarra
             f"data.features: an interaction has one category, and no {feature.kind} as "
             f"{feature.name!r} would be. Give a number in bands, as words."
         )
-    text = _text(feature, table).gather(at)
-    code, size = _codes(text.drop_nulls())
+    text = _read_text(feature, table).gather(at)
+    code, size = _encode_words(text.drop_nulls())
     ids = np.full(at.size, size, np.int32)
     ids[text.is_not_null().to_numpy()] = code
     return ids, size + int(text.null_count() > 0)
 
 
-def clock(name: str, time: np.ndarray) -> tuple[np.ndarray, int]:
+def make_clock_field(name: str, time: np.ndarray) -> tuple[np.ndarray, int]:
     """Hour or weekday int32[n] of times [n] in seconds since 1970, and how many there are.
 
-    >>> clock("weekday", np.array([0.0, 4 * DAY]))[0].tolist()
+    >>> make_clock_field("weekday", np.array([0.0, 4 * DAY]))[0].tolist()
     [3, 0]
     """
-    size, of = CLOCK[name]
+    size, of = CLOCK_FIELDS[name]
     return of(time.astype(np.int64)).astype(np.int32), size
 
 
@@ -151,20 +154,20 @@ class Features(NamedTuple):
     notes: tuple[str, ...] = ()
 
 
-def with_fields(rows: Interactions, fields: dict[str, np.ndarray]) -> Interactions:
+def add_fields(rows: Interactions, fields: dict[str, np.ndarray]) -> Interactions:
     """Interactions [n] with further fields of their own."""
     return Interactions(rows.ids | fields, rows.label)
 
 
-def described(features: Features) -> tuple[str, ...]:
+def describe_features(features: Features) -> tuple[str, ...]:
     """Notes for people: each feature with what it is of."""
     found = [
         f"{name}: {features.sizes[name]} categories, of an interaction" for name in features.fields
     ]
     for name, one in features.sides.items():
         if name not in features.sizes:
-            found.append(f"{name}: a number of {one.of}s, standardised")
+            found.append(f"{name}: a number of {one.field}s, standardised")
             continue
         some = int(np.any(one.values >= 0, axis=1).sum())
-        found.append(f"{name}: {features.sizes[name]} categories, known of {some:,} {one.of}s")
+        found.append(f"{name}: {features.sizes[name]} categories, known of {some:,} {one.field}s")
     return tuple(f"feature {line}" for line in found)

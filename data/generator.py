@@ -4,10 +4,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from .splitting import Cut, checked, finish, split_rows
+from .splitting import SplitRule, check_rule, make_dataset, split_rows
 from .types import DataError, Dataset, Interactions
 
-WIDTH = 4  # latent factors of the true preferences
+LATENT_DIM = 4  # latent factors of the true preferences
 # Chosen so that, as on ML-100K, 55 % of interactions are positive and popular items are liked more.
 BASE, USER_SD, ITEM_SD, TASTE_SD, POPULAR_IS_LIKED = -0.4, 0.6, 0.6, 1.6, 0.5
 ACTIVITY_SD, POPULARITY_SD = 0.9, 1.4  # log-normal, as the counts of ML-100K roughly are
@@ -25,28 +25,28 @@ class Preferences(NamedTuple):
     )  # float64[num_items + 1], log of how often an item is met, up to a constant
 
 
-def synthetic_preferences(*, num_users: int, num_items: int, seed: int) -> Preferences:
+def make_preferences(*, num_users: int, num_items: int, seed: int) -> Preferences:
     """The truth behind `synthetic` with the same arguments."""
     rng = np.random.default_rng([seed, 0])
     popularity = POPULARITY_SD * rng.standard_normal(num_items + 1)
     item_bias = ITEM_SD * rng.standard_normal(num_items + 1) + POPULAR_IS_LIKED * popularity
     return Preferences(
-        user=rng.standard_normal((num_users + 1, WIDTH)) * TASTE_SD / np.sqrt(WIDTH),
-        item=rng.standard_normal((num_items + 1, WIDTH)),
+        user=rng.standard_normal((num_users + 1, LATENT_DIM)) * TASTE_SD / np.sqrt(LATENT_DIM),
+        item=rng.standard_normal((num_items + 1, LATENT_DIM)),
         user_bias=BASE + USER_SD * rng.standard_normal(num_users + 1),
         item_bias=item_bias,
         popularity=popularity,
     )
 
 
-def preference_logits(truth: Preferences, ids: dict[str, np.ndarray]) -> np.ndarray:
+def compute_preference_logits(truth: Preferences, ids: dict[str, np.ndarray]) -> np.ndarray:
     """True log-odds float64[n] that each user of `ids` (field -> int[n]) likes the item."""
     user, item = ids["user"], ids["item"]
     taste = np.sum(truth.user[user] * truth.item[item], axis=-1)
     return taste + truth.user_bias[user] + truth.item_bias[item]
 
 
-def synthetic(
+def make_synthetic(
     *,
     num_users: int = 943,
     num_items: int = 1682,
@@ -63,11 +63,11 @@ def synthetic(
     its odds, so the best possible AUC is that of `preference_logits`. See `splitting` for the
     splits. DataError if the counts cannot be met.
 
-    >>> tiny = synthetic(num_users=50, num_items=40, num_interactions=1000, seed=1)
+    >>> tiny = make_synthetic(num_users=50, num_items=40, num_interactions=1000, seed=1)
     >>> sum(s.label.size for s in (tiny.train, tiny.reward, tiny.valid, tiny.test))
     1000
     """
-    cut = checked(Cut(split, shares, max(seed, 0), min_interactions, reward_split))
+    cut = check_rule(SplitRule(split, shares, max(seed, 0), min_interactions, reward_split))
     pairs = num_users * num_items
     if min(num_users, num_items) < 1 or seed < 0 or not num_users <= num_interactions <= pairs:
         raise DataError(
@@ -75,13 +75,13 @@ def synthetic(
             f"num_interactions <= num_users * num_items, got {num_users=}, {num_items=}, "
             f"{num_interactions=}, {seed=}"
         )
-    truth = synthetic_preferences(num_users=num_users, num_items=num_items, seed=seed)
+    truth = make_preferences(num_users=num_users, num_items=num_items, seed=seed)
     rng = np.random.default_rng([seed, 1])
-    ids = _meetings(rng, truth.popularity[1:], users=num_users, interactions=num_interactions)
-    liked = rng.random(num_interactions) < 1 / (1 + np.exp(-preference_logits(truth, ids)))
+    ids = _draw_meetings(rng, truth.popularity[1:], users=num_users, interactions=num_interactions)
+    liked = rng.random(num_interactions) < 1 / (1 + np.exp(-compute_preference_logits(truth, ids)))
     rows = Interactions(ids, liked.astype(np.float32))
     train, valid, test = split_rows(rows, cut)
-    return finish(
+    return make_dataset(
         name="synthetic",
         source=f"generated, {seed=}",
         train=train,
@@ -94,7 +94,7 @@ def synthetic(
     )
 
 
-def _meetings(
+def _draw_meetings(
     rng: np.random.Generator, popularity: np.ndarray, *, users: int, interactions: int
 ) -> dict[str, np.ndarray]:
     """Who meets what, int32[n] in time order: popular items more often, no pair twice."""

@@ -8,40 +8,21 @@ from typing import NamedTuple
 
 import numpy as np
 
-from .types import DataError, Dataset, Interactions, full_train, take
+from autolossgen.interfaces import Batch, Positives
 
-MOST_CELLS = 1_000_000_000  # pairs of a positive and an item to rank, at 16 bytes or more each
+from .types import DataError, Dataset, Interactions, merge_reward_rows, take
 
-
-class Groups(NamedTuple):
-    """Positives of users, each beside other items for the same user; column 0 is the positive."""
-
-    ids: dict[str, np.ndarray]  # field -> int32[n, G]
-    label: np.ndarray  # float32[n, G]: 1, 0, 0, ...
-    weight: np.ndarray  # float32[n, G]: 0 for an item that is not to be ranked
+MAX_CELLS = 1_000_000_000  # pairs of a positive and an item to rank, at 16 bytes or more each
 
 
-class Positives(NamedTuple):
-    """What users liked, and what is needed to draw negatives for them.
-
-    ``unknown_below`` has, user after user, one entry for each item that the user is known to like,
-    in the catalogue's order: how many of the catalogue's other items come before it.
-    """
-
-    ids: dict[str, np.ndarray]  # field -> int32[n]
-    catalogue: np.ndarray  # int32[items], ids of all items, ascending
-    unknown_below: np.ndarray  # int32
-    start: np.ndarray  # int32[users + 1], where each user's entries begin
-
-
-class Implicit(NamedTuple):
+class Rankings(NamedTuple):
     """A data set as positives to train on, and groups to rank in."""
 
     train: Positives
     full_train: Positives  # with the reward split's positives
-    reward: Groups
-    valid: Groups
-    test: Groups
+    reward: Batch
+    valid: Batch
+    test: Batch
     notes: tuple[str, ...] = ()  # for people
 
 
@@ -64,7 +45,9 @@ class _Pairs(NamedTuple):
         return self.item - (np.arange(self.user.size) - self.start(self.user))
 
 
-def implicit(dataset: Dataset, *, candidates: int, seed: int, test_candidates: int = 0) -> Implicit:
+def make_rankings(
+    dataset: Dataset, *, candidates: int, seed: int, test_candidates: int = 0
+) -> Rankings:
     """The positives of a data set, to train on and to rank.
 
     Args:
@@ -82,9 +65,9 @@ def implicit(dataset: Dataset, *, candidates: int, seed: int, test_candidates: i
     out of range, if a split is left without positives, or if there is more to rank than memory
     holds.
 
-    >>> from .generator import synthetic
-    >>> tiny = synthetic(num_users=50, num_items=40, num_interactions=1000, seed=1)
-    >>> parts = implicit(tiny, candidates=0, seed=0)
+    >>> from .generator import make_synthetic
+    >>> tiny = make_synthetic(num_users=50, num_items=40, num_interactions=1000, seed=1)
+    >>> parts = make_rankings(tiny, candidates=0, seed=0)
     >>> parts.train.catalogue.size, parts.test.label.shape[1]
     (40, 41)
     """
@@ -93,14 +76,14 @@ def implicit(dataset: Dataset, *, candidates: int, seed: int, test_candidates: i
             f"implicit.candidates, implicit.test_candidates and implicit.seed are at least 0, got "
             f"{candidates}, {test_candidates} and {seed}"
         )
-    items = _catalogue(dataset)
-    whole = full_train(dataset)
+    items = _list_items(dataset)
+    whole = merge_reward_rows(dataset)
     rng = np.random.default_rng(seed)
-    before = [_met(rows, items) for rows in (dataset.train, whole, dataset.valid)]
+    before = [_find_pairs(rows, items) for rows in (dataset.train, whole, dataset.valid)]
     groups = {
-        "reward": _ranked(dataset.reward, items, before[:1], candidates, rng),
-        "valid": _ranked(dataset.valid, items, before[1:2], test_candidates, rng),
-        "test": _ranked(dataset.test, items, before[1:], test_candidates, rng),
+        "reward": _rank_split(dataset.reward, items, before[:1], candidates, rng),
+        "valid": _rank_split(dataset.valid, items, before[1:2], test_candidates, rng),
+        "test": _rank_split(dataset.test, items, before[1:], test_candidates, rng),
     }
     notes = ()
     if test_candidates:
@@ -109,22 +92,25 @@ def implicit(dataset: Dataset, *, candidates: int, seed: int, test_candidates: i
             f"items drawn by implicit.seed={seed}, not all {items.size:,}; values are higher, "
             f"and compare with others among so many alone",
         )
-    return Implicit(*positives(dataset), **_some(groups), notes=notes)
+    return Rankings(*make_positives(dataset), **_require_positives(groups), notes=notes)
 
 
-def positives(dataset: Dataset) -> tuple[Positives, Positives]:
+def make_positives(dataset: Dataset) -> tuple[Positives, Positives]:
     """The positives of the train split, and those of train with the reward split put back.
 
     For losses that are not judged by ranks; `implicit` gives them with the groups to rank in.
     DataError if there are none.
     """
-    items = _catalogue(dataset)
-    rows = {"train": dataset.train, "full_train": full_train(dataset)}
-    made = {name: _to_train_on(part, _positives(part, items), items) for name, part in rows.items()}
-    return tuple(_some(made).values())
+    items = _list_items(dataset)
+    rows = {"train": dataset.train, "full_train": merge_reward_rows(dataset)}
+    made = {
+        name: _to_positives(part, _find_liked_pairs(part, items), items)
+        for name, part in rows.items()
+    }
+    return tuple(_require_positives(made).values())
 
 
-def with_negatives(dataset: Dataset, *, negatives: int, seed: int) -> dict[str, Interactions]:
+def add_negatives(dataset: Dataset, *, negatives: int, seed: int) -> dict[str, Interactions]:
     """Splits train and full_train with rows of label 0 behind each positive, drawn for its user.
 
     For pointwise losses of data without dislikes.
@@ -138,9 +124,9 @@ def with_negatives(dataset: Dataset, *, negatives: int, seed: int) -> dict[str, 
 
     DataError for numbers out of range, or if no user is without some item.
 
-    >>> from .generator import synthetic
-    >>> tiny = synthetic(num_users=50, num_items=40, num_interactions=1000, seed=1)
-    >>> rows = with_negatives(tiny, negatives=2, seed=0)["train"]
+    >>> from .generator import make_synthetic
+    >>> tiny = make_synthetic(num_users=50, num_items=40, num_interactions=1000, seed=1)
+    >>> rows = add_negatives(tiny, negatives=2, seed=0)["train"]
     >>> tiny.train.label[:4].tolist(), rows.label[:6].tolist()
     ([0.0, 1.0, 0.0, 1.0], [0.0, 1.0, 0.0, 0.0, 0.0, 1.0])
     """
@@ -148,17 +134,17 @@ def with_negatives(dataset: Dataset, *, negatives: int, seed: int) -> dict[str, 
         raise DataError(
             f"implicit.negatives and implicit.seed are at least 0, got {negatives} and {seed}"
         )
-    items = _catalogue(dataset)
+    items = _list_items(dataset)
     rng = np.random.default_rng([seed, 1])
-    rows = {"train": dataset.train, "full_train": full_train(dataset)}
-    return {name: _beside(part, items, negatives, rng) for name, part in rows.items()}
+    rows = {"train": dataset.train, "full_train": merge_reward_rows(dataset)}
+    return {name: _insert_negatives(part, items, negatives, rng) for name, part in rows.items()}
 
 
-def _beside(
+def _insert_negatives(
     rows: Interactions, items: np.ndarray, negatives: int, rng: np.random.Generator
 ) -> Interactions:
     """Rows [n] with `negatives` drawn ones behind each positive."""
-    known = _met(rows, items)
+    known = _find_pairs(rows, items)
     free = items.size - known.count(rows.ids["user"])
     drawn = np.where((rows.label > 0) & (free > 0), negatives, 0)
     if negatives and not drawn.any():
@@ -167,12 +153,12 @@ def _beside(
     new = np.append(False, at[1:] == at[:-1])[: at.size]
     made = take(rows, at)
     rank = (rng.random(new.sum()) * free[at[new]]).astype(np.int64)[:, None]
-    index = _unknown(known, made.ids["user"][new], rank, items.size)[:, 0]
+    index = _pick_unknown(known, made.ids["user"][new], rank, items.size)[:, 0]
     made.ids["item"][new], made.label[new] = items[index], 0
     return made
 
 
-def _some(parts: dict) -> dict:
+def _require_positives(parts: dict) -> dict:
     """The parts, if each has a positive."""
     for name, part in parts.items():
         if not part.ids["user"].size:
@@ -180,7 +166,7 @@ def _some(parts: dict) -> dict:
     return parts
 
 
-def _catalogue(dataset: Dataset) -> np.ndarray:
+def _list_items(dataset: Dataset) -> np.ndarray:
     """Ids of all items, ascending."""
     if not isinstance(dataset.train, Interactions):
         raise DataError(
@@ -192,37 +178,37 @@ def _catalogue(dataset: Dataset) -> np.ndarray:
     return np.unique(np.concatenate([rows.ids["item"] for rows in splits]))
 
 
-def _positives(rows: Interactions, items: np.ndarray) -> _Pairs:
+def _find_liked_pairs(rows: Interactions, items: np.ndarray) -> _Pairs:
     """Pairs of the positives; an item is its index in the catalogue."""
-    return _met(take(rows, rows.label > 0), items)
+    return _find_pairs(take(rows, rows.label > 0), items)
 
 
-def _met(rows: Interactions, items: np.ndarray) -> _Pairs:
+def _find_pairs(rows: Interactions, items: np.ndarray) -> _Pairs:
     """Pairs of all rows."""
     index = np.searchsorted(items, rows.ids["item"])
-    return _pairs(rows.ids["user"].astype(np.int64), index, items.size)
+    return _make_pairs(rows.ids["user"].astype(np.int64), index, items.size)
 
 
-def _pairs(user: np.ndarray, index: np.ndarray, items: int) -> _Pairs:
+def _make_pairs(user: np.ndarray, index: np.ndarray, items: int) -> _Pairs:
     return _Pairs(*np.divmod(np.unique(user * items + index), items))
 
 
-def _liked(rows: Interactions, known: _Pairs, items: np.ndarray) -> dict[str, np.ndarray]:
+def _select_liked(rows: Interactions, known: _Pairs, items: np.ndarray) -> dict[str, np.ndarray]:
     """Ids of the positives, less those of users who know everything: field -> int32[n]."""
     liked = rows.label > 0
     liked[liked] = known.count(rows.ids["user"][liked]) < items.size
     return {field: values[liked].astype(np.int32) for field, values in rows.ids.items()}
 
 
-def _to_train_on(rows: Interactions, known: _Pairs, items: np.ndarray) -> Positives:
+def _to_positives(rows: Interactions, known: _Pairs, items: np.ndarray) -> Positives:
     """Positives of `rows`, less those of users who like everything."""
-    ids = _liked(rows, known, items)
+    ids = _select_liked(rows, known, items)
     people = np.arange(rows.ids["user"].max(initial=-1) + 2)
     parts = (items, known.unknown_below(), known.start(people))
     return Positives(ids, *(part.astype(np.int32) for part in parts))
 
 
-def _unknown(known: _Pairs, user: np.ndarray, rank: np.ndarray, items: int) -> np.ndarray:
+def _pick_unknown(known: _Pairs, user: np.ndarray, rank: np.ndarray, items: int) -> np.ndarray:
     """The `rank`-th item [n, S] of those that each user [n] has no pair with.
 
     Below the j-th known item (from 0) lie `item - j` unknown ones, so the answer is the rank plus
@@ -235,10 +221,10 @@ def _unknown(known: _Pairs, user: np.ndarray, rank: np.ndarray, items: int) -> n
     return rank + before - known.start(user)[:, None]
 
 
-def _drawn(free: np.ndarray, count: int, rng: np.random.Generator) -> np.ndarray:
+def _draw_distinct(free: np.ndarray, count: int, rng: np.random.Generator) -> np.ndarray:
     """Different numbers int64[n, count] below each of `free` [n], evenly; -1 where none is left.
 
-    >>> _drawn(np.array([3, 1000]), 4, np.random.default_rng(0))[0].tolist()
+    >>> _draw_distinct(np.array([3, 1000]), 4, np.random.default_rng(0))[0].tolist()
     [0, 2, 1, -1]
     """
     drawn = (rng.random((free.size, count)) * free[:, None]).astype(np.int64)
@@ -258,35 +244,37 @@ def _drawn(free: np.ndarray, count: int, rng: np.random.Generator) -> np.ndarray
     return drawn
 
 
-def _ranked(
+def _rank_split(
     rows: Interactions,
     items: np.ndarray,
     before: list[_Pairs],
     candidates: int,
     rng: np.random.Generator,
-) -> Groups:
+) -> Batch:
     """Each positive of `rows` beside all items or `candidates` sampled ones.
 
     Masked are the user's other positives of `rows`, and all pairs `before`.
     """
-    every = [_positives(rows, items), *before]
-    known = _pairs(
+    every = [_find_liked_pairs(rows, items), *before]
+    known = _make_pairs(
         np.concatenate([pairs.user for pairs in every]),
         np.concatenate([pairs.item for pairs in every]),
         items.size,
     )
-    liked = _liked(rows, known, items)
+    liked = _select_liked(rows, known, items)
     user = liked["user"]
     if candidates:
-        rank = _drawn(items.size - known.count(user), candidates, rng)
+        rank = _draw_distinct(items.size - known.count(user), candidates, rng)
         is_one = rank >= 0
-        groups = _groups(liked, items[_unknown(known, user, np.maximum(rank, 0), items.size)])
+        groups = _make_groups(
+            liked, items[_pick_unknown(known, user, np.maximum(rank, 0), items.size)]
+        )
         groups.weight[:, 1:] = is_one
         return groups
-    if (cells := user.size * (items.size + 1)) > MOST_CELLS:
+    if (cells := user.size * (items.size + 1)) > MAX_CELLS:
         raise DataError(
             f"{user.size:,} positives among {items.size:,} items are {cells:,} pairs to rank, over "
-            f"{MOST_CELLS:,}: more than memory holds. Rank among sampled items, "
+            f"{MAX_CELLS:,}: more than memory holds. Rank among sampled items, "
             f"--config.implicit.test_candidates=100, judge by a metric of labels, "
             f"--config.search.reward=auc, or hold out fewer, as by data.split=by_user with "
             f"small data.shares."
@@ -295,13 +283,13 @@ def _ranked(
     masked = np.zeros((people.size, items.size), bool)
     theirs = np.isin(known.user, people)
     masked[np.searchsorted(people, known.user[theirs]), known.item[theirs]] = True
-    groups = _groups(liked, np.tile(items, (user.size, 1)))
+    groups = _make_groups(liked, np.tile(items, (user.size, 1)))
     groups.weight[:, 1:] = ~masked[row]
     return groups
 
 
-def _groups(liked: dict[str, np.ndarray], others: np.ndarray) -> Groups:
-    """Groups of positives [n] and other items [n, G - 1], which share the positive's other ids."""
+def _make_groups(liked: dict[str, np.ndarray], others: np.ndarray) -> Batch:
+    """Batch of positives [n] and other items [n, G - 1], which share the positive's other ids."""
     item = np.column_stack([liked["item"], others]).astype(np.int32)
     label = np.zeros(item.shape, np.float32)
     label[:, :1] = 1
@@ -309,4 +297,4 @@ def _groups(liked: dict[str, np.ndarray], others: np.ndarray) -> Groups:
         field: item if field == "item" else np.repeat(values[:, None], item.shape[1], axis=1)
         for field, values in liked.items()
     }
-    return Groups(ids, label, np.ones_like(label))
+    return Batch(ids, label, np.ones_like(label))

@@ -4,35 +4,37 @@ import inspect
 import math
 from pathlib import Path
 
+from autolossgen.suggest import did_you_mean
+
 from .columns import Index
-from .csv_files import csv
-from .encode import gather, gather_parts
+from .csv_files import load_csv
+from .encode import encode, encode_parts
 from .features import (
-    CLOCK,
+    CLOCK_FIELDS,
     Features,
-    chosen,
-    clock,
-    described,
-    side,
-    with_fields,
+    add_fields,
+    describe_features,
+    make_clock_field,
+    make_side,
+    select_features,
 )
-from .generator import synthetic
-from .locate import Beside, beside_in, find, read_file, split_files
+from .generator import make_synthetic
+from .locate import OpenSibling, find_rating_file, find_split, open_folder, read_file
 from .readers import Roles, read_labelled
-from .registry import ORIGINS, SideFile
+from .registry import DATA_SETS, SideFile
 from .splitting import (
-    Cut,
-    checked,
-    checked_parts,
-    finish,
+    SplitRule,
+    check_keeps_parts,
+    check_rule,
+    make_dataset,
     split_at,
     split_rows,
 )
-from .streamed import streamed
+from .stream import load_stream
 from .tables import Table, read_text
-from .types import DataError, Dataset, did_you_mean
+from .types import DataError, Dataset
 
-OTHERS = {"csv": csv, "stream": streamed, "synthetic": synthetic}
+OTHER_BUILDERS = {"csv": load_csv, "stream": load_stream, "synthetic": make_synthetic}
 
 
 def build(*, name: str, **options) -> Dataset:
@@ -45,20 +47,20 @@ def build(*, name: str, **options) -> Dataset:
     >>> build(name="synthetic", num_users=50, num_items=40, num_interactions=1000, seed=1).sizes
     {'user': 51, 'item': 41}
     """
-    known = [*ORIGINS, *OTHERS]
+    known = [*DATA_SETS, *OTHER_BUILDERS]
     if name not in known:
-        raise DataError(f"data.name={name!r} is not a data set; {did_you_mean(name, known)}")
-    builder = OTHERS.get(name, load)
+        raise DataError(f"data.name={name!r} is not a data set{did_you_mean(str(name), known)}")
+    builder = OTHER_BUILDERS.get(name, load)
     accepted = [word for word in inspect.signature(builder).parameters if word != "name"]
     for option in options:
         if option not in accepted:
-            builders = (load, *OTHERS.values())
+            builders = (load, *OTHER_BUILDERS.values())
             of_another = any(option in inspect.signature(one).parameters for one in builders)
             own = f". Its keys are those of --config=configs/{name}.py" if of_another else ""
             raise DataError(
-                f"data.{option} is not an option of {name!r}; {did_you_mean(option, accepted)}{own}"
+                f"data.{option} is not an option of {name!r}{did_you_mean(option, accepted)}{own}"
             )
-    return builder(**options) if name in OTHERS else load(name=name, **options)
+    return builder(**options) if name in OTHER_BUILDERS else load(name=name, **options)
 
 
 def load(
@@ -84,80 +86,80 @@ def load(
 
     DataError if the data cannot be found, read or split: file, line, column, what was expected.
     """
-    cut = checked(Cut(split, shares, seed, min_interactions, reward_split))
+    cut = check_rule(SplitRule(split, shares, seed, min_interactions, reward_split))
     if not math.isfinite(threshold):
         raise DataError(f"data.threshold must be a finite rating, got {threshold}")
-    if name not in ORIGINS:
-        raise DataError(f"{name!r} is not a data set to load; {did_you_mean(name, ORIGINS)}")
-    origin, given = ORIGINS[name], Path(path).expanduser() if path else None
-    if given and (files := split_files(given)):
+    if name not in DATA_SETS:
+        raise DataError(f"{name!r} is not a data set to load{did_you_mean(str(name), DATA_SETS)}")
+    origin, given = DATA_SETS[name], Path(path).expanduser() if path else None
+    if given and (files := find_split(given)):
         return _load_parts(name, given, files, cut, features)
-    wanted = chosen(features, [*_side_features(name), *CLOCK])
-    found = find(origin, given)
+    wanted = select_features(features, [*_list_side_features(name), *CLOCK_FIELDS])
+    found = find_rating_file(origin, given)
     table, roles = origin.read(found.raw, found.where)
-    gathered = gather(table, roles, threshold)
-    clocks = {f: clock(f, gathered.time) for f in wanted if f in CLOCK}
-    extra = _side_by_side(name, found.beside, wanted, gathered.index)
+    gathered = encode(table, roles, threshold)
+    clocks = {f: make_clock_field(f, gathered.time) for f in wanted if f in CLOCK_FIELDS}
+    extra = _read_sides(name, found.beside, wanted, gathered.index)
     fields = {f: ids for f, (ids, _) in clocks.items()}
     sizes = extra.sizes | {f: size for f, (_, size) in clocks.items()}
     extra = Features(fields, extra.sides, sizes)
-    train, valid, test = split_rows(with_fields(gathered.rows, fields), cut)
-    return finish(
+    train, valid, test = split_rows(add_fields(gathered.rows, fields), cut)
+    return make_dataset(
         name=name,
         source=found.source,
         train=train,
         valid=valid,
         test=test,
         cut=cut,
-        notes=(*gathered.notes, *described(extra)),
-        sizes=_tables(gathered.index) | sizes,
+        notes=(*gathered.notes, *describe_features(extra)),
+        sizes=_get_table_sizes(gathered.index) | sizes,
         sides=extra.sides,
     )
 
 
 def _load_parts(
-    name: str, folder: Path, files: list[Path], cut: Cut, features: tuple[str, ...]
+    name: str, folder: Path, files: list[Path], cut: SplitRule, features: tuple[str, ...]
 ) -> Dataset:
     """The data set of a folder that is already split."""
-    checked_parts(cut, str(folder))
-    wanted = chosen(features, _side_features(name))
+    check_keeps_parts(cut, str(folder))
+    wanted = select_features(features, _list_side_features(name))
     tables = [read_labelled(read_file(file), str(file)) for file in files]
-    _, gathered, sizes = gather_parts(tables, Roles(label="label", time=""), None)
+    _, gathered, sizes = encode_parts(tables, Roles(label="label", time=""), None)
     train, valid, test = split_at(gathered.rows, sizes)
-    extra = _side_by_side(name, beside_in(folder), wanted, gathered.index)
-    return finish(
+    extra = _read_sides(name, open_folder(folder), wanted, gathered.index)
+    return make_dataset(
         name=name,
         source=str(folder),
         train=train,
         valid=valid,
         test=test,
         cut=cut,
-        notes=(*gathered.notes, *described(extra)),
-        sizes=_tables(gathered.index) | extra.sizes,
+        notes=(*gathered.notes, *describe_features(extra)),
+        sizes=_get_table_sizes(gathered.index) | extra.sizes,
         sides=extra.sides,
     )
 
 
-def _tables(index: dict[str, Index]) -> dict[str, int]:
+def _get_table_sizes(index: dict[str, Index]) -> dict[str, int]:
     return {field: known.size for field, known in index.items()}
 
 
-def _side_features(name: str) -> list[str]:
+def _list_side_features(name: str) -> list[str]:
     """The features of users and items that a set has."""
-    sides = ORIGINS[name].sides
+    sides = DATA_SETS[name].sides
     return list(dict.fromkeys(feature.name for file in sides for feature in file.features))
 
 
-def _side_by_side(
-    name: str, beside: Beside, wanted: tuple[str, ...], index: dict[str, Index]
+def _read_sides(
+    name: str, beside: OpenSibling, wanted: tuple[str, ...], index: dict[str, Index]
 ) -> Features:
     """The features `wanted` that are read from files beside the ratings."""
     tables: dict[str, tuple[SideFile, Table]] = {}
     sides, sizes = {}, {}
     for feature_name in wanted:
-        if feature_name in CLOCK:
+        if feature_name in CLOCK_FIELDS:
             continue
-        files = [f for f in ORIGINS[name].sides if feature_name in [x.name for x in f.features]]
+        files = [f for f in DATA_SETS[name].sides if feature_name in [x.name for x in f.features]]
         for file in files:
             if file.name not in tables and (there := beside(file.name)):
                 where, raw = there
@@ -171,7 +173,7 @@ def _side_by_side(
             )
         file, table = found
         feature = next(one for one in file.features if one.name == feature_name)
-        sides[feature_name], size = side(feature, table, file.key, index[feature.of])
+        sides[feature_name], size = make_side(feature, table, file.key, index[feature.of])
         if size is not None:
             sizes[feature_name] = size
     return Features({}, sides, sizes)

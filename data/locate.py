@@ -7,14 +7,16 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
-from .download import cache_folder, obtain, unpack
-from .registry import Origin
+from .download import get_cache_folder, obtain, unpack
+from .registry import NamedDataSet
 from .types import DataError
 
-Beside = Callable[[str], tuple[str, bytes] | None]  # file name -> where, raw; None if not there
+OpenSibling = Callable[
+    [str], tuple[str, bytes] | None
+]  # file name -> where, raw; None if not there
 # Of people's own: X.train.csv and its like. {} is a part.
-OWN_PART = r"(?i)(.+[._-])?{}\.(csv|tsv|txt|dat|parquet)(\.gz)?"
-MOST_NAMED = 6  # files in a message
+OWN_PART_PATTERN = r"(?i)(.+[._-])?{}\.(csv|tsv|txt|dat|parquet)(\.gz)?"
+MAX_NAMED_FILES = 6  # files in a message
 SPLIT_ENDINGS = (".train.csv", ".validation.csv", ".test.csv")
 
 
@@ -24,7 +26,7 @@ class LocatedFile(NamedTuple):
     source: str  # for notes
     where: str  # for messages
     raw: bytes
-    beside: Beside
+    beside: OpenSibling
 
 
 def read_file(path: Path, key: str = "path") -> bytes:
@@ -38,13 +40,13 @@ def read_file(path: Path, key: str = "path") -> bytes:
         ) from error
 
 
-def find(origin: Origin, path: Path | None) -> LocatedFile:
+def find_rating_file(origin: NamedDataSet, path: Path | None) -> LocatedFile:
     """The rating file at `path`, a file, an archive or a folder; without one from the sources.
 
     DataError if there is none, saying how to go on.
     """
     if path is None:
-        return _fetched(origin)
+        return _download_rating_file(origin)
     if path.is_dir():
         names = [*origin.files, *(source.file for source in origin.sources)]
         candidates = [name for file in names for name in (file, f"{file}.gz")]
@@ -56,26 +58,26 @@ def find(origin: Origin, path: Path | None) -> LocatedFile:
                 + (", or leave data.path empty to download it." if origin.sources else ".")
             )
     raw = read_file(path)
-    beside = within(str(path), raw) if path.suffix == ".zip" else beside_in(path.parent)
+    beside = open_archive(str(path), raw) if path.suffix == ".zip" else open_folder(path.parent)
     return LocatedFile(str(path), *unpack(str(path), raw, origin.files), beside)
 
 
-def _fetched(origin: Origin) -> LocatedFile:
+def _download_rating_file(origin: NamedDataSet) -> LocatedFile:
     get = f"download {origin.title} from {origin.home} and give the file, --config.data.path=.../"
     if not origin.sources:
         raise DataError(f"{origin.title} is not fetched by itself; {get}{origin.files[0]}")
     file, raw, source = obtain(
         origin.sources,
-        cache=cache_folder(),
+        cache=get_cache_folder(),
         how_to_go_on=(
             f"To go on: {get}{origin.sources[0].file}, or search on generated data, "
             f"--config=configs/synthetic.py"
         ),
     )
-    return LocatedFile(source, *unpack(file, raw, origin.files), within(file, raw))
+    return LocatedFile(source, *unpack(file, raw, origin.files), open_archive(file, raw))
 
 
-def within(file: str, raw: bytes) -> Beside:
+def open_archive(file: str, raw: bytes) -> OpenSibling:
     """A way to the members of a zip archive."""
 
     def beside(name: str) -> tuple[str, bytes] | None:
@@ -86,7 +88,7 @@ def within(file: str, raw: bytes) -> Beside:
     return beside
 
 
-def beside_in(folder: Path) -> Beside:
+def open_folder(folder: Path) -> OpenSibling:
     """A way to the files of a folder, compressed ones too."""
 
     def beside(name: str) -> tuple[str, bytes] | None:
@@ -98,7 +100,7 @@ def beside_in(folder: Path) -> Beside:
     return beside
 
 
-def own_split_files(folder: Path) -> list[Path]:
+def find_own_split(folder: Path) -> list[Path]:
     """The train, validation and test files of a folder in any form, as train.csv or my-test.tsv.
 
     DataError unless there is one of each.
@@ -107,13 +109,15 @@ def own_split_files(folder: Path) -> list[Path]:
         [
             file
             for file in sorted(folder.iterdir())
-            if re.fullmatch(OWN_PART.format(part), file.name)
+            if re.fullmatch(OWN_PART_PATTERN.format(part), file.name)
         ]
         for part in ("train", "(valid|validation|val|dev)", "test")
     ]
     if [len(files) for files in found] != [1, 1, 1]:
         some = [file.name for files in found for file in files]
-        there = ", ".join((some or sorted(file.name for file in folder.iterdir()))[:MOST_NAMED])
+        there = ", ".join(
+            (some or sorted(file.name for file in folder.iterdir()))[:MAX_NAMED_FILES]
+        )
         raise DataError(
             f"{folder} is a folder: expected one file each of train, valid and test in it, such as "
             f"train.csv, X.valid.tsv or X-test.parquet, got {there or 'nothing'}. Give such a "
@@ -122,7 +126,7 @@ def own_split_files(folder: Path) -> list[Path]:
     return [files[0] for files in found]
 
 
-def split_files(path: Path) -> list[Path]:
+def find_split(path: Path) -> list[Path]:
     """The train, validation and test files of a folder that is already split, else none."""
     found = [sorted(path.glob(f"*{ending}")) for ending in SPLIT_ENDINGS]
     if not any(found):

@@ -6,7 +6,7 @@ from typing import NamedTuple
 from .columns import ID, Kind
 from .tables import (
     DOUBLE_COLON,
-    SHOWN,
+    MAX_SHOWN,
     Layout,
     Table,
     read_json_lines,
@@ -61,11 +61,11 @@ def read_ratings(raw: bytes, where: str) -> tuple[Table, Roles]:
     if "::" in first:
         return read_text(raw, where, Layout("::", RATINGS, header=False)), Roles()
     for separator in "\t,":
-        if columns := _known(first, separator, RATINGS, where):
+        if columns := _match_header(first, separator, RATINGS, where):
             return read_text(raw, where, Layout(separator, columns)), Roles()
     if "\t" in first or not first.strip():
         return read_text(raw, where, Layout("\t", RATINGS, header=False)), Roles()
-    raise _unknown(where, first, RATINGS)
+    raise _format_error(where, first, RATINGS)
 
 
 def read_labelled(raw: bytes, where: str) -> Table:
@@ -74,9 +74,9 @@ def read_labelled(raw: bytes, where: str) -> Table:
     DataError if the first line is no such header.
     """
     first = _first_line(raw)
-    columns = _known(first, "\t", LABELLED, where)
+    columns = _match_header(first, "\t", LABELLED, where)
     if not columns and first.strip():
-        raise _unknown(where, first, LABELLED)
+        raise _format_error(where, first, LABELLED)
     return read_text(raw, where, Layout("\t", columns or LABELLED))
 
 
@@ -93,11 +93,11 @@ def read_reviews(raw: bytes, where: str) -> tuple[Table, Roles]:
     if raw.lstrip().startswith(b"{"):
         return read_json_lines(raw, where, REVIEW[:4]), REVIEW
     first = _first_line(raw)
-    columns = _known(first, ",", RATINGS, where)
+    columns = _match_header(first, ",", RATINGS, where)
     if not columns and first.count(",") != len(RATINGS) - 1 and first.strip():
         raise DataError(
             f"{where}, line 1: expected JSON with {', '.join(REVIEW[:4])}, or lines of item, user, "
-            f"rating and time separated by commas, got {first[:SHOWN]!r}. Give a file of that "
+            f"rating and time separated by commas, got {first[:MAX_SHOWN]!r}. Give a file of that "
             f"format."
         )
     if columns:
@@ -116,7 +116,9 @@ def _first_line(raw: bytes) -> str:
     )
 
 
-def _known(first: str, separator: str, wanted: tuple[str, ...], where: str) -> tuple[str, ...]:
+def _match_header(
+    first: str, separator: str, wanted: tuple[str, ...], where: str
+) -> tuple[str, ...]:
     """The columns that a header names, the known ones by our names; none if it is no header."""
     fields = [field.split(":")[0].strip().strip('"') for field in first.split(separator)]
     columns = tuple(HEADER_NAMES.get(field, field) for field in fields)
@@ -124,13 +126,13 @@ def _known(first: str, separator: str, wanted: tuple[str, ...], where: str) -> t
         return ()
     if missing := [column for column in wanted if column not in columns]:
         raise DataError(
-            f"{where}, line 1: the header lacks {', '.join(missing)}: expected {_formats(wanted)}, "
-            f"got {first[:SHOWN]!r}."
+            f"{where}, line 1: the header lacks {', '.join(missing)}: expected "
+            f"{_describe_formats(wanted)}, got {first[:MAX_SHOWN]!r}."
         )
     return columns
 
 
-def _formats(wanted: tuple[str, ...]) -> str:
+def _describe_formats(wanted: tuple[str, ...]) -> str:
     if wanted == LABELLED:
         return "the tab-separated header 'uid iid label'"
     return (
@@ -139,19 +141,19 @@ def _formats(wanted: tuple[str, ...]) -> str:
     )
 
 
-def _unknown(where: str, first: str, wanted: tuple[str, ...]) -> DataError:
+def _format_error(where: str, first: str, wanted: tuple[str, ...]) -> DataError:
     return DataError(
-        f"{where}, line 1: expected {_formats(wanted)}, got {first[:SHOWN]!r}. Give a file of that "
-        f"format."
+        f"{where}, line 1: expected {_describe_formats(wanted)}, got {first[:MAX_SHOWN]!r}. Give a "
+        f"file of that format."
     )
 
 
-def sniffed(raw: bytes, separator: str) -> Layout:
+def sniff_layout(raw: bytes, separator: str) -> Layout:
     """The layout of a file with a header: its separator is given, or the likeliest of tab , ; | ::.
 
     Fields may be quoted, but between double colons. DataError for a separator that cannot be.
 
-    >>> sniffed(b"user;item\\n1;2\\n", "").separator
+    >>> sniff_layout(b"user;item\\n1;2\\n", "").separator
     ';'
     """
     separator = {"\\t": "\t"}.get(separator, separator)  # as shells leave it

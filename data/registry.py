@@ -11,7 +11,12 @@ from typing import NamedTuple
 
 import polars as pl
 
-from .download import Download, grouplens, movietweetings, recbole
+from .download import (
+    Download,
+    make_grouplens_download,
+    make_movietweetings_download,
+    make_recbole_download,
+)
 from .features import Feature
 from .readers import Roles, read_ratings, read_reviews
 from .tables import Layout, Table
@@ -32,7 +37,7 @@ class SideFile(NamedTuple):
     features: tuple[Feature, ...]
 
 
-class Origin(NamedTuple):
+class NamedDataSet(NamedTuple):
     """How a named data set is recognised in a folder, fetched and read."""
 
     title: str
@@ -43,7 +48,7 @@ class Origin(NamedTuple):
     sides: tuple[SideFile, ...] = ()  # of those with the same features the first found is read
 
 
-def _users(name: str, layout: Layout) -> SideFile:
+def _make_user_file(name: str, layout: Layout) -> SideFile:
     """Of columns id, age, gender, occupation and zip."""
     age = pl.col("age").cast(pl.Int64, strict=False)
     band = pl.lit(0).cast(pl.Int64)
@@ -62,88 +67,110 @@ def _users(name: str, layout: Layout) -> SideFile:
     return SideFile(name, layout, "id", tuple(features))
 
 
-def _items(name: str, layout: Layout, genres: pl.Expr, year: pl.Expr) -> SideFile:
+def _make_item_file(name: str, layout: Layout, genres: pl.Expr, year: pl.Expr) -> SideFile:
     features = (Feature("genres", "item", "list", genres), Feature("year", "item", "number", year))
     return SideFile(name, layout, "id", features)
 
 
-def _year(column: str) -> pl.Expr:
+def _extract_year(column: str) -> pl.Expr:
     """The year at the end of a title, in brackets."""
     return pl.col(column).str.extract(r"\((\d{4})\)\s*$")
 
 
-_PEOPLE = ("id", "age", "gender", "occupation", "zip")
-_FILMS = ("id", "title", "genres")
-_FLAGS = pl.concat_str(
+_USER_COLUMNS = ("id", "age", "gender", "occupation", "zip")
+_FILM_COLUMNS = ("id", "title", "genres")
+_FLAGGED_GENRES = pl.concat_str(
     [pl.when(pl.col(genre) == "1").then(pl.lit(genre)) for genre in GENRES],
     separator="|",
     ignore_nulls=True,
 )
-_NAMED = pl.when(pl.col("genres") != "(no genres listed)").then(pl.col("genres"))
-_WORDS = pl.col("genres").str.replace_all(" ", "|")  # RecBole separates by blanks
+_LISTED_GENRES = pl.when(pl.col("genres") != "(no genres listed)").then(pl.col("genres"))
+_RECBOLE_GENRES = pl.col("genres").str.replace_all(" ", "|")  # RecBole separates by blanks
 
 
-def _bars(*columns: str) -> Layout:
+def _make_bar_layout(*columns: str) -> Layout:
     return Layout("|", columns, header=False, encoding="latin-1")
 
 
-ORIGINS = {
-    "ml100k": Origin(
+DATA_SETS = {
+    "ml100k": NamedDataSet(
         "MovieLens-100K",
         ("u.data", "ml-100k.inter"),
-        (grouplens("ml-100k.zip", "md5:0e33842e24a9c977be4e0107933c0723"), recbole()),
+        (
+            make_grouplens_download("ml-100k.zip", "md5:0e33842e24a9c977be4e0107933c0723"),
+            make_recbole_download(),
+        ),
         "https://grouplens.org/datasets/movielens/100k/",
         read_ratings,
         (
-            _users("u.user", _bars(*_PEOPLE)),
-            _users("ml-100k.user", Layout("\t", _PEOPLE)),
-            _items(
+            _make_user_file("u.user", _make_bar_layout(*_USER_COLUMNS)),
+            _make_user_file("ml-100k.user", Layout("\t", _USER_COLUMNS)),
+            _make_item_file(
                 "u.item",
-                _bars("id", "title", "released", "video", "url", *GENRES),
-                _FLAGS,
+                _make_bar_layout("id", "title", "released", "video", "url", *GENRES),
+                _FLAGGED_GENRES,
                 pl.col("released").str.extract(r"(\d{4})$"),
             ),
-            _items(
+            _make_item_file(
                 "ml-100k.item",
                 Layout("\t", ("id", "title", "released", "genres")),
-                _WORDS,
+                _RECBOLE_GENRES,
                 pl.col("released").str.extract(r"(\d{4})"),
             ),
         ),
     ),
-    "ml1m": Origin(
+    "ml1m": NamedDataSet(
         "MovieLens-1M",
         ("ratings.dat", "ml-1m.inter"),
-        (grouplens("ml-1m.zip", "md5:c4d9eecfca2ab87c1945afe126590906"),),
+        (make_grouplens_download("ml-1m.zip", "md5:c4d9eecfca2ab87c1945afe126590906"),),
         "https://grouplens.org/datasets/movielens/1m/",
         read_ratings,
         (
-            _users(
+            _make_user_file(
                 "users.dat",
                 Layout("::", ("id", "gender", "age", "occupation", "zip"), False, False, "latin-1"),
             ),
-            _items(
-                "movies.dat", Layout("::", _FILMS, False, False, "latin-1"), _NAMED, _year("title")
+            _make_item_file(
+                "movies.dat",
+                Layout("::", _FILM_COLUMNS, False, False, "latin-1"),
+                _LISTED_GENRES,
+                _extract_year("title"),
             ),
         ),
     ),
-    "ml_latest_small": Origin(
+    "ml_latest_small": NamedDataSet(
         "MovieLens latest small",
         ("ratings.csv",),
-        (grouplens("ml-latest-small.zip", ""),),  # GroupLens replaces it from time to time
+        (
+            make_grouplens_download("ml-latest-small.zip", ""),
+        ),  # GroupLens replaces it from time to time
         "https://grouplens.org/datasets/movielens/latest/",
         read_ratings,
-        (_items("movies.csv", Layout(",", _FILMS, quoted=True), _NAMED, _year("title")),),
+        (
+            _make_item_file(
+                "movies.csv",
+                Layout(",", _FILM_COLUMNS, quoted=True),
+                _LISTED_GENRES,
+                _extract_year("title"),
+            ),
+        ),
     ),
-    "movietweetings": Origin(
+    "movietweetings": NamedDataSet(
         "MovieTweetings",
         ("ratings.dat",),
-        (movietweetings(),),
+        (make_movietweetings_download(),),
         "https://github.com/sidooms/MovieTweetings",
         read_ratings,
-        (_items("movies.dat", Layout("::", _FILMS, header=False), _NAMED, _year("title")),),
+        (
+            _make_item_file(
+                "movies.dat",
+                Layout("::", _FILM_COLUMNS, header=False),
+                _LISTED_GENRES,
+                _extract_year("title"),
+            ),
+        ),
     ),
-    "electronics": Origin(
+    "electronics": NamedDataSet(
         "Amazon Electronics",
         (
             "reviews_Electronics_5.json.gz",

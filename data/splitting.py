@@ -8,12 +8,13 @@ from typing import NamedTuple
 
 import numpy as np
 
+from autolossgen.interfaces import Side
+from autolossgen.suggest import did_you_mean
+
 from .types import (
     DataError,
     Dataset,
     Interactions,
-    Side,
-    did_you_mean,
     take,
 )
 
@@ -21,7 +22,7 @@ REWARD_SPLITS = ("leave_one_out", "same", "valid")
 SPLITS = ("leave_one_out", "ratio_per_user", "ratio_by_time", "random", "by_user")
 
 
-class Cut(NamedTuple):
+class SplitRule(NamedTuple):
     """How a data set is split, of the config's data section."""
 
     split: str = "leave_one_out"
@@ -31,11 +32,11 @@ class Cut(NamedTuple):
     reward_split: str = "leave_one_out"
 
 
-def checked(cut: Cut) -> Cut:
+def check_rule(cut: SplitRule) -> SplitRule:
     """The cut; DataError naming the key if it cannot be made. Called before anything is read."""
     for key, known in (("split", SPLITS), ("reward_split", REWARD_SPLITS)):
         if (value := getattr(cut, key)) not in known:
-            raise DataError(f"data.{key}={value!r} is not known; {did_you_mean(value, known)}")
+            raise DataError(f"data.{key}={value!r} is not known{did_you_mean(str(value), known)}")
     if cut.min_interactions < 1:
         raise DataError(f"data.min_interactions must be at least 1, got {cut.min_interactions}")
     if cut.seed < 0:
@@ -50,20 +51,20 @@ def checked(cut: Cut) -> Cut:
     return cut
 
 
-def checked_parts(cut: Cut, folder: str) -> Cut:
+def check_keeps_parts(cut: SplitRule, folder: str) -> SplitRule:
     """The cut of a folder that is split already; DataError if it asks for another split."""
-    if cut.split != Cut().split:
+    if cut.split != SplitRule().split:
         raise DataError(
-            f"{folder} is split already: leave data.split at {Cut().split!r}, got {cut.split!r}, "
-            f"or give the ratings as they come."
+            f"{folder} is split already: leave data.split at {SplitRule().split!r}, got "
+            f"{cut.split!r}, or give the ratings as they come."
         )
     return cut
 
 
-def positives_after(user: np.ndarray, label: np.ndarray) -> np.ndarray:
+def count_later_positives(user: np.ndarray, label: np.ndarray) -> np.ndarray:
     """How many positives of the same user come strictly later: int64[n] of int[n], float[n].
 
-    >>> positives_after(np.array([1, 2, 1, 1]), np.array([1.0, 1.0, 0.0, 1.0])).tolist()
+    >>> count_later_positives(np.array([1, 2, 1, 1]), np.array([1.0, 1.0, 0.0, 1.0])).tolist()
     [1, 0, 1, 0]
     """
     if user.size == 0:
@@ -92,7 +93,7 @@ def leave_out(
     >>> leave_out(user, label, positives=2, min_interactions=5).tolist()
     [0, 0, 0, 2, 2, 1]
     """
-    after = positives_after(user, label)
+    after = count_later_positives(user, label)
     # Counting per id would need memory for the largest id, so compress ids first.
     _, row_user = np.unique(user, return_inverse=True)
     interactions = np.bincount(row_user)
@@ -101,7 +102,9 @@ def leave_out(
     return np.where(splits & (after < positives), after + 1, 0).astype(np.int8)
 
 
-def parts(rows: Interactions, cut: Cut, shares: tuple[float, ...], draw: int) -> np.ndarray:
+def assign_parts(
+    rows: Interactions, cut: SplitRule, shares: tuple[float, ...], draw: int
+) -> np.ndarray:
     """Part of each row, int8[n]: p in 1..len(shares), the last in time first; 0 for train.
 
     Rows of users with fewer than `min_interactions` stay in train. Of the others go to a part
@@ -113,7 +116,7 @@ def parts(rows: Interactions, cut: Cut, shares: tuple[float, ...], draw: int) ->
     - by_user: all rows of a share of the users, so drawn: none of theirs is in train.
 
     >>> rows = Interactions({"user": np.ones(10, int)}, np.ones(10))
-    >>> parts(rows, Cut("ratio_per_user"), (0.1, 0.2), 0).tolist()
+    >>> assign_parts(rows, SplitRule("ratio_per_user"), (0.1, 0.2), 0).tolist()
     [0, 0, 0, 0, 0, 0, 0, 2, 2, 1]
     """
     user = rows.ids["user"]
@@ -125,26 +128,26 @@ def parts(rows: Interactions, cut: Cut, shares: tuple[float, ...], draw: int) ->
     fits = count >= cut.min_interactions
     rng = np.random.default_rng([cut.seed, draw])
     if cut.split == "ratio_per_user":
-        after = positives_after(user, np.ones(user.size))  # rows of the user that come later
+        after = count_later_positives(user, np.ones(user.size))  # rows of the user that come later
         ends = np.cumsum(np.ceil(np.multiply.outer(shares, count) - 1e-9), axis=0)[:, row_user]
-        part = _part_before(after, ends)
+        part = _assign_by_place(after, ends)
         return np.where(fits[row_user], part, 0).astype(np.int8)
     if cut.split == "by_user":
         part = np.zeros(count.size, np.int8)
-        part[rng.permutation(np.flatnonzero(fits))] = _by_share(int(fits.sum()), shares)
+        part[rng.permutation(np.flatnonzero(fits))] = _assign_by_share(int(fits.sum()), shares)
         return part[row_user]
     part, movable = np.zeros(user.size, np.int8), np.flatnonzero(fits[row_user])
     order = movable[::-1] if cut.split == "ratio_by_time" else rng.permutation(movable)
-    part[order] = _by_share(movable.size, shares)
+    part[order] = _assign_by_share(movable.size, shares)
     return part
 
 
-def _by_share(n: int, shares: tuple[float, ...]) -> np.ndarray:
+def _assign_by_share(n: int, shares: tuple[float, ...]) -> np.ndarray:
     """Parts int8[n] of things in order: the first share of them 1, the next 2, the rest 0."""
-    return _part_before(np.arange(n), np.round(np.cumsum(shares) * n)[:, None])
+    return _assign_by_place(np.arange(n), np.round(np.cumsum(shares) * n)[:, None])
 
 
-def _part_before(place: np.ndarray, ends: np.ndarray) -> np.ndarray:
+def _assign_by_place(place: np.ndarray, ends: np.ndarray) -> np.ndarray:
     """Part of each place [n], given where the parts end [parts, n or 1]."""
     passed = np.sum(place >= ends, axis=0)
     return np.where(passed < len(ends), passed + 1, 0).astype(np.int8)
@@ -156,25 +159,27 @@ def split_at(rows: Interactions, sizes: Sequence[int]) -> list[Interactions]:
     return [take(rows, np.arange(end - n, end)) for n, end in zip(sizes, ends, strict=True)]
 
 
-def split_rows(rows: Interactions, cut: Cut) -> tuple[Interactions, Interactions, Interactions]:
+def split_rows(
+    rows: Interactions, cut: SplitRule
+) -> tuple[Interactions, Interactions, Interactions]:
     """Train, valid and test of `rows` [n], which are in time order.
 
     For leave_one_out a user's last positive and all that follows is test; the second-last positive
     and the negatives up to the last is valid; the rest is train, as in the original AutoLossGen's
     files.
     """
-    part = parts(rows, cut, cut.shares[::-1], 0)
+    part = assign_parts(rows, cut, cut.shares[::-1], 0)
     return take(rows, part == 0), take(rows, part == 2), take(rows, part == 1)
 
 
-def finish(
+def make_dataset(
     *,
     name: str,
     source: str,
     train: Interactions,
     valid: Interactions,
     test: Interactions,
-    cut: Cut,
+    cut: SplitRule,
     notes: tuple[str, ...],
     sizes: Mapping[str, int],
     sides: Mapping[str, Side],
@@ -189,13 +194,13 @@ def finish(
     reward, reward_rows = valid, np.zeros(0, np.int64)
     if cut.reward_split != "valid":
         rule = cut if cut.reward_split == "same" else cut._replace(split="leave_one_out")
-        held_out = parts(train, rule, cut.shares[:1], 1)
+        held_out = assign_parts(train, rule, cut.shares[:1], 1)
         reward_rows = np.flatnonzero(held_out)
         train, reward = take(train, held_out == 0), take(train, reward_rows)
     named = {"train": train, "valid": valid, "test": test, "reward": reward}
     for split, rows in named.items():
         _check_positives(split, rows, source)
-    counts = tuple(f"{split}: {_count(rows)}" for split, rows in named.items())
+    counts = tuple(f"{split}: {_describe_counts(rows)}" for split, rows in named.items())
     if cut.reward_split == "valid":
         counts += ("reward split: the validation split itself",)
     notes = (f"source: {source}", *notes, *counts)
@@ -230,6 +235,6 @@ def check_both_labels(source: str, splits: Mapping[str, Interactions]) -> None:
             )
 
 
-def _count(rows: Interactions) -> str:
+def _describe_counts(rows: Interactions) -> str:
     users = np.unique(rows.ids["user"]).size
     return f"{rows.label.size:,} rows of {users:,} users, {int(rows.label.sum()):,} positive"

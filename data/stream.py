@@ -9,14 +9,15 @@ A draw touches pages all over the file. That is fast where the system's page cac
 and one read of the disk for every row where it does not.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
 from .columns import MAX_ID
-from .types import DataError, Interactions
+from .features import select_features
+from .types import DataError, Dataset, Interactions, take
 
 ROUNDS = 6
 LABEL = "label"
@@ -39,7 +40,16 @@ class Stream(NamedTuple):
         return int(self.starts[-1]) - self.held_out
 
 
-def _arrow():
+class Streamed(NamedTuple):
+    """Interactions to train on that are read when they are needed."""
+
+    rows: int  # of an epoch
+    piece: int  # to be read together, at most
+    # Of all epochs, one after the other: the first place, how many -> interactions [n].
+    draw: Callable[[int, int], Interactions]
+
+
+def _import_arrow():
     """PyArrow, whose memory maps numpy can look into without a copy."""
     try:
         import pyarrow
@@ -62,13 +72,13 @@ def write_stream(path: str | Path, chunks: Iterable[Interactions]) -> Path:
     ...     open_stream(write_stream(Path(folder) / "x.arrow", [chunk, chunk])).rows
     4
     """
-    arrow, writer, schema = _arrow(), None, None
+    arrow, writer, schema = _import_arrow(), None, None
     path = Path(path)
     try:
         for number, chunk in enumerate(chunks):
             arrays = {field: np.asarray(values) for field, values in chunk.ids.items()}
             arrays[LABEL] = np.asarray(chunk.label)
-            _ranges({name: (values,) for name, values in arrays.items()}, f"chunk {number}")
+            _check_ranges({name: (values,) for name, values in arrays.items()}, f"chunk {number}")
             table = arrow.table(
                 {
                     name: values.astype(np.uint8 if name == LABEL else np.int32)
@@ -106,13 +116,13 @@ def open_stream(path: str | Path, *, held_out: int = 0, seed: int = 0) -> Stream
         raise DataError(f"{path} holds no X.arrow files. Write them with write_stream.")
     pieces: dict[str, list[np.ndarray]] = {}
     for file in files:
-        found = _mapped(file)
+        found = _map_file(file)
         if pieces and found.keys() != pieces.keys():
             raise DataError(f"{file}: expected columns {', '.join(pieces)}, got {', '.join(found)}")
         for name, chunks in found.items():
             pieces.setdefault(name, []).extend(chunks)
     columns = {name: tuple(chunks) for name, chunks in pieces.items()}
-    largest = _ranges(columns, str(path))
+    largest = _check_ranges(columns, str(path))
     starts = np.cumsum([0, *(chunk.size for chunk in columns[LABEL])])
     if not 0 <= held_out < starts[-1]:
         raise DataError(
@@ -122,9 +132,9 @@ def open_stream(path: str | Path, *, held_out: int = 0, seed: int = 0) -> Stream
     return Stream(columns, starts, sizes, held_out, seed)
 
 
-def _mapped(file: Path) -> dict[str, list[np.ndarray]]:
+def _map_file(file: Path) -> dict[str, list[np.ndarray]]:
     """The pieces of each column of a file, where they lie in it."""
-    arrow = _arrow()
+    arrow = _import_arrow()
     try:
         table = arrow.ipc.open_file(arrow.memory_map(str(file))).read_all()
     except (OSError, arrow.ArrowInvalid) as error:
@@ -148,7 +158,7 @@ def _mapped(file: Path) -> dict[str, list[np.ndarray]]:
     }
 
 
-def _ranges(columns: dict[str, tuple[np.ndarray, ...]], where: str) -> dict[str, int]:
+def _check_ranges(columns: dict[str, tuple[np.ndarray, ...]], where: str) -> dict[str, int]:
     """The largest number of each column; DataError for one that is no id, or no label."""
     largest = {}
     for name, chunks in columns.items():
@@ -163,7 +173,9 @@ def _ranges(columns: dict[str, tuple[np.ndarray, ...]], where: str) -> dict[str,
     return largest
 
 
-def draw(stream: Stream, *, seed: int, start: int, steps: int, batch_size: int) -> Interactions:
+def draw_batches(
+    stream: Stream, *, seed: int, start: int, steps: int, batch_size: int
+) -> Interactions:
     """The batches of steps `start` to `start + steps`: ids int32 and label float32 [steps, batch].
 
     Batches follow one another through epochs, each in an order of its own, so that one may end an
@@ -174,24 +186,24 @@ def draw(stream: Stream, *, seed: int, start: int, steps: int, batch_size: int) 
     row = np.empty_like(place)
     for one in np.unique(epoch):
         of_one = epoch == one
-        row[of_one] = permuted(within[of_one], stream.rows, (seed, 1, int(one)))
-    return _gathered(stream, _trained(stream, row), (steps, batch_size))
+        row[of_one] = permute(within[of_one], stream.rows, (seed, 1, int(one)))
+    return _read_rows(stream, _to_file_rows(stream, row), (steps, batch_size))
 
 
-def held_rows(stream: Stream) -> Interactions:
+def read_held_out(stream: Stream) -> Interactions:
     """The interactions [held_out] that no batch has, in the order of the files."""
-    row = permuted(np.arange(stream.held_out), int(stream.starts[-1]), (stream.seed, 0))
-    return _gathered(stream, np.sort(row), (stream.held_out,))
+    row = permute(np.arange(stream.held_out), int(stream.starts[-1]), (stream.seed, 0))
+    return _read_rows(stream, np.sort(row), (stream.held_out,))
 
 
-def _trained(stream: Stream, row: np.ndarray) -> np.ndarray:
+def _to_file_rows(stream: Stream, row: np.ndarray) -> np.ndarray:
     """Rows of the files for numbers below `stream.rows`: those behind the held-out ones."""
     if not stream.held_out:
         return row
-    return permuted(row + stream.held_out, int(stream.starts[-1]), (stream.seed, 0))
+    return permute(row + stream.held_out, int(stream.starts[-1]), (stream.seed, 0))
 
 
-def _gathered(stream: Stream, row: np.ndarray, shape: tuple[int, ...]) -> Interactions:
+def _read_rows(stream: Stream, row: np.ndarray, shape: tuple[int, ...]) -> Interactions:
     # In ascending order, so that rows of one page are read together.
     order = np.argsort(row)
     ascending = row[order]
@@ -209,21 +221,21 @@ def _gathered(stream: Stream, row: np.ndarray, shape: tuple[int, ...]) -> Intera
     return Interactions(ids, column(LABEL, np.float32))
 
 
-def permuted(place: np.ndarray, n: int, key: tuple[int, ...]) -> np.ndarray:
+def permute(place: np.ndarray, n: int, key: tuple[int, ...]) -> np.ndarray:
     """Where a pseudo-random permutation of 0..n-1 puts each `place`: int64 of int64.
 
-    >>> sorted(permuted(np.arange(10), 10, (3,)).tolist())
+    >>> sorted(permute(np.arange(10), 10, (3,)).tolist())
     [0, 1, 2, 3, 4, 5, 6, 7, 8, 9]
     """
     keys = np.random.SeedSequence(key).generate_state(ROUNDS, np.uint64)
     side = np.uint64(max(int(np.ceil(np.sqrt(n))), 1))  # the network permutes side * side numbers
-    found = _network(place.astype(np.uint64), side, keys)
+    found = _apply_network(place.astype(np.uint64), side, keys)
     while (beyond := np.flatnonzero(found >= n)).size:
-        found[beyond] = _network(found[beyond], side, keys)
+        found[beyond] = _apply_network(found[beyond], side, keys)
     return found.astype(np.int64)
 
 
-def _network(number: np.ndarray, side: np.uint64, keys: np.ndarray) -> np.ndarray:
+def _apply_network(number: np.ndarray, side: np.uint64, keys: np.ndarray) -> np.ndarray:
     left, right = np.divmod(number, side)
     for key in keys:
         mixed = (right + key) * np.uint64(0x9E3779B97F4A7C15)
@@ -231,3 +243,70 @@ def _network(number: np.ndarray, side: np.uint64, keys: np.ndarray) -> np.ndarra
         mixed *= np.uint64(0xBF58476D1CE4E5B9)
         left, right = right, (left + (mixed >> np.uint64(32))) % side
     return left * side + right
+
+
+def load_stream(
+    *,
+    path: str,
+    features: tuple[str, ...] = (),
+    held_out: int = 90_000,
+    piece: int = 1_000_000,
+    seed: int = 0,
+) -> Dataset:
+    """The data set of Arrow files (see `open_stream`), of which only pieces come into memory.
+
+    `features` names further columns that the model reads, "all" for every one. `held_out` rows,
+    drawn by `seed`, are in no epoch: a third each rewards, validates and tests. `piece` rows may be
+    in memory together; `seed` also decides the order of every epoch.
+
+    DataError for files that cannot be read, unknown columns or numbers out of range.
+    """
+    if not path:
+        raise DataError("data.path is the Arrow file, or the folder of Arrow files, to be streamed")
+    if held_out < 3 or piece < 1:
+        raise DataError(
+            f"data.held_out is at least 3, a row each to reward, validate and test, and data.piece "
+            f"at least 1, got {held_out} and {piece}"
+        )
+    stream = _select_columns(open_stream(path, held_out=held_out, seed=seed), features)
+    held = read_held_out(stream)
+    order = np.random.default_rng([seed, 5]).permutation(held_out)
+    splits = {
+        name: take(held, np.sort(some))
+        for name, some in zip(("reward", "valid", "test"), np.array_split(order, 3), strict=True)
+    }
+    for name, rows in splits.items():
+        if np.unique(rows.label).size < 2:
+            raise DataError(
+                f"{path}: the {name} split must hold labels 0 and 1, got only label "
+                f"{rows.label[0]:.0f} in {rows.label.size:,} rows. Give a larger data.held_out."
+            )
+
+    def read(place: int, count: int) -> Interactions:
+        column = draw_batches(stream, seed=seed, start=place, steps=count, batch_size=1)
+        ids = {field: values[:, 0] for field, values in column.ids.items()}
+        return Interactions(ids, column.label[:, 0])
+
+    train = Streamed(stream.rows, piece, read)
+    fields = ", ".join(f"{name} of {size:,}" for name, size in stream.sizes.items())
+    notes = (
+        f"source: {path}",
+        f"train: {stream.rows:,} rows, read {min(piece, stream.rows):,} at a time; ids: {fields}",
+        *(f"{name}: {rows.label.size:,} rows, held out by chance" for name, rows in splits.items()),
+    )
+    return Dataset(
+        name="stream",
+        train=train,
+        **splits,
+        reward_rows=np.zeros(0, np.int64),
+        sizes=stream.sizes,
+        notes=notes,
+    )
+
+
+def _select_columns(stream: Stream, features: tuple[str, ...]) -> Stream:
+    """The stream of users, items, labels and `features`."""
+    others = [name for name in stream.sizes if name not in FIELDS]
+    names = (*FIELDS, *select_features(features, others))
+    columns = {name: stream.columns[name] for name in (*names, LABEL)}
+    return stream._replace(columns=columns, sizes={name: stream.sizes[name] for name in names})

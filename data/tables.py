@@ -16,8 +16,8 @@ import polars as pl
 
 from .types import DataError
 
-DOUBLE_COLON, UNIT = "::", "\x1f"  # polars separates at one byte; no file holds this one
-SHOWN = 60  # characters of a bad line
+DOUBLE_COLON, UNIT_SEPARATOR = "::", "\x1f"  # polars separates at one byte; no file holds this one
+MAX_SHOWN = 60  # characters of a bad line
 
 
 class Layout(NamedTuple):
@@ -64,7 +64,7 @@ class Table(NamedTuple):
             return None
         line = self.raw.split(b"\n")[row + self.layout.header].decode(errors="replace")
         fields = line.rstrip("\r").split(self.layout.separator)
-        return _count_error(self, row, fields)
+        return _field_count_error(self, row, fields)
 
 
 def read_text(raw: bytes, where: str, layout: Layout) -> Table:
@@ -89,11 +89,11 @@ def read_text(raw: bytes, where: str, layout: Layout) -> Table:
         names = ", ".join(layout.columns) or "a header and rows"
         raise DataError(f"{where} {what}: expected lines of {names}.")
     if not layout.columns:
-        layout = layout._replace(columns=_header(raw, where, layout))
+        layout = layout._replace(columns=_read_header(raw, where, layout))
     table = Table(where, pl.DataFrame(), raw, layout)
     separator = layout.separator
     if separator == DOUBLE_COLON:
-        raw, separator = raw.replace(DOUBLE_COLON.encode(), UNIT.encode()), UNIT
+        raw, separator = raw.replace(DOUBLE_COLON.encode(), UNIT_SEPARATOR.encode()), UNIT_SEPARATOR
     try:
         frame = pl.read_csv(
             raw,
@@ -104,7 +104,7 @@ def read_text(raw: bytes, where: str, layout: Layout) -> Table:
             quote_char='"' if layout.quoted else None,
         )
     except pl.exceptions.PolarsError as error:
-        raise _malformed(table, error) from error
+        raise _table_error(table, error) from error
     return table._replace(frame=frame)
 
 
@@ -121,7 +121,7 @@ def _check_utf8(raw: bytes, where: str) -> None:
         ) from None
 
 
-def _header(raw: bytes, where: str, layout: Layout) -> tuple[str, ...]:
+def _read_header(raw: bytes, where: str, layout: Layout) -> tuple[str, ...]:
     first = raw.split(b"\n", 1)[0]
     _check_utf8(first, where)
     first, separator = first.decode().rstrip("\r"), layout.separator
@@ -138,7 +138,7 @@ def _header(raw: bytes, where: str, layout: Layout) -> tuple[str, ...]:
     return tuple(names)
 
 
-def _rows(table: Table) -> Iterator[list[str]]:
+def _read_rows(table: Table) -> Iterator[list[str]]:
     """The fields of each row, slowly."""
     text, layout = table.raw.decode(errors="replace"), table.layout
     if layout.quoted:
@@ -150,25 +150,25 @@ def _rows(table: Table) -> Iterator[list[str]]:
     return rows
 
 
-def _malformed(table: Table, error: Exception) -> DataError:
+def _table_error(table: Table, error: Exception) -> DataError:
     """What is wrong with the first bad row of a file that polars does not take."""
     _check_utf8(table.raw, table.where)
-    wrong = [(row, fields) for row, fields in enumerate(_rows(table)) if fields]
+    wrong = [(row, fields) for row, fields in enumerate(_read_rows(table)) if fields]
     # Lines that are too short are read, but for a first one.
     for row, fields in [one for one in wrong if len(one[1]) > len(table.layout.columns)] or wrong:
-        if error_here := _count_error(table, row, fields):
+        if error_here := _field_count_error(table, row, fields):
             return error_here
     return DataError(f"{table.where} could not be read: {_first_line(error)}.")
 
 
-def _count_error(table: Table, row: int, fields: list[str]) -> DataError | None:
+def _field_count_error(table: Table, row: int, fields: list[str]) -> DataError | None:
     separator, columns = table.layout.separator, table.layout.columns
     if len(fields) == len(columns):
         return None
     return DataError(
         f"{table.where}, {table.place(row)}: expected {len(columns)} fields separated by "
         f"{separator!r} ({', '.join(columns)}), got {len(fields)} in "
-        f"{separator.join(fields)[:SHOWN]!r}. Correct or delete the line."
+        f"{separator.join(fields)[:MAX_SHOWN]!r}. Correct or delete the line."
     )
 
 
@@ -185,11 +185,11 @@ def read_json_lines(raw: bytes, where: str, names: tuple[str, ...]) -> Table:
     try:
         frame = pl.read_ndjson(raw, schema=dict.fromkeys(names, pl.String))
     except pl.exceptions.PolarsError as error:
-        raise _not_json(raw, where, error) from error
+        raise _json_lines_error(raw, where, error) from error
     return Table(where, frame, raw)
 
 
-def _not_json(raw: bytes, where: str, error: Exception) -> DataError:
+def _json_lines_error(raw: bytes, where: str, error: Exception) -> DataError:
     for number, line in enumerate(raw.split(b"\n"), 1):
         if line.strip() and (wrong := _json_error(where, number, line)):
             return wrong
@@ -203,7 +203,7 @@ def _json_error(where: str, number: int, line: bytes) -> DataError | None:
         is_object = False
     if is_object:
         return None
-    shown = line[:SHOWN].decode(errors="replace")
+    shown = line[:MAX_SHOWN].decode(errors="replace")
     return DataError(
         f"{where}, line {number}: expected one JSON object, got {shown!r}. Correct or delete the "
         f"line."
@@ -243,7 +243,7 @@ def _as_text(name: str, kind: pl.DataType) -> pl.Expr:
     return column.cast(pl.String)
 
 
-def unzipped(raw: bytes, where: str) -> bytes:
+def decompress(raw: bytes, where: str) -> bytes:
     """The bytes, or what they are compressed of if they are gzip's. DataError if cut off."""
     if not raw.startswith(b"\x1f\x8b"):
         return raw

@@ -1,11 +1,12 @@
 """What this package hands out. Letters: `n` interactions, `r` of them in the reward split."""
 
-import difflib
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from types import MappingProxyType
 from typing import NamedTuple
 
 import numpy as np
+
+from autolossgen.interfaces import Side
 
 
 class DataError(ValueError):
@@ -17,18 +18,6 @@ class Interactions(NamedTuple):
 
     ids: dict[str, np.ndarray]  # field -> int32[n]; "user", "item" and what else an interaction has
     label: np.ndarray  # float32[n], 0 or 1
-
-
-class Side(NamedTuple):
-    """A feature of all users or of all items: a constant of the data set.
-
-    One that `sizes` of the data set counts is categorical, one that it does not is a number.
-    """
-
-    field: str  # "user" or "item", whose id is the row
-    # int32[sizes[field], m] of m categories or fewer, -1 for none; or float32[sizes[field]] of mean
-    # 0 and standard deviation 1 over those that are known, 0 for the others.
-    values: np.ndarray
 
 
 class Dataset(NamedTuple):
@@ -61,7 +50,7 @@ def take(interactions: Interactions, rows: np.ndarray) -> Interactions:
     return Interactions(ids, interactions.label[rows])
 
 
-def full_train(dataset: Dataset) -> Interactions:
+def merge_reward_rows(dataset: Dataset) -> Interactions:
     """Every training row in its original order: train with the held-out reward rows put back.
 
     Interactions [n], n = train + r rows; just `train` where reward rows are none of
@@ -71,7 +60,7 @@ def full_train(dataset: Dataset) -> Interactions:
     ...     return Interactions({"user": np.array(users)}, np.zeros(len(users)))
     >>> none = rows()
     >>> held_out = Dataset("d", rows(1, 3), rows(2), none, none, np.array([1]), {"user": 4}, ())
-    >>> full_train(held_out).ids["user"].tolist()
+    >>> merge_reward_rows(held_out).ids["user"].tolist()
     [1, 2, 3]
     """
     train, reward, at = dataset.train, dataset.reward, dataset.reward_rows
@@ -87,14 +76,3 @@ def full_train(dataset: Dataset) -> Interactions:
 
     ids = {field: merge(train.ids[field], reward.ids[field]) for field in train.ids}
     return Interactions(ids, merge(train.label, reward.label))
-
-
-def did_you_mean(word: str, known: Iterable[str]) -> str:
-    """A list of the known words and, where one is close to `word`, a guess.
-
-    >>> did_you_mean("ml10k", ["ml100k", "synthetic"])
-    "known: ml100k, synthetic (did you mean 'ml100k'?)"
-    """
-    known = sorted(known)
-    close = difflib.get_close_matches(str(word), known, n=1)
-    return f"known: {', '.join(known)}" + (f" (did you mean {close[0]!r}?)" if close else "")

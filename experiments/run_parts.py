@@ -40,7 +40,7 @@ def read_config(flags: Sequence[str]) -> ConfigDict:
 
 @cache  # JAX takes its devices only once
 def _configure_jax() -> None:
-    configure_jax(data.cache_folder() / "compiled")
+    configure_jax(data.get_cache_folder() / "compiled")
 
 
 def build_run(config: ConfigDict) -> Run:

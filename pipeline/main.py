@@ -44,7 +44,7 @@ def main(argv: list[str]) -> int:
         return 0
     try:
         config, folder = read_command_line(argv)
-        process = configure_jax(data.cache_folder() / "compiled")
+        process = configure_jax(data.get_cache_folder() / "compiled")
         console.quiet = process > 0
         workdir = Path(folder)
         with process_dir(process, workdir) as own_dir:

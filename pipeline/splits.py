@@ -37,7 +37,7 @@ def make_splits(
       task: of the losses.
       negatives: drawn once for each positive to train on, of pointwise losses.
       seed: of what is drawn.
-      **ranking: numbers of candidates to rank among, see ``data.implicit``.
+      **ranking: numbers of candidates to rank among, see ``data.make_rankings``.
 
     Returns:
       The splits, and notes for the user.
@@ -50,8 +50,8 @@ def make_splits(
             "implicit.negatives are of pointwise losses, pairwise ones have train.negatives"
         )
     rows = {name: getattr(dataset, name) for name in ("train", *EVAL_SPLITS)}
-    rows["full_train"] = data.full_train(dataset)
-    rows |= data.with_negatives(dataset, negatives=negatives, seed=seed) if negatives else {}
+    rows["full_train"] = data.merge_reward_rows(dataset)
+    rows |= data.add_negatives(dataset, negatives=negatives, seed=seed) if negatives else {}
     with_labels = ([] if task.group > 1 else ["train"]) + (
         [] if task.metric.of_ranks else [*EVAL_SPLITS]
     )
@@ -59,12 +59,12 @@ def make_splits(
     splits: RunSplits = RunSplits(**{name: _as_data(part) for name, part in rows.items()})
     notes: tuple[str, ...] = ()
     if task.metric.of_ranks:
-        ranked = data.implicit(dataset, seed=seed, **ranking)
-        groups = {name: Batch(*getattr(ranked, name)) for name in EVAL_SPLITS}
+        ranked = data.make_rankings(dataset, seed=seed, **ranking)
+        groups = {name: getattr(ranked, name) for name in EVAL_SPLITS}
         splits, notes = splits._replace(**groups), ranked.notes
     if task.group > 1:
-        train, full_train = data.positives(dataset)
-        splits = splits._replace(train=Positives(*train), full_train=Positives(*full_train))
+        train, full_train = data.make_positives(dataset)
+        splits = splits._replace(train=train, full_train=full_train)
     for name in EVAL_SPLITS:
         _check_metric_has_value(getattr(splits, name), task, name)
     return splits, notes

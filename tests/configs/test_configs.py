@@ -18,6 +18,10 @@ from autolossgen.configs.command_line import (
 )
 from autolossgen.configs.old_keys import with_new_keys
 from autolossgen.configs.presets import PRESETS
+from autolossgen.data.csv_files import load_csv
+from autolossgen.data.generator import make_synthetic
+from autolossgen.data.loading import load
+from autolossgen.data.stream import load_stream
 from autolossgen.evaluation.fair_test import make_fair_test
 from autolossgen.evaluation.promotion import make_promotion
 from autolossgen.pipeline.run import make_run
@@ -33,9 +37,9 @@ ALL = [f"{FOLDER.name}/{name}.py{variant}" for name in NAMES for variant in VARI
 ALL.remove("configs/ml100k_ranking.py:paper")  # the paper has no such losses
 ALL.remove("configs/stream.py:paper")  # nor such data
 OWN_KEYS = {
-    "csv": data.csv,
-    "stream": data.streamed,
-    "synthetic": data.synthetic,
+    "csv": load_csv,
+    "stream": load_stream,
+    "synthetic": make_synthetic,
 }  # data sets with keys of their own
 TINY = {"num_users": 30, "num_items": 40, "num_interactions": 900}
 
@@ -116,7 +120,7 @@ BY_RUN = {"devices", "seed", "progress", "task"}
         ("test", options(make_fair_test) - TRAINING - BY_RUN),
         *((f"filter.{name}", options(FILTERS[name]) - {"group"}) for name in FILTERS),
         ("optimizer.adagrad", options(adagrad) - {"clip"}),
-        ("implicit", options(data.implicit) | options(data.with_negatives)),
+        ("implicit", options(data.make_rankings) | options(data.add_negatives)),
         ("policy.reinforce", options(controller.make_reinforce) - {"quantile"}),
         ("policy.risk_seeking", options(controller.make_reinforce) - {"quantile"}),
         ("policy.evolution", {"population", "newcomers", "explore"}),
@@ -129,7 +133,7 @@ def test_a_section_holds_what_its_builder_takes(section, accepted):
 @pytest.mark.parametrize("source", ALL)
 def test_the_data_section_holds_what_its_loader_takes(source):
     section = read(f"--config={source}")[0].data
-    loader = OWN_KEYS.get(section.name, data.load)
+    loader = OWN_KEYS.get(section.name, load)
     assert set(section) | {"name"} == options(loader) | {"name"}
 
 

@@ -11,10 +11,10 @@ from autolossgen.data.columns import (
     NUMBER,
     SPARE_ROWS,
     Index,
-    column,
-    index,
-    names,
-    times,
+    make_index,
+    read_column,
+    read_ids,
+    read_times,
 )
 from autolossgen.data.tables import Table
 
@@ -24,18 +24,18 @@ def table(**columns):
 
 
 def test_blanks_around_a_number_do_not_matter():
-    assert column(table(x=[" 4", "5 ", "-1e2"]), "x", NUMBER).to_list() == [4, 5, -100]
+    assert read_column(table(x=[" 4", "5 ", "-1e2"]), "x", NUMBER).to_list() == [4, 5, -100]
 
 
 @pytest.mark.parametrize("bad", ["", "nan", "inf", "4,5", "1_0", "four", None])
 def test_what_is_no_finite_number_is_named_with_its_row(bad):
     with pytest.raises(data.DataError, match=r"^f, row 2, column 1 \(x\): expected a finite numb"):
-        column(table(x=["1", bad, "also bad"]), "x", NUMBER)
+        read_column(table(x=["1", bad, "also bad"]), "x", NUMBER)
 
 
 def test_a_missing_column_is_guessed():
     with pytest.raises(data.DataError, match=r"a column 'user' \(did you mean 'users'\?\), got it"):
-        column(table(item=["1"], users=["2"]), "user", NUMBER)
+        read_column(table(item=["1"], users=["2"]), "user", NUMBER)
 
 
 @pytest.mark.parametrize(
@@ -49,7 +49,7 @@ def test_a_missing_column_is_guessed():
     ],
 )
 def test_ids_are_whole_numbers_where_all_are_else_words(given, read):
-    assert names(table(u=given), "u").to_list() == read
+    assert read_ids(table(u=given), "u").to_list() == read
 
 
 @pytest.mark.parametrize("other", ["5", "x", "99999999999999999999"])
@@ -63,7 +63,7 @@ def test_ids_are_whole_numbers_where_all_are_else_words(given, read):
 def test_an_id_that_stands_for_none_is_named(bad, other):
     got = re.escape(repr(bad or ""))
     with pytest.raises(data.DataError, match=rf"row 2, column 1 \(u\): expected .*, got {got}"):
-        names(table(u=[other, bad]), "u")
+        read_ids(table(u=[other, bad]), "u")
 
 
 @pytest.mark.parametrize(
@@ -80,7 +80,7 @@ def test_an_id_that_stands_for_none_is_named(bad, other):
 def test_times_are_seconds_in_every_form(given):
     zeros = len(given[0]) - 5 if given[0].isdigit() else 0
     late = 1_700_000_000 * 10**zeros if zeros else None  # tells the unit
-    found = times(table(t=given + ([str(late)] if late else [])), "t")
+    found = read_times(table(t=given + ([str(late)] if late else [])), "t")
     assert found[:2].tolist() == [86_400, 90_061.5]
 
 
@@ -90,13 +90,13 @@ def test_times_are_seconds_in_every_form(given):
 )
 def test_a_time_that_is_none_is_named(given, expected):
     with pytest.raises(data.DataError, match=rf"row 2, column 1 \(t\): expected {expected}"):
-        times(table(t=given), "t")
+        read_times(table(t=given), "t")
 
 
 def test_ids_keep_their_numbers_unless_the_table_would_be_mostly_empty():
-    assert index(pl.Series([3, 1, 3])) == Index(None, 4)
-    assert index(pl.Series([SPARE_ROWS + 4, 1])).known is None
-    sparse = index(pl.Series([SPARE_ROWS + 5, 7, 7]))
+    assert make_index(pl.Series([3, 1, 3])) == Index(None, 4)
+    assert make_index(pl.Series([SPARE_ROWS + 4, 1])).known is None
+    sparse = make_index(pl.Series([SPARE_ROWS + 5, 7, 7]))
     assert sparse.size == 2
     assert sparse.rows(pl.Series([7, SPARE_ROWS + 5, 8])).tolist() == [0, 1, -1]
 
@@ -104,7 +104,7 @@ def test_ids_keep_their_numbers_unless_the_table_would_be_mostly_empty():
 def test_another_file_is_joined_by_the_same_ids():
     other = table(id=["2", " 1", "5", "x", None])
     assert Index(None, 3).read(other, "id").tolist() == [2, 1, -1, -1, -1]
-    assert index(pl.Series(["x", "5"])).read(other, "id").tolist() == [-1, -1, 0, 1, -1]
-    rows = index(pl.Series([10**12, 5])).read(other, "id")
+    assert make_index(pl.Series(["x", "5"])).read(other, "id").tolist() == [-1, -1, 0, 1, -1]
+    rows = make_index(pl.Series([10**12, 5])).read(other, "id")
     assert rows.tolist() == [-1, -1, 0, -1, -1]
     assert rows.dtype == np.int32

@@ -8,9 +8,9 @@ import polars as pl
 import pytest
 
 from autolossgen import data
-from autolossgen.data import file_generator as files
+from tests.helpers import file_generator as files
 
-MADE = files.ratings(num_users=40, num_items=30, num_ratings=900, seed=2)
+MADE = files.make_ratings(num_users=40, num_items=30, num_ratings=900, seed=2)
 NAMES = {"user": "customer", "item": "product", "label": "stars", "time": "at", "threshold": 3.0}
 SPLITS = ("train", "reward", "valid", "test")
 
@@ -90,7 +90,9 @@ def test_binary_labels_need_no_threshold_and_files_no_times(tmp_path):
     text = "user,item,rating\n" + "".join(f"{10**12 + u},{i},{y}\n" for u, i, y in rows)
     (tmp_path / "x.csv").write_text(text)
     d = data.build(name="csv", path=str(tmp_path / "x.csv"))
-    assert data.full_train(d).label.size + d.valid.label.size + d.test.label.size == len(rows)
+    assert data.merge_reward_rows(d).label.size + d.valid.label.size + d.test.label.size == len(
+        rows
+    )
     assert "no times: the order of the file is taken for that of time" in d.notes
     assert d.sizes["user"] == 30
     (tmp_path / "x.csv").write_text(text.replace(",1\n", ",2\n", 1))
@@ -251,7 +253,7 @@ def test_rows_without_labels_are_positives(own):
     d = read(own, label="", threshold=None)
     assert all(getattr(d, split).label.all() for split in SPLITS)
     assert "900 ratings read; no labels: all are positives" in d.notes
-    groups = data.implicit(d, candidates=0, seed=0)
+    groups = data.make_rankings(d, candidates=0, seed=0)
     assert groups.test.label[:, 0].size == d.test.label.size
     with pytest.raises(data.DataError, match=r"only label 1 .* --config\.implicit\.negatives=4"):
         data.check_both_labels("own", {"train": d.train})
@@ -276,7 +278,7 @@ def test_a_folder_of_ones_own_that_is_split_already(own, folder):
     assert (d.name, d.sizes) == ("split", {"user": len(users), "item": len(items)})
     cuts = {"train": frame[:600], "valid": frame[600:750], "test": frame[750:]}
     for name, part in cuts.items():
-        rows = data.full_train(d) if name == "train" else getattr(d, name)
+        rows = data.merge_reward_rows(d) if name == "train" else getattr(d, name)
         part = part.sort("at", maintain_order=True)
         assert [users[u] for u in rows.ids["user"]] == part["customer"].to_list()
         assert [items[i] for i in rows.ids["item"]] == part["product"].to_list()

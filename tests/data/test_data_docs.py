@@ -8,22 +8,25 @@ import numpy as np
 import pytest
 
 from autolossgen import data
-from autolossgen.data.features import CLOCK
-from autolossgen.data.registry import ORIGINS
+from autolossgen.data.csv_files import load_csv
+from autolossgen.data.features import CLOCK_FIELDS
+from autolossgen.data.generator import make_synthetic
+from autolossgen.data.loading import load
+from autolossgen.data.registry import DATA_SETS
 from autolossgen.data.splitting import REWARD_SPLITS, SPLITS
-from autolossgen.data.stream import write_stream
+from autolossgen.data.stream import load_stream, write_stream
 
 TEXT = (Path(__file__).resolve().parents[2] / "docs" / "data.md").read_text()
 KEYS = {
     key
-    for builder in (data.load, data.csv, data.streamed, data.synthetic)
+    for builder in (load, load_csv, load_stream, make_synthetic)
     for key in inspect.signature(builder).parameters
 }
-FEATURES = {f.name for origin in ORIGINS.values() for file in origin.sides for f in file.features}
+FEATURES = {f.name for origin in DATA_SETS.values() for file in origin.sides for f in file.features}
 
 
 @pytest.mark.parametrize(
-    "word", sorted({*ORIGINS, *KEYS, *FEATURES, *CLOCK, *SPLITS, *REWARD_SPLITS})
+    "word", sorted({*DATA_SETS, *KEYS, *FEATURES, *CLOCK_FIELDS, *SPLITS, *REWARD_SPLITS})
 )
 def test_the_page_names(word):
     assert f"`{word}`" in TEXT

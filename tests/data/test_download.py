@@ -13,6 +13,7 @@ from autolossgen import data
 from autolossgen.data import download as sources
 from autolossgen.data import registry as origins
 from autolossgen.data.download import Download, obtain, unpack
+from autolossgen.data.loading import load
 
 RAW = b"the file"
 SHA = f"sha256:{hashlib.sha256(RAW).hexdigest()}"
@@ -111,9 +112,9 @@ def test_an_unwritable_cache_does_not_keep_the_data_away(tmp_path):
 
 def test_the_cache_folder_follows_the_environment(tmp_path, monkeypatch):
     monkeypatch.setenv("AUTOLOSSGEN_CACHE", str(tmp_path))
-    assert sources.cache_folder() == tmp_path
+    assert sources.get_cache_folder() == tmp_path
     monkeypatch.delenv("AUTOLOSSGEN_CACHE")
-    assert "autolossgen" in sources.cache_folder().parts
+    assert "autolossgen" in sources.get_cache_folder().parts
 
 
 def zipped(members):
@@ -144,7 +145,7 @@ def test_the_wheel_on_the_index_is_asked_for_by_pip_of_this_python(monkeypatch):
         assert "--no-deps" in command
 
     monkeypatch.setattr(sources.subprocess, "run", download)
-    archive = sources.recbole().fetch()
+    archive = sources.make_recbole_download().fetch()
     for name in ("ml-100k.inter", "ml-100k.user", "ml-100k.item"):
         assert unpack("x.zip", archive, [name])[1] == name.encode()
 
@@ -153,10 +154,10 @@ def test_load_without_a_path_goes_through_the_sources(tmp_path, monkeypatch):
     monkeypatch.setenv("AUTOLOSSGEN_CACHE", str(tmp_path))
     calls = []
     down = fetched(calls, "https://web/ml-100k.zip", OSError("no network"), file="ml-100k.zip")
-    origin = origins.ORIGINS["ml100k"]._replace(sources=(down,))
-    monkeypatch.setitem(origins.ORIGINS, "ml100k", origin)
+    origin = origins.DATA_SETS["ml100k"]._replace(sources=(down,))
+    monkeypatch.setitem(origins.DATA_SETS, "ml100k", origin)
     with pytest.raises(data.DataError) as error:
-        data.load(name="ml100k")
+        load(name="ml100k")
     for fragment in ["no network", "--config.data.path=.../ml-100k.zip", "configs/synthetic.py"]:
         assert fragment in str(error.value)
 
@@ -164,7 +165,7 @@ def test_load_without_a_path_goes_through_the_sources(tmp_path, monkeypatch):
     raw = zipped({"ml-100k/u.data": rows.encode()})
     checksum = f"md5:{hashlib.md5(raw).hexdigest()}"
     up = fetched(calls, "web", raw, file="ml-100k.zip", checksum=checksum)
-    monkeypatch.setitem(origins.ORIGINS, "ml100k", origin._replace(sources=(up,)))
-    dataset = data.load(name="ml100k")
+    monkeypatch.setitem(origins.DATA_SETS, "ml100k", origin._replace(sources=(up,)))
+    dataset = load(name="ml100k")
     assert dataset.sizes == {"user": 10, "item": 301}
     assert dataset.notes[0] == f"source: web (cached as {tmp_path}/ml-100k.zip)"

@@ -8,7 +8,13 @@ import pytest
 
 from autolossgen import data
 from autolossgen.data.columns import Index
-from autolossgen.data.features import Feature, chosen, clock, row_field, side
+from autolossgen.data.features import (
+    Feature,
+    make_clock_field,
+    make_row_field,
+    make_side,
+    select_features,
+)
 from autolossgen.data.tables import Table
 
 ITEMS = Table(
@@ -25,7 +31,7 @@ ITEMS = Table(
 
 
 def item(name, kind):
-    return side(Feature(name, "item", kind, pl.col(name)), ITEMS, "id", Index(None, 4))
+    return make_side(Feature(name, "item", kind, pl.col(name)), ITEMS, "id", Index(None, 4))
 
 
 def test_a_category_has_a_number_and_none_is_minus_one():
@@ -49,7 +55,7 @@ def test_a_number_is_standardised_over_the_known():
 
 def test_of_one_id_the_last_row_with_a_value_counts():
     table = Table("f", pl.DataFrame({"u": ["1", "1", "1", "0"], "x": ["a", "b", "", "a"]}))
-    found, _ = side(Feature("x", "user", "category", pl.col("x")), table, "u", Index(None, 2))
+    found, _ = make_side(Feature("x", "user", "category", pl.col("x")), table, "u", Index(None, 2))
     assert found.values.tolist() == [[0], [1]]
 
 
@@ -60,17 +66,17 @@ def test_what_cannot_be_a_feature_is_named():
         item("gener", "category")
     nobody = Index(pl.Series([100, 2_000]), 2)
     with pytest.raises(data.DataError, match="no item of the interactions has the feature 'genre'"):
-        side(Feature("genre", "item", "category", pl.col("genre")), ITEMS, "id", nobody)
+        make_side(Feature("genre", "item", "category", pl.col("genre")), ITEMS, "id", nobody)
 
 
 def test_an_interaction_without_a_category_has_one_for_that():
     table = Table("f", pl.DataFrame({"device": ["phone", None, "desk", "phone"]}))
     feature = Feature("device", "row", "category", pl.col("device"))
-    ids, size = row_field(feature, table, np.array([3, 2, 1]))
+    ids, size = make_row_field(feature, table, np.array([3, 2, 1]))
     assert (ids.tolist(), ids.dtype, size) == ([1, 0, 2], np.int32, 3)
-    assert row_field(feature, table, np.array([0]))[1] == 1
+    assert make_row_field(feature, table, np.array([0]))[1] == 1
     with pytest.raises(data.DataError, match="an interaction has one category, and no number"):
-        row_field(feature._replace(kind="number"), table, np.array([0]))
+        make_row_field(feature._replace(kind="number"), table, np.array([0]))
 
 
 def test_the_clock_is_that_of_utc():
@@ -80,14 +86,14 @@ def test_the_clock_is_that_of_utc():
         ("hour", 24, [moment.hour for moment in theirs]),
         ("weekday", 7, [moment.weekday() for moment in theirs]),
     ]:
-        ids, found = clock(name, moments.astype(float))
+        ids, found = make_clock_field(name, moments.astype(float))
         assert (ids.tolist(), ids.dtype, found) == (expected, np.int32, size)
 
 
 def test_features_are_chosen_by_name():
-    assert chosen(("year", "age", "year"), ["age", "year"]) == ("year", "age")
-    assert chosen((), ["age"]) == ()
+    assert select_features(("year", "age", "year"), ["age", "year"]) == ("year", "age")
+    assert select_features((), ["age"]) == ()
     with pytest.raises(data.DataError, match=r"'aeg' is not a feature .*did you mean 'age'\?"):
-        chosen(("aeg",), ["age", "year"])
-    with pytest.raises(data.DataError, match="it has none"):
-        chosen(("age",), [])
+        select_features(("aeg",), ["age", "year"])
+    with pytest.raises(data.DataError, match="which has none"):
+        select_features(("age",), [])

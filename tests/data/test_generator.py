@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from autolossgen import data
+from autolossgen.data.generator import compute_preference_logits, make_preferences, make_synthetic
 
 
 def auc(score, label):
@@ -14,11 +15,11 @@ def auc(score, label):
 
 @pytest.fixture(scope="module")
 def dataset():
-    return data.synthetic(seed=5)
+    return make_synthetic(seed=5)
 
 
 def everything(dataset):
-    splits = (data.full_train(dataset), dataset.valid, dataset.test)
+    splits = (data.merge_reward_rows(dataset), dataset.valid, dataset.test)
     return {f: np.concatenate([s.ids[f] for s in splits]) for f in ("user", "item")}
 
 
@@ -37,16 +38,16 @@ def test_as_many_distinct_pairs_as_asked_for(dataset):
 def test_counts_are_met_up_to_every_pair(num_users, num_items, num_interactions):
     counts = {"num_users": num_users, "num_items": num_items}
     options = {"min_interactions": 1, "reward_split": "valid"}
-    ids = everything(data.synthetic(**counts, num_interactions=num_interactions, **options))
+    ids = everything(make_synthetic(**counts, num_interactions=num_interactions, **options))
     assert np.unique(ids["user"] * 10_000 + ids["item"]).size == num_interactions
 
 
 def test_the_truth_ranks_well_and_better_than_popularity(dataset):
-    truth = data.synthetic_preferences(num_users=943, num_items=1682, seed=5)
+    truth = make_preferences(num_users=943, num_items=1682, seed=5)
     liked = dataset.train.label == 1
     popularity = np.bincount(dataset.train.ids["item"][liked], minlength=1683)
     for split in (dataset.reward, dataset.valid, dataset.test):
-        best = auc(data.preference_logits(truth, split.ids), split.label)
+        best = auc(compute_preference_logits(truth, split.ids), split.label)
         popular = auc(popularity[split.ids["item"]], split.label)
         assert 0.80 < best < 0.90
         assert 0.55 < popular < best - 0.1
@@ -54,9 +55,9 @@ def test_the_truth_ranks_well_and_better_than_popularity(dataset):
 
 
 def test_labels_are_drawn_with_the_true_odds(dataset):
-    truth = data.synthetic_preferences(num_users=943, num_items=1682, seed=5)
-    train = data.full_train(dataset)
-    expected = 1 / (1 + np.exp(-data.preference_logits(truth, train.ids)))
+    truth = make_preferences(num_users=943, num_items=1682, seed=5)
+    train = data.merge_reward_rows(dataset)
+    expected = 1 / (1 + np.exp(-compute_preference_logits(truth, train.ids)))
     for low in (0.1, 0.3, 0.5, 0.7):
         near = (expected > low) & (expected < low + 0.2)
         # 0.03 is over three standard deviations; the split itself moves a few positives out.
@@ -65,8 +66,8 @@ def test_labels_are_drawn_with_the_true_odds(dataset):
 
 def test_the_seed_decides_everything():
     options = {"num_users": 60, "num_items": 50, "num_interactions": 1500}
-    first, again = (data.synthetic(**options, seed=1) for _ in range(2))
-    other = data.synthetic(**options, seed=2)
+    first, again = (make_synthetic(**options, seed=1) for _ in range(2))
+    other = make_synthetic(**options, seed=2)
     assert first.train.ids["item"].tolist() == again.train.ids["item"].tolist()
     assert first.train.label.tolist() == again.train.label.tolist()
     assert first.train.ids["item"].tolist() != other.train.ids["item"].tolist()
@@ -84,6 +85,6 @@ def test_the_seed_decides_everything():
 )
 def test_counts_that_cannot_be_met_are_refused(wrong):
     with pytest.raises(data.DataError, match="synthetic data needs num_users >= 1"):
-        data.synthetic(**wrong)
+        make_synthetic(**wrong)
     with pytest.raises(data.DataError, match="reward_split"):
-        data.synthetic(reward_split="none")
+        make_synthetic(reward_split="none")

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from autolossgen import data
-from autolossgen.data.implicit import _drawn
+from autolossgen.data.generator import make_synthetic
+from autolossgen.data.implicit import _draw_distinct
 
 
 def rows(*triples):
@@ -27,7 +28,7 @@ CUTS = [
 def dataset(request):
     split, reward_split = request.param
     cut = {"split": split, "reward_split": reward_split}
-    return data.synthetic(num_users=30, num_items=25, num_interactions=400, seed=2, **cut)
+    return make_synthetic(num_users=30, num_items=25, num_interactions=400, seed=2, **cut)
 
 
 def liked(interactions):
@@ -69,8 +70,8 @@ def heads(groups):
 
 @pytest.mark.parametrize("name", ["train", "full_train"])
 def test_what_is_trained_on_tells_each_users_unknown_items(dataset, name):
-    part = getattr(data.implicit(dataset, candidates=0, seed=0), name)
-    trained = data.full_train(dataset) if name == "full_train" else dataset.train
+    part = getattr(data.make_rankings(dataset, candidates=0, seed=0), name)
+    trained = data.merge_reward_rows(dataset) if name == "full_train" else dataset.train
     known, items = liked(trained), sorted(catalogue(dataset))
     assert pairs_of(part.ids["user"], part.ids["item"]) == positives(trained)
     assert part.catalogue.tolist() == items
@@ -95,7 +96,9 @@ def test_what_else_an_interaction_has_goes_with_its_positive(dataset):
         }
     )
     for candidates in (0, 9):
-        plain, parts = (data.implicit(d, candidates=candidates, seed=0) for d in (dataset, timed))
+        plain, parts = (
+            data.make_rankings(d, candidates=candidates, seed=0) for d in (dataset, timed)
+        )
         for name in ("train", "full_train"):
             ids = getattr(parts, name).ids
             np.testing.assert_array_equal(ids["hour"], hour(ids))
@@ -108,9 +111,9 @@ def test_what_else_an_interaction_has_goes_with_its_positive(dataset):
 
 
 def test_more_to_rank_than_memory_holds_is_refused(dataset, monkeypatch):
-    monkeypatch.setitem(data.implicit.__globals__, "MOST_CELLS", 100)
+    monkeypatch.setitem(data.make_rankings.__globals__, "MAX_CELLS", 100)
     with pytest.raises(data.DataError, match=r"pairs to rank, over 100: more than memory holds"):
-        data.implicit(dataset, candidates=5, seed=0)
+        data.make_rankings(dataset, candidates=5, seed=0)
 
 
 @pytest.mark.parametrize("name", ["reward", "valid", "test"])
@@ -119,11 +122,11 @@ def test_a_held_out_positive_is_ranked_among_items_that_are_new_to_its_user(
     dataset, name, candidates
 ):
     drawn = {"candidates": candidates, "test_candidates": candidates}
-    groups = getattr(data.implicit(dataset, **drawn, seed=0), name)
+    groups = getattr(data.make_rankings(dataset, **drawn, seed=0), name)
     before = {
         "reward": [dataset.train],
-        "valid": [data.full_train(dataset)],
-        "test": [data.full_train(dataset), dataset.valid],
+        "valid": [data.merge_reward_rows(dataset)],
+        "test": [data.merge_reward_rows(dataset), dataset.valid],
     }[name]
     held_out, items = getattr(dataset, name), catalogue(dataset)
     known = {
@@ -142,14 +145,17 @@ def test_a_held_out_positive_is_ranked_among_items_that_are_new_to_its_user(
 
 
 def test_the_seed_decides_what_is_drawn(dataset):
-    one, again, other = (data.implicit(dataset, candidates=10, seed=seed) for seed in (0, 0, 1))
+    one, again, other = (
+        data.make_rankings(dataset, candidates=10, seed=seed) for seed in (0, 0, 1)
+    )
     for name in ("reward", "valid", "test"):
         first, second, third = (getattr(part, name).ids["item"] for part in (one, again, other))
         np.testing.assert_array_equal(first, second)
         assert np.array_equal(first, third) == (name != "reward")  # the others draw nothing
     assert one.notes == ()
     sampled, same, other = (
-        data.implicit(dataset, candidates=0, test_candidates=10, seed=seed) for seed in (0, 0, 1)
+        data.make_rankings(dataset, candidates=0, test_candidates=10, seed=seed)
+        for seed in (0, 0, 1)
     )
     for name in ("valid", "test"):
         first, second, third = (getattr(part, name).ids["item"] for part in (sampled, same, other))
@@ -160,7 +166,7 @@ def test_the_seed_decides_what_is_drawn(dataset):
 
 @pytest.mark.parametrize("free", [4, 7, 8, 9, 40])
 def test_candidates_are_drawn_evenly_and_each_once(free):
-    drawn = _drawn(np.full(8_000, free), 4, np.random.default_rng(0))
+    drawn = _draw_distinct(np.full(8_000, free), 4, np.random.default_rng(0))
     assert (np.diff(np.sort(drawn, axis=1), axis=1) > 0).all()
     counts = np.bincount(drawn.ravel(), minlength=free)
     assert counts.size == free
@@ -175,15 +181,15 @@ def test_a_user_who_likes_everything_is_left_out():
     train = rows(*((1, item, 1) for item in range(5)), (2, 0, 1), (2, 3, 0))
     held_out = rows((1, 4, 1), (2, 1, 1), (2, 2, 0))
     dataset = data.Dataset("d", train, held_out, held_out, held_out, np.zeros(0, int), {}, ())
-    parts = data.implicit(dataset, candidates=0, seed=0)
+    parts = data.make_rankings(dataset, candidates=0, seed=0)
     assert pairs_of(parts.train.ids["user"], parts.train.ids["item"]) == [(2, 0)]
     assert heads(parts.valid) == [(2, 1)]
 
 
 @pytest.mark.parametrize("name", ["train", "full_train"])
 def test_drawn_negatives_stand_behind_their_positives_and_are_new_to_their_users(dataset, name):
-    drawn = data.with_negatives(dataset, negatives=3, seed=5)[name]
-    before = data.full_train(dataset) if name == "full_train" else dataset.train
+    drawn = data.add_negatives(dataset, negatives=3, seed=5)[name]
+    before = data.merge_reward_rows(dataset) if name == "full_train" else dataset.train
     met = set(pairs_of(before.ids["user"], before.ids["item"]))
     every = list(zip(pairs_of(drawn.ids["user"], drawn.ids["item"]), drawn.label, strict=True))
     at = 0
@@ -196,14 +202,14 @@ def test_drawn_negatives_stand_behind_their_positives_and_are_new_to_their_users
     assert at == len(every)
     assert drawn.ids["item"].dtype == np.int32
     assert {p[1] for p, _ in every} <= catalogue(dataset)
-    again, other = (data.with_negatives(dataset, negatives=3, seed=s)[name] for s in (5, 6))
+    again, other = (data.add_negatives(dataset, negatives=3, seed=s)[name] for s in (5, 6))
     assert drawn.ids["item"].tolist() == again.ids["item"].tolist() != other.ids["item"].tolist()
 
 
 @pytest.mark.parametrize("wrong", [{"negatives": -1}, {"seed": -1}], ids=lambda wrong: str(wrong))
 def test_negatives_out_of_range_are_refused(dataset, wrong):
     with pytest.raises(data.DataError, match=f"implicit.{next(iter(wrong))}"):
-        data.with_negatives(dataset, **{"negatives": 1, "seed": 0} | wrong)
+        data.add_negatives(dataset, **{"negatives": 1, "seed": 0} | wrong)
 
 
 @pytest.mark.parametrize(
@@ -214,11 +220,11 @@ def test_negatives_out_of_range_are_refused(dataset, wrong):
 def test_numbers_out_of_range_are_refused(dataset, wrong):
     options = {"candidates": 0, "seed": 0} | wrong
     with pytest.raises(data.DataError, match=f"implicit.{next(iter(wrong))}"):
-        data.implicit(dataset, **options)
+        data.make_rankings(dataset, **options)
 
 
 def test_a_split_without_positives_is_refused():
     train, none = rows((1, 1, 1), (1, 2, 0)), rows((1, 2, 0))
     dataset = data.Dataset("d", train, none, none, none, np.zeros(0, int), {}, ())
     with pytest.raises(data.DataError, match="the reward split has no positive"):
-        data.implicit(dataset, candidates=0, seed=0)
+        data.make_rankings(dataset, candidates=0, seed=0)

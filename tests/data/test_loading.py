@@ -8,6 +8,7 @@ import polars as pl
 import pytest
 
 from autolossgen import data
+from autolossgen.data.loading import load
 
 SHARED = Path(__file__).resolve().parents[2].parent / "shared" / "data"
 SPLIT, RATINGS = SHARED / "ml100k01-1-5", SHARED / "ml-100k"
@@ -44,8 +45,8 @@ def rated(tmp_path):
 
 def test_rating_files_are_put_in_time_order_and_split(rated):
     path, in_time = rated
-    dataset = data.load(name="ml100k", path=str(path))
-    whole = rows_of(data.full_train(dataset))
+    dataset = load(name="ml100k", path=str(path))
+    whole = rows_of(data.merge_reward_rows(dataset))
     held_out = set(rows_of(dataset.valid)) | set(rows_of(dataset.test))
     assert whole == [row for row in in_time if row not in held_out]
     assert len(whole) + len(held_out) == len(in_time)
@@ -61,19 +62,19 @@ def test_the_archive_from_grouplens_is_read_as_it_comes(rated, tmp_path):
     archive.parent.mkdir()
     with zipfile.ZipFile(archive, "w") as file:
         file.write(path, "ml-100k/u.data")
-    expected = rows_of(data.load(name="ml100k", path=str(path)).test)
+    expected = rows_of(load(name="ml100k", path=str(path)).test)
     for given in (archive, archive.parent):
-        assert rows_of(data.load(name="ml100k", path=str(given)).test) == expected
+        assert rows_of(load(name="ml100k", path=str(given)).test) == expected
     path.write_text("1\t2\tgood\t4\n")
     with zipfile.ZipFile(archive, "w") as file:
         file.write(path, "ml-100k/u.data")
     with pytest.raises(data.DataError, match=r"ml-100k\.zip/ml-100k/u\.data, line 1, column 3"):
-        data.load(name="ml100k", path=str(archive))
+        load(name="ml100k", path=str(archive))
 
 
 def test_a_folder_already_split_gives_the_same_as_its_rating_file(rated, tmp_path):
     path, _ = rated
-    split = data.load(name="ml100k", path=str(path), reward_split="valid")
+    split = load(name="ml100k", path=str(path), reward_split="valid")
     folder = write_split(
         tmp_path / "split",
         {
@@ -83,17 +84,17 @@ def test_a_folder_already_split_gives_the_same_as_its_rating_file(rated, tmp_pat
         },
     )
     for reward_split in ("valid", "leave_one_out"):
-        ours = data.load(name="ml100k", path=str(path), reward_split=reward_split)
-        theirs = data.load(name="ml100k", path=folder, reward_split=reward_split)
+        ours = load(name="ml100k", path=str(path), reward_split=reward_split)
+        theirs = load(name="ml100k", path=folder, reward_split=reward_split)
         for field in ("train", "reward", "valid", "test"):
             assert rows_of(getattr(theirs, field)) == rows_of(getattr(ours, field))
-        assert rows_of(data.full_train(theirs)) == rows_of(split.train)
+        assert rows_of(data.merge_reward_rows(theirs)) == rows_of(split.train)
 
 
 def test_rows_of_a_folder_already_split_stay_as_they_are(tmp_path):
     both = [(9, 4, 1.0), (2, 7, 0.0), (9, 4, 1.0)]
     folder = write_split(tmp_path / "s", {"train": both, "validation": both, "test": both})
-    dataset = data.load(name="ml1m", path=folder, reward_split="valid")
+    dataset = load(name="ml1m", path=folder, reward_split="valid")
     assert rows_of(dataset.train) == both
     assert dataset.sizes == {"user": 10, "item": 8}
     assert sum("WARNING: 3 of 3 rows" in note for note in dataset.notes) == 2
@@ -103,7 +104,7 @@ def test_rows_at_one_second_keep_the_order_of_the_file(tmp_path):
     likes = [1, 0, 1, 0, 1, 0]
     lines = [f"{u}\t{i}\t{1 + 4 * like}\t7\n" for u in (3, 1) for i, like in enumerate(likes)]
     (tmp_path / "u.data").write_text("".join(lines))
-    dataset = data.load(name="ml100k", path=str(tmp_path), reward_split="valid")
+    dataset = load(name="ml100k", path=str(tmp_path), reward_split="valid")
     assert dataset.train.ids["item"].tolist() == [0, 1, 0, 1]
     assert dataset.valid.ids["item"].tolist() == [2, 3, 2, 3]
     assert dataset.test.ids["item"].tolist() == [4, 5, 4, 5]
@@ -115,7 +116,7 @@ def test_of_a_repeated_pair_the_last_in_time_is_kept(tmp_path):
     lines = [f"1\t{i}\t{1 + 4 * like}\t{10 + i}\n" for i, like in enumerate(likes)]
     # Item 1 comes again at the end, liked this time, though the line stands first in the file.
     (tmp_path / "u.data").write_text("1\t1\t5\t99\n" + "".join(lines) + "1\t0\t1\t3\n")
-    dataset = data.load(name="ml100k", path=str(tmp_path), reward_split="valid")
+    dataset = load(name="ml100k", path=str(tmp_path), reward_split="valid")
     assert rows_of(dataset.test) == [(1, 1, 1.0)]
     assert "2 repeated pairs of user and item dropped, the last kept" in dataset.notes
 
@@ -125,7 +126,7 @@ def test_a_rating_above_the_threshold_is_a_like(rated, threshold, positive):
     path, _ = rated
     text = [line.split("\t") for line in path.read_text().splitlines()]
     expected = sum(int(rating) in positive for _, _, rating, _ in text)
-    d = data.load(name="ml100k", path=str(path), threshold=threshold)
+    d = load(name="ml100k", path=str(path), threshold=threshold)
     assert sum(s.label.sum() for s in (d.train, d.reward, d.valid, d.test)) == expected
 
 
@@ -158,11 +159,11 @@ def test_a_split_folder_must_hold_one_whole_set(tmp_path):
     both = [(1, 1, 1.0), (1, 2, 0.0)]
     folder = write_split(tmp_path / "s", {"train": both, "test": both})
     with pytest.raises(data.DataError, match=r"got x\.train\.csv, x\.test\.csv\. Give a folder"):
-        data.load(name="ml100k", path=folder)
+        load(name="ml100k", path=folder)
     write_split(tmp_path / "s", {"validation": both})
     (tmp_path / "s" / "y.train.csv").write_text("uid\tiid\tlabel\n1\t1\t1\n")
     with pytest.raises(data.DataError, match=r"got x\.train\.csv, y\.train\.csv, x\.valid"):
-        data.load(name="ml100k", path=folder)
+        load(name="ml100k", path=folder)
 
 
 def test_a_bad_line_of_a_split_folder_is_named_with_its_file(tmp_path):
@@ -170,27 +171,27 @@ def test_a_bad_line_of_a_split_folder_is_named_with_its_file(tmp_path):
     folder = write_split(tmp_path / "s", {"train": both, "validation": both, "test": both})
     (tmp_path / "s" / "x.validation.csv").write_text("uid\tiid\tlabel\n1\t1\t1\n1\t-2\t0\n")
     with pytest.raises(data.DataError, match=r"x\.validation\.csv, line 3, column 2 \(item\)"):
-        data.load(name="ml100k", path=folder)
+        load(name="ml100k", path=folder)
 
 
 @real
 def test_the_originals_split_is_read_as_it_is():
-    dataset = data.load(name="ml100k", path=str(SPLIT))
+    dataset = load(name="ml100k", path=str(SPLIT))
     assert dataset.sizes == {"user": 944, "item": 1683}
     sizes = [s.label.size for s in (dataset.train, dataset.reward, dataset.valid, dataset.test)]
     assert sizes[0] + sizes[1] == 94_638
     assert sizes[2:] == [2_334, 3_028]
     assert dataset.reward.label.sum() == 942
     train = pl.read_csv(SPLIT / "ml100k01-1-5.train.csv", separator="\t").rows()
-    assert rows_of(data.full_train(dataset)) == train
-    whole = data.load(name="ml100k", path=str(SPLIT), reward_split="valid")
-    assert rows_of(data.full_train(whole)) == train
+    assert rows_of(data.merge_reward_rows(dataset)) == train
+    whole = load(name="ml100k", path=str(SPLIT), reward_split="valid")
+    assert rows_of(data.merge_reward_rows(whole)) == train
 
 
 @real
 def test_a_new_split_of_movielens_100k_agrees_with_the_originals_but_for_ties():
-    ours = data.load(name="ml100k", path=str(RATINGS))
-    theirs = data.load(name="ml100k", path=str(SPLIT))
+    ours = load(name="ml100k", path=str(RATINGS))
+    theirs = load(name="ml100k", path=str(SPLIT))
     assert len(set(rows_of(ours.valid)) & set(rows_of(theirs.valid))) == 1_855
     splits = (ours.train, ours.reward, ours.valid, ours.test)
     assert sum(s.label.size for s in splits) == 100_000

@@ -9,12 +9,17 @@ import polars as pl
 import pytest
 
 from autolossgen import data
-from autolossgen.data import file_generator as files
-from autolossgen.data.download import RECBOLE_FILES, movietweetings, stored
+from autolossgen.data.download import (
+    RECBOLE_FILES,
+    has_checksum,
+    make_archive,
+    make_movietweetings_download,
+)
+from tests.helpers import file_generator as files
 
 SHARED = Path(__file__).resolve().parents[2].parent / "shared" / "data"
 real = pytest.mark.skipif(not SHARED.exists(), reason="needs ../shared/data")
-MADE = files.ratings(num_users=60, num_items=50, num_ratings=2_000, seed=1)
+MADE = files.make_ratings(num_users=60, num_items=50, num_ratings=2_000, seed=1)
 SPLITS = ("train", "reward", "valid", "test")
 
 
@@ -224,8 +229,10 @@ def test_real_sets_have_the_rows_that_their_pages_state():
         known = (d.sides["genres"].values >= 0).any(axis=1).mean()
         assert 0.99 < known < 1
     folder = SHARED / "movietweetings-100k"
-    archive = stored({name: (folder / name).read_bytes() for name in ("ratings.dat", "movies.dat")})
-    assert data.sources.has_checksum(archive, movietweetings().checksum)
+    archive = make_archive(
+        {name: (folder / name).read_bytes() for name in ("ratings.dat", "movies.dat")}
+    )
+    assert has_checksum(archive, make_movietweetings_download().checksum)
 
 
 @real

@@ -6,14 +6,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from autolossgen import data
+from autolossgen.data.generator import make_synthetic
 from autolossgen.data.splitting import (
     REWARD_SPLITS,
     SPLITS,
-    Cut,
-    checked,
-    finish,
+    SplitRule,
+    check_rule,
+    count_later_positives,
     leave_out,
-    positives_after,
+    make_dataset,
     split_rows,
 )
 from autolossgen.data.types import take
@@ -49,7 +50,7 @@ def walk(history, *, min_interactions):
 def test_splits_are_those_of_the_walk_through_each_user(history, min_interactions):
     rows = interactions([u for u, _ in history], [y for _, y in history])
     expected = walk(history, min_interactions=min_interactions)
-    train, valid, test = split_rows(rows, Cut(min_interactions=min_interactions))
+    train, valid, test = split_rows(rows, SplitRule(min_interactions=min_interactions))
     reward = leave_out(
         train.ids["user"], train.label, positives=1, min_interactions=min_interactions
     )
@@ -74,18 +75,18 @@ def test_each_users_parts_follow_one_another_and_start_with_their_only_positive(
 
 def test_positives_after_does_not_need_memory_for_the_largest_id():
     user = np.array([2**31 - 2, 7, 2**31 - 2])
-    assert positives_after(user, np.ones(3)).tolist() == [1, 0, 0]
+    assert count_later_positives(user, np.ones(3)).tolist() == [1, 0, 0]
 
 
 def a_dataset(reward_split="leave_one_out"):
     history = [(k % 7, k * k % 5 < 2) for k in range(200)]
     rows = interactions([u for u, _ in history], [y for _, y in history])
-    train, valid, test = split_rows(rows, Cut())
-    return train, finished(train, valid, test, Cut(reward_split=reward_split))
+    train, valid, test = split_rows(rows, SplitRule())
+    return train, finished(train, valid, test, SplitRule(reward_split=reward_split))
 
 
 def finished(train, valid, test, cut):
-    return finish(
+    return make_dataset(
         name="d", source="here", train=train, valid=valid, test=test, cut=cut, notes=(), sizes={},
         sides={},
     )  # fmt: skip
@@ -94,7 +95,7 @@ def finished(train, valid, test, cut):
 def test_full_train_puts_the_reward_rows_back_where_they_were():
     train, dataset = a_dataset()
     assert 0 < dataset.reward.label.size < dataset.train.label.size
-    whole = data.full_train(dataset)
+    whole = data.merge_reward_rows(dataset)
     assert whole.ids["item"].tolist() == train.ids["item"].tolist()
     assert whole.ids["user"].tolist() == train.ids["user"].tolist()
     assert whole.label.tolist() == train.label.tolist()
@@ -104,7 +105,9 @@ def test_full_train_puts_the_reward_rows_back_where_they_were():
 def test_reward_on_validation_keeps_train_whole():
     train, dataset = a_dataset("valid")
     assert dataset.reward is dataset.valid
-    assert dataset.train.label.size == train.label.size == data.full_train(dataset).label.size
+    assert (
+        dataset.train.label.size == train.label.size == data.merge_reward_rows(dataset).label.size
+    )
 
 
 @pytest.mark.parametrize("split", ["train", "valid", "test"])
@@ -117,12 +120,12 @@ def test_a_split_without_positives_is_refused(split, labels, came):
     splits = {"train": good, "valid": good, "test": good}
     splits[split] = interactions([1] * len(labels), labels)
     with pytest.raises(data.DataError, match=f"^here: the {split} split .* got {came}. Use "):
-        finished(**splits, cut=Cut(min_interactions=1, reward_split="valid"))
+        finished(**splits, cut=SplitRule(min_interactions=1, reward_split="valid"))
 
 
 def test_both_labels_are_asked_for_where_they_are_needed():
     good, liked = interactions([1, 1], [0, 1]), interactions([1, 1], [1, 1])
-    some = finished(liked, good, liked, Cut(min_interactions=1, reward_split="valid"))
+    some = finished(liked, good, liked, SplitRule(min_interactions=1, reward_split="valid"))
     data.check_both_labels("d", {"valid": some.valid, "reward": some.reward})
     for split in ("train", "test"):
         with pytest.raises(data.DataError, match=rf"^d: the {split} split .* label 1 in 2 rows\."):
@@ -132,7 +135,7 @@ def test_both_labels_are_asked_for_where_they_are_needed():
 def test_a_reward_split_that_cannot_be_cut_is_refused():
     good = interactions([1, 1, 2, 2], [0, 1, 0, 1])
     with pytest.raises(data.DataError, match=r"the reward split must .* got no rows"):
-        finished(good, good, good, Cut())
+        finished(good, good, good, SplitRule())
 
 
 def ratio_walk(history, rule, shares, least):
@@ -160,7 +163,7 @@ def ratio_walk(history, rule, shares, least):
 )
 def test_shares_are_the_latest_rows(history, rule, shares, least):
     rows = interactions([u for u, _ in history], [y for _, y in history])
-    cut = Cut(rule, shares, min_interactions=least)
+    cut = SplitRule(rule, shares, min_interactions=least)
     train, valid, test = split_rows(rows, cut)
     expected = ratio_walk(history, rule, shares[::-1], least)
     assert (test.ids["item"].tolist(), valid.ids["item"].tolist()) == expected
@@ -171,7 +174,9 @@ def test_shares_are_the_latest_rows(history, rule, shares, least):
 def test_chance_splits_by_share_and_seed_and_leaves_short_histories_in_train(rule):
     user = [k % 100 for k in range(2_000)] + [200, 200, 201]
     rows = interactions(user, [0] * len(user))
-    one, again, other = (split_rows(rows, Cut(rule, (0.2, 0.1), seed=seed)) for seed in (0, 0, 1))
+    one, again, other = (
+        split_rows(rows, SplitRule(rule, (0.2, 0.1), seed=seed)) for seed in (0, 0, 1)
+    )
     for part, same, different in zip(one, again, other, strict=True):
         assert part.ids["item"].tolist() == same.ids["item"].tolist()
         assert part.ids["item"].tolist() != different.ids["item"].tolist()
@@ -188,10 +193,10 @@ def test_chance_splits_by_share_and_seed_and_leaves_short_histories_in_train(rul
 @pytest.mark.parametrize("reward", REWARD_SPLITS)
 def test_every_split_with_every_reward_split(rule, reward):
     options = {"num_users": 60, "num_items": 50, "num_interactions": 1_500}
-    d = data.synthetic(**options, split=rule, reward_split=reward, shares=(0.2, 0.1))
+    d = make_synthetic(**options, split=rule, reward_split=reward, shares=(0.2, 0.1))
     pairs = [
         set(zip(part.ids["user"].tolist(), part.ids["item"].tolist(), strict=True))
-        for part in (data.full_train(d), d.valid, d.test)
+        for part in (data.merge_reward_rows(d), d.valid, d.test)
     ]
     assert sum(map(len, pairs)) == len(set.union(*pairs)) == 1_500
     assert (d.reward is d.valid) == (reward == "valid")
@@ -216,4 +221,4 @@ def test_every_split_with_every_reward_split(rule, reward):
 )
 def test_a_cut_that_cannot_be_made_names_its_key(change, message):
     with pytest.raises(data.DataError, match=message):
-        checked(Cut()._replace(**change))
+        check_rule(SplitRule()._replace(**change))

@@ -7,8 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from autolossgen import data
-from autolossgen.data.file_generator import write_synthetic_stream
-from autolossgen.data.stream import draw, held_rows, open_stream, permuted, write_stream
+from autolossgen.data.generator import compute_preference_logits, make_preferences
+from autolossgen.data.stream import draw_batches, open_stream, permute, read_held_out, write_stream
+from tests.helpers.file_generator import write_synthetic_stream
 
 ROWS = 1_000
 
@@ -34,13 +35,13 @@ def users(batches):
 
 @given(st.integers(1, 500), st.integers(0, 2**32))
 def test_a_permutation_meets_each_number_once(n, key):
-    assert sorted(permuted(np.arange(n), n, (key,)).tolist()) == list(range(n))
+    assert sorted(permute(np.arange(n), n, (key,)).tolist()) == list(range(n))
 
 
 def test_a_permutation_looks_random():
     n = 40_000
     place = np.arange(n)
-    orders = [permuted(place, n, (key,)) for key in range(3)]
+    orders = [permute(place, n, (key,)) for key in range(3)]
     for order in orders:
         # The deviation of a correlation of n random pairs is 1 / sqrt(n), so these are 4 of them.
         for lag in (1, 2, 200, 201):
@@ -56,7 +57,7 @@ def test_an_epoch_has_each_row_once_whatever_the_batches(path):
     stream = open_stream(path)
     assert (stream.rows, stream.sizes) == (ROWS, {"user": ROWS, "item": 7, "hour": 24})
     for steps, batch_size in [(10, 100), (1, 1_000), (250, 4)]:
-        batches = draw(stream, seed=3, start=0, steps=steps, batch_size=batch_size)
+        batches = draw_batches(stream, seed=3, start=0, steps=steps, batch_size=batch_size)
         assert batches.label.shape == batches.ids["item"].shape == (steps, batch_size)
         assert (batches.label.dtype, batches.ids["item"].dtype) == (np.float32, np.int32)
         assert sorted(users(batches)) == list(range(ROWS))
@@ -68,7 +69,7 @@ def test_an_epoch_has_each_row_once_whatever_the_batches(path):
 
 def test_batches_run_on_into_the_next_epoch_in_another_order(path):
     stream = open_stream(path)
-    seen = users(draw(stream, seed=0, start=0, steps=9, batch_size=300))
+    seen = users(draw_batches(stream, seed=0, start=0, steps=9, batch_size=300))
     first, second = seen[:ROWS], seen[ROWS : 2 * ROWS]
     assert sorted(first) == sorted(second) == list(range(ROWS))
     assert first != second
@@ -77,22 +78,24 @@ def test_batches_run_on_into_the_next_epoch_in_another_order(path):
 
 def test_a_step_is_the_same_however_it_is_reached(path):
     stream = open_stream(path)
-    whole = users(draw(stream, seed=5, start=0, steps=40, batch_size=64))
-    pieces = [users(draw(stream, seed=5, start=k, steps=8, batch_size=64)) for k in (0, 8, 16, 24)]
+    whole = users(draw_batches(stream, seed=5, start=0, steps=40, batch_size=64))
+    pieces = [
+        users(draw_batches(stream, seed=5, start=k, steps=8, batch_size=64)) for k in (0, 8, 16, 24)
+    ]
     assert whole[: 32 * 64] == [user for piece in pieces for user in piece]
-    assert users(draw(open_stream(path), seed=5, start=0, steps=40, batch_size=64)) == whole
-    assert users(draw(stream, seed=6, start=0, steps=40, batch_size=64)) != whole
+    assert users(draw_batches(open_stream(path), seed=5, start=0, steps=40, batch_size=64)) == whole
+    assert users(draw_batches(stream, seed=6, start=0, steps=40, batch_size=64)) != whole
 
 
 def test_rows_held_out_are_in_no_batch(path):
     stream = open_stream(path, held_out=90, seed=1)
-    held = held_rows(stream).ids["user"].tolist()
+    held = read_held_out(stream).ids["user"].tolist()
     assert held == sorted(set(held))
     assert (len(held), stream.rows) == (90, 910)
-    batches = draw(stream, seed=0, start=0, steps=910, batch_size=1)
+    batches = draw_batches(stream, seed=0, start=0, steps=910, batch_size=1)
     assert sorted(users(batches) + held) == list(range(ROWS))
-    assert held_rows(open_stream(path, held_out=90, seed=2)).ids["user"].tolist() != held
-    assert held_rows(open_stream(path)).label.shape == (0,)
+    assert read_held_out(open_stream(path, held_out=90, seed=2)).ids["user"].tolist() != held
+    assert read_held_out(open_stream(path)).label.shape == (0,)
 
 
 def test_columns_are_where_the_file_is_and_not_copied(path):
@@ -104,7 +107,7 @@ def test_a_file_of_another_writer_is_read(tmp_path):
     frame = pl.DataFrame({"label": [1, 0, 1], "item": [5, 6, 7], "user": [3, 2, 1]})
     frame.write_ipc(tmp_path / "x.arrow", compression="uncompressed")
     stream = open_stream(tmp_path / "x.arrow")
-    assert sorted(users(draw(stream, seed=0, start=0, steps=1, batch_size=3))) == [1, 2, 3]
+    assert sorted(users(draw_batches(stream, seed=0, start=0, steps=1, batch_size=3))) == [1, 2, 3]
     assert stream.sizes == {"item": 8, "user": 4}
 
 
@@ -156,8 +159,8 @@ def test_a_generated_stream_has_preferences_and_its_seed_decides(tmp_path):
     one, again, other = (path.read_bytes() for path in made)
     assert one == again != other
     stream = open_stream(made[0])
-    rows = draw(stream, seed=0, start=0, steps=1, batch_size=5_000)
-    truth = data.synthetic_preferences(num_users=50, num_items=20, seed=0)
+    rows = draw_batches(stream, seed=0, start=0, steps=1, batch_size=5_000)
+    truth = make_preferences(num_users=50, num_items=20, seed=0)
     ids = {field: values[0] for field, values in rows.ids.items()}
-    likely = data.preference_logits(truth, ids) > 0
+    likely = compute_preference_logits(truth, ids) > 0
     assert rows.label[0][likely].mean() > 0.6 > 0.4 > rows.label[0][~likely].mean()

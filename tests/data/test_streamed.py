@@ -35,7 +35,7 @@ def test_each_row_is_in_one_split(path):
     for users in held:  # from all over the file
         assert users[0] < 300 < 2_700 < users[-1]
         assert users == sorted(users)
-    assert data.full_train(dataset) is dataset.train
+    assert data.merge_reward_rows(dataset) is dataset.train
 
 
 def test_epochs_have_orders_of_their_own_and_the_seed_decides(path):
@@ -87,4 +87,4 @@ def test_a_split_with_one_class_is_refused(tmp_path):
 
 def test_pairwise_losses_are_refused(path):
     with pytest.raises(data.DataError, match="sampled negatives and rankings need data in memory"):
-        data.implicit(build(path), candidates=0, seed=0)
+        data.make_rankings(build(path), candidates=0, seed=0)

@@ -3,7 +3,7 @@
 import pytest
 
 from autolossgen import data
-from autolossgen.data.columns import ID, LABEL, NUMBER, column
+from autolossgen.data.columns import ID, LABEL, NUMBER, read_column
 from autolossgen.data.readers import LABELLED, RATINGS, read_labelled, read_ratings
 
 KINDS = {"user": ID, "item": ID, "rating": NUMBER, "time": NUMBER, "label": LABEL}
@@ -11,7 +11,7 @@ KINDS = {"user": ID, "item": ID, "rating": NUMBER, "time": NUMBER, "label": LABE
 
 def read_columns(raw, where, wanted):
     table = read_ratings(raw, where)[0] if wanted == RATINGS else read_labelled(raw, where)
-    return {name: column(table, name, KINDS[name]) for name in wanted}
+    return {name: read_column(table, name, KINDS[name]) for name in wanted}
 
 
 ROWS = [(1, 5, 4, 978300760), (1, 7, 2, 978300761), (12, 3952, 5, 978300760)]

@@ -1,6 +1,6 @@
 """Data that stay in their file through the command line."""
 
-from autolossgen.data.file_generator import write_synthetic_stream
+from tests.helpers.file_generator import write_synthetic_stream
 from tests.helpers.run_server import results
 
 
