@@ -1,11 +1,14 @@
-"""AutoLossGen's algorithm; installed as ``autolossgen``. The loss language needs jax alone.
+"""AutoLossGen: a search for the loss that trains your recommender best.
 
->>> loss = build_loss("square(label - pred)")
->>> float(loss(0.0, 1.0))
-0.25
+What is exported here is the loss language, which needs jax alone.
+
+Example:
+  >>> loss = build_loss("square(label - pred)")
+  >>> float(loss(0.0, 1.0))
+  0.25
 """
 
-if __name__ != "autolossgen":  # a second copy of every class
+if __name__ != "autolossgen":  # there would be two copies of every class
     raise ImportError(f"import autolossgen, not {__name__}: this folder only holds its files")
 
 from .language.build import UNBOUNDED, build_loss

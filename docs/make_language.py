@@ -1,15 +1,16 @@
-"""Write the generated parts of language.md, and the plots of the named losses::
+"""Writes the generated parts of language.md, and the plots of the named losses::
 
     python docs/make_language.py
 
-A part stands between two comments, ``<!-- name -->`` and ``<!-- end -->``. A test compares.
+A generated part is between two comments, ``<!-- name -->`` and ``<!-- end -->``. A test checks that
+the page is up to date.
 """
 
 import re
 import sys
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "src"))
 
 import jax.numpy as jnp
 import numpy as np
@@ -34,14 +35,14 @@ FOLDER = Path(__file__).resolve().parent
 PAGE = FOLDER / "language.md"
 PLOTS = FOLDER / "losses"
 SMOOTHING = 0.1
-FOUND = "max((label + 0.1) / (pred + 0.1), (pred + 0.1) / (label + 0.1))"
+EXAMPLE = "max((label + 0.1) / (pred + 0.1), (pred + 0.1) / (label + 0.1))"
 
 WIDTH, HEIGHT, EDGE, HIGHEST = 220, 120, 14, 4.0
 LOGITS = np.linspace(-5, 5, 51)
 
 
-def operator_table() -> str:
-    """Give the operators as a Markdown table."""
+def make_operator_table() -> str:
+    """Returns the operators as a Markdown table."""
     lines = [
         "| name | formula | meaning | default in | Python | PyTorch |",
         "|---|---|---|---|---|---|",
@@ -65,62 +66,62 @@ def operator_table() -> str:
     return "\n".join(lines)
 
 
-def option_text(name: str, option: Option) -> str:
-    """Give an option with its default and what it takes."""
+def describe_option(name: str, option: Option) -> str:
+    """Returns an option with its default and the numbers that it takes."""
     default = "None" if option.default is None else f"{option.default:g}"
     return f"`{name}={default}` ({option})"
 
 
-def loss_table(losses: dict) -> str:
-    """Give named losses with formula, source, options and plot."""
-    parts = []
+def make_loss_table(losses: dict) -> str:
+    """Returns named losses with formula, source, options and plot."""
+    sections = []
     for name, loss in losses.items():
         latex = to_latex(named_loss(name, smoothing=SMOOTHING))
-        options = ", ".join(option_text(*item) for item in loss.options.items())
-        parts.append(
+        options = ", ".join(describe_option(*item) for item in loss.options.items())
+        sections.append(
             f"**`{name}`**{' (in the comparison of the paper)' if name in PAPER_LOSSES else ''}\n\n"
             f"![{name}](losses/{name}.svg)\n\n"
             f"```\n{get_formula(name)}\n```\n\n$${latex}$$\n\n"
             f"{loss.source}.{f' Options: {options}.' if options else ''}"
         )
-    return "\n\n".join(parts)
+    return "\n\n".join(sections)
 
 
-def exports() -> str:
-    """Give one loss in every form that leaves the language."""
+def make_exports() -> str:
+    """Returns one loss in every form of export."""
     return (
-        f"```python\n{to_python(FOUND, name='found')}```\n\n"
-        f"```python\n{to_torch(FOUND, name='found')}```\n\n"
+        f"```python\n{to_python(EXAMPLE, name='my_loss')}```\n\n"
+        f"```python\n{to_torch(EXAMPLE, name='my_loss')}```\n\n"
         f"The same with `bounds=UNBOUNDED`, which clips nothing:\n\n"
-        f"```python\n{to_torch(FOUND, name='found', bounds=UNBOUNDED)}```\n\n"
-        f"$${to_latex(FOUND)}$$"
+        f"```python\n{to_torch(EXAMPLE, name='my_loss', bounds=UNBOUNDED)}```\n\n"
+        f"$${to_latex(EXAMPLE)}$$"
     )
 
 
-def parts() -> dict[str, str]:
-    """Give the generated parts of the page."""
+def make_parts() -> dict[str, str]:
+    """Returns the generated parts of the page."""
     return {
-        "operators": operator_table(),
-        "pointwise losses": loss_table(POINTWISE_LOSSES),
-        "pairwise losses": loss_table(PAIRWISE_LOSSES),
-        "exports": exports(),
+        "operators": make_operator_table(),
+        "pointwise losses": make_loss_table(POINTWISE_LOSSES),
+        "pairwise losses": make_loss_table(PAIRWISE_LOSSES),
+        "exports": make_exports(),
     }
 
 
-def rendered(page: str) -> str:
-    """Give the page with its generated parts as they should be."""
-    for name, text in parts().items():
+def render(page: str) -> str:
+    """Returns the page with its generated parts up to date."""
+    for name, text in make_parts().items():
         pattern = rf"(<!-- {name} -->\n).*?(<!-- end -->)"
-        page, found = re.subn(
+        page, count = re.subn(
             pattern, lambda m, t=text: f"{m[1]}{t}\n{m[2]}", page, flags=re.DOTALL
         )
-        if found != 1:
-            raise ValueError(f"the page has {found} parts called {name!r}, expected 1")
+        if count != 1:
+            raise ValueError(f"the page has {count} parts called {name!r}, expected 1")
     return page
 
 
-def curves(name: str) -> list[tuple[str, np.ndarray]]:
-    """Give colour and values over the logits: labels 1 and 0, or a positive's over 0."""
+def compute_curves(name: str) -> list[tuple[str, np.ndarray]]:
+    """Returns colour and values over the logits: of labels 1 and 0, or of a positive over a 0."""
     logits = jnp.asarray(LOGITS, jnp.float32)
     loss = named_loss(name, smoothing=SMOOTHING)
     if name in POINTWISE_LOSSES:
@@ -130,9 +131,9 @@ def curves(name: str) -> list[tuple[str, np.ndarray]]:
     return [("#0969da", np.asarray(values))]
 
 
-def plot(name: str) -> str:
-    """Give a small SVG of a named loss."""
-    lines = curves(name)
+def make_plot(name: str) -> str:
+    """Returns a small SVG of a named loss."""
+    lines = compute_curves(name)
     low = min(0.0, *(float(values.min()) for _, values in lines))
     low, high = max(low, -HIGHEST), min(HIGHEST, max(float(values.max()) for _, values in lines))
     x = EDGE + (LOGITS + 5) / 10 * (WIDTH - 2 * EDGE)
@@ -140,13 +141,13 @@ def plot(name: str) -> str:
     def y(value):
         return HEIGHT - EDGE - (value - low) / (high - low) * (HEIGHT - 2 * EDGE)
 
-    drawn = []
+    polylines = []
     for colour, values in lines:
         inside = (values <= 1.1 * high) & (values >= low - 0.1 * (high - low))
         points = " ".join(
             f"{a:.0f},{y(b):.1f}" for a, b in zip(x[inside], values[inside], strict=True)
         )
-        drawn.append(
+        polylines.append(
             f'<polyline points="{points}" fill="none" stroke="{colour}" stroke-width="2"/>'
         )
     zero = f'<path d="M{EDGE} {y(0):.1f}H{WIDTH - EDGE}M{WIDTH / 2:.0f} {EDGE}V{HEIGHT - EDGE}" '
@@ -160,16 +161,16 @@ def plot(name: str) -> str:
     text = "".join(f'<text x="{a:.0f}" y="{b}" {style}>{t}</text>' for a, b, t in marks)
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT}" width="{WIDTH}" '
-        f'height="{HEIGHT}"><title>{name}</title>{zero}{"".join(drawn)}{text}</svg>\n'
+        f'height="{HEIGHT}"><title>{name}</title>{zero}{"".join(polylines)}{text}</svg>\n'
     )
 
 
 def main() -> None:
-    """Write page and plots."""
-    PAGE.write_text(rendered(PAGE.read_text(encoding="utf-8")), encoding="utf-8")
+    """Writes page and plots."""
+    PAGE.write_text(render(PAGE.read_text(encoding="utf-8")), encoding="utf-8")
     PLOTS.mkdir(exist_ok=True)
     for name in [*POINTWISE_LOSSES, *PAIRWISE_LOSSES]:
-        (PLOTS / f"{name}.svg").write_text(plot(name), encoding="utf-8")
+        (PLOTS / f"{name}.svg").write_text(make_plot(name), encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -1,9 +1,9 @@
-"""Replace the loss of a training script that is there already: two lines change.
+"""Replaces the loss of an existing training script: two lines change.
 
     pip install . optax
     python replace_a_loss.py
 
-This is logistic regression as anyone might have it; the two lines are marked.
+The script is an ordinary logistic regression; the two lines are marked.
 """
 
 import jax
@@ -19,19 +19,19 @@ loss_fn = build_loss(
 
 
 def predict(params, x):
-    """Give the logits of a batch."""
+    """Returns the logits of a batch."""
     return x @ params["w"] + params["b"]
 
 
 def objective(params, x, y):
-    """Give the loss of a batch."""
+    """Returns the loss of a batch."""
     logits = predict(params, x)
-    # was: return optax.sigmoid_binary_cross_entropy(logits, y).mean()
+    # before: return optax.sigmoid_binary_cross_entropy(logits, y).mean()
     return loss_fn(logits, y)
 
 
 def main():
-    """Train on two clouds of points and print the accuracy."""
+    """Trains on two clouds of points and prints the accuracy."""
     rng = np.random.default_rng(0)
     y = rng.integers(0, 2, 2_000).astype(np.float32)
     x = rng.normal(size=(2_000, 8)).astype(np.float32) + 0.6 * (2 * y[:, None] - 1)

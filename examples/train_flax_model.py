@@ -1,9 +1,9 @@
-"""Train a small Flax recommender with a loss that is written as a formula.
+"""Trains a small Flax recommender with a loss that is written as a formula.
 
     pip install . flax optax
     python train_flax_model.py
 
-The data are made up: users and items have hidden tastes, and a user likes an item if they agree.
+The data are synthetic: users and items have hidden tastes, and a user likes an item if they agree.
 """
 
 import flax.linen as nn
@@ -14,7 +14,8 @@ import optax
 
 from autolossgen import build_loss, named_loss
 
-USERS, ITEMS, WIDTH, STEPS, BATCH = 300, 200, 16, 600, 512
+NUM_USERS, NUM_ITEMS, EMBEDDING_DIM = 300, 200, 16
+NUM_STEPS, BATCH_SIZE = 600, 512
 
 
 class MatrixFactorization(nn.Module):
@@ -22,17 +23,17 @@ class MatrixFactorization(nn.Module):
 
     @nn.compact
     def __call__(self, user, item):
-        """Give the logits of users and items, each a number."""
-        of_user = nn.Embed(USERS, WIDTH, name="user")(user)
-        of_item = nn.Embed(ITEMS, WIDTH, name="item")(item)
-        bias = nn.Embed(ITEMS, 1, embedding_init=nn.initializers.zeros, name="bias")(item)
-        return jnp.sum(of_user * of_item, axis=-1) + bias[..., 0]
+        """Returns the logits of pairs of user and item."""
+        user_embedding = nn.Embed(NUM_USERS, EMBEDDING_DIM, name="user")(user)
+        item_embedding = nn.Embed(NUM_ITEMS, EMBEDDING_DIM, name="item")(item)
+        bias = nn.Embed(NUM_ITEMS, 1, embedding_init=nn.initializers.zeros, name="bias")(item)
+        return jnp.sum(user_embedding * item_embedding, axis=-1) + bias[..., 0]
 
 
-def made_up_data(rows, rng):
-    """Give users, items and whether they like each other, the last tenth for the test."""
-    tastes = rng.normal(size=(USERS, 4)), rng.normal(size=(ITEMS, 4))
-    user, item = rng.integers(0, USERS, rows), rng.integers(0, ITEMS, rows)
+def make_data(rows, rng):
+    """Returns (user, item, label) of training and test, which is the last tenth."""
+    tastes = rng.normal(size=(NUM_USERS, 4)), rng.normal(size=(NUM_ITEMS, 4))
+    user, item = rng.integers(0, NUM_USERS, rows), rng.integers(0, NUM_ITEMS, rows)
     agreement = np.sum(tastes[0][user] * tastes[1][item], axis=-1)
     label = (agreement + rng.normal(size=rows) > 0).astype(np.float32)
     cut = rows * 9 // 10
@@ -40,14 +41,14 @@ def made_up_data(rows, rng):
 
 
 def train(loss, data):
-    """Give the parameters after some steps of Adam on a loss of logits and labels."""
+    """Returns the parameters after some steps of Adam on a loss of logits and labels."""
     model, optimizer = MatrixFactorization(), optax.adam(1e-2)
     params = model.init(jax.random.key(0), jnp.zeros(1, int), jnp.zeros(1, int))
     user, item, label = map(jnp.asarray, data)
 
     def step(carry, key):
         params, state = carry
-        rows = jax.random.randint(key, (BATCH,), 0, label.size)
+        rows = jax.random.randint(key, (BATCH_SIZE,), 0, label.size)
 
         def batch_loss(params):
             return loss(model.apply(params, user[rows], item[rows]), label[rows])
@@ -56,7 +57,7 @@ def train(loss, data):
         updates, state = optimizer.update(gradient, state)
         return (optax.apply_updates(params, updates), state), value
 
-    keys = jax.random.split(jax.random.key(1), STEPS)
+    keys = jax.random.split(jax.random.key(1), NUM_STEPS)
     (params, _), values = jax.jit(lambda carry: jax.lax.scan(step, carry, keys))(
         (params, optimizer.init(params))
     )
@@ -64,19 +65,19 @@ def train(loss, data):
     return params
 
 
-def auc(params, data):
-    """Give the share of pairs of a liked and a disliked row whose logits are in order."""
+def compute_auc(params, data):
+    """Returns the share of pairs of a liked and a disliked item whose logits are in order."""
     user, item, label = data
     logit = np.asarray(MatrixFactorization().apply(params, user, item))
     rank = np.argsort(np.argsort(logit)) + 1
     liked = label == 1
-    worst = liked.sum() * (liked.sum() + 1) / 2
-    return (rank[liked].sum() - worst) / (liked.sum() * (~liked).sum())
+    lowest_sum = liked.sum() * (liked.sum() + 1) / 2
+    return (rank[liked].sum() - lowest_sum) / (liked.sum() * (~liked).sum())
 
 
 def main():
-    """Train with two losses and print how well each ranks what it has not seen."""
-    training, test = made_up_data(30_000, np.random.default_rng(0))
+    """Trains with two losses and prints how well each ranks interactions that it has not seen."""
+    training, test = make_data(30_000, np.random.default_rng(0))
     losses = {
         "binary cross-entropy": named_loss("bce"),
         "a ratio, as a formula": build_loss(
@@ -86,7 +87,7 @@ def main():
     for name, loss in losses.items():
         print(f"{name}:")
         params = train(loss, training)
-        print(f", test AUC {auc(params, test):.3f}")
+        print(f", test AUC {compute_auc(params, test):.3f}")
 
 
 if __name__ == "__main__":

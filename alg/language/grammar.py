@@ -38,6 +38,11 @@ class Vocabulary(NamedTuple):
         """Returns the numbers of the operators that programs of this vocabulary use."""
         return tuple(sorted({int(number) for number in self.op if number >= 0}))
 
+    @property
+    def table(self) -> tuple[Op, ...]:
+        """Returns the rows that ``operators`` number: ``OPERATORS``, then a user's own."""
+        return self.family.table
+
 
 def parse_number(name: str) -> float | None:
     """Returns the number that a token's name writes; None if it writes none that float32 holds."""

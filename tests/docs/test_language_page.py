@@ -29,7 +29,7 @@ tokens = jnp.array([3, 0, 0])
 @pytest.mark.skipif(importlib.util.find_spec("sympy") is None, reason="SymPy is not installed")
 def test_generated_parts_are_up_to_date():
     make = runpy.run_path(str(ROOT / "docs" / "make_language.py"))
-    assert make["rendered"](PAGE) == PAGE, "run python docs/make_language.py"
+    assert make["render"](PAGE) == PAGE, "run python docs/make_language.py"
 
 
 @pytest.mark.parametrize("name", NAMES)
