@@ -1,28 +1,30 @@
-"""Lanes: recommenders trained side by side in one compiled program.
+"""Lanes: recommenders that train side by side in one compiled program.
 
 A lane is one recommender with its own loss, learning rate, weight decay and initial weights. All
-lanes see the same batch at each step, so their comparison is paired and one look-up serves all.
+lanes see the same batch at each step, so they are compared in pairs and share every look-up.
 
-Embedding tables are ``[rows, D, K]``, lanes innermost: the gather or scatter of one id moves one
-contiguous block of all lanes. Only the rows of the batch are touched, so a step costs ``O(BKD)``
+Embedding tables are ``[rows, D, K]``, lanes last: the gather or scatter of one id moves one
+contiguous block of all lanes. Only the rows of the batch are touched, so a step costs ``O(BDK)``
 however large the catalogue is. Weight decay stays exact without touching the other rows: a row is
-``scale * stored``, and decay acts on the scale, which is multiplied into the rows at the end of an
-epoch, and before where it grows small.
+``scale * stored``, and decay acts on the scale. The scale is multiplied into the rows at the end of
+an epoch, and earlier if it gets small.
 
-Features of users and items are joined by their ids at look-up. Of several categories a recommender
-sees the mean row, so a gradient goes to each of them by its share.
+Features of users and items are joined at look-up, by the ids of users and items. If a feature has
+several categories, a recommender sees the mean of their rows, and each category gets its share of
+the gradient.
 """
 
 from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any, NamedTuple
 
+import chex
 import jax
 import jax.numpy as jnp
 from jax.sharding import Mesh, NamedSharding
 from jax.sharding import PartitionSpec as Spec
 
-from ..interfaces import Array, Batch, Params, Recommender, Statistics
+from ..interfaces import Array, Batch, Params, Recommender, Rows, Statistics
 from .loss_gradients import LogitGradFn, compute_gradient_size
 from .optimizers import SGD, Hyper, Optimizer, SparseGrad, out_of_range_id
 from .permutation import random_permutation
@@ -30,61 +32,81 @@ from .random_keys import STEPS
 
 
 class LaneState(NamedTuple):
-    """K recommenders."""
+    """Training state of K recommenders: tables have lanes last, everything else lanes first."""
 
     tables: Mapping[str, Array]  # field -> stored rows [rows, D, K]
     scale: Array  # [K]; a row is scale * stored
-    dense: Params  # the other parameters, K leading
-    statistics: Statistics  # K leading
-    accumulators: Mapping[str, Array]  # what the optimizer remembers of a field's rows [rows, K]
-    opt_state: Any  # of dense parameters, K leading
+    dense: Params  # the other parameters, [K, ...]
+    statistics: Statistics  # [K, ...]
+    accumulators: Mapping[str, Array]  # field -> optimizer state of its table [rows, K]
+    opt_state: Any  # optimizer state of the dense parameters, [K, ...]
 
 
-Cut = Callable[[Any, Array], Batch]
+CutBatches = Callable[[Any, Array], Batch]
 """(data, key) -> batches [N, B]."""
 
 _LANE_AXIS = LaneState(tables=-1, scale=0, dense=0, statistics=0, accumulators=-1, opt_state=0)
 
 
-def _along_lanes(function: Callable[..., Array], *states: LaneState) -> LaneState:
-    """Apply a function that takes the axis of the lanes to every array of states."""
-    of_part = lambda axis, *parts: jax.tree.map(partial(function, axis=axis), *parts)  # noqa: E731
+def _map_lanes(function: Callable[..., Array], *states: LaneState) -> LaneState:
+    """Applies a function that takes the axis of the lanes to every array of states."""
+
+    def of_part(axis: int, *parts: Any) -> Any:
+        return jax.tree.map(partial(function, axis=axis), *parts)
+
     return jax.tree.map(of_part, _LANE_AXIS, *states)
 
 
-def where_lane(condition: Array, yes: LaneState, no: LaneState) -> LaneState:
-    """Choose lane by lane: condition [K]."""
+def where_lane(condition: Array, if_true: LaneState, if_false: LaneState) -> LaneState:
+    """Chooses between two states lane by lane, as ``jnp.where`` does; the condition is [K]."""
 
-    def choose(mine: Array, theirs: Array, axis: int) -> Array:
-        along = condition if axis == -1 else condition.reshape(-1, *[1] * (mine.ndim - 1))
-        return jnp.where(along, mine, theirs)
+    def choose(x: Array, y: Array, axis: int) -> Array:
+        by_lane = condition if axis == -1 else condition.reshape(-1, *[1] * (x.ndim - 1))
+        return jnp.where(by_lane, x, y)
 
-    return _along_lanes(choose, yes, no)
+    return _map_lanes(choose, if_true, if_false)
 
 
 class Lanes(NamedTuple):
-    """Training and scoring of K lanes as pure functions."""
+    """Training and scoring of K lanes as pure functions.
+
+    ``losses`` is what the ``LogitGradFn`` of the lanes takes: a ``LossBatch``, or the scale of each
+    lane's loss.
+    """
 
     init: Callable[[Array], LaneState]  # keys [K]
-    repeat: Callable[[LaneState, int], LaneState]  # lanes -> so many copies of each, side by side
-    take: Callable[[LaneState, Array], LaneState]  # lanes by index [K'] -> K' lanes
-    # batches [N, B], and a key, from which every step draws one for all lanes
+    repeat: Callable[[LaneState, int], LaneState]  # state, count -> so many copies of each lane
+    take: Callable[[LaneState, Array], LaneState]  # state, lane numbers [n] -> n lanes
+    # state, losses, hyper, batches [N, B], key, from which each step draws one for all lanes
     train: Callable[[LaneState, Any, Hyper, Batch, Array], LaneState]
-    # data and a key for each device [D], of which each cuts batches [N, B] of its own
-    train_per_device: Callable[[LaneState, Any, Hyper, Cut, Any, Array], LaneState]
-    predict: Callable[[LaneState, Batch], Array]  # batches [N, B] -> logits [K, N * B]
-    # untrained lanes, objective, batches -> how large the losses' gradients are there, [K]
+    # state, losses, hyper, function that cuts batches, data, keys [num_devices]: each device trains
+    # on batches of its own
+    train_per_device: Callable[[LaneState, Any, Hyper, CutBatches, Any, Array], LaneState]
+    predict: Callable[[LaneState, Batch], Array]  # state, batches [N, B] -> logits [K, N * B]
+    # untrained state, losses, batches [N, B] -> size of the losses' gradients there, [K]
     gradient_size: Callable[[LaneState, Any, Batch], Array]
     replicate: Callable[[Array], Array]  # numbers [K, ...] -> the same, whole on every device
-    scale_free: bool  # steps are as large whatever the size of gradients; of the optimizer
-    devices: int  # that lanes are divided over: what trains or predicts takes a multiple
+    scale_free: bool  # whether steps are as large whatever the size of gradients
+    devices: int  # over which lanes are divided; lanes that train or predict are a multiple
 
 
 def make_batches(data: Batch, size: int, key: Array | None = None) -> Batch:
-    """Cut interactions [n] into batches [N, B], in order or shuffled by ``key``.
+    """Cuts interactions into batches, in order or shuffled.
 
-    The last batch is filled up with interactions of weight 0. Groups [n, G] stay together: ``size``
-    counts them, and their examples follow one another in batches [N, size * G].
+    The last batch is filled up with interactions of weight 0.
+
+    Args:
+      data: interactions [n], or groups [n, G], which stay together.
+      size: interactions, or groups, of a batch.
+      key: of the shuffle; None for the order of the data.
+
+    Returns:
+      Batches [N, size], or [N, size * G], in which the examples of a group follow one another.
+
+    Example:
+      >>> data = Batch({"user": jnp.arange(5)}, jnp.ones(5), jnp.ones(5))
+      >>> make_batches(data, 3).weight.tolist()
+      [[1.0, 1.0, 1.0], [1.0, 1.0, 0.0]]
     """
     n = data.label.shape[0]
     steps = -(-n // size)
@@ -97,45 +119,51 @@ def make_batches(data: Batch, size: int, key: Array | None = None) -> Batch:
 
 
 def _join(recommender: Recommender, ids: Mapping[str, Array]) -> tuple[dict, dict]:
-    """Give the ids [B] or [B, m] of each table, and the numbers [B], of a batch's ids [B]."""
+    """Returns the ids [B] or [B, m] of each table, and the numbers [B], of a batch's ids [B]."""
     sides = {
         name: jnp.asarray(side.values)[ids[side.field]] for name, side in recommender.sides.items()
     }
     numbers = {name: sides.pop(name) for name in sides.keys() - recommender.tables.keys()}
-    of_tables = {**ids, **sides}
-    return {name: of_tables[name] for name in recommender.tables}, numbers
+    table_ids = {**ids, **sides}
+    return {name: table_ids[name] for name in recommender.tables}, numbers
 
 
-def _shares(ids: Array) -> Array:
-    """Give the share [B, m, 1, 1] of each category in the mean of those that are there."""
-    there = (ids >= 0).astype(jnp.float32)
-    return (there / jnp.maximum(there.sum(1, keepdims=True), 1))[..., None, None]
+def _category_weights(ids: Array) -> Array:
+    """Returns the weight [B, m, 1, 1] of each category in the mean of those that are present."""
+    present = (ids >= 0).astype(jnp.float32)
+    return (present / jnp.maximum(present.sum(1, keepdims=True), 1))[..., None, None]
 
 
 def _look_up(table: Array, ids: Array) -> Array:
-    """Give the rows [B, D, K] of ids [B], or the mean rows of ids [B, m]."""
+    """Returns the rows [B, D, K] of ids [B], or the mean rows of ids [B, m]."""
     if ids.ndim == 1:
         return table[ids]
-    return jnp.sum(_shares(ids) * table[jnp.maximum(ids, 0)], axis=1)
+    return jnp.sum(_category_weights(ids) * table[jnp.maximum(ids, 0)], axis=1)
 
 
-def _occurrences(ids: Array, gradient: Array) -> tuple[Array, Array]:
-    """Give each single id with its part of the gradient [B, D, K] of the rows looked up."""
+def _split_over_ids(ids: Array, gradient: Array) -> tuple[Array, Array]:
+    """Returns each single id with its part of the gradient [B, D, K] of the rows looked up."""
     if ids.ndim == 1:
         return ids, gradient
-    parts = _shares(ids) * gradient[:, None]
+    parts = _category_weights(ids) * gradient[:, None]
     flat = jnp.where(ids < 0, out_of_range_id(ids), ids).ravel()
     return flat, parts.reshape(-1, *gradient.shape[1:])
 
 
-def _rows(state: LaneState, ids: Mapping[str, Array]) -> dict[str, Array]:
+def _look_up_all(state: LaneState, ids: Mapping[str, Array]) -> Rows:
     return {name: state.scale * _look_up(table, ids[name]) for name, table in state.tables.items()}
 
 
-def _forward(recommender: Recommender, *, train: bool, weight=None, key=None) -> Callable:
-    """Give a function of all lanes: dense, statistics, rows, numbers -> logits [B, K], statistics.
+def _forward(
+    recommender: Recommender,
+    *,
+    train: bool,
+    weight: Array | None = None,
+    key: Array | None = None,
+) -> Callable[..., tuple[Array, Statistics]]:
+    """Returns the forward pass of all lanes: dense, statistics, rows, numbers -> logits, statistics.
 
-    They see the same batch, and draw the same: what dropout leaves out is the same in all.
+    Lanes see the same batch and the same key: what dropout leaves out is the same in all.
     """
     apply = partial(recommender.apply, train=train, weight=weight, key=key)
     return jax.vmap(apply, in_axes=(0, 0, -1, None), out_axes=(-1, 0))
@@ -143,49 +171,59 @@ def _forward(recommender: Recommender, *, train: bool, weight=None, key=None) ->
 
 def _step(
     recommender: Recommender,
-    slopes: LogitGradFn,
+    logit_grads: LogitGradFn,
     optimizer: Optimizer,
-    objective: Any,
+    *,
+    losses: Any,
     hyper: Hyper,
     state: LaneState,
     batch: Batch,
     key: Array,
 ) -> LaneState:
+    """Trains all lanes on one batch [B]."""
     ids, numbers = _join(recommender, batch.ids)
-    rows = _rows(state, ids)
+    rows = _look_up_all(state, ids)
     share = batch.weight / jnp.maximum(batch.weight.sum(), 1e-30)
     forward_all = _forward(recommender, train=True, weight=batch.weight, key=key)
 
-    def forward(dense, rows):
+    def forward(dense: Params, rows: Rows) -> tuple[Array, Statistics]:
         return forward_all(dense, state.statistics, rows, numbers)
 
-    def gradient_of(logits):
-        found = jnp.nan_to_num(slopes(objective, logits.T, batch.label))
-        return (share * found).T
+    def mean_loss_grad(logits: Array) -> Array:
+        grads = jnp.nan_to_num(logit_grads(losses, logits.T, batch.label))
+        return (share * grads).T
 
     logits, pullback, statistics = jax.vjp(forward, state.dense, rows, has_aux=True)
-    dense_gradient, row_gradient = pullback(_fusion_barrier(gradient_of, logits, batch.label))
+    dense_grad, row_grads = pullback(_fusion_barrier(mean_loss_grad, logits, batch.label))
     scale = state.scale * _decay_factor(hyper)
     tables, accumulators = {}, {}
     for name, table in state.tables.items():
-        met = SparseGrad(*_occurrences(ids[name], row_gradient[name]), state.scale, scale)
+        flat_ids, grads = _split_over_ids(ids[name], row_grads[name])
+        sparse = SparseGrad(ids=flat_ids, gradient=grads, before=state.scale, after=scale)
         old = state.accumulators.get(name)
-        tables[name], new = optimizer.step_rows(table, old, met, hyper)
+        tables[name], new = optimizer.step_rows(table, old, sparse, hyper)
         accumulators |= {} if new is None else {name: new}
-    dense, memory = jax.vmap(optimizer.step_dense)(
-        state.dense, dense_gradient, state.opt_state, hyper
+    dense, opt_state = jax.vmap(optimizer.step_dense)(
+        state.dense, dense_grad, state.opt_state, hyper
     )
-    return LaneState(tables, scale, dense, statistics, accumulators, memory)
+    return LaneState(
+        tables=tables,
+        scale=scale,
+        dense=dense,
+        statistics=statistics,
+        accumulators=accumulators,
+        opt_state=opt_state,
+    )
 
 
 def _decay_factor(hyper: Hyper) -> Array:
-    """Give what decay leaves of a row in one step, [K]; never 0, which a step divides by."""
-    kept = 1 - hyper.learning_rate * (hyper.weight_decay + 2 * hyper.l2)
-    return jnp.where(kept == 0, jnp.finfo(kept.dtype).epsneg, kept)
+    """Returns what a row is multiplied by in one step, [K]; never 0, which a step divides by."""
+    factor = 1 - hyper.learning_rate * (hyper.weight_decay + 2 * hyper.l2)
+    return jnp.where(factor == 0, jnp.finfo(factor.dtype).epsneg, factor)
 
 
 def _fusion_barrier(function: Callable[[Array], Array], x: Array, label: Array) -> Array:
-    """Call ``function`` so that XLA cannot fuse it into what uses the result.
+    """Calls ``function`` so that XLA cannot fuse it into what uses the result.
 
     The CPU backend would compute the loss again for every column of the embedding update, and it
     drops optimization barriers. Labels are finite, but XLA does not know.
@@ -193,122 +231,172 @@ def _fusion_barrier(function: Callable[[Array], Array], x: Array, label: Array) 
     return jax.lax.cond(label[0] < jnp.inf, function, jnp.zeros_like, x)
 
 
-def _spread(state: LaneState, count: int) -> LaneState:
-    return _along_lanes(partial(jnp.repeat, repeats=count), state)
+def _repeat(state: LaneState, count: int) -> LaneState:
+    return _map_lanes(partial(jnp.repeat, repeats=count), state)
 
 
 def _take(state: LaneState, lanes: Array) -> LaneState:
-    return _along_lanes(partial(jnp.take, indices=lanes, mode="clip"), state)
+    return _map_lanes(partial(jnp.take, indices=lanes, mode="clip"), state)
 
 
-def _in_range(state: LaneState) -> Array:
-    """Say if another step can shrink all scales and divide by them; lanes of NaN do not count."""
+def _is_scale_safe(state: LaneState) -> Array:
+    """Whether another step can shrink all scales and divide by them; lanes of NaN do not count."""
     return ~jnp.any(jnp.abs(state.scale) < 1e-20)
 
 
 def _fold_scale(state: LaneState) -> LaneState:
-    """Multiply the scales into the tables, so that they never leave float32's range."""
+    """Multiplies the scales into the tables, so that they never leave float32's range."""
     tables = {name: state.scale * table for name, table in state.tables.items()}
     return state._replace(tables=tables, scale=jnp.ones_like(state.scale))
 
 
+def _init(recommender: Recommender, optimizer: Optimizer, keys: Array) -> LaneState:
+    # One lane at a time: drawing all at once takes twice as long to compile, and to run.
+    chex.assert_rank(keys, 1)
+    dense, statistics, rows = jax.lax.map(recommender.init, keys)
+    tables = {name: jnp.moveaxis(table, 0, -1) for name, table in rows.items()}
+    accumulators = {name: optimizer.init_accumulator(table) for name, table in tables.items()}
+    return LaneState(
+        tables=tables,
+        scale=jnp.ones(keys.shape[0]),
+        dense=dense,
+        statistics=statistics,
+        accumulators={name: sums for name, sums in accumulators.items() if sums is not None},
+        opt_state=jax.vmap(optimizer.init_dense)(dense),
+    )
+
+
+def _train(
+    step: Callable[..., LaneState],
+    state: LaneState,
+    losses: Any,
+    hyper: Hyper,
+    batches: Batch,
+    key: Array,
+) -> LaneState:
+    """Trains on batches [N, B], one step each.
+
+    A loop of steps runs until a scale is to be folded, and a loop around it folds: without strong
+    decay all steps are one loop. A ``lax.cond`` in each step would do the same, but a loop updates
+    the tables in place, and a condition that may return them changed need not.
+    """
+    chex.assert_rank([batches.label, batches.weight], 2)
+    chex.assert_equal_shape([state.scale, *hyper])
+    steps = batches.label.shape[0]
+    # The key may have shuffled the batches; what steps draw is independent of it.
+    keys = jax.random.split(jax.random.fold_in(key, STEPS), steps)
+
+    def train_one(done: Array, state: LaneState) -> tuple[Array, LaneState]:
+        batch, step_key = jax.tree.map(lambda x: x[done], (batches, keys))
+        return done + 1, step(losses=losses, hyper=hyper, state=state, batch=batch, key=step_key)
+
+    def train_until_fold(done: Array, state: LaneState) -> tuple[Array, LaneState]:
+        goes_on = lambda carry: (carry[0] < steps) & _is_scale_safe(carry[1])  # noqa: E731
+        done, state = jax.lax.while_loop(goes_on, lambda carry: train_one(*carry), (done, state))
+        return done, _fold_scale(state)
+
+    return jax.lax.while_loop(
+        lambda carry: carry[0] < steps,
+        lambda carry: train_until_fold(*carry),
+        (jnp.int32(0), state),
+    )[1]
+
+
+def _predict(recommender: Recommender, state: LaneState, batches: Batch) -> Array:
+    """Returns the logits [K, N * B] of batches [N, B]."""
+    chex.assert_rank(batches.label, 2)
+    forward = _forward(recommender, train=False)
+
+    def logits(ids: Mapping[str, Array]) -> Array:
+        ids, numbers = _join(recommender, ids)
+        return forward(state.dense, state.statistics, _look_up_all(state, ids), numbers)[0]
+
+    scores = jax.lax.map(logits, batches.ids)
+    return scores.reshape(-1, scores.shape[-1]).T
+
+
 def make_lanes(
     recommender: Recommender,
-    slopes: LogitGradFn,
+    logit_grads: LogitGradFn,
     *,
     optimizer: Optimizer = SGD,
     mesh: Mesh | None = None,
 ) -> Lanes:
-    """Make lanes of a recommender.
+    """Builds the functions that train and score lanes of a recommender.
 
     Args:
       recommender: over looked-up rows, written for one lane.
-      slopes: gradients of the lanes' losses; what it takes for an objective, ``train`` takes.
-      optimizer: what steps do; SGD without clipping if left out.
+      logit_grads: gradients of the lanes' losses; its first argument is the ``losses`` that
+        ``train`` takes.
+      optimizer: of all lanes; SGD without clipping by default.
       mesh: of one axis, ``lanes``, over which K is divided; None for one device.
+
+    Returns:
+      The functions of K lanes, for any K that the devices divide.
     """
+    step = partial(_step, recommender, logit_grads, optimizer)
+    init, train = partial(_init, recommender, optimizer), partial(_train, step)
+    predict = partial(_predict, recommender)
 
-    def init(keys: Array) -> LaneState:
-        # One lane at a time: drawing all at once takes twice as long to compile, and to run.
-        dense, statistics, rows = jax.lax.map(recommender.init, keys)
-        tables = {name: jnp.moveaxis(table, 0, -1) for name, table in rows.items()}
-        accumulators = {name: optimizer.init_accumulator(table) for name, table in tables.items()}
-        accumulators = {name: sums for name, sums in accumulators.items() if sums is not None}
-        memory = jax.vmap(optimizer.init_dense)(dense)
-        return LaneState(tables, jnp.ones(keys.shape[0]), dense, statistics, accumulators, memory)
+    def gradient_size(state: LaneState, losses: Any, batches: Batch) -> Array:
+        logits = predict(state, batches)
+        return compute_gradient_size(logit_grads(losses, logits, batches.label.reshape(-1)))
 
-    def train(
-        state: LaneState, objective: Any, hyper: Hyper, batches: Batch, key: Array
+    def train_on_own(
+        cut: CutBatches, state: LaneState, losses: Any, hyper: Hyper, data: Any, keys: Array
     ) -> LaneState:
-        steps = batches.label.shape[0]
-        # The key may have shuffled the batches; what steps draw is apart from what that drew.
-        keys = jax.random.split(jax.random.fold_in(key, STEPS), steps)
+        (key,) = keys  # of this device
+        return train(state, losses, hyper, cut(data, key), key)
 
-        def step(done: Array, state: LaneState) -> tuple[Array, LaneState]:
-            batch, drawn = jax.tree.map(lambda x: x[done], (batches, keys))
-            return done + 1, _step(
-                recommender, slopes, optimizer, objective, hyper, state, batch, drawn
-            )
+    one_device = Lanes(
+        init=init,
+        repeat=_repeat,
+        take=_take,
+        train=train,
+        train_per_device=lambda state, losses, hyper, cut, data, keys: train_on_own(
+            cut, state, losses, hyper, data, keys
+        ),
+        predict=predict,
+        gradient_size=gradient_size,
+        replicate=lambda numbers: numbers,
+        scale_free=optimizer.scale_free,
+        devices=1,
+    )
+    return one_device if mesh is None else _divide(one_device, train_on_own, mesh)
 
-        def stretch(done: Array, state: LaneState) -> tuple[Array, LaneState]:
-            """Train until a scale is to be folded, or to the end: without strong decay at once."""
-            ready = lambda at: (at[0] < steps) & _in_range(at[1])  # noqa: E731
-            done, state = jax.lax.while_loop(ready, lambda at: step(*at), (done, state))
-            return done, _fold_scale(state)
 
-        begun = jnp.int32(0), state
-        return jax.lax.while_loop(lambda at: at[0] < steps, lambda at: stretch(*at), begun)[1]
+def _divide(lanes: Lanes, train_on_own: Callable[..., LaneState], mesh: Mesh) -> Lanes:
+    """Divides the lanes of one device over all devices of a mesh."""
+    first = Spec("lanes")
+    state = LaneState(
+        tables=Spec(None, None, "lanes"),
+        scale=first,
+        dense=first,
+        statistics=first,
+        accumulators=Spec(None, "lanes"),
+        opt_state=first,
+    )
+    training = state, first, first  # state, losses, hyper
+    wrap = partial(jax.shard_map, mesh=mesh)
 
     def train_per_device(
-        state: LaneState, objective: Any, hyper: Hyper, cut: Cut, data: Any, keys: Array
+        lane_state: LaneState, losses: Any, hyper: Hyper, cut: CutBatches, data: Any, keys: Array
     ) -> LaneState:
-        def own(state: LaneState, objective: Any, hyper: Hyper, data: Any, keys: Array):
-            (key,) = keys  # of this device
-            return train(state, objective, hyper, cut(data, key), key)
-
-        if mesh is None:
-            return own(state, objective, hyper, data, keys)
-
-        def on_each(state: LaneState, objective: Any, hyper: Hyper, data: Any, keys: Array):
+        def train(lane_state: LaneState, losses: Any, hyper: Hyper, data: Any, keys: Array):
             # Data are the same on every device, what a key draws is not: a loop that begins with
             # one and goes on with the other is refused, unless data count as a device's own.
             data = jax.tree.map(partial(jax.lax.pcast, axis_name="lanes", to="varying"), data)
-            return own(state, objective, hyper, data, keys)
+            return train_on_own(cut, lane_state, losses, hyper, data, keys)
 
-        divided = wrap(on_each, in_specs=(*mine, Spec(), last), out_specs=lane)
-        return divided(state, objective, hyper, data, keys)
+        divided = wrap(train, in_specs=(*training, Spec(), first), out_specs=state)
+        return divided(lane_state, losses, hyper, data, keys)
 
-    def predict(state: LaneState, batches: Batch) -> Array:
-        forward = _forward(recommender, train=False)
-
-        def logits(ids: Mapping[str, Array]) -> Array:
-            ids, numbers = _join(recommender, ids)
-            return forward(state.dense, state.statistics, _rows(state, ids), numbers)[0]
-
-        scores = jax.lax.map(logits, batches.ids)
-        return scores.reshape(-1, scores.shape[-1]).T
-
-    def size(state: LaneState, objective: Any, batches: Batch) -> Array:
-        logits = predict(state, batches)
-        return compute_gradient_size(slopes(objective, logits, batches.label.reshape(-1)))
-
-    free = optimizer.scale_free
-    if mesh is None:
-        alone = train, train_per_device, predict, size, lambda numbers: numbers
-        return Lanes(init, _spread, _take, *alone, free, 1)
-    last = Spec("lanes")
-    lane = LaneState(Spec(None, None, "lanes"), last, last, last, Spec(None, "lanes"), last)
-    mine = lane, last, last  # state, objective, hyper
-    wrap = partial(jax.shard_map, mesh=mesh)
-    return Lanes(
-        wrap(init, in_specs=last, out_specs=lane),
-        _spread,
-        _take,
-        wrap(train, in_specs=(*mine, Spec(), Spec()), out_specs=lane),
-        train_per_device,
-        wrap(predict, in_specs=(lane, Spec()), out_specs=last),
-        wrap(size, in_specs=(lane, last, Spec()), out_specs=last),
-        partial(jax.lax.with_sharding_constraint, shardings=NamedSharding(mesh, Spec())),
-        free,
-        mesh.size,
+    return lanes._replace(
+        init=wrap(lanes.init, in_specs=first, out_specs=state),
+        train=wrap(lanes.train, in_specs=(*training, Spec(), Spec()), out_specs=state),
+        train_per_device=train_per_device,
+        predict=wrap(lanes.predict, in_specs=(state, Spec()), out_specs=first),
+        gradient_size=wrap(lanes.gradient_size, in_specs=(state, first, Spec()), out_specs=first),
+        replicate=partial(jax.lax.with_sharding_constraint, shardings=NamedSharding(mesh, Spec())),
+        devices=mesh.size,
     )

@@ -1,8 +1,8 @@
-"""Courses: recommenders trained from scratch in lanes, epoch by epoch, each at its own setting."""
+"""Training from scratch: recommenders in lanes, epoch by epoch, each at its own setting."""
 
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import jax
 import jax.numpy as jnp
@@ -10,7 +10,7 @@ import numpy as np
 
 from ..interfaces import Array, Batch, Data, Positives
 from .chunks import iterate_chunks
-from .evaluate import evaluate, make_epoch_batches, scores_or_ranks
+from .evaluate import compute_predictions, evaluate, make_epoch_batches
 from .lanes import Lanes, LaneState
 from .learning_rates import compute_factors, scale_settings
 from .loss_gradients import LogitGradFn
@@ -18,90 +18,121 @@ from .optimizers import Hyper
 from .tasks import RATING, Task
 
 
+class EpochFn(Protocol):
+    """Training of one epoch, and evaluation after it."""
+
+    def __call__(
+        self, state: LaneState, losses: Any, hyper: Hyper, key: Array, data: Data, split: Batch, /
+    ) -> tuple[LaneState, Array]:
+        """Trains one epoch; returns the new state and rewards [K]. Donates ``state``.
+
+        Args:
+          state: of K lanes.
+          losses: as the ``LogitGradFn`` of the lanes takes them.
+          hyper: of each lane, [K].
+          key: of the epoch; or keys [num_devices], one for each device, which then sees batches of
+            its own (not for a stream).
+          data: to train on.
+          split: to evaluate on.
+        """
+
+
 class Trainer(NamedTuple):
-    """Training in K lanes, compiled once for all losses of one objective."""
+    """Training of K lanes as functions, compiled once for all losses."""
 
     init: Callable[[Array], LaneState]  # keys [K]
-    # What turns learning rates for gradients of the common size into each loss's own; 1 where the
-    # optimizer divides by the size of gradients. Objective, untrained lanes, data -> [K].
+    # losses, untrained state, data -> [K]: what brings learning rates that are given for gradients
+    # of the common size to each loss's own; 1 if the optimizer divides by the size of gradients.
     learning_rate_factors: Callable[[Any, LaneState, Data], Array]
-    # state, objective, hyper, key of the epoch, data, judged split -> state, reward [K]; the state
-    # that was is gone. Keys [D] are one for each device, which sees batches of its own; not for a
-    # source.
-    epoch: Callable[[LaneState, Any, Hyper, Array, Data, Batch], tuple[LaneState, Array]]
-    evaluate: Callable[[LaneState, Batch], Array]  # judged split -> reward [K]
-    predict: Callable[[LaneState, Batch], Array]  # interactions -> what metrics need of them [K, n]
-    devices: int  # that lanes are divided over
+    epoch: EpochFn
+    evaluate: Callable[[LaneState, Batch], Array]  # state, split -> rewards [K]
+    predict: Callable[[LaneState, Batch], Array]  # state, data -> logits or ranks [K, n]
+    devices: int  # over which lanes are divided
 
 
-def _waited_for(gathers: Callable[..., Array]) -> Callable[..., Array]:
-    """Give a function that returns when all devices are done with the program that it calls.
+def _wait_for(function: Callable[..., Array]) -> Callable[..., Array]:
+    """Wraps a compiled program so that its call returns when all devices are done with it.
 
     Of two programs that gather over devices in flight, one device may reach the second while
-    another is still to reach the first. On CPU each of them holds a thread meanwhile, and with one
+    another has yet to reach the first. On CPU each of them holds a thread meanwhile, and with one
     thread a device none is left to go on.
     """
-    return lambda *given: jax.block_until_ready(gathers(*given))
+    return lambda *arguments: jax.block_until_ready(function(*arguments))
 
 
 def make_trainer(
     make_lanes: Callable[[LogitGradFn], Lanes],
-    slopes: LogitGradFn,
+    logit_grads: LogitGradFn,
     *,
     batch_size: int,
     task: Task = RATING,
 ) -> Trainer:
-    """Make courses.
+    """Builds a trainer.
 
     Args:
-      make_lanes: gives lanes of the recommender for the losses' slopes.
-      slopes: gradients of the losses; what it takes for an objective, the functions take.
+      make_lanes: builds lanes of the recommender from the gradients of their losses.
+      logit_grads: gradients of the losses; its first argument is the ``losses`` of the trainer's
+        functions.
       batch_size: interactions of a step, B.
-      task: what losses are trained on, and the metric that judges.
-    """
-    lanes = make_lanes(slopes)
+      task: what losses are trained on, and the metric that evaluates.
 
-    @_waited_for
+    Returns:
+      Functions that compile when they are first called.
+    """
+    lanes = make_lanes(logit_grads)
+
+    @_wait_for
     @jax.jit
-    def factors(objective: Any, state: LaneState, data: Batch | Positives) -> Array:
-        cut = make_epoch_batches(task, data, 256, jax.random.key(0))
-        few = jax.tree.map(lambda x: x[:8], cut)
-        size = lanes.gradient_size(state, objective, few)
+    def factors(losses: Any, state: LaneState, data: Batch | Positives) -> Array:
+        batches = make_epoch_batches(task, data, 256, jax.random.key(0))
+        first = jax.tree.map(lambda x: x[:8], batches)
+        size = lanes.gradient_size(state, losses, first)
         if lanes.scale_free:
             return lanes.replicate(jnp.ones_like(size))
         return lanes.replicate(compute_factors(size, task.common_gradient_size))
 
     @partial(jax.jit, donate_argnums=0)
-    def train(state, objective, hyper, key: Array, data: Batch | Positives) -> LaneState:
+    def train(
+        state: LaneState, losses: Any, hyper: Hyper, key: Array, data: Batch | Positives
+    ) -> LaneState:
         def cut(data: Batch | Positives, key: Array) -> Batch:
             return make_epoch_batches(task, data, batch_size, key)
 
         if key.ndim:
-            return lanes.train_per_device(state, objective, hyper, cut, data, key)
-        return lanes.train(state, objective, hyper, cut(data, key), key)
+            return lanes.train_per_device(state, losses, hyper, cut, data, key)
+        return lanes.train(state, losses, hyper, cut(data, key), key)
 
-    @_waited_for
+    @_wait_for
     @jax.jit
-    def score(state: LaneState, data: Batch) -> Array:
-        return lanes.replicate(scores_or_ranks(lanes, state, data))
+    def predict(state: LaneState, data: Batch) -> Array:
+        return lanes.replicate(compute_predictions(lanes, state, data))
 
-    reward = _waited_for(jax.jit(partial(evaluate, lanes, task=task)))
+    reward = _wait_for(jax.jit(partial(evaluate, lanes, task=task)))
 
-    def factors_of(objective: Any, state: LaneState, data: Data) -> Array:
+    def learning_rate_factors(losses: Any, state: LaneState, data: Data) -> Array:
         _, chunk = next(iterate_chunks(data, jax.random.key(0)))
-        return factors(objective, state, chunk)
+        return factors(losses, state, chunk)
 
-    def epoch(state, objective, hyper, key: Array, data: Data, judged: Batch):
+    def epoch(
+        state: LaneState, losses: Any, hyper: Hyper, key: Array, data: Data, split: Batch
+    ) -> tuple[LaneState, Array]:
         for chunk_key, chunk in iterate_chunks(data, key):  # read while the one before trains
             jax.block_until_ready(state)
-            state = train(state, objective, hyper, chunk_key, chunk)
-        return state, reward(state, judged)
+            state = train(state, losses, hyper, chunk_key, chunk)
+        return state, reward(state, split)
 
-    return Trainer(jax.jit(lanes.init), factors_of, epoch, reward, score, lanes.devices)
+    return Trainer(
+        init=jax.jit(lanes.init),
+        learning_rate_factors=learning_rate_factors,
+        epoch=epoch,
+        evaluate=reward,
+        predict=predict,
+        devices=lanes.devices,
+    )
 
 
 def train_from_scratch(
-    courses: Trainer,
+    trainer: Trainer,
     losses: Any,
     settings: np.ndarray,
     *,
@@ -110,28 +141,31 @@ def train_from_scratch(
     epochs: int,
     key: Array,
     data: Data,
-    judged: Sequence[Batch],
+    splits: Sequence[Batch],
 ) -> Iterator[np.ndarray]:
-    """Train K losses, each at a setting; yield every epoch's rewards [K].
+    """Trains K losses, each at a setting, and yields every epoch's rewards [K].
 
-    The lanes are gone when the last epoch is.
+    The lanes are freed after the last epoch.
 
     Args:
-      courses: in K lanes.
-      losses: objective of the K losses.
-      settings: learning rate and weight decay [K, 2], as of ``settings_grid``.
-      l2: penalty in the loss, likewise.
-      scale: ``"gradient"`` or ``"raw"``, likewise.
-      epochs: of training.
+      trainer: of K lanes.
+      losses: of the K lanes.
+      settings: learning rate and weight decay [K, 2], rows of ``make_settings_grid``.
+      l2: penalty in the loss.
+      scale: ``"gradient"``, or ``"raw"`` for learning rates that are used as given.
+      epochs: to train.
       key: of initial weights and shuffles, the same for all lanes.
       data: to train on.
-      judged: splits; a reward is the mean over them.
+      splits: to evaluate on; a reward is the mean over them.
+
+    Yields:
+      Rewards [K] after each epoch.
     """
-    state = courses.init(jnp.repeat(key[None], len(settings)))
-    factor = courses.learning_rate_factors(losses, state, data) if scale == "gradient" else 1.0
-    hyper = Hyper(*jnp.broadcast_arrays(*scale_settings(settings, factor, l2=l2)))
-    first, *others = judged
+    state = trainer.init(jnp.repeat(key[None], len(settings)))
+    factors = trainer.learning_rate_factors(losses, state, data) if scale == "gradient" else 1.0
+    hyper = Hyper(*jnp.broadcast_arrays(*scale_settings(settings, factors, l2=l2)))
+    first, *others = splits
     for epoch in range(epochs):
         shuffle = jax.random.fold_in(key, epoch)
-        state, found = courses.epoch(state, losses, hyper, shuffle, data, first)
-        yield np.mean([found, *(courses.evaluate(state, part) for part in others)], axis=0)
+        state, rewards = trainer.epoch(state, losses, hyper, shuffle, data, first)
+        yield np.mean([rewards, *(trainer.evaluate(state, split) for split in others)], axis=0)
