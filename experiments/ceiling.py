@@ -126,7 +126,7 @@ def compute_rewards(
         epochs=promote.epochs[-1],
         key=jax.random.fold_in(jax.random.key(setup.config.seed), generation),
         data=setup.splits.train,
-        judged=get_promotion_splits(setup),
+        splits=get_promotion_splits(setup),
     )
     best = np.max(list(rewards_by_epoch), axis=0)
     return best.reshape(len(grid), -1).max(0)[:num_losses]

@@ -87,7 +87,7 @@ def check_fits_memory(
     check_memory(need, num_lanes, mesh)
     # A search also copies its lanes from the base model.
     searching = {key: lanes for key, lanes in num_lanes.items() if key.startswith("generation.")}
-    check_memory(need, searching, mesh, starts=1)
+    check_memory(need, searching, mesh, searching=True)
     section, num_losses = config.test, sum(contenders.values())
     losses = f"{num_losses} losses ({' and '.join(contenders)})"
     num_settings = len(section.learning_rates) * len(section.weight_decays)

@@ -9,8 +9,7 @@ from rich.console import Console
 from autolossgen import data
 from autolossgen.configs.command_line import HELP, UsageError, read_command_line
 from autolossgen.search.checkpoints import CheckpointError
-from autolossgen.training.devices import configure_jax
-from autolossgen.training.distributed import ProcessError, process_dir
+from autolossgen.training.devices import ProcessError, configure_jax, process_dir
 
 from .run import make_run, run_phases
 from .save import show_results

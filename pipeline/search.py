@@ -17,7 +17,7 @@ from autolossgen.search.screening import FILTERS, Filter
 from autolossgen.search.search import Search, SearchState, make_search, with_subsampling
 from autolossgen.search.space import Space
 from autolossgen.search.stopping import Limits, stop_reason
-from autolossgen.training.distributed import any_process, is_first_process
+from autolossgen.training.devices import any_process, is_first_process
 from autolossgen.training.random_keys import advance_number, generation_number
 from autolossgen.training.tasks import Task
 

@@ -16,7 +16,7 @@ from autolossgen.evaluation.fair_test import FairTest, make_fair_test
 from autolossgen.interfaces import Recommender, StreamedData
 from autolossgen.search.space import load_family
 from autolossgen.suggest import did_you_mean
-from autolossgen.training.devices import lane_mesh
+from autolossgen.training.devices import make_lane_mesh
 from autolossgen.training.lanes import Lanes, make_lanes
 from autolossgen.training.loss_gradients import LogitGradFn
 from autolossgen.training.memory_budget import estimate_memory
@@ -55,7 +55,7 @@ def make_setup(config: ConfigDict, console: Console, tested: Mapping[str, int]) 
     config = _with_learning_rates(config)
     family = load_family(config.space.family, config.space.extra_operators)
     task = make_task(family, config.train.negatives, config.search.reward)
-    mesh = lane_mesh(config.devices, num_lanes(config))
+    mesh = make_lane_mesh(config.devices, num_lanes(config))
     optimizer = _make_optimizer(config)
     baselines = make_baselines(config, task)
     dataset = data.build(**config.data)
@@ -166,7 +166,7 @@ def _check_memory(
         config.train.batch_size * task.group,
         most * task.group,
         sums=optimizer.scale_free or config.train.clip is not None,
-        judged=max(getattr(splits, name).label.shape[0] for name in EVAL_SPLITS),
+        eval_rows=max(getattr(splits, name).label.shape[0] for name in EVAL_SPLITS),
         devices=mesh.size,
     )
     streamed = isinstance(splits.train, StreamedData)

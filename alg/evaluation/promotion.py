@@ -121,7 +121,7 @@ def make_promotion(
             mine = jax.tree.map(lambda part, rows=rows: part[rows], losses)
             found = np.zeros((count, lanes))
             for key in keys:
-                told = train(mine, grid[setting], epochs=count, key=key, data=data, judged=judged)
+                told = train(mine, grid[setting], epochs=count, key=key, data=data, splits=judged)
                 for epoch, rewards in enumerate(told):
                     found[epoch] += rewards / seeds
                     tick()

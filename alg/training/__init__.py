@@ -1,1 +1,1 @@
-"""How K recommenders train next to each other, each with its own loss. Needs the extra ``search``."""
+"""How K recommenders train in one program, each with its own loss. Needs the extra ``search``."""

@@ -1,4 +1,4 @@
-"""Chunks: what of an epoch is in memory together; of what fits there, all."""
+"""Chunks: the part of an epoch that is in memory together; all of it if it fits."""
 
 from collections.abc import Iterator
 from functools import partial
@@ -9,56 +9,60 @@ from ..interfaces import Array, Batch, Data, Positives, StreamedData
 from .permutation import random_permutation
 
 NUM_EPOCH_ORDERS = 2**20
-"""Orders of a source that a key chooses among."""
+"""Number of distinct orders of a stream; a key picks one."""
 
 
 def iterate_chunks(data: Data, key: Array) -> Iterator[tuple[Array, Batch | Positives]]:
-    """Give the chunks of the epoch that ``key`` chooses, each with a key; a source is read on.
+    """Yields the chunks of the epoch that ``key`` chooses, each with a key.
 
-    All but the last chunk are of one size, so that what takes them compiles for two.
+    All but the last chunk have one size, so that what takes them compiles for two.
 
-    >>> import numpy as np
-    >>> draw = lambda place, count: np.arange(place, place + count) % 10
-    >>> sizes = [len(subsample) for _, subsample in iterate_chunks(StreamedData(10, 4, draw), jax.random.key(0))]
-    >>> sizes
-    [4, 4, 2]
+    Example:
+      >>> import numpy as np
+      >>> draw = lambda place, count: np.arange(place, place + count) % 10
+      >>> data = StreamedData(10, 4, draw)
+      >>> [len(chunk) for _, chunk in iterate_chunks(data, jax.random.key(0))]
+      [4, 4, 2]
     """
     if not isinstance(data, StreamedData):
         yield key, data
         return
-    begin = _epoch(data, key)
+    start = _epoch_start(data, key)
     for first in range(0, data.rows, data.chunk_rows):
         count = min(data.chunk_rows, data.rows - first)
-        yield jax.random.fold_in(key, first // data.chunk_rows), data.draw(begin + first, count)
+        yield jax.random.fold_in(key, first // data.chunk_rows), data.draw(start + first, count)
 
 
 def max_chunk_rows(data: Data) -> int:
-    """Give how many interactions, or positives, of an epoch are in memory together.
+    """Returns how many interactions, or positives, of an epoch are in memory together.
 
-    >>> max_chunk_rows(StreamedData(10, 4, lambda place, count: None))
-    4
+    Example:
+      >>> max_chunk_rows(StreamedData(10, 4, lambda place, count: None))
+      4
     """
     return min(data.chunk_rows, data.rows) if isinstance(data, StreamedData) else _rows(data)
 
 
 def subsample(data: Data, key: Array, count: int) -> Batch | Positives:
-    """Give ``count`` interactions, or positives, that ``key`` chooses; all for 0, or for too many.
+    """Returns ``count`` interactions, or positives, that ``key`` chooses; all for 0 or too many.
 
-    >>> import jax.numpy as jnp
-    >>> whole = Batch({"user": jnp.arange(9)}, jnp.ones(9), jnp.ones(9))
-    >>> subsample(whole, jax.random.key(0), 4).ids["user"].shape
-    (4,)
+    Example:
+      >>> import jax.numpy as jnp
+      >>> whole = Batch({"user": jnp.arange(9)}, jnp.ones(9), jnp.ones(9))
+      >>> subsample(whole, jax.random.key(0), 4).ids["user"].shape
+      (4,)
     """
     if isinstance(data, StreamedData):
-        return data.draw(_epoch(data, key), subsample_size(data, count))
+        return data.draw(_epoch_start(data, key), subsample_size(data, count))
     return data if subsample_size(data, count) == _rows(data) else _chosen(data, key, count)
 
 
 def subsample_size(data: Data, count: int) -> int:
-    """Give how many interactions, or positives, ``subsample`` gives.
+    """Returns how many interactions, or positives, ``subsample`` returns.
 
-    >>> subsample_size(StreamedData(10, 4, lambda place, count: None), 0)
-    10
+    Example:
+      >>> subsample_size(StreamedData(10, 4, lambda place, count: None), 0)
+      10
     """
     return min(count or _rows(data), _rows(data))
 
@@ -67,9 +71,9 @@ def _rows(data: Data) -> int:
     return data.rows if isinstance(data, StreamedData) else data.ids["user"].shape[0]
 
 
-def _epoch(source: StreamedData, key: Array) -> int:
-    """Give the place at which the epoch begins that ``key`` chooses."""
-    return source.rows * int(jax.random.randint(key, (), 0, NUM_EPOCH_ORDERS))
+def _epoch_start(data: StreamedData, key: Array) -> int:
+    """Returns the place at which the epoch begins that ``key`` chooses."""
+    return data.rows * int(jax.random.randint(key, (), 0, NUM_EPOCH_ORDERS))
 
 
 @partial(jax.jit, static_argnums=2)

@@ -1,27 +1,47 @@
-"""Devices: how JAX is set up for them, and the mesh that lanes are divided over."""
+"""Devices and processes: how JAX is set up, and the mesh that lanes are divided over.
+
+One run may have several processes, on several machines or on parts of one. All of them run the same
+program on the same data, and lanes are divided over the devices of all. The files and the output of
+the first process are those of the run.
+"""
 
 import gc
 import math
 import os
+import tempfile
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import jax
+import numpy as np
 from jax import Device
+from jax.experimental import multihost_utils
 from jax.sharding import AxisType, Mesh
 
-from .distributed import connect_processes
+ADDRESS = "JAX_COORDINATOR_ADDRESS"
+"""Environment variable: host and port at which the first process listens. JAX reads it."""
+
+
+class ProcessError(ValueError):
+    """Error of processes that cannot be joined; the message says why and what to set."""
 
 
 def configure_jax(compiled: Path) -> int:
-    """Set JAX up for a run, before anything needs a device; give the number of this process.
+    """Configures JAX for a run, before anything needs a device.
 
-    Where the CPU is the device, there is one a core, unless ``JAX_NUM_CPU_DEVICES`` says otherwise.
-    Compiled programs are kept in the folder ``compiled``, or in ``JAX_COMPILATION_CACHE_DIR``.
+    On CPU there is one device per core, unless ``JAX_NUM_CPU_DEVICES`` says otherwise.
+
+    Args:
+      compiled: folder in which compiled programs are kept, unless ``JAX_COMPILATION_CACHE_DIR``
+        names another.
+
+    Returns:
+      The number of this process.
 
     Raises:
-      ProcessError: where there are several processes and they cannot be joined.
+      ProcessError: if there are several processes and they cannot be joined.
     """
     if not os.environ.get("JAX_NUM_CPU_DEVICES"):
         cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
@@ -38,40 +58,113 @@ def configure_jax(compiled: Path) -> int:
     return connect_processes()
 
 
-def lane_mesh(count: int, widths: Mapping[str, int]) -> Mesh:
-    """Give a mesh of one axis, ``lanes``, with as many devices of every process.
+def make_lane_mesh(count: int, num_lanes: Mapping[str, int]) -> Mesh:
+    """Builds a mesh of one axis, ``lanes``, with as many devices of every process.
 
     Args:
       count: of devices of all processes; 0 for as many as divide all widths.
-      widths: config key -> lanes that are trained side by side.
+      num_lanes: config key -> lanes that are trained side by side.
 
     Raises:
-      ValueError: for more devices than there are, or a number that does not divide a width or is
-        no multiple of the processes.
+      ValueError: for more devices than there are, or a number that does not divide the lanes or
+        is no multiple of the processes.
 
-    >>> lane_mesh(1, {"generation.width": 32}).size
-    1
+    Example:
+      >>> make_lane_mesh(1, {"generation.width": 32}).size
+      1
     """
-    devices = choose_devices(jax.devices(), count, widths)
+    devices = choose_devices(jax.devices(), count, num_lanes)
     types = (AxisType.Auto,)
     return jax.make_mesh((len(devices),), ("lanes",), axis_types=types, devices=devices)
 
 
 def choose_devices(
-    available: Sequence[Device], count: int, widths: Mapping[str, int]
+    available: Sequence[Device], count: int, num_lanes: Mapping[str, int]
 ) -> list[Device]:
-    """Give the devices for a mesh out of those of all processes; see ``lane_mesh``."""
-    of_process: dict[int, list[Device]] = {}
+    """Chooses the devices for a mesh among those of all processes; see ``make_lane_mesh``."""
+    by_process: dict[int, list[Device]] = {}
     for device in available:
-        of_process.setdefault(device.process_index, []).append(device)
-    processes, width = len(of_process), math.gcd(*widths.values())
-    most = processes * min(map(len, of_process.values()))
-    fitting = [n for n in range(processes, most + 1, processes) if width % n == 0]
+        by_process.setdefault(device.process_index, []).append(device)
+    processes, divisor = len(by_process), math.gcd(*num_lanes.values())
+    most = processes * min(map(len, by_process.values()))
+    fitting = [n for n in range(processes, most + 1, processes) if divisor % n == 0]
     if count not in (0, *fitting) or not fitting:
-        given = " and ".join(f"{name} ({lanes})" for name, lanes in widths.items())
+        given = " and ".join(f"{name} ({lanes})" for name, lanes in num_lanes.items())
         several = f", is a multiple of the {processes} processes" if processes > 1 else ""
         raise ValueError(
             f"devices is 0, or at most {most} here{several} and divides {given}, got {count}"
         )
     count = count or fitting[-1]
-    return [device for own in of_process.values() for device in own[: count // processes]]
+    per_process = count // processes
+    return [device for devices in by_process.values() for device in devices[:per_process]]
+
+
+def connect_processes() -> int:
+    """Joins the other processes of a run, if the environment says so; returns this one's number.
+
+    ``JAX_COORDINATOR_ADDRESS`` says that there are others. How many, and which this one is, JAX
+    knows from Slurm, Open MPI and Cloud TPUs; elsewhere ``JAX_NUM_PROCESSES`` and
+    ``JAX_PROCESS_ID`` say it.
+
+    Raises:
+      ProcessError: for numbers that are missing or wrong, or if the first process is not there.
+
+    Example:
+      >>> connect_processes()
+      0
+    """
+    if not os.environ.get(ADDRESS):
+        return 0
+    count, number = _number("JAX_NUM_PROCESSES"), _number("JAX_PROCESS_ID")
+    try:
+        jax.distributed.initialize(num_processes=count, process_id=number)
+    except (ValueError, RuntimeError) as error:
+        raise ProcessError(
+            f"{ADDRESS} is set, but the processes cannot be joined: {error} Give each its "
+            "JAX_NUM_PROCESSES and JAX_PROCESS_ID (from 0), or unset all three"
+        ) from error
+    return jax.process_index()
+
+
+def _number(name: str) -> int | None:
+    """Returns the number that an environment variable holds, or None if it is not set."""
+    text = os.environ.get(name)
+    if text and not text.isdecimal():
+        raise ProcessError(f"{name} in the environment is a whole number, got {text!r}")
+    return int(text) if text else None
+
+
+def is_first_process() -> bool:
+    """Whether this is the first process, whose files and output are the run's.
+
+    Example:
+      >>> is_first_process()
+      True
+    """
+    return jax.process_index() == 0
+
+
+def any_process(flag: bool) -> bool:
+    """Whether the flag is set in any process; all processes have to call this.
+
+    Example:
+      >>> any_process(True), any_process(False)
+      (True, False)
+    """
+    return bool(np.any(multihost_utils.process_allgather(np.asarray(flag))))
+
+
+@contextmanager
+def process_dir(process: int, folder: Path) -> Iterator[Path]:
+    """Yields the folder that a process writes to: ``folder``, or a temporary one if not the first.
+
+    Example:
+      >>> with process_dir(0, Path("runs/a")) as first, process_dir(1, Path("runs/a")) as second:
+      ...     first.as_posix(), second.as_posix() == "runs/a", second.name
+      ('runs/a', False, 'a')
+    """
+    if process == 0:
+        yield folder
+        return
+    with tempfile.TemporaryDirectory() as scratch:
+        yield Path(scratch) / folder.name

@@ -161,9 +161,10 @@ def _forward(
     weight: Array | None = None,
     key: Array | None = None,
 ) -> Callable[..., tuple[Array, Statistics]]:
-    """Returns the forward pass of all lanes: dense, statistics, rows, numbers -> logits, statistics.
+    """Returns the forward pass of all lanes.
 
-    Lanes see the same batch and the same key: what dropout leaves out is the same in all.
+    It takes dense parameters, statistics, rows and numbers, and returns logits [B, K] and new
+    statistics. Lanes see the same batch and the same key: what dropout leaves out is the same in all.
     """
     apply = partial(recommender.apply, train=train, weight=weight, key=key)
     return jax.vmap(apply, in_axes=(0, 0, -1, None), out_axes=(-1, 0))

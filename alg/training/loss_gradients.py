@@ -1,4 +1,4 @@
-"""Objectives: the losses of many lanes as one value, and their gradients."""
+"""The losses of many lanes as one value, and their gradients by the logits."""
 
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
@@ -14,15 +14,25 @@ from ..language.operators import NUMBER_OF, OPERATORS, Op
 from ..language.programs import REGISTERS, Program
 
 LogitGradFn = Callable[[Any, Array, Array], Array]
-"""(objective of K lanes, logits [K, B], label [B]) -> d loss / d logit [K, B].
+"""(losses of K lanes, logits [K, B], label [B]) -> d loss / d logit [K, B].
 
-Of pairwise losses, B examples are groups of a positive and its negatives, one after the other, and
-slopes are times the size of a group: their mean over examples is then that over positives.
+For pairwise losses, the B examples are groups of a positive and its negatives, one after the other,
+and gradients are multiplied by the size of a group: their mean over examples is then the mean over
+positives.
+"""
+
+
+VMAP_BELOW = 256
+"""On CPU, ``vmap`` over lanes is faster below this batch size, and ``lax.map`` from there on.
+
+Under ``vmap`` each slot of a program evaluates every operator and keeps one result. Under
+``lax.map`` it evaluates its own only, which a core prefers once that outweighs the branch;
+accelerators do not.
 """
 
 
 class LossBatch(NamedTuple):
-    """The losses of K lanes, as traced data."""
+    """The losses of K lanes as traced data: programs, bounds and scales."""
 
     program: Program  # [K, I]
     low: Array  # float32 [K], bounds of intermediate results
@@ -31,7 +41,11 @@ class LossBatch(NamedTuple):
 
 
 def pad_programs(program: Program, slots: int) -> Program:
-    """Lengthen a program [..., I] to ``slots`` instructions by copies of its result."""
+    """Lengthens programs [..., I] to ``slots`` instructions by copies of their results.
+
+    Raises:
+      ValueError: for programs that are longer.
+    """
     missing = slots - program.op.shape[-1]
     if missing < 0:
         raise ValueError(f"{program.op.shape[-1]} instructions do not fit into {slots}")
@@ -48,22 +62,33 @@ def pad_programs(program: Program, slots: int) -> Program:
 def stack_losses(
     programs: Sequence[Program], bounds: Sequence[tuple[float, float]], slots: int | None = None
 ) -> LossBatch:
-    """Stack static programs into the objective of as many lanes, each at scale 1."""
+    """Stacks J static programs, each at scale 1.
+
+    Args:
+      programs: of one family.
+      bounds: of each program's intermediate results, lowest and highest.
+      slots: instructions of every program; as many as the longest has by default.
+    """
     slots = slots or max(len(program.op) for program in programs)
     parts = [pad_programs(program, slots) for program in programs]
     stacked = jax.tree.map(lambda *columns: jnp.stack(columns), *parts)
     stacked = stacked._replace(constant=stacked.constant.astype(jnp.float32))
     low, high = np.asarray(bounds, np.float32).T
-    return LossBatch(stacked, jnp.asarray(low), jnp.asarray(high), jnp.ones(len(programs)))
+    return LossBatch(
+        program=stacked,
+        low=jnp.asarray(low),
+        high=jnp.asarray(high),
+        scale=jnp.ones(len(programs)),
+    )
 
 
 def traced_logit_grads(
     operators: Sequence[int], *, group: int = 1, table: Sequence[Op] = OPERATORS
 ) -> LogitGradFn:
-    """Make the slopes of lanes whose losses are traced data: an ``LossBatch`` of K programs.
+    """Builds the gradients of losses that are traced data: a ``LossBatch`` of K programs.
 
     Args:
-      operators: numbers of those that programs may use.
+      operators: numbers of the operators that programs may use.
       group: examples of a group: 1 for pointwise losses; for pairwise ones, a positive and its
         negatives.
       table: the operators that ``operators`` number, of a family with a user's own.
@@ -77,7 +102,7 @@ def traced_logit_grads(
     def pairwise(program: Program, bounds: tuple, logit: Array, label: Array) -> Array:
         del label
         grouped = logit.reshape(-1, group)
-        found = compute_pairwise_logit_grads(
+        pos, neg = compute_pairwise_logit_grads(
             program,
             grouped[:, 0],
             grouped[:, 1:],
@@ -85,29 +110,21 @@ def traced_logit_grads(
             operators=operators,
             table=table,
         )
-        return group * jnp.concatenate([found[0][:, None], found[1]], axis=1).reshape(logit.shape)
+        return group * jnp.concatenate([pos[:, None], neg], axis=1).reshape(logit.shape)
 
-    of_family = pointwise if group == 1 else pairwise
+    family_grads = pointwise if group == 1 else pairwise
 
-    def slopes(objective: LossBatch, logits: Array, label: Array) -> Array:
+    def logit_grads(losses: LossBatch, logits: Array, label: Array) -> Array:
         def one(program: Program, low: Array, high: Array, scale: Array, logit: Array) -> Array:
-            return scale * of_family(program, (low, high), logit, label)
+            return scale * family_grads(program, (low, high), logit, label)
 
         if logits.shape[-1] < VMAP_BELOW:
-            return jax.vmap(one)(*objective, logits)
+            return jax.vmap(one)(*losses, logits)
         return jax.lax.platform_dependent(
-            *objective, logits, cpu=_one_by_one(one), default=jax.vmap(one)
+            *losses, logits, cpu=_one_by_one(one), default=jax.vmap(one)
         )
 
-    return slopes
-
-
-VMAP_BELOW = 256
-"""Examples of a lane, below which all lanes at once are faster on CPU, too.
-
-Side by side, each slot of a program evaluates every operator and keeps one result. One by one,
-it evaluates its own only, which a core prefers once that outweighs the branch; accelerators do not.
-"""
+    return logit_grads
 
 
 def _one_by_one(function: Callable[..., Array]) -> Callable[..., Array]:
@@ -115,10 +132,14 @@ def _one_by_one(function: Callable[..., Array]) -> Callable[..., Array]:
 
 
 def static_logit_grads(losses: Sequence[LossFn], *, group: int = 1) -> LogitGradFn:
-    """Make the slopes of lanes that take turns at static losses: lane k has loss k modulo J.
+    """Builds the gradients of lanes that take turns at static losses: lane k has loss k modulo J.
 
-    The objective is the scale [K] of each lane's loss. K must be a multiple of J on every device.
-    ``group`` is that of ``traced_logit_grads``.
+    The function's first argument is the scale [K] of each lane's loss. K must be a multiple of J on
+    every device.
+
+    Args:
+      losses: J losses.
+      group: as in ``traced_logit_grads``.
     """
 
     def pointwise(turns: Array, label: Array) -> Array:
@@ -139,21 +160,22 @@ def static_logit_grads(losses: Sequence[LossFn], *, group: int = 1) -> LogitGrad
         each = list(enumerate(losses))
         return group * jax.grad(total)(turns)
 
-    of_family = pointwise if group == 1 else pairwise
+    family_grads = pointwise if group == 1 else pairwise
 
-    def slopes(scale: Array, logits: Array, label: Array) -> Array:
+    def logit_grads(scale: Array, logits: Array, label: Array) -> Array:
         turns = logits.reshape(-1, len(losses), logits.shape[-1])
-        return scale[:, None] * of_family(turns, label).reshape(logits.shape)
+        return scale[:, None] * family_grads(turns, label).reshape(logits.shape)
 
-    return slopes
+    return logit_grads
 
 
-def compute_gradient_size(slopes: Array) -> Array:
-    """Give the root mean square [K] of slopes [K, B]; what is not finite counts as 0.
+def compute_gradient_size(logit_grads: Array) -> Array:
+    """Computes the root mean square [K] of gradients [K, B]; what is not finite counts as 0.
 
-    >>> compute_gradient_size(jnp.array([[3.0, jnp.inf], [1e30, 0.0]])).tolist()[0]
-    2.1213202476501465
+    Example:
+      >>> compute_gradient_size(jnp.array([[3.0, jnp.inf], [1e30, 0.0]])).tolist()[0]
+      2.1213202476501465
     """
-    finite = jnp.where(jnp.isfinite(slopes), slopes, 0.0)
+    finite = jnp.where(jnp.isfinite(logit_grads), logit_grads, 0.0)
     # The squares of larger ones, and their sum, would leave float32.
     return jnp.sqrt(jnp.mean(jnp.clip(finite, -1e16, 1e16) ** 2, axis=-1))

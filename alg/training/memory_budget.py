@@ -1,7 +1,7 @@
 """Memory: how many lanes fit a device, known before anything is compiled.
 
-An epoch holds, for every lane, its tables and other parameters twice, as they were and as they
-become, and what the backward pass needs of one batch, or judging after it of all that is judged.
+An epoch holds, for every lane, its tables and other parameters twice, before and after a step, and
+what the backward pass needs of one batch, or evaluation needs of the whole split.
 ``docs/performance.md`` has the formula.
 """
 
@@ -18,7 +18,7 @@ from jax.sharding import Mesh
 from ..interfaces import Recommender
 
 EVAL_BYTES = 36
-"""Bytes of a lane for each interaction that is judged: scores, sorted with labels and weights."""
+"""Bytes of a lane for each row of a split: scores, sorted with labels and weights."""
 
 _AVAILABLE, _ALLOWED = Path("/proc/meminfo"), Path("/sys/fs/cgroup/memory.max")
 
@@ -26,27 +26,33 @@ _AVAILABLE, _ALLOWED = Path("/proc/meminfo"), Path("/sys/fs/cgroup/memory.max")
 class MemoryNeed(NamedTuple):
     """Bytes that lanes take on a device."""
 
-    state: int  # of a lane: tables, other parameters, and what optimizers keep
-    step: int  # of a lane: what a training step holds beside the state
+    state: int  # of a lane: tables, other parameters, and optimizer state
+    step: int  # of a lane: what a training step holds in addition to the state
     data: int  # however many lanes there are
-    judging: int = 0  # of a lane: what its metric holds in place of a step
+    evaluation: int = 0  # of a lane: what its metric holds instead of a step
 
-    def of(self, lanes: int, starts: int = 0, waiting: int = 0) -> int:
-        """Give the bytes for ``lanes`` lanes: all states twice, and a step or one lane's drawing.
+    def compute_bytes(self, lanes: int, *, searching: bool = False, waiting: int = 0) -> int:
+        """Computes the peak for a number of lanes: their states, and a step or one lane's drawing.
 
-        Lanes draw their initial weights one after the other, and the random bits are as many. A
-        search holds its lanes once, and four times the ``starts`` that it copies them from, which
-        every device has whole: as they were, become, were trained and are drawn afresh. Beside
-        each lane that trains, ``waiting`` others wait for their turn.
+        Lanes draw their initial weights one after the other, with as many random bits.
+
+        Args:
+          lanes: on the device.
+          searching: whether a base model, which every device has whole, is copied to the lanes.
+          waiting: trainings of as many lanes that take turns with this one.
         """
-        states = max(2 * lanes, lanes + 4 * starts) + waiting * lanes
-        working = max(self.step * lanes, self.judging * lanes, 2 * self.state)
+        double_buffer = 2 * lanes  # before and after a step
+        base_copies = 4 if searching else 0  # before, after, trained, and with new weights
+        waiting_states = waiting * lanes
+        states = max(double_buffer, lanes + base_copies) + waiting_states
+        working = max(self.step * lanes, self.evaluation * lanes, 2 * self.state)
         return self.data + states * self.state + working
 
-    def fit(self, free: int, starts: int = 0, waiting: int = 0) -> int:
-        """Give the lanes that fit into ``free`` bytes."""
+    def compute_max_lanes(self, free: int, *, searching: bool = False, waiting: int = 0) -> int:
+        """Computes how many lanes fit into ``free`` bytes."""
         lanes = range(1, free // self.state + 1)
-        return bisect_right(lanes, free, key=partial(self.of, starts=starts, waiting=waiting))
+        peak = partial(self.compute_bytes, searching=searching, waiting=waiting)
+        return bisect_right(lanes, free, key=peak)
 
 
 def estimate_memory(
@@ -56,34 +62,36 @@ def estimate_memory(
     examples: int,
     *,
     sums: bool,
-    judged: int = 0,
+    eval_rows: int = 0,
     devices: int = 1,
 ) -> MemoryNeed:
-    """Give the bytes that an epoch takes; nothing is run or compiled for it.
+    """Estimates the bytes that an epoch takes, without running or compiling anything.
 
     Args:
       recommender: that is trained.
-      init: of its lanes, keys [K] to their state, what optimizers keep included.
+      init: of its lanes, keys [K] to their state, optimizer state included.
       batch: examples of a step, B, each positive's negatives included.
-      examples: that are cut into batches together, of one epoch or more, likewise.
+      examples: that are cut into batches together, of one epoch or more, negatives included.
       sums: whether the optimizer adds a row's gradients up over its occurrences in a batch, as
         clipping and Adagrad need it.
-      judged: interactions or groups of the largest split that lanes are judged on.
+      eval_rows: interactions or groups of the largest split that lanes are evaluated on.
       devices: that ``init`` divides lanes over.
 
-    >>> class Product(NamedTuple):  # of two vectors of 4 numbers
-    ...     tables, sides = {"user": (10, 4), "item": (20, 4)}, {}
-    ...     init = lambda self, key: (
-    ...         {"bias": jax.numpy.zeros(())}, {},
-    ...         {name: jax.numpy.ones(shape) for name, shape in self.tables.items()})
-    ...     apply = lambda self, dense, statistics, rows, numbers, **_: (
-    ...         (rows["user"] * rows["item"]).sum(-1), statistics)
-    >>> from .lanes import make_lanes
-    >>> takes = estimate_memory(Product(), make_lanes(Product(), None).init, batch=8, examples=99, sums=False)
-    >>> takes
-    Need(state=488, step=384, data=3168, judging=0)
-    >>> takes.of(10), takes.fit(takes.of(10))
-    (16768, 10)
+    Example:
+      >>> class Product(NamedTuple):  # of two vectors of 4 numbers
+      ...     tables, sides = {"user": (10, 4), "item": (20, 4)}, {}
+      ...     init = lambda self, key: (
+      ...         {"bias": jax.numpy.zeros(())}, {},
+      ...         {name: jax.numpy.ones(shape) for name, shape in self.tables.items()})
+      ...     apply = lambda self, dense, statistics, rows, numbers, **_: (
+      ...         (rows["user"] * rows["item"]).sum(-1), statistics)
+      >>> from .lanes import make_lanes
+      >>> init = make_lanes(Product(), None).init
+      >>> need = estimate_memory(Product(), init, batch=8, examples=99, sums=False)
+      >>> need
+      MemoryNeed(state=488, step=384, data=3168, evaluation=0)
+      >>> need.compute_bytes(10), need.compute_max_lanes(need.compute_bytes(10))
+      (16768, 10)
     """
     states = jax.eval_shape(lambda: init(jax.random.split(jax.random.key(0), devices)))
     # A step keeps one table's gradient; with sums also these, the steps and the rows themselves.
@@ -95,19 +103,19 @@ def estimate_memory(
     columns = 2 + len(recommender.tables.keys() - recommender.sides)  # label, weight and ids
     return MemoryNeed(
         state=_size(states) // devices,
-        step=_size(_kept_for_backward(recommender, batch)) + gradients,
+        step=_size(_residuals(recommender, batch)) + gradients,
         data=2 * 4 * columns * examples,  # as they come, and cut into batches
-        judging=EVAL_BYTES * judged,
+        evaluation=EVAL_BYTES * eval_rows,
     )
 
 
 def _categories(recommender: Recommender, table: str) -> int:
-    """Give how many rows of a table are averaged for an example; 0 where it looks one up."""
+    """Returns how many rows of a table are averaged for an example; 0 where it looks one up."""
     return recommender.sides[table].values.shape[1] if table in recommender.sides else 0
 
 
-def _kept_for_backward(recommender: Recommender, batch: int) -> Any:
-    """Give the shapes of what one lane's forward pass leaves to the backward pass of a batch."""
+def _residuals(recommender: Recommender, batch: int) -> Any:
+    """Returns the shapes of what one lane's forward pass keeps for its backward pass."""
 
     def forward(key: jax.Array) -> Any:
         dense, statistics, tables = recommender.init(key)
@@ -129,15 +137,20 @@ def _size(tree: Any) -> int:
 
 
 def check_memory(
-    need: MemoryNeed, widths: Mapping[str, int], mesh: Mesh, *, starts: int = 0, waiting: int = 0
+    need: MemoryNeed,
+    num_lanes: Mapping[str, int],
+    mesh: Mesh,
+    *,
+    searching: bool = False,
+    waiting: int = 0,
 ) -> None:
-    """See that lanes fit the devices that they are divided over.
+    """Checks that lanes fit the devices that they are divided over.
 
     Args:
       need: of an epoch.
-      widths: config key -> lanes that are trained side by side.
+      num_lanes: config key -> lanes that are trained side by side.
       mesh: of the devices.
-      starts: recommenders that a search copies its lanes from.
+      searching: whether a base model is copied to the lanes.
       waiting: trainings of as many lanes that take turns with one.
 
     Raises:
@@ -146,23 +159,24 @@ def check_memory(
     free = free_memory(mesh)
     if free is None:
         return
-    for name, width in widths.items():
-        takes = need.of(-(-width // mesh.size), starts, waiting)
-        if takes <= free:
+    options = {"searching": searching, "waiting": waiting}
+    for name, lanes in num_lanes.items():
+        needed = need.compute_bytes(-(-lanes // mesh.size), **options)
+        if needed <= free:
             continue
-        fit = mesh.size * need.fit(free, starts, waiting)
+        most = mesh.size * need.compute_max_lanes(free, **options)
         raise ValueError(
-            f"{name} is {width}, which takes {takes / 1e9:.3g} GB of each of {mesh.size} devices, "
-            f"where {free / 1e9:.3g} GB are free: at most {fit} lanes fit. A smaller model.embedding_dim, "
-            "train.batch_size or data set, or fewer generation.epochs, take less"
+            f"{name} is {lanes}, which takes {needed / 1e9:.3g} GB of each of {mesh.size} devices, "
+            f"where {free / 1e9:.3g} GB are free: at most {most} lanes fit. A smaller "
+            "model.embedding_dim, train.batch_size or data set, or fewer generation.epochs, take less"
         )
 
 
 def free_memory(mesh: Mesh) -> int | None:
-    """Give the free bytes of each device, None where nobody tells.
+    """Returns the free bytes of each device, or None where they are not known.
 
     The devices of a CPU share what the machine can give, or its container; so do processes on one
-    machine, each of which is told of all of it.
+    machine, each of which sees all of it.
     """
     devices = mesh.local_devices  # of this process, which sees no others' memory
     stats = [device.memory_stats() for device in devices]
@@ -170,12 +184,12 @@ def free_memory(mesh: Mesh) -> int | None:
         return min(each["bytes_limit"] - each["bytes_in_use"] for each in stats)
     if any(device.platform != "cpu" for device in devices):
         return None
-    told = [*_available(), *_allowed()]
-    return min(told) // len(devices) if told else None
+    limits = [*_available(), *_allowed()]
+    return min(limits) // len(devices) if limits else None
 
 
 def _available() -> list[int]:
-    """Give what the machine has left, or has, in a list; an empty one where it does not say."""
+    """Returns the bytes that the machine has left, or has, in a list; empty if not known."""
     if _AVAILABLE.exists():
         lines = dict(line.split(":") for line in _AVAILABLE.read_text().splitlines())
         return [1024 * int(lines["MemAvailable"].split()[0])]
@@ -185,7 +199,7 @@ def _available() -> list[int]:
 
 
 def _allowed() -> list[int]:
-    """Give what the container has left of what it may use, likewise."""
+    """Returns the bytes that the container may still use, in a list; empty if not limited."""
     limit = _ALLOWED.read_text().strip() if _ALLOWED.exists() else "max"
     if limit == "max":
         return []

@@ -1,4 +1,7 @@
-"""Judges: the metrics that can reward a search, choose and compare, by name."""
+"""The registry of metrics, by name: they reward a search, choose settings and compare losses.
+
+A metric says here what it reads, whether lower is better, and how it becomes a reward.
+"""
 
 import difflib
 import re
@@ -6,6 +9,7 @@ from collections.abc import Callable, Sequence
 from functools import lru_cache, partial
 from typing import NamedTuple
 
+import chex
 import jax
 import jax.numpy as jnp
 
@@ -33,7 +37,7 @@ CUTOFF = 10
 
 
 class EvalTargets(NamedTuple):
-    """Of n interactions or groups, what a metric needs beside the recommender's scores."""
+    """Targets of n interactions or groups: what a metric needs in addition to predictions."""
 
     label: Array  # float32 [n]
     user: Array  # int32 [n]
@@ -43,43 +47,54 @@ class EvalTargets(NamedTuple):
 class Metric(NamedTuple):
     """A metric of interactions with labels, or of groups in which a positive is ranked.
 
-    What it needs of an interaction or a group is one number: its logit, or the positive's rank.
+    Its predictions [n] are one number each: the logit of an interaction, or the rank of a group's
+    positive.
     """
 
     name: str
     of_ranks: bool
-    value: Callable[[Array, EvalTargets], Array]  # kept [n] -> [...]; accuracy and F1 cut at 0
+    value: Callable[
+        [Array, EvalTargets], Array
+    ]  # predictions [n] -> [...]; accuracy and F1 cut at 0
     lower_is_better: bool = False
     as_reward: Callable[[Array], Array] = lambda value: value  # from 0 to 1, the higher the better
     at_threshold: Callable | None = None  # accuracy or F1, which need a threshold on the logits
     of_probability: bool = False  # needs logits that mean a probability
 
-    def threshold(self, kept: Array, judged: EvalTargets) -> Array:
-        """Give the threshold that is best for kept [n]; 0 for metrics that need none."""
+    def threshold(self, predictions: Array, targets: EvalTargets) -> Array:
+        """Returns the threshold that is best for predictions [n]; 0 if the metric needs none."""
         if self.at_threshold is None:
             return jnp.zeros(())
-        return best_threshold(self.at_threshold, kept, judged.label, judged.weight)
+        return best_threshold(self.at_threshold, predictions, targets.label, targets.weight)
 
-    def reward(self, kept: Array, judged: EvalTargets) -> Array:
-        """Give the reward of kept [n], from 0 to 1, at the best threshold where there is one."""
-        return self.as_reward(self.value(kept - self.threshold(kept, judged), judged))
+    def reward(self, predictions: Array, targets: EvalTargets) -> Array:
+        """Returns the reward of predictions [n], from 0 to 1, at the best threshold if any."""
+        cut = self.threshold(predictions, targets)
+        return self.as_reward(self.value(predictions - cut, targets))
 
 
 def _of_labels(metric: Callable) -> Callable[[Array, EvalTargets], Array]:
-    return lambda kept, judged: metric(kept, judged.label, judged.weight)
+    return lambda logits, targets: metric(logits, targets.label, targets.weight)
 
 
 def _at_zero(metric: Callable) -> Callable[[Array, EvalTargets], Array]:
-    return lambda kept, judged: metric(count_predictions(kept, judged.label, judged.weight))
+    return lambda logits, targets: metric(count_predictions(logits, targets.label, targets.weight))
 
 
 def _error(name: str, metric: Callable, as_reward: Callable = lambda value: 1 - value) -> Metric:
-    return Metric(name, False, _of_labels(metric), True, as_reward, of_probability=True)
+    return Metric(
+        name=name,
+        of_ranks=False,
+        value=_of_labels(metric),
+        lower_is_better=True,
+        as_reward=as_reward,
+        of_probability=True,
+    )
 
 
 _OF_LABELS = (
     Metric("auc", False, _of_labels(auc)),
-    Metric("user_auc", False, lambda kept, j: user_auc(kept, j.label, j.user, j.weight)),
+    Metric("user_auc", False, lambda logits, t: user_auc(logits, t.label, t.user, t.weight)),
     # The geometric mean of the probabilities that were given to what came true.
     _error("logloss", log_loss, lambda value: jnp.exp(-value)),
     _error("rmse", rmse),
@@ -90,12 +105,12 @@ _OF_LABELS = (
 _NAMED = {metric.name: metric for metric in _OF_LABELS}
 
 
-def _hits(kept: Array, judged: EvalTargets, k: int) -> Array:
-    return hit_rate(kept, judged.user, judged.weight, k=k)
+def _hits(ranks: Array, targets: EvalTargets, k: int) -> Array:
+    return hit_rate(ranks, targets.user, targets.weight, k=k)
 
 
 def _of_ranks(metric: Callable) -> Callable:
-    return lambda kept, judged, **k: metric(kept, judged.weight, **k)
+    return lambda ranks, targets, **k: metric(ranks, targets.weight, **k)
 
 
 _RANKED = {
@@ -104,24 +119,33 @@ _RANKED = {
     "hit": _hits,
     "mrr": _of_ranks(mrr),
 }
-_ALSO = {"gauc": "user_auc", "uauc": "user_auc", "roc_auc": "auc", "hr": "hit", "acc": "accuracy"}
-"""What others call a metric; only meant as a hint."""
+_OTHER_NAMES = {
+    "gauc": "user_auc",
+    "uauc": "user_auc",
+    "roc_auc": "auc",
+    "hr": "hit",
+    "acc": "accuracy",
+}
+"""What others call a metric; used only for hints."""
 METRIC_NAMES = (*_NAMED, *(f"{name}@{CUTOFF}" for name in _RANKED), "mrr")
 
 
 @lru_cache(maxsize=64)
 def get_metric(name: str) -> Metric:
-    """Give the metric of a name: of labels, or of ranks with the number of them that count.
+    """Returns the metric of a name: of labels, or of ranks with the number of ranks that count.
 
     Raises:
       ValueError: for an unknown name, or a number of ranks that is missing or none.
 
-    >>> get_metric("auc").of_ranks, get_metric("ndcg@5").of_ranks, get_metric("rmse").lower_is_better
-    (False, True, True)
-    >>> get_metric("ncdg@10")
-    Traceback (most recent call last):
-    ...
-    ValueError: 'ncdg@10' is no metric (did you mean 'ndcg@10'?)
+    Example:
+      >>> get_metric("auc").of_ranks, get_metric("ndcg@5").of_ranks
+      (False, True)
+      >>> get_metric("rmse").lower_is_better
+      True
+      >>> get_metric("ncdg@10")
+      Traceback (most recent call last):
+      ...
+      ValueError: 'ncdg@10' is no metric (did you mean 'ndcg@10'?)
     """
     if name in _NAMED:
         return _NAMED[name]
@@ -129,26 +153,26 @@ def get_metric(name: str) -> Metric:
         return Metric(name, True, _RANKED[name])
     plain, _, ranks = name.partition("@")
     if plain not in _RANKED:
-        raise ValueError(f"{name!r} is no metric{_meant(name)}")
+        raise ValueError(f"{name!r} is no metric{_hint(name)}")
     if not re.fullmatch("[1-9][0-9]*", ranks):
         raise ValueError(f"{plain} counts the first ranks, as in '{plain}@{CUTOFF}', got {name!r}")
     return Metric(name, True, partial(_RANKED[plain], k=int(ranks)))
 
 
-def _meant(name: str) -> str:
-    """Give a hint at the metric with a name like that, at the same number of ranks."""
+def _hint(name: str) -> str:
+    """Returns a hint at the metric with a name like that, at the same number of ranks."""
     plain, _, ranks = name.lower().partition("@")
-    names = [*_NAMED, *_RANKED, *_ALSO]
+    names = [*_NAMED, *_RANKED, *_OTHER_NAMES]
     near = plain if plain in names else next(iter(difflib.get_close_matches(plain, names, n=1)), "")
     if not near:
         return did_you_mean(name, METRIC_NAMES)
-    near = _ALSO.get(near, near)
+    near = _OTHER_NAMES.get(near, near)
     cutoff = ranks if re.fullmatch("[1-9][0-9]*", ranks) else CUTOFF
     return f" (did you mean '{near}{f'@{cutoff}' if near in _RANKED else ''}'?)"
 
 
 def get_metric_for(name: str, family: Family) -> Metric:
-    """Give the metric of a name, if losses of a family can be judged by it.
+    """Returns the metric of a name, if it suits the losses of a family.
 
     Raises:
       ValueError: for an unknown name, or one that the family's logits have no meaning for.
@@ -158,13 +182,13 @@ def get_metric_for(name: str, family: Family) -> Metric:
         others = ", ".join(other for other in METRIC_NAMES if not get_metric(other).of_probability)
         raise ValueError(
             f"{name} needs probabilities, and the logits of pairwise losses only order items; "
-            f"judge by one of {others}, or search pointwise losses"
+            f"choose one of {others}, or search pointwise losses"
         )
     return metric
 
 
 def metrics_to_report(metric: Metric, family: Family) -> tuple[Metric, ...]:
-    """Give the metrics that results report of losses judged by ``metric``, itself among them."""
+    """Returns the metrics that results report if ``metric`` chooses, itself among them."""
     names = [name for name in METRIC_NAMES if get_metric(name).of_ranks == metric.of_ranks]
     metrics = (
         [metric, *map(get_metric, names)] if metric.name not in names else map(get_metric, names)
@@ -176,17 +200,28 @@ def metrics_to_report(metric: Metric, family: Family) -> tuple[Metric, ...]:
 def compute_metrics(
     metrics: Sequence[Metric],
     valid: Array,
-    of_valid: EvalTargets,
+    valid_targets: EvalTargets,
     test: Array,
-    of_test: EvalTargets,
+    test_targets: EvalTargets,
 ) -> tuple[dict[str, Array], dict[str, Array]]:
-    """Give the metrics of what was kept of validation [n] and of test [m], by name.
+    """Computes metrics on validation and test, at the thresholds that are best on validation.
 
-    Thresholds are those that are best on validation.
+    Args:
+      metrics: to compute.
+      valid: predictions [n] on validation.
+      valid_targets: of the n.
+      test: predictions [m] on test.
+      test_targets: of the m.
+
+    Returns:
+      The values on validation, and those on test, by the metrics' names.
     """
-    cuts = {metric.name: metric.threshold(valid, of_valid) for metric in metrics}
-    sides = ((valid, of_valid), (test, of_test))
+    for predictions, targets in ((valid, valid_targets), (test, test_targets)):
+        chex.assert_rank(predictions, 1)
+        chex.assert_equal_shape([predictions, targets.label, targets.user])
+    cuts = {metric.name: metric.threshold(valid, valid_targets) for metric in metrics}
+    splits = ((valid, valid_targets), (test, test_targets))
     return tuple(
-        {metric.name: metric.value(kept - cuts[metric.name], of) for metric in metrics}
-        for kept, of in sides
+        {metric.name: metric.value(values - cuts[metric.name], targets) for metric in metrics}
+        for values, targets in splits
     )

@@ -1,4 +1,4 @@
-"""Negatives: items beside each positive, drawn afresh for every epoch, on the device."""
+"""Negative sampling: items for each positive, drawn again for every epoch, on the device."""
 
 import jax
 import jax.numpy as jnp
@@ -7,16 +7,23 @@ from ..interfaces import Array, Batch, Positives
 
 
 def sample_negatives(data: Positives, key: Array, *, count: int) -> Batch:
-    """Give every positive [n] with sampled negatives: groups [n, 1 + count], the positive first.
+    """Samples negatives for every positive: groups [n, G], the positive first.
 
     Negatives are drawn evenly and with replacement from the items that the user is not known to
     like. The other fields of a group are those of its positive.
 
-    >>> ids = {"user": jnp.array([0, 1]), "item": jnp.array([5, 7])}
-    >>> likes = Positives(ids, jnp.array([5, 6, 7]), jnp.array([0, 2]), jnp.array([0, 1, 2]))
-    >>> groups = sample_negatives(likes, jax.random.key(0), count=100)  # user 0 likes item 5, user 1 item 7
-    >>> sorted({*groups.ids["item"][0, 1:].tolist()}), sorted({*groups.ids["item"][1, 1:].tolist()})
-    ([6, 7], [5, 6])
+    Args:
+      data: positives [n].
+      key: of the draw.
+      count: negatives of each positive, G - 1.
+
+    Example:
+      >>> ids = {"user": jnp.array([0, 1]), "item": jnp.array([5, 7])}
+      >>> likes = Positives(ids, jnp.array([5, 6, 7]), jnp.array([0, 2]), jnp.array([0, 1, 2]))
+      >>> groups = sample_negatives(likes, jax.random.key(0), count=100)
+      >>> # User 0 likes item 5, and user 1 item 7.
+      >>> [sorted({*items[1:].tolist()}) for items in groups.ids["item"]]
+      [[6, 7], [5, 6]]
     """
     user = data.ids["user"]
     begin, end = data.start[user], data.start[user + 1]
@@ -34,9 +41,11 @@ def sample_negatives(data: Positives, key: Array, *, count: int) -> Batch:
 
 
 def _known_below(data: Positives, begin: Array, end: Array, rank: Array) -> Array:
-    """Give how many of a user's known items lie below the ``rank``-th unknown one.
+    """Returns how many of a user's known items lie below the ``rank``-th unknown one.
 
-    Those are the known items with at most ``rank`` unknown ones below, found by bisection.
+    Those are the known items with at most ``rank`` unknown ones below, found by bisection. (On the
+    host, ``data/implicit.py`` finds them by one search in all users' items at once, with keys of
+    user and rank that would leave int32 here.)
     """
     low, high = jnp.broadcast_arrays(begin, end, rank)[:2]
 

@@ -4,9 +4,9 @@ A batch touches few rows of a table, and the same row several times: its gradien
 its occurrences. Rows are stored divided by a scale of the lane (``row = scale * stored``), on which
 weight decay acts, so that it reaches all rows at each step exactly and touches none.
 
-With what dense training by Optax each of them agrees, tests/alg/test_optimizers.py shows: with
-every row in the gradient, ``g`` of the loss alone, penalty ``l2`` and decay ``w`` of parameters
-``p``,
+Each agrees with dense training by Optax, in which every row has a gradient (see
+tests/alg/training/test_optimizers.py). With the gradient ``g`` of the loss alone, penalty ``l2``
+and decay ``w`` of parameters ``p``, a step is
 
 =========== ======================================================================
 ``sgd``     ``p -= rate * (clip(g + 2 * l2 * p) + w * p)``
@@ -31,7 +31,7 @@ from ..interfaces import Array, Params
 
 
 class Hyper(NamedTuple):
-    """What else lanes differ in, [K] each."""
+    """Hyper-parameters in which lanes differ, [K] each."""
 
     learning_rate: Array
     weight_decay: Array  # decoupled from the loss and from the clipping, as in PyTorch's SGD
@@ -39,9 +39,9 @@ class Hyper(NamedTuple):
 
 
 class SparseGrad(NamedTuple):
-    """What a batch says of one table: rows by their ids, the same ones any number of times.
+    """Gradient of one table in a batch: rows by their ids, which may repeat.
 
-    An id that is ``out_of_range_id`` is none, and what is added there is dropped.
+    What is added to the row ``out_of_range_id`` is dropped.
     """
 
     ids: Array  # int32 [B]
@@ -51,38 +51,46 @@ class SparseGrad(NamedTuple):
 
 
 class Optimizer(NamedTuple):
-    """An optimizer as pure functions; what it remembers of tables it calls accumulators."""
+    """An optimizer of lanes as pure functions; its state of a table is called accumulator."""
 
     init_accumulator: Callable[
         [Array], Array | None
     ]  # stored [rows, D, K] -> [rows, K]; None for none
-    # stored, accumulator, rows, hyper [K] -> stored, accumulator
+    # stored, accumulator, gradient, hyper [K] -> stored, accumulator
     step_rows: Callable[[Array, Array | None, SparseGrad, Hyper], tuple[Array, Array | None]]
-    # Of one lane: dense parameters -> memory; these, gradient, memory, hyper [] -> both anew.
+    # Of one lane: params -> opt_state; params, gradient, opt_state, hyper [] -> params, opt_state
     init_dense: Callable[[Params], Any]
     step_dense: Callable[[Params, Params, Any, Hyper], tuple[Params, Any]]
-    scale_free: bool  # steps stay as large when gradients grow
+    scale_free: bool  # whether steps are as large whatever the size of gradients
+
+
+_NO_STEP = Hyper(learning_rate=0, weight_decay=0, l2=0)  # the state does not depend on rates
 
 
 def out_of_range_id(ids: Array) -> int:
-    """Give an id that is out of range: dropped by a scatter."""
+    """Returns an id that is out of range of any table: a scatter drops it."""
     return jnp.iinfo(ids.dtype).max
 
 
 def _unique(ids: Array) -> tuple[Array, Array]:
-    """Give for ids [B] the slot [B] of each, and the id [B] of each slot, unused ones last."""
+    """Returns the slot [B] of each of ids [B], and the id [B] of each slot, unused ones last.
+
+    ``jnp.unique(ids, return_inverse=True, size=ids.size, fill_value=...)`` returns the
+    same bits. On two cores it takes 26 instead of 22 microseconds for 128 ids, about as long for
+    thousands, and twice as long to compile.
+    """
     order = jnp.argsort(ids)
     ordered = ids[order]
-    new = jnp.append(False, ordered[1:] != ordered[:-1])
-    rank = jnp.cumsum(new)
+    is_new = jnp.append(False, ordered[1:] != ordered[:-1])
+    rank = jnp.cumsum(is_new)
     slot = jnp.zeros_like(ids).at[order].set(rank.astype(ids.dtype))
     return slot, jnp.full_like(ids, out_of_range_id(ids)).at[rank].set(ordered)
 
 
-def _summed(rows: SparseGrad) -> tuple[Array, Array]:
-    """Give each id once, [B], unused slots last, with the sum [B, D, K] over its occurrences."""
-    slot, unique = _unique(rows.ids)
-    return unique, jnp.zeros_like(rows.gradient).at[slot].add(rows.gradient)
+def _sum_by_id(sparse: SparseGrad) -> tuple[Array, Array]:
+    """Returns each id once, [B], unused slots last, and the sum [B, D, K] over its occurrences."""
+    slot, unique = _unique(sparse.ids)
+    return unique, jnp.zeros_like(sparse.gradient).at[slot].add(sparse.gradient)
 
 
 def _clipping(clip: float | None) -> optax.GradientTransformation:
@@ -94,17 +102,21 @@ def _clipping(clip: float | None) -> optax.GradientTransformation:
 
 
 def _dense_step(chain: Callable[[Hyper], optax.GradientTransformation]) -> Callable:
-    """Give the step of dense parameters by a chain of Optax's for a lane's settings."""
+    """Returns the step of dense parameters by an Optax chain.
 
-    def step(parameters: Params, gradient: Params, memory: Any, hyper: Hyper):
-        updates, memory = chain(hyper).update(gradient, memory, parameters)
-        return optax.apply_updates(parameters, updates), memory
+    The chain is built for the rates of each call, as they are data of a lane. With
+    ``optax.inject_hyperparams`` they would be part of the state, and of checkpoints.
+    """
+
+    def step(params: Params, gradient: Params, opt_state: Any, hyper: Hyper) -> tuple[Params, Any]:
+        updates, opt_state = chain(hyper).update(gradient, opt_state, params)
+        return optax.apply_updates(params, updates), opt_state
 
     return step
 
 
 def sgd(*, clip: float | None = None) -> Optimizer:
-    """Make stochastic gradient descent, which remembers nothing.
+    """Builds stochastic gradient descent, which has no state.
 
     Args:
       clip: gradients of single parameters, the penalty's part included, are clipped to this size;
@@ -113,22 +125,23 @@ def sgd(*, clip: float | None = None) -> Optimizer:
     Raises:
       ValueError: for a clip that is not positive.
 
-    >>> sgd().init_accumulator(jnp.ones((5, 4, 3))) is None
-    True
+    Example:
+      >>> sgd().init_accumulator(jnp.ones((5, 4, 3))) is None
+      True
     """
     clipping = _clipping(clip)
 
-    def step_rows(stored: Array, accumulator: None, rows: SparseGrad, hyper: Hyper):
+    def step_rows(stored: Array, accumulator: None, sparse: SparseGrad, hyper: Hyper):
         if clip is None:
-            step = -hyper.learning_rate / rows.after * rows.gradient
-            return stored.at[rows.ids].add(step), accumulator
+            step = -hyper.learning_rate / sparse.after * sparse.gradient
+            return stored.at[sparse.ids].add(step), accumulator
         # The original clips the gradient of a parameter, that is the sum over a row's occurrences,
         # penalty included; what the penalty does to the row beyond clipping is in the scale.
-        unique, total = _summed(rows)
-        seen = rows.before * stored.at[unique].get(mode="fill", fill_value=0.0)
-        penalty = 2 * hyper.l2 * seen
+        unique, total = _sum_by_id(sparse)
+        row = sparse.before * stored.at[unique].get(mode="fill", fill_value=0.0)
+        penalty = 2 * hyper.l2 * row
         step = jnp.clip(total + penalty, -clip, clip) - penalty
-        step = -hyper.learning_rate / rows.after * step
+        step = -hyper.learning_rate / sparse.after * step
         return stored.at[unique].add(step, mode="drop"), accumulator
 
     def chain(hyper: Hyper) -> optax.GradientTransformation:
@@ -140,21 +153,27 @@ def sgd(*, clip: float | None = None) -> Optimizer:
         )
 
     return Optimizer(
-        lambda stored: None, step_rows, chain(Hyper(0, 0, 0)).init, _dense_step(chain), False
+        init_accumulator=lambda stored: None,
+        step_rows=step_rows,
+        init_dense=chain(_NO_STEP).init,
+        step_dense=_dense_step(chain),
+        scale_free=False,
     )
 
 
 def adagrad(
     *, clip: float | None = None, eps: float = 1e-20, initial_accumulator: float = 0.0
 ) -> Optimizer:
-    """Make Adagrad (Duchi, Hazan and Singer, 2011, jmlr.org/papers/v12/duchi11a.html), by rows.
+    """Builds row-wise Adagrad.
+
+    (Duchi, Hazan and Singer, 2011, jmlr.org/papers/v12/duchi11a.html.)
 
     A row of a table has one accumulator, of the mean square of its gradient, as in FBGEMM's and
     TorchRec's row-wise Adagrad (github.com/pytorch/FBGEMM): ``D`` times less memory than one for
     each number. Other parameters have one each, as in Optax.
 
     A learning rate is then how far a row moves in its first step (root mean square), whatever the
-    loss is multiplied by, as long as ``eps`` is small beside squared gradients and
+    loss is multiplied by, as long as ``eps`` is small compared with squared gradients and
     ``initial_accumulator`` is 0. Rows move less the more they have moved.
 
     Args:
@@ -165,8 +184,9 @@ def adagrad(
     Raises:
       ValueError: for a clip or eps that is not positive, or accumulators that start below 0.
 
-    >>> adagrad().init_accumulator(jnp.ones((5, 4, 3))).shape
-    (5, 3)
+    Example:
+      >>> adagrad().init_accumulator(jnp.ones((5, 4, 3))).shape
+      (5, 3)
     """
     clipping = _clipping(clip)
     if not (eps > 0 and initial_accumulator >= 0):
@@ -175,18 +195,18 @@ def adagrad(
             f"{eps} and {initial_accumulator}"
         )
 
-    def accumulator(stored: Array) -> Array:
+    def init_accumulator(stored: Array) -> Array:
         return jnp.full_like(stored[:, 0], initial_accumulator)
 
-    def step_rows(stored: Array, accumulator: Array, rows: SparseGrad, hyper: Hyper):
-        unique, total = _summed(rows)
+    def step_rows(stored: Array, accumulator: Array, sparse: SparseGrad, hyper: Hyper):
+        unique, total = _sum_by_id(sparse)
         if clip is not None:
             total = jnp.clip(total, -clip, clip)
         square = jnp.mean(total**2, axis=1)
         accumulator = accumulator.at[unique].add(square, mode="drop")
-        found = accumulator.at[unique].get(mode="fill", fill_value=0.0)
-        inverse = jnp.where(found > 0, jax.lax.rsqrt(found + eps), 0.0)
-        step = -(hyper.learning_rate / rows.after * inverse)[:, None] * total
+        sums = accumulator.at[unique].get(mode="fill", fill_value=0.0)
+        inverse = jnp.where(sums > 0, jax.lax.rsqrt(sums + eps), 0.0)
+        step = -(hyper.learning_rate / sparse.after * inverse)[:, None] * total
         return stored.at[unique].add(step, mode="drop"), accumulator
 
     def chain(hyper: Hyper) -> optax.GradientTransformation:
@@ -197,7 +217,13 @@ def adagrad(
             optax.scale_by_learning_rate(hyper.learning_rate),
         )
 
-    return Optimizer(accumulator, step_rows, chain(Hyper(0, 0, 0)).init, _dense_step(chain), True)
+    return Optimizer(
+        init_accumulator=init_accumulator,
+        step_rows=step_rows,
+        init_dense=chain(_NO_STEP).init,
+        step_dense=_dense_step(chain),
+        scale_free=True,
+    )
 
 
 SGD = sgd()

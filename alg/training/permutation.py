@@ -1,7 +1,7 @@
-"""Shuffles: a permutation in a few passes over its numbers, where sorting random keys takes more.
+"""A random permutation in a few passes over its numbers, where sorting random keys takes more.
 
 A Feistel network (Luby and Rackoff, 1988, doi:10.1137/0217022) permutes the numbers of so many
-bits, an even count; one that leaves the range is sent through again until it is back (cycle
+bits, an even count. A number that leaves the range is sent through again until it is back (cycle
 walking: Black and Rogaway, 2002, doi:10.1007/3-540-45760-7_9).
 """
 
@@ -14,11 +14,12 @@ ROUNDS = 6
 
 
 def random_permutation(key: Array, n: int) -> Array:
-    """Give the numbers 0 to n - 1 in an order that ``key`` decides, int32 [n].
+    """Returns the numbers 0 to n - 1 in an order that ``key`` decides, int32 [n].
 
-    >>> order = random_permutation(jax.random.key(0), 10)
-    >>> sorted(order.tolist())
-    [0, 1, 2, 3, 4, 5, 6, 7, 8, 9]
+    Example:
+      >>> order = random_permutation(jax.random.key(0), 10)
+      >>> sorted(order.tolist())
+      [0, 1, 2, 3, 4, 5, 6, 7, 8, 9]
     """
     half = max(1, -(-(n - 1).bit_length() // 2))  # bits
     mask = jnp.uint32(2**half - 1)
@@ -39,7 +40,7 @@ def random_permutation(key: Array, n: int) -> Array:
 
 
 def _mix(x: Array) -> Array:
-    """Spread every bit over all (the finalizer of MurmurHash3; Appleby, public domain)."""
+    """Spreads every bit over all (the finalizer of MurmurHash3; Appleby, public domain)."""
     x = (x ^ x >> 16) * jnp.uint32(0x85EBCA6B)
     x = (x ^ x >> 13) * jnp.uint32(0xC2B2AE35)
     return x ^ x >> 16

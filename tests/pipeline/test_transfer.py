@@ -334,7 +334,7 @@ def test_what_cannot_be_is_one_line_before_anything_trains(
         (("--config.search.reward=acu",), ["'acu' is no metric", "did you mean 'auc'?"]),
         (
             ("--config.search.reward=rmse", "--config.space.family=pairwise"),
-            ["only order items", "judge by one of auc"],
+            ["only order items", "choose one of auc"],
         ),
         (("--config.search.reward=ndcg",), ["as in 'ndcg@10'"]),
     ],

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from autolossgen.training.devices import choose_devices, lane_mesh
+from autolossgen.training.devices import choose_devices, make_lane_mesh
 from autolossgen.training.evaluate import make_epoch_batches
 from autolossgen.training.optimizers import Hyper
 from tests.helpers.hlo import talk
@@ -143,7 +143,7 @@ def test_the_most_devices_that_divide_the_widths_are_taken():
     assert len(choose_devices(devices_of(8), 0, widths)) == 6
     assert len(choose_devices(devices_of(100), 0, widths)) == 12
     assert len(choose_devices(devices_of(8), 3, widths)) == 3
-    assert lane_mesh(0, {"generation.width": 32}).size == len(jax.devices())
+    assert make_lane_mesh(0, {"generation.width": 32}).size == len(jax.devices())
 
 
 def test_every_process_gives_as_many_devices():

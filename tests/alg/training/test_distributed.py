@@ -10,7 +10,7 @@ from contextlib import suppress
 
 import pytest
 
-from autolossgen.training.distributed import ProcessError, connect_processes
+from autolossgen.training.devices import ProcessError, connect_processes
 from tests.helpers.run_server import assert_one_line
 from tests.helpers.tiny_run import FLAGS
 

@@ -122,8 +122,8 @@ def test_judging_takes_what_xla_says():
     data = Batch({"user": ids, "item": ids}, numbers, numbers)
     state = jax.eval_shape(lanes.init, jax.random.split(jax.random.key(0), shape.lanes))
     taken = compiled_bytes(lambda *given: evaluate(lanes, *given), state, data)
-    takes = estimate_memory(model, lanes.init, batch=8, examples=count, sums=False, judged=count)
-    assert takes.of(shape.lanes) == pytest.approx(taken, rel=0.15)
+    takes = estimate_memory(model, lanes.init, batch=8, examples=count, sums=False, eval_rows=count)
+    assert takes.compute_bytes(shape.lanes) == pytest.approx(taken, rel=0.15)
 
 
 def test_a_lane_that_ranks_holds_no_more_than_the_formula():
@@ -137,11 +137,11 @@ def test_a_lane_that_ranks_holds_no_more_than_the_formula():
         state = jax.eval_shape(lanes.init, jax.random.split(jax.random.key(0), count))
         return compiled_bytes(partial(evaluate, lanes, task=make_ranking_task(1)), state, data)
 
-    takes = estimate_memory(model, lanes.init, batch=8, examples=1, sums=False, judged=count)
-    assert taken(24) - taken(8) < takes.of(24) - takes.of(8)
+    takes = estimate_memory(model, lanes.init, batch=8, examples=1, sums=False, eval_rows=count)
+    assert taken(24) - taken(8) < takes.compute_bytes(24) - takes.compute_bytes(8)
 
 
-def searching(starts, devices):
+def searching(devices):
     """Give a search on a large catalogue, and what its functions take, as shapes."""
     shape = Shape(users=30_000, items=5_000, width=16)
     mesh = mesh_of(devices)
@@ -156,7 +156,6 @@ def searching(starts, devices):
         **{"samples": 4, "hall": 2, "memory": 2, "l2": 0.0},
         **{"learning_rate": 1.0, "weight_decay": 1e-4, "batch_size": shape.batch},
         width=shape.lanes,
-        starts=starts,
         sharding=whole,
     )
 
@@ -177,25 +176,26 @@ def searching(starts, devices):
 
 def test_a_search_takes_no_more_than_the_formula():
     """However many trainings a function holds one after the other."""
-    search, takes, arguments = searching(starts=1, devices=1)
+    search, takes, arguments = searching(devices=1)
     generation, advance = (
         compiled_bytes(function, *arguments) for function in (search.generation, search.advance)
     )
-    assert advance < 1.05 * generation < takes.of(Shape().lanes, 1)
+    assert advance < 1.05 * generation < takes.compute_bytes(Shape().lanes, searching=True)
 
 
-def test_starts_are_whole_on_every_device():
-    search, takes, arguments = searching(starts=2, devices=4)
-    formula = takes.of(Shape().lanes // 4, 2)
+def test_the_base_model_is_whole_on_every_device():
+    search, takes, arguments = searching(devices=4)
+    formula = takes.compute_bytes(Shape().lanes // 4, searching=True)
     assert 0.6 * formula < compiled_bytes(search.advance, *arguments) < 1.15 * formula
 
 
 def test_as_many_lanes_fit_as_the_formula_allows():
     for takes in (needed(SHAPES[0]), needed(SHAPES[2]), MemoryNeed(state=10, step=1000, data=7)):
-        for lanes, starts in product((1, 2, 5, 300), (0, 3)):
-            assert takes.fit(takes.of(lanes, starts), starts) == lanes
-            assert takes.fit(takes.of(lanes, starts) - 1, starts) == lanes - 1
-        assert takes.fit(takes.data - 1) == 0
+        for lanes, searching in product((1, 2, 5, 300), (False, True)):
+            needed_bytes = takes.compute_bytes(lanes, searching=searching)
+            assert takes.compute_max_lanes(needed_bytes, searching=searching) == lanes
+            assert takes.compute_max_lanes(needed_bytes - 1, searching=searching) == lanes - 1
+        assert takes.compute_max_lanes(takes.data - 1) == 0
 
 
 def test_what_optimizers_keep_counts():
@@ -249,8 +249,10 @@ def test_too_many_lanes_are_refused_with_the_number_that_fits(machine):
     with pytest.raises(ValueError, match=r"^generation\.width is 142.* 2\.02 GB of each of 2"):
         check_memory(takes, widths, mesh)
     check_memory(takes, dict.fromkeys(widths, 140), mesh)
-    with pytest.raises(ValueError, match=r"at most 136 lanes fit"):
-        check_memory(takes, {"generation.width": 140}, mesh, starts=18)
+    few = MemoryNeed(state=250_000_000, step=0, data=0)
+    check_memory(few, {"generation.width": 6}, mesh)
+    with pytest.raises(ValueError, match=r"at most 4 lanes fit"):
+        check_memory(few, {"generation.width": 6}, mesh, searching=True)
 
 
 def test_devices_tell_for_themselves_where_they_can(machine):

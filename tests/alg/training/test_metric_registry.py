@@ -77,7 +77,7 @@ def test_unknown_metrics_are_named_with_what_was_meant(name, message):
 
 @pytest.mark.parametrize("name", ["logloss", "rmse", "mae"])
 def test_pairwise_losses_have_no_probabilities(name):
-    with pytest.raises(ValueError, match=r"only order items; judge by one of auc, user_auc, "):
+    with pytest.raises(ValueError, match=r"only order items; choose one of auc, user_auc, "):
         get_metric_for(name, PAIRWISE)
     assert get_metric_for(name, POINTWISE).name == name
     assert name not in {m.name for m in metrics_to_report(get_metric("auc"), PAIRWISE)}
