@@ -164,7 +164,7 @@ def _forward(
     """Returns the forward pass of all lanes.
 
     It takes dense parameters, statistics, rows and numbers, and returns logits [B, K] and new
-    statistics. Lanes see the same batch and the same key: what dropout leaves out is the same in all.
+    statistics. Lanes see the same batch and the same key, so dropout leaves out the same in all.
     """
     apply = partial(recommender.apply, train=train, weight=weight, key=key)
     return jax.vmap(apply, in_axes=(0, 0, -1, None), out_axes=(-1, 0))

@@ -168,7 +168,8 @@ def check_memory(
         raise ValueError(
             f"{name} is {lanes}, which takes {needed / 1e9:.3g} GB of each of {mesh.size} devices, "
             f"where {free / 1e9:.3g} GB are free: at most {most} lanes fit. A smaller "
-            "model.embedding_dim, train.batch_size or data set, or fewer generation.epochs, take less"
+            "model.embedding_dim, train.batch_size or data set, or fewer generation.epochs, take "
+            "less"
         )
 
 

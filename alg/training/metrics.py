@@ -184,9 +184,8 @@ def count_ahead(scores: Array, first: Array, weights: Array) -> Array:
     """Computes by how much scores [..., n] push back the positives of their groups.
 
     The rank of a positive is 1 plus the sum of this over the others of its group. A tie counts
-    half: the rank is the
-    middle one of all that share the score, so that a constant score is no better than chance. NaN
-    for a score that is not finite.
+    half: the rank is the middle one of all that share the score, so that a constant score is no
+    better than chance. NaN for a score that is not finite.
 
     Args:
       scores: of other items.

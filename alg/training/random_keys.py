@@ -76,5 +76,5 @@ def generation_number(generation: int) -> int:
 
 
 def advance_number(generation: int) -> int:
-    """Returns what the advance after a generation, counted from 1, folds into the key of a search."""
+    """Returns what the advance after a generation, counted from 1, folds into a search's key."""
     return 2 * generation + 1

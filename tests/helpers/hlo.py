@@ -1,12 +1,12 @@
-"""What devices tell one another in a compiled program."""
+"""Collectives: what devices exchange in a compiled program."""
 
 import re
 
-KINDS = "all-reduce|all-gather|(?:ragged-)?all-to-all|collective-\\w+|reduce-scatter"
-TALK = re.compile(rf" = (.*?)\s({KINDS})(?:-start)?\(")
+COLLECTIVES = "all-reduce|all-gather|(?:ragged-)?all-to-all|collective-\\w+|reduce-scatter"
+_PATTERN = re.compile(rf" = (.*?)\s({COLLECTIVES})(?:-start)?\(")
 
 
-def talk(compiled):
-    """Give the collectives of a compiled program: kind and result, of several the first."""
-    found = TALK.findall(compiled.as_text())
-    return [(kind, result.split()[0]) for result, kind in found]
+def find_collectives(compiled):
+    """Returns kind and result of each collective of a compiled program (the first of several)."""
+    matches = _PATTERN.findall(compiled.as_text())
+    return [(kind, result.split()[0]) for result, kind in matches]

@@ -1,10 +1,12 @@
-"""Compiling as for users, where XLA's optimizations change the numbers or bytes that are tested."""
+"""Compilation as users get it, for tests of numbers or bytes that XLA's optimizations change."""
 
 import jax
 
 
-def compiled(function, *arguments):
-    """Give a function compiled for arguments, or their shapes, with what conftest.py leaves out."""
+def compile_optimized(function, *arguments):
+    """Compiles a function for arguments, or their shapes, with the optimizations that conftest.py
+    turns off.
+    """
     jax.config.update("jax_disable_most_optimizations", False)
     try:
         lowered = jax.jit(function).lower(*arguments)

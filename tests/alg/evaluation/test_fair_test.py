@@ -49,7 +49,7 @@ ALL = (BCE, MSE, LOUD)
 @cache
 def splits():
     rng = np.random.default_rng(11)
-    return Splits(*(toys.interactions(rng, USERS, ITEMS, n) for n in (1600, 300, 320)))
+    return Splits(*(toys.make_interactions(rng, USERS, ITEMS, n) for n in (1600, 300, 320)))
 
 
 def mesh(devices):
@@ -59,7 +59,7 @@ def mesh(devices):
 
 @cache
 def fair_test(devices=1, **options):
-    lanes = partial(make_lanes, toys.recommender(USERS, ITEMS, 1.0), mesh=mesh(devices))
+    lanes = partial(make_lanes, toys.make_recommender(USERS, ITEMS, 1.0), mesh=mesh(devices))
     return make_fair_test(lanes, **OPTIONS | options, devices=devices)
 
 
@@ -80,9 +80,9 @@ def assert_equal(one, other, **tolerance):
 def test_lanes_are_gone_when_others_begin(monkeypatch):
     """The memory check counts those of one stage, all its seeds side by side."""
     counts = []
-    counting = toys.counting_lanes(fair_test_module.make_trainer, counts)
+    counting = toys.count_lanes_at_init(fair_test_module.make_trainer, counts)
     monkeypatch.setattr(fair_test_module, "make_trainer", counting)
-    lanes = partial(make_lanes, toys.recommender(toys.COUNTED, ITEMS))
+    lanes = partial(make_lanes, toys.make_recommender(toys.NUM_COUNTED_USERS, ITEMS))
     test = make_fair_test(lanes, **OPTIONS)
     test.run(ALL[:2], test.tune(ALL[:2], splits()), splits())
     # For the sizes of gradients, tuning, and testing: two losses, one seed after another.
@@ -112,7 +112,7 @@ def test_settings_are_chosen_by_the_mean_over_the_tuning_seeds():
     test = fair_test(tuning_seeds=seeds, epochs=epochs, learning_rates=(4.0,), weight_decays=(0.0,))
     found = test.tune((MSE,), splits()).valid[0]
 
-    lanes = partial(make_lanes, toys.recommender(USERS, ITEMS, 1.0))
+    lanes = partial(make_lanes, toys.make_recommender(USERS, ITEMS, 1.0))
     courses = make_trainer(lanes, static_logit_grads([MSE.loss]), batch_size=OPTIONS["batch_size"])
     tuning_key, _ = jax.random.split(jax.random.key(0))
     factor = courses.learning_rate_factors(
@@ -203,9 +203,9 @@ def test_devices_make_no_difference(devices):
 
 def test_a_seed_trains_on_each_device(monkeypatch):
     counts = []
-    counting = toys.counting_lanes(fair_test_module.make_trainer, counts)
+    counting = toys.count_lanes_at_init(fair_test_module.make_trainer, counts)
     monkeypatch.setattr(fair_test_module, "make_trainer", counting)
-    lanes = partial(make_lanes, toys.recommender(toys.COUNTED, ITEMS), mesh=mesh(2))
+    lanes = partial(make_lanes, toys.make_recommender(toys.NUM_COUNTED_USERS, ITEMS), mesh=mesh(2))
     test = make_fair_test(lanes, **OPTIONS | {"seeds": 4}, devices=2)
     test.run(ALL[:2], test.tune(ALL[:2], splits()), splits())
     assert counts[-2:] == [0, 4]  # four seeds in two trainings, each with two losses on a device
@@ -248,7 +248,7 @@ def test_the_number_of_epochs_is_the_best_on_validation():
 def test_a_stage_ends_when_no_loss_gets_better():
     wrong, seen = contender("wrong", "-square(label - pred)"), []
     options = OPTIONS | {"epochs": 9, "patience": 2, "seeds": 1, "learning_rates": (5.0,)}
-    lanes = partial(make_lanes, toys.recommender(USERS, ITEMS, 1.0))
+    lanes = partial(make_lanes, toys.make_recommender(USERS, ITEMS, 1.0))
     test = make_fair_test(lanes, **options, progress=lambda *told: seen.append(told))
     outcome = test.run((wrong,), test.tune((wrong,), splits()), splits())[0]
     for stage in ("tuning", "testing"):
@@ -263,7 +263,7 @@ def test_metrics_are_scikit_learns_at_the_threshold_of_validation():
     rng = np.random.default_rng(4)
     labels = [jnp.asarray(rng.random(n) < 0.4, jnp.float32) for n in (80, 90)]
     scores = [np.float32(rng.standard_normal((2, y.size)) + y) for y in labels]
-    parts = [toys.interactions(rng, USERS, ITEMS, y.size)._replace(label=y) for y in labels]
+    parts = [toys.make_interactions(rng, USERS, ITEMS, y.size)._replace(label=y) for y in labels]
     valid, test = measure(*scores, Splits(splits().train, *parts))
     for s in range(2):
         cuts = np.unique(scores[0][s])

@@ -48,7 +48,7 @@ def unlike(*formulas):
 def splits():
     """Give what is trained on, and the splits that are judged."""
     rng = np.random.default_rng(11)
-    data, judged = (toys.interactions(rng, USERS, ITEMS, n) for n in (1600, 300))
+    data, judged = (toys.make_interactions(rng, USERS, ITEMS, n) for n in (1600, 300))
     return data, (judged,)
 
 
@@ -56,7 +56,7 @@ def splits():
 def promotion(devices=1, **options):
     chosen = jax.devices()[:devices]
     mesh = jax.make_mesh((devices,), ("lanes",), axis_types=(AxisType.Auto,), devices=chosen)
-    lanes = partial(make_lanes, toys.recommender(USERS, ITEMS, 1.0), mesh=mesh)
+    lanes = partial(make_lanes, toys.make_recommender(USERS, ITEMS, 1.0), mesh=mesh)
     operators = {int(op) for formula in FORMULAS for op in as_program(formula).op}
     return make_promotion(lanes, traced_logit_grads(sorted(operators)), **OPTIONS | options)
 
@@ -86,9 +86,9 @@ def test_as_many_go_on_as_are_to_be_tested():
 def test_lanes_are_gone_when_others_begin(monkeypatch):
     """The memory check counts those of one training."""
     counts = []
-    counting = toys.counting_lanes(promotion_module.make_trainer, counts)
+    counting = toys.count_lanes_at_init(promotion_module.make_trainer, counts)
     monkeypatch.setattr(promotion_module, "make_trainer", counting)
-    lanes = partial(make_lanes, toys.recommender(toys.COUNTED, ITEMS))
+    lanes = partial(make_lanes, toys.make_recommender(toys.NUM_COUNTED_USERS, ITEMS))
     operators = sorted({int(op) for formula in GOOD for op in as_program(formula).op})
     make_promotion(lanes, traced_logit_grads(operators), **OPTIONS)(
         *unlike(*GOOD, *GOOD), *splits()
@@ -135,13 +135,13 @@ def test_the_size_of_a_loss_earns_nothing_unless_raw(l2):
 def test_a_score_is_an_auc_of_the_judged_split():
     """Against training in a loop, in float64."""
     data, (judged,) = splits()
-    model = toys.recommender(USERS, ITEMS, 1.0)
+    model = toys.make_recommender(USERS, ITEMS, 1.0)
     rate, key = 4.0, jax.random.key(0)
     promote = promotion(learning_rates=(rate,), epochs=(1,), scale="raw")
-    setting = toys.Setting(lambda z, y: jnp.square(y - jax.nn.sigmoid(z)), rate, 1e-4)
+    setting = toys.LaneSetting(lambda z, y: jnp.square(y - jax.nn.sigmoid(z)), rate, 1e-4)
     cut = make_batches(data, OPTIONS["batch_size"], jax.random.fold_in(key, 0))
     start, _, weights = model.init(key)
-    dense, tables = toys.dense_sgd(start, weights, cut, setting)
+    dense, tables = toys.train_dense_sgd(start, weights, cut, setting)
     rows = {field: tables[field][np.asarray(judged.ids[field])] for field in tables}
     expected = sklearn.metrics.roc_auc_score(judged.label, toys.forward(dense, rows))
     found = promote(*unlike(GOOD[0]), data, (judged,))[1][0]

@@ -155,7 +155,7 @@ def make(**options):
     rates = {"learning_rate": 7.0, "weight_decay": 1e-3, "l2": 0.0, "reward_scale": "gradient"}
     return make_search(
         FakePolicy(),
-        partial(make_lanes, toys.recommender(USERS, ITEMS, 1.0)),
+        partial(make_lanes, toys.make_recommender(USERS, ITEMS, 1.0)),
         SEEDED,
         FILTERS["graded"](**section),
         **{"reference": None, "restart": "never", **sizes, **rates, **options},
@@ -167,7 +167,7 @@ def begun():
     """Give a search, its data, its first state and what the first generation made of it."""
     search = make()
     rng = np.random.default_rng(3)
-    data = [toys.interactions(rng, USERS, ITEMS, count) for count in (800, 400)]
+    data = [toys.make_interactions(rng, USERS, ITEMS, count) for count in (800, 400)]
     state = search.init(jax.random.key(5), data[1])
     return search, data, state, *search.generation(state, jax.random.key(1), *data)
 

@@ -90,7 +90,7 @@ def searching(filter_="graded", **options):
     everywhere = NamedSharding(mesh, PartitionSpec())
     search = make_search(
         FakePolicy(),
-        partial(make_lanes, toys.recommender(USERS, ITEMS, 1.0), mesh=mesh),
+        partial(make_lanes, toys.make_recommender(USERS, ITEMS, 1.0), mesh=mesh),
         SPACE,
         FILTERS[filter_](**CONFIG[filter_]),
         **OPTIONS | options,
@@ -98,7 +98,7 @@ def searching(filter_="graded", **options):
     )
     rng = np.random.default_rng(3)
     data = jax.device_put(
-        [toys.interactions(rng, USERS, ITEMS, n) for n in (1600, 400)], everywhere
+        [toys.make_interactions(rng, USERS, ITEMS, n) for n in (1600, 400)], everywhere
     )
     return search, search.init(jax.random.key(5), data[1]), data
 

@@ -48,7 +48,7 @@ def tokens(*losses):
 @cache
 def data():
     rng = np.random.default_rng(3)
-    return [toys.interactions(rng, USERS, ITEMS, count) for count in (800, 400)]
+    return [toys.make_interactions(rng, USERS, ITEMS, count) for count in (800, 400)]
 
 
 def stored(lanes):
@@ -58,7 +58,7 @@ def stored(lanes):
 
 def trials(width, reward_scale, **options):
     return make_candidate_trainer(
-        partial(make_lanes, toys.recommender(USERS, ITEMS, 1.0)),
+        partial(make_lanes, toys.make_recommender(USERS, ITEMS, 1.0)),
         set(SPACE.vocabulary.operators),
         task=RATING,
         length=LENGTH,
@@ -130,7 +130,7 @@ class FakePolicy(NamedTuple):
 def make(**options):
     sizes = {"samples": len(WRITTEN), "width": 12, "hall": 6, "memory": 16}
     options = {"starts": 3, "l2": 0.0, "reward_scale": "gradient", "restart": "never", **options}
-    lanes = partial(make_lanes, toys.recommender(USERS, ITEMS, 1.0))
+    lanes = partial(make_lanes, toys.make_recommender(USERS, ITEMS, 1.0))
     filter_ = FILTERS["graded"](**base.get_config().filter.graded)
     return make_search(FakePolicy(), lanes, SPACE, filter_, **{**SHARED, **sizes, **options})
 

@@ -20,8 +20,10 @@ from tests.helpers import toy_recommender as toys
 
 USERS, ITEMS, ROWS, PIECE = 20, 15, 1000, 300
 KEYS = [jax.random.key(k) for k in range(20)]
-WHOLE = jax.tree.map(np.asarray, toys.interactions(np.random.default_rng(0), USERS, ITEMS, ROWS))
-JUDGED = toys.interactions(np.random.default_rng(1), USERS, ITEMS, 200)
+WHOLE = jax.tree.map(
+    np.asarray, toys.make_interactions(np.random.default_rng(0), USERS, ITEMS, ROWS)
+)
+JUDGED = toys.make_interactions(np.random.default_rng(1), USERS, ITEMS, 200)
 
 
 def recorded(order=None):
@@ -93,21 +95,21 @@ def test_some_of_what_is_in_memory_are_different_ones():
 def test_an_epoch_of_pieces_trains_as_its_pieces_do():
     devices = jax.devices()[:2]
     mesh = jax.make_mesh((2,), ("lanes",), axis_types=(AxisType.Auto,), devices=devices)
-    make = partial(make_lanes, toys.recommender(USERS, ITEMS), optimizer=adagrad(), mesh=mesh)
-    courses = make_trainer(make, static_logit_grads([named_loss("bce")]), batch_size=32)
+    make = partial(make_lanes, toys.make_recommender(USERS, ITEMS), optimizer=adagrad(), mesh=mesh)
+    trainer = make_trainer(make, static_logit_grads([named_loss("bce")]), batch_size=32)
     source, _ = recorded(np.random.default_rng(0).permutation(ROWS))
     ones = jnp.ones(4)
     hyper = Hyper(jnp.array([0.01, 0.03, 0.1, 0.3]), 0.01 * ones, 0 * ones)
     keys = jax.random.split(KEYS[0], 4)
-    begin = lambda: courses.init(keys)  # noqa: E731
-    by_source, metric = courses.epoch(begin(), ones, hyper, KEYS[3], source, JUDGED)
+    begin = lambda: trainer.init(keys)  # noqa: E731
+    by_source, metric = trainer.epoch(begin(), ones, hyper, KEYS[3], source, JUDGED)
     one_by_one = begin()
     for key, piece in iterate_chunks(source, KEYS[3]):
-        one_by_one, other = courses.epoch(one_by_one, ones, hyper, key, piece, JUDGED)
+        one_by_one, other = trainer.epoch(one_by_one, ones, hyper, key, piece, JUDGED)
     jax.tree.map(np.testing.assert_array_equal, by_source, one_by_one)
     np.testing.assert_array_equal(metric, other)
-    assert metric.max() > 0.6 > courses.epoch(begin(), ones, hyper, KEYS[3], source, JUDGED)[1][0]
-    np.testing.assert_array_equal(courses.learning_rate_factors(ones, begin(), source), 1)
+    assert metric.max() > 0.6 > trainer.epoch(begin(), ones, hyper, KEYS[3], source, JUDGED)[1][0]
+    np.testing.assert_array_equal(trainer.learning_rate_factors(ones, begin(), source), 1)
 
 
 def test_a_search_draws_for_each_generation_and_move():

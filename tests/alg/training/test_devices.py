@@ -12,7 +12,7 @@ import pytest
 from autolossgen.training.devices import choose_devices, make_lane_mesh
 from autolossgen.training.evaluate import make_epoch_batches
 from autolossgen.training.optimizers import Hyper
-from tests.helpers.hlo import talk
+from tests.helpers.hlo import find_collectives
 from tests.helpers.tiny_run import make_tiny_run
 
 
@@ -99,7 +99,7 @@ def test_collectives_are_seen(line):
     class Compiled:
         as_text = staticmethod(lambda: f"%x = f32[8]{{0}} parameter(0)\n{line}\n")
 
-    assert len(talk(Compiled)) == 1
+    assert len(find_collectives(Compiled)) == 1
 
 
 def test_devices_with_seeds_of_their_own_tell_one_another_nothing():
@@ -113,14 +113,14 @@ def test_devices_with_seeds_of_their_own_tell_one_another_nothing():
         return lanes.train_per_device(state, ones, Hyper(ones, 0 * ones, 0 * ones), cut, data, keys)
 
     given = lanes.init(keys), setup.splits.full_train, keys
-    assert talk(train.lower(*given).compile()) == []
+    assert find_collectives(train.lower(*given).compile()) == []
     with pytest.raises(ValueError, match="too many values"):  # two keys a device
         train(*given[:2], jax.random.split(keys[0], 16))
 
 
 def test_a_generation_gathers_three_numbers_a_lane():
     """The size of its gradient, its reward, and whether that is finite."""
-    found = talk(compiled(8, "generation"))
+    found = find_collectives(compiled(8, "generation"))
     assert [kind for kind, _ in found] == ["all-gather"] * 3
     assert sorted(re.match(r"\w+\[\d+\]", shape)[0] for _, shape in found) == [
         "f32[8]",
@@ -131,7 +131,7 @@ def test_a_generation_gathers_three_numbers_a_lane():
 
 def test_the_end_of_a_round_sends_two_lanes_around():
     """It trains twice, and takes the winner's weights and fresh ones out of their devices."""
-    found = talk(compiled(8, "advance"))
+    found = find_collectives(compiled(8, "advance"))
     gathered = [shape for kind, shape in found if kind == "all-gather"]
     assert len(found) == len(gathered) + 2
     assert 3 <= len(gathered) <= 8

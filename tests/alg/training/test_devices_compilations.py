@@ -12,7 +12,7 @@ from autolossgen.pipeline.shortlist import check_hall, promote_losses
 from autolossgen.pipeline.test import compare_losses
 from tests.helpers.tiny_run import make_tiny_run
 
-OURS = {"_init", "_generation", "_advance", "init", "factors", "train", "score", "slopes"}
+OURS = {"_init", "_generation", "_advance", "init", "factors", "train", "score", "logit_grads"}
 
 
 class Compilations(logging.Handler):

@@ -55,7 +55,6 @@ def drawn(users, items, width):
 
 def train(weights, scales, losses, penalties, splits):
     """Train a lane for each loss, (program, bounds), and each initial scale and penalty."""
-    lanes_of = len(losses)
     scale = jnp.asarray(scales, jnp.float32)
     sizes = {"user": len(weights.user), "item": len(weights.item)}
     recommender = models.build(
@@ -65,17 +64,24 @@ def train(weights, scales, losses, penalties, splits):
         field: jnp.asarray(rows, jnp.float32)[..., None] * scale
         for field, rows in zip(FIELDS, weights[:2], strict=True)
     }
-    ones = jnp.ones(lanes_of)
+    ones = jnp.ones(len(losses))
     dense = {"global_bias": weights.bias * ones}
     optimizer = sgd(clip=CLIP)
-    start = LaneState(tables, ones, dense, {}, {}, optimizer.init_dense(dense))
+    start = LaneState(
+        tables=tables,
+        scale=ones,
+        dense=dense,
+        statistics={},
+        accumulators={},
+        opt_state=optimizer.init_dense(dense),
+    )
     programs, bounds = zip(*losses, strict=True)
-    slopes = traced_logit_grads(sorted({int(op) for program in programs for op in program.op}))
-    lanes = make_lanes(recommender, slopes, optimizer=optimizer)
+    operators = sorted({int(op) for program in programs for op in program.op})
+    lanes = make_lanes(recommender, traced_logit_grads(operators), optimizer=optimizer)
     hyper = Hyper(RATE * ones, DECAY * ones, jnp.asarray(penalties, jnp.float32))
     cut = make_batches(splits["train"], SIZE)
     given = start, stack_losses(programs, bounds), hyper, cut, jax.random.key(0)
-    end = for_users.compiled(lanes.train, *given)(*given)
+    end = for_users.compile_optimized(lanes.train, *given)(*given)
     scores = [
         lanes.predict(end, make_batches(splits[name], SIZE))[:, : splits[name].label.size]
         for name in ("valid", "test")

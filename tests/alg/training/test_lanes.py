@@ -14,7 +14,7 @@ from autolossgen.training.lanes import make_batches, make_lanes
 from autolossgen.training.loss_gradients import stack_losses, static_logit_grads, traced_logit_grads
 from autolossgen.training.optimizers import Hyper, sgd
 from tests.helpers import toy_recommender as toys
-from tests.helpers.hlo import talk
+from tests.helpers.hlo import find_collectives
 
 USERS, ITEMS, BATCH = 20, 15, 16  # a batch holds many ids twice
 MET = 15  # the other users are in no batch
@@ -43,7 +43,7 @@ FORMULAS = {
 }
 PROGRAMS = [as_program(formula) for formula in FORMULAS] * 2
 SETTINGS = [
-    toys.Setting(loss, rate, decay, l2)
+    toys.LaneSetting(loss, rate, decay, l2)
     for loss, rate, decay, l2 in zip(
         [*FORMULAS.values()] * 2,
         (0.3, 0.05, 1.0, 1e-4, 3.0, 0.5, 0.5, 5e-5),
@@ -71,7 +71,7 @@ def lane(state, k):
 @pytest.fixture(scope="module")
 def data():
     """50 training batches, the last one padded."""
-    drawn = toys.interactions(np.random.default_rng(1), MET, ITEMS, 50 * BATCH - 5)
+    drawn = toys.make_interactions(np.random.default_rng(1), MET, ITEMS, 50 * BATCH - 5)
     return make_batches(drawn, BATCH)
 
 
@@ -79,10 +79,12 @@ KNOWN = static_logit_grads([build_loss(formula) for formula in FORMULAS])
 
 
 @cache
-def prepare(clip=None, devices=1, slopes=SLOPES):
+def prepare(clip=None, devices=1, logit_grads=SLOPES):
     """Give lanes with compiled functions, shared by all tests, and their initial state."""
     mesh = None if devices == 1 else mesh_of(devices)
-    lanes = make_lanes(toys.recommender(USERS, ITEMS), slopes, optimizer=sgd(clip=clip), mesh=mesh)
+    lanes = make_lanes(
+        toys.make_recommender(USERS, ITEMS), logit_grads, optimizer=sgd(clip=clip), mesh=mesh
+    )
     start = jax.jit(lanes.init)(jax.random.split(jax.random.key(0), LANES))
     return lanes._replace(train=jax.jit(lanes.train), predict=jax.jit(lanes.predict)), start
 
@@ -101,11 +103,13 @@ def test_a_lane_is_a_single_training_by_dense_sgd(clip, data):
     lanes, start = prepare(clip)
     trained = lanes.train(start, OBJECTIVE, hyper(SETTINGS), data, KEY)
     for k, setting in enumerate(SETTINGS):
-        expected = toys.dense_sgd(*lane(start, k), data, setting._replace(clip=clip or np.inf))
+        expected = toys.train_dense_sgd(
+            *lane(start, k), data, setting._replace(clip=clip or np.inf)
+        )
         assert_close(lane(trained, k), expected, rtol=1e-4, atol=1e-5)
         assert np.abs(lane(start, k)[1]["user"] - expected[1]["user"]).max() > 5e-5
         if clip == 50 and setting.loss is loud_mse:
-            free = toys.dense_sgd(*lane(start, k), data, setting)
+            free = toys.train_dense_sgd(*lane(start, k), data, setting)
             assert np.abs(free[1]["user"] - expected[1]["user"]).max() > 0.02  # it was clipped
 
 
@@ -168,7 +172,7 @@ def test_devices_do_not_talk(data):
     lanes, start = prepare(50.0, 2)
     program = lanes.train.lower(start, OBJECTIVE, hyper(SETTINGS), data, KEY).compile()
     assert "while" in program.as_text()
-    assert talk(program) == []
+    assert find_collectives(program) == []
 
 
 def test_new_candidates_do_not_compile_again(data):
@@ -189,7 +193,7 @@ def test_new_candidates_do_not_compile_again(data):
 
 def test_losses_known_before_and_losses_as_data_train_alike(data):
     traced, start = prepare()
-    static, _ = prepare(slopes=KNOWN)
+    static, _ = prepare(logit_grads=KNOWN)
     scale = jnp.linspace(0.5, 1.5, LANES)
     results = [
         lanes.train(start, of_lanes, hyper(SETTINGS), data, KEY)
@@ -206,15 +210,15 @@ def test_slopes_are_the_derivatives_of_each_lanes_loss():
         k * jax.vmap(jax.grad(loss))(z, label)
         for k, loss, z in zip(scale, [*FORMULAS.values()] * 2, logits, strict=True)
     ]
-    for slopes in (
+    for logit_grads in (
         jax.jit(SLOPES)(OBJECTIVE._replace(scale=scale), logits, label),
         jax.jit(KNOWN)(scale, logits, label),
     ):
-        np.testing.assert_allclose(slopes, jnp.stack(expected), rtol=1e-4, atol=1e-5)
+        np.testing.assert_allclose(logit_grads, jnp.stack(expected), rtol=1e-4, atol=1e-5)
 
 
 def test_batches_hold_everything_once_and_pad_with_weight_zero():
-    drawn = toys.interactions(np.random.default_rng(0), USERS, ITEMS, 37)
+    drawn = toys.make_interactions(np.random.default_rng(0), USERS, ITEMS, 37)
     for key in (None, jax.random.key(1), jax.random.key(2)):
         cut = make_batches(drawn, 16, key)
         assert cut.label.shape == (3, 16)

@@ -131,7 +131,7 @@ def dense_sgd(parameters, data, setting, clip):
     mean = 0.0
     with jax.enable_x64(True):
         parameters = jax.tree.map(lambda x: jnp.asarray(x, float), parameters)
-        for ids, label, weight in toys.each(data):
+        for ids, label, weight in toys.iterate_batches(data):
             real = np.asarray(weight) > 0
             ids = {name: np.asarray(x)[real] for name, x in ids.items()}
             logits = forward(parameters["dense"], *full_rows(parameters, ids))

@@ -95,7 +95,7 @@ def needed(shape):
 
 
 def compiled_bytes(function, *arguments):
-    found = for_users.compiled(function, *arguments).memory_analysis()
+    found = for_users.compile_optimized(function, *arguments).memory_analysis()
     held = found.argument_size_in_bytes + found.output_size_in_bytes + found.temp_size_in_bytes
     return held - found.alias_size_in_bytes
 

@@ -102,9 +102,9 @@ def test_what_is_reported_is_of_one_kind():
 
 @pytest.mark.parametrize("name", OF_LABELS)
 def test_lanes_are_judged_by_the_metric_and_a_diverged_one_gets_nothing(name):
-    data = toys.interactions(np.random.default_rng(0), 20, 15, 70)
-    slopes = RATING.static_logit_grads([lambda z, y, reduce_fn: z])
-    lanes = make_lanes(toys.recommender(20, 15), slopes)
+    data = toys.make_interactions(np.random.default_rng(0), 20, 15, 70)
+    logit_grads = RATING.static_logit_grads([lambda z, y, reduce_fn: z])
+    lanes = make_lanes(toys.make_recommender(20, 15), logit_grads)
     state = lanes.init(jax.random.split(jax.random.key(0), 3))
     broken = state._replace(scale=state.scale.at[1].set(jnp.nan))
     task = RATING._replace(metric=get_metric(name))

@@ -284,14 +284,14 @@ def test_a_checkpoint_brings_back_all_of_it(make, data, tmp_path):
 @pytest.mark.parametrize(("make", "same"), [(adagrad, True), (sgd, False)])
 def test_learning_rates_are_multiplied_where_steps_are_not_scale_free(make, same, data):
     losses = [loss, lambda z, y, reduce_fn=None: 10 * loss(z, y)]
-    courses = make_trainer(
+    trainer = make_trainer(
         partial(make_lanes, RECOMMENDER, optimizer=make()),
         static_logit_grads(losses),
         batch_size=BATCH,
     )
     flat = jax.tree.map(lambda x: x.reshape(-1), data)
-    untrained = courses.init(jax.random.split(jax.random.key(0), 2))
-    factors = courses.learning_rate_factors(jnp.ones(2), untrained, flat)
+    untrained = trainer.init(jax.random.split(jax.random.key(0), 2))
+    factors = trainer.learning_rate_factors(jnp.ones(2), untrained, flat)
     np.testing.assert_array_equal(factors == 1, [same, same])
 
 

@@ -35,7 +35,7 @@ RATES, DECAYS = np.float32([0.5, 0.1, 0.05, 0.2]), np.float32([0, 1e-3, 1e-2, 0]
 
 
 def groups(rng, count, size, masked=0.0):
-    """Draw groups; users like what ``toys.interactions`` makes them like."""
+    """Draw groups; users like what ``toys.make_interactions`` makes them like."""
     user = rng.integers(0, USERS, count)
     taste, kind = np.cos(1.0 + np.arange(USERS)), np.sin(3.0 * np.arange(ITEMS))
     drawn = rng.integers(0, ITEMS, (count, 4 * size))
@@ -61,10 +61,10 @@ def liked(rng, count):
     return Positives(*jax.tree.map(lambda x: jnp.asarray(x, jnp.int32), arrays))
 
 
-def lanes_of(slopes, devices=1):
+def lanes_of(logit_grads, devices=1):
     chosen = jax.devices()[:devices]
     mesh = jax.make_mesh((devices,), ("lanes",), axis_types=(AxisType.Auto,), devices=chosen)
-    return make_lanes(toys.recommender(USERS, ITEMS), slopes, mesh=mesh)
+    return make_lanes(toys.make_recommender(USERS, ITEMS), logit_grads, mesh=mesh)
 
 
 def traced():
@@ -104,13 +104,13 @@ def lane(state, k):
 def test_a_lane_is_a_single_training_on_groups(kind, devices):
     data = groups(np.random.default_rng(0), 4 * SIZE + 3, TASK.group)  # the last batch is padded
     if kind == "traced":
-        slopes, of_lanes = traced()
+        logit_grads, of_lanes = traced()
     else:
         # Lanes take turns within a device, so each has all losses when there is one.
         devices = 1
-        slopes = TASK.static_logit_grads([build_loss(f, family=PAIRWISE) for f in FORMULAS])
+        logit_grads = TASK.static_logit_grads([build_loss(f, family=PAIRWISE) for f in FORMULAS])
         of_lanes = jnp.ones(LANES)
-    lanes = lanes_of(slopes, devices)
+    lanes = lanes_of(logit_grads, devices)
     start = jax.jit(lanes.init)(jax.random.split(jax.random.key(3), LANES))
     hyper = Hyper(jnp.asarray(RATES), jnp.asarray(DECAYS), jnp.zeros(LANES))
     trained = jax.jit(lanes.train)(
@@ -172,11 +172,11 @@ def test_ranks_are_those_of_a_count_in_float64(devices, count, whole):
     if whole:
         data.ids["item"] = data.ids["item"].at[:, 1:].set(jnp.arange(ITEMS))
     make = partial(lanes_of, devices=devices)
-    courses = make_trainer(make, traced()[0], batch_size=SIZE, task=TASK)
-    state = courses.init(jax.random.split(jax.random.key(1), LANES))
+    trainer = make_trainer(make, traced()[0], batch_size=SIZE, task=TASK)
+    state = trainer.init(jax.random.split(jax.random.key(1), LANES))
     item = state.tables["item"]
     state.tables["item"] = item.at[ITEMS // 2 :].set(item[: ITEMS - ITEMS // 2])
-    found = np.asarray(courses.predict(state, data))
+    found = np.asarray(trainer.predict(state, data))
     assert np.any(found % 1 == 0.5)
     for k in range(LANES):
         np.testing.assert_array_equal(found[k], ranks_in_float64(*lane(state, k), data))
@@ -198,11 +198,11 @@ def test_learning_rates_are_for_a_gradient_as_large_as_bprs():
         named_loss("bpr"),
         build_loss("3 * softplus(-diff)", bounds=UNBOUNDED, family=PAIRWISE),
     ]
-    make = partial(make_lanes, toys.recommender(USERS, ITEMS, 0.01))
-    courses = make_trainer(make, TASK.static_logit_grads(losses), batch_size=SIZE, task=TASK)
-    state = courses.init(jax.random.split(jax.random.key(0), 2))
+    make = partial(make_lanes, toys.make_recommender(USERS, ITEMS, 0.01))
+    trainer = make_trainer(make, TASK.static_logit_grads(losses), batch_size=SIZE, task=TASK)
+    state = trainer.init(jax.random.split(jax.random.key(0), 2))
     np.testing.assert_allclose(
-        courses.learning_rate_factors(jnp.ones(2), state, data), [1, 1 / 3], rtol=1e-2
+        trainer.learning_rate_factors(jnp.ones(2), state, data), [1, 1 / 3], rtol=1e-2
     )
 
 
@@ -218,7 +218,7 @@ def compared(devices=1):
     rng = np.random.default_rng(7)
     splits = Splits(liked(rng, 400), *(groups(rng, n, 12, 0.1) for n in (60, 70)))
     test = make_fair_test(
-        partial(make_lanes, toys.recommender(USERS, ITEMS, 0.5), mesh=mesh),
+        partial(make_lanes, toys.make_recommender(USERS, ITEMS, 0.5), mesh=mesh),
         devices=devices,
         learning_rates=(0.5, 3.0),
         weight_decays=(1e-4,),
