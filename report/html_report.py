@@ -123,8 +123,8 @@ def _make_test_section(cell: Cell, index: int) -> Html:
     from .plots import plot_test_scores  # matplotlib takes half a second, and a run needs it last
 
     metric = format_metric_name(cell.metric)
-    header = ("loss", "formula", "lr", "wd", "epochs", f"valid {metric}", f"test {metric}")
-    header += ("to the best baseline [95 %]", "verdict")
+    header = ["loss", "formula", "lr", "wd", "epochs", f"valid {metric}", f"test {metric}"]
+    header += ["to the best baseline [95 %]", "verdict"]
     return _make_section(
         f"Test: {cell.title}",
         make_table(

@@ -4,14 +4,15 @@ import io
 import re
 from collections.abc import Mapping, Sequence
 from statistics import median
-from typing import Any
+from typing import Any, NamedTuple
 
 import matplotlib
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from .formatting import format_score, shorten, to_one_line
-from .results import Cell, LossResult, finite_or_none, format_metric_name
+from .results import Cell, finite_or_none, format_metric_name
 from .verdict import get_best_baseline
 
 # Matplotlib draws with these stand-ins; the SVG then names the page's variables instead, so that
@@ -24,7 +25,7 @@ _VARIABLES = {
     _FOUND: "var(--found)",
     _BASELINE: "var(--baseline)",
 }
-_STYLE = {
+_STYLE: dict[Any, Any] = {
     "svg.fonttype": "none",
     "text.parse_math": False,  # a "$" in a formula is a character
     "font.size": 10,
@@ -46,7 +47,7 @@ _STYLE = {
 }
 _DASHES = (0, (4, 3))
 # Markers, because a generation alone between two without a value has no line to show it.
-_CURVES = {
+_CURVES: dict[str, dict[str, Any]] = {
     "best_reward": {
         "label": "best so far",
         "color": _FOUND,
@@ -66,6 +67,16 @@ _CURVES = {
 _INCHES = 7.6  # wide
 
 
+class _Mark(NamedTuple):
+    """What is drawn of a loss: its mean and, if it has one, its interval."""
+
+    name: str
+    found: bool
+    mean: float
+    low: float | None
+    high: float | None
+
+
 def plot_test_scores(cell: Cell, key: str) -> str | None:
     """Draws the test metric of each loss with its 95 % interval.
 
@@ -79,22 +90,26 @@ def plot_test_scores(cell: Cell, key: str) -> str | None:
     Returns:
       The SVG, or None if no test metric is known.
     """
-    losses = [loss for loss in cell.losses if loss.test_score.mean is not None]
-    if not losses:
+    marks = [
+        _Mark(loss.name, loss.found, test.mean, test.low, test.high)
+        for loss in cell.losses
+        if (test := loss.test_score).mean is not None
+    ]
+    if not marks:
         return None
     with matplotlib.rc_context(_STYLE):
-        figure = Figure(figsize=(_INCHES, 0.7 + 0.3 * len(losses)), layout="constrained")
+        figure = Figure(figsize=(_INCHES, 0.7 + 0.3 * len(marks)), layout="constrained")
         axes = figure.subplots()
-        low, high = _get_shown_range(losses)
+        low, high = _get_shown_range(marks)
         axes.set_xlim(low, high)
         baseline = get_best_baseline(cell)
         if baseline is not None and baseline.test_score.mean is not None:
             axes.axvline(baseline.test_score.mean, color=_MUTED, linewidth=0.9, linestyle=_DASHES)
-        for row, loss in enumerate(losses):
-            _draw_interval(axes, row, loss, low)
-        labels = [shorten(to_one_line(loss.name), 28) for loss in losses]
-        axes.set_yticks(range(len(losses)), labels=labels)
-        axes.set_ylim(len(losses) - 0.4, -0.6)
+        for row, mark in enumerate(marks):
+            _draw_interval(axes, row, mark, low)
+        labels = [shorten(to_one_line(mark.name), 28) for mark in marks]
+        axes.set_yticks(range(len(marks)), labels=labels)
+        axes.set_ylim(len(marks) - 0.4, -0.6)
         axes.tick_params(axis="y", length=0)
         axes.spines["left"].set_visible(False)
         axes.grid(axis="x")
@@ -153,7 +168,7 @@ def plot_pareto_front(rows: Sequence[Mapping[str, str]], key: str) -> str | None
         if front:
             # Between two lengths the shorter one is the best there is.
             axes.plot(*zip(*front, strict=True), color=_FOUND, marker="D", drawstyle="steps-post")
-        axes.xaxis.get_major_locator().set_params(integer=True)
+        axes.xaxis.set_major_locator(MaxNLocator("auto", steps=[1, 2, 2.5, 5, 10], integer=True))
         axes.grid(axis="y")
         axes.set_xlabel("complexity")
         axes.set_ylabel("gain")
@@ -165,7 +180,8 @@ Points = list[tuple[float, float]]
 
 def _read_gains(rows: Sequence[Mapping[str, str]]) -> tuple[Points, Points]:
     """Returns complexity and gain of the sound losses on the front, in order, and of the others."""
-    front, others = [], []
+    front: Points = []
+    others: Points = []
     for row in rows:
         complexity, gain = (_parse_number(row.get(name, "")) for name in ("complexity", "gain"))
         if row.get("sound") == "true" and complexity is not None and gain is not None:
@@ -181,27 +197,26 @@ def _parse_number(text: str) -> float | None:
         return None
 
 
-def _draw_interval(axes: Axes, row: int, loss: LossResult, low: float) -> None:
-    color = _FOUND if loss.found else _BASELINE
-    test = loss.test_score
-    if test.mean < low:
-        label = f"◂ {format_score(test.mean)}"
+def _draw_interval(axes: Axes, row: int, mark: _Mark, low: float) -> None:
+    color = _FOUND if mark.found else _BASELINE
+    if mark.mean < low:
+        label = f"◂ {format_score(mark.mean)}"
         axes.annotate(label, (low, row), (4, 0), textcoords="offset points", va="center")
         return
-    if test.low is not None and test.high is not None:
-        axes.plot([test.low, test.high], [row, row], color=color, linewidth=2)
+    if mark.low is not None and mark.high is not None:
+        axes.plot([mark.low, mark.high], [row, row], color=color, linewidth=2)
     # Two shapes, because not everyone can tell the colours apart.
-    axes.plot([test.mean], [row], color=color, marker="D" if loss.found else "o", markersize=6)
+    axes.plot([mark.mean], [row], color=color, marker="D" if mark.found else "o", markersize=6)
 
 
-def _get_shown_range(losses: Sequence[LossResult]) -> tuple[float, float]:
+def _get_shown_range(marks: Sequence[_Mark]) -> tuple[float, float]:
     """Returns limits of the axis: those farthest below must not flatten the others."""
-    means = [loss.test_score.mean for loss in losses]
+    means = [mark.mean for mark in marks]
     top = max(means)
     reach = max(4 * (top - median(means)), 0.02)
-    shown = [loss.test_score for loss in losses if loss.test_score.mean >= top - reach]
-    low = min(min(test.mean, test.mean if test.low is None else test.low) for test in shown)
-    high = max(max(test.mean, test.mean if test.high is None else test.high) for test in shown)
+    shown = [mark for mark in marks if mark.mean >= top - reach]
+    low = min(min(mark.mean, mark.mean if mark.low is None else mark.low) for mark in shown)
+    high = max(max(mark.mean, mark.mean if mark.high is None else mark.high) for mark in shown)
     margin = 0.06 * (high - low) or 0.005
     return low - margin, high + margin
 

@@ -120,19 +120,19 @@ class Progress:
         done = finite_or_none(metrics.get("generation")) or 0
         label = Text(f"{format_count(metrics.get('generation'))}/{self._total}", style="bold")
         facts = _format_facts(metrics, rates)
-        bar = ProgressBar(total=max(self._total, 1), completed=done, width=20 if wide else 10)
+        bar_width = 20 if wide else 10
+        bar = ProgressBar(total=max(self._total, 1), completed=done, width=bar_width)
         formula = to_one_line(_get_formula(metrics), ascii_only=ascii_only)
-        room = self._console.width - len(label) - bar.width - len(facts) - 6
+        room = self._console.width - len(label) - bar_width - len(facts) - 6
         line = Table.grid(padding=(0, 2, 0, 0))
+        at_end = shorten(formula, room, ascii_only=ascii_only) if wide else ""
+        line.add_row(label, bar, Text(facts), Text(at_end))
         if wide:
-            short_formula = Text(shorten(formula, room, ascii_only=ascii_only))
-            line.add_row(label, bar, Text(facts), short_formula)
             return line
-        line.add_row(label, bar, Text(facts), Text(""))
-        short_formula = shorten(formula, self._console.width - 1, ascii_only=ascii_only)
+        below = shorten(formula, self._console.width - 1, ascii_only=ascii_only)
         both_lines = Table.grid()
         both_lines.add_row(line)
-        both_lines.add_row(Text(short_formula, style="dim", no_wrap=True))
+        both_lines.add_row(Text(below, style="dim", no_wrap=True))
         return both_lines
 
     def _print_last(self) -> None:

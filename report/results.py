@@ -210,11 +210,14 @@ def _parse_comparison(value: Any, place: str) -> Comparison | None:
     if difference.mean is None:
         return None
     users = _parse_estimate({"ci95": value.get("ci95_users")}, "difference", f"{place} (users)")
-    known = users.low is not None and users.high is not None
+    if users.low is None or users.high is None:
+        user_interval = None
+    else:
+        user_interval = users.low, users.high
     return Comparison(
         metric=str(value.get("metric") or "auc"),
         difference=difference,
-        user_interval=(users.low, users.high) if known else None,
+        user_interval=user_interval,
     )
 
 

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 from rich import box
 from rich.cells import cell_len
-from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
+from rich.console import Console, ConsoleOptions, JustifyMethod, RenderableType, RenderResult
 from rich.table import Table
 from rich.text import Text
 
@@ -130,7 +130,7 @@ def _make_table(
 ) -> Table:
     table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 1, 0, 0))
     for key in layout:
-        justify = "right" if _COLUMNS[key].right else "left"
+        justify: JustifyMethod = "right" if _COLUMNS[key].right else "left"
         table.add_column(headers[key], justify=justify, no_wrap=True)
     for row, loss in enumerate(cell.losses):
         row_texts = [texts[key][row] for key in layout]
