@@ -28,7 +28,7 @@ SCORES, LABELS = np.float32([0.5, -1.0, 2.0, 0.0]), np.float32([1, 0, 1, 0])
 
 
 def counting_family():
-    """Give a family whose operator ``traced`` counts how often it is called, that is traced."""
+    """Returns a family whose operator ``traced`` counts how often it is called, that is traced."""
     calls = []
 
     def function(x):
@@ -257,7 +257,7 @@ def test_constants_are_for_formulas():
 
 
 def sharded_mean(loss, mesh):
-    """Give the mean over the whole batch of a loss that each device works out for its share."""
+    """Returns the mean over the whole batch of a loss that each device works out for its share."""
 
     def share(scores, labels):
         return jax.lax.pmean(loss(scores, labels), "batch")

@@ -72,7 +72,7 @@ def points(family):
 
 
 def wanted(program, bounds, family):
-    """Give value and slope by NumPy, and the points where rounding does not decide."""
+    """Returns value and slope by NumPy, and the points where rounding does not decide."""
     if family.name == "pointwise":
         run = lambda stretch: numpy_reference.pointwise(  # noqa: E731
             program, NAMES, LOGIT * stretch, LABEL, bounds=bounds
@@ -113,7 +113,9 @@ def test_python_source_stands_alone(tmp_path):
     formula = "max((label + s) / (pred + s), (pred + s) / (label + s))"
     path = tmp_path / "found.py"
     path.write_text(to_python(parse(formula, s=0.1), name="found"), encoding="utf-8")
-    check = "import found, sys; print(found.found(0.0, 1.0)); assert 'alg' not in sys.modules"
+    check = (
+        "import found, sys; print(found.found(0.0, 1.0)); assert 'autolossgen' not in sys.modules"
+    )
     done = subprocess.run(
         [sys.executable, "-c", check], cwd=tmp_path, capture_output=True, text=True, check=True
     )

@@ -17,7 +17,7 @@ EVALUATORS = ["interpret", "build_loss"]
 
 
 def values_and_slopes(programs, pred, label, evaluator):
-    """Give values and d value / d pred [n, P] of programs [n, I] under PAPER bounds."""
+    """Returns values and d value / d pred [n, P] of programs [n, I] under PAPER bounds."""
     with use_float64():
         pred, label = jnp.asarray(pred, jnp.float64), jnp.asarray(label, jnp.float64)
         one = jnp.ones_like(pred)

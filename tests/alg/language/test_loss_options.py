@@ -26,7 +26,7 @@ CASES = [
 
 
 def on_the_wrong_side(name, smoothing, options):
-    """Give the loss of positives that fall, and of negatives that rise."""
+    """Returns the loss of positives that fall, and of negatives that rise."""
     loss = named_loss(name, smoothing=smoothing, **options)
     if name in POINTWISE_LOSSES:
         return loss(-FURTHER, 1.0, reduce_fn=None), loss(FURTHER, 0.0, reduce_fn=None)

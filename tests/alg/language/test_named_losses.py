@@ -76,7 +76,7 @@ WEIGHTS = np.float32([0, 1, 2, 0.5, 1, 3])
 
 
 def matrix(scores=SCORES, labels=LABELS, negatives=NEGATIVES):
-    """Run a property of (loss, scores, others) for every loss, in one compilation; once."""
+    """Runs a property of (loss, scores, others) for every loss, in one compilation; once."""
 
     def decorate(function):
         def everything(scores, labels, negatives):
@@ -209,7 +209,6 @@ def test_gradients_are_those_of_finite_differences():
 def nothing(loss, scores, others):
     none = jnp.zeros(6, bool)
     settings = [
-        {"where": none},
         {"where": False, "weights": jnp.full(6, jnp.nan)},
         {"where": none, "reduce_fn": jnp.sum},
     ]
@@ -303,7 +302,7 @@ def test_leading_axes_are_more_of_the_same(name):
 
 @lru_cache
 def in_dtype(dtype):
-    """Give value and gradient of every loss on numbers that every dtype holds exactly."""
+    """Returns value and gradient of every loss on numbers that every dtype holds exactly."""
     with use_float64():
         scores = jnp.array([0.5, -0.25, 2.0, -1.0, 0.125, 1.5], dtype)
         labels, negatives = (

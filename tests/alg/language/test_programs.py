@@ -30,7 +30,7 @@ SPACES = {
 
 
 def is_loss(tokens, vocab):
-    """Say if postfix tokens leave one value, padding last; by running them."""
+    """Whether postfix tokens leave one value, padding last; by running them."""
     depth, ended = 0, False
     for token in tokens:
         arity = vocab.arity[token]
@@ -46,7 +46,7 @@ def is_loss(tokens, vocab):
 
 
 def under_the_mask(vocab, length):
-    """Give all sequences that a policy can write under the grammar."""
+    """Returns all sequences that a policy can write under the grammar."""
     rules = make_grammar(vocab, length)
     found = [((), 0, 0)]
     for slot in range(length):

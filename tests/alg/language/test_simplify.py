@@ -141,10 +141,10 @@ def test_simplified_random_programs_are_the_same_loss(space):
     @settings(max_examples=1, deadline=None, phases=[Phase.generate])
     @given(st.binary(min_size=LENGTH * BATCH, max_size=LENGTH * BATCH).filter(any))
     def batch(data):
-        for tokens in sequences(data, vocab)[:: 1 if space == "rules" else 2]:
+        for tokens in sequences(data, vocab)[:: 1 if space == "rules" else 4]:
             names = [vocab.names[token] for token in tokens]
             program = as_program(names, family=family)
-            # Not through simplify, which would hide a wrong rule by giving the original.
+            # Not through simplify, which would hide a wrong rule by returning the original.
             shorter = canonical.rewrite(program, bounds=bounds, family=family)
             same = are_equivalent(program, shorter, bounds=bounds, family=compiled(family))
             assert same, to_text(program, family=family)
@@ -226,7 +226,7 @@ RULES_OF_64 = make_graded_filter(probes=64, min_gradient=1e-4, min_direction=0.5
 
 
 def prints(*formulas, rules=RULES_OF_64):
-    """Give the fingerprints [n, P] of formulas, as a search compares them."""
+    """Returns the fingerprints [n, P] of formulas, as a search compares them."""
     programs = [pad_programs(parse(formula), 12) for formula in formulas]
     stacked = jax.tree.map(lambda *parts: jnp.stack(parts), *programs)
     logit, label = jnp.asarray(rules.probe.logit), rules.probe.label
