@@ -1,4 +1,4 @@
-"""What the columns of a table mean: ids, numbers, labels, times. Letters: `n` rows of a table."""
+"""What the columns of a table mean: ids, numbers, labels, times. Letters: ``n`` rows of a table."""
 
 from collections.abc import Callable
 from typing import NamedTuple
@@ -21,7 +21,7 @@ UNIT_LIMITS = (1e11, 1e14, 1e17)
 
 
 class Kind(NamedTuple):
-    """What a column may hold."""
+    """A kind of value that a column can be required to hold."""
 
     expected: str
     dtype: type[pl.DataType]
@@ -41,13 +41,17 @@ WORD = Kind(
 
 
 def read_column(table: Table, name: str, kind: Kind) -> pl.Series:
-    """The values [n] of a column; DataError naming the first place with another kind of value.
+    """Returns the values [n] of a column.
 
-    >>> table = Table("f", pl.DataFrame({"rating": ["4", "good"]}))
-    >>> read_column(table, "rating", NUMBER)
-    Traceback (most recent call last):
-    ...
-    autolossgen.data.types.DataError: f, row 2, column 1 (rating): expected a finite number...
+    Raises:
+      DataError: naming the first place with another kind of value.
+
+    Example:
+      >>> table = Table("f", pl.DataFrame({"rating": ["4", "good"]}))
+      >>> read_column(table, "rating", NUMBER)
+      Traceback (most recent call last):
+      ...
+      autolossgen.data.types.DataError: f, row 2, column 1 (rating): expected a finite number...
     """
     require_columns(table, (name,))
     text = table.frame[name].str.strip_chars()
@@ -59,7 +63,11 @@ def read_column(table: Table, name: str, kind: Kind) -> pl.Series:
 
 
 def require_columns(table: Table, names: tuple[str, ...]) -> None:
-    """DataError unless the table has all columns `names`."""
+    """Checks that the table has all columns ``names``.
+
+    Raises:
+      DataError: unless the table has all columns ``names``.
+    """
     if missing := table.missing(names):
         if kind := table.unread.get(missing[0]):
             raise DataError(
@@ -85,17 +93,18 @@ def _value_error(table: Table, name: str, row: int, expected: str) -> DataError:
 
 
 def read_ids(table: Table, name: str) -> pl.Series:
-    """Ids [n] of any size: Int64 if all are whole numbers as one writes them, else as written.
+    """Returns ids [n]: Int64 if all are whole numbers as one writes them, else text as written.
 
     So 07 is another id than 7.
 
     DataError if one is empty, a negative number or a word such as nan, NULL, none or NA: it stands
     for something that is missing, and would be a user or an item that there is not.
 
-    >>> read_ids(Table("f", pl.DataFrame({"user": ["anna", "NaN"]})), "user")
-    Traceback (most recent call last):
-    ...
-    autolossgen.data.types.DataError: f, row 2, column 1 (user): expected an id: a whole...
+    Example:
+      >>> read_ids(Table("f", pl.DataFrame({"user": ["anna", "NaN"]})), "user")
+      Traceback (most recent call last):
+      ...
+      autolossgen.data.types.DataError: f, row 2, column 1 (user): expected an id: a whole...
     """
     words = read_column(table, name, WORD)
     numbers = words.cast(pl.Int64, strict=False)
@@ -103,14 +112,15 @@ def read_ids(table: Table, name: str) -> pl.Series:
 
 
 def read_times(table: Table, name: str) -> np.ndarray:
-    """Seconds float64[n] since 1970, of numbers or ISO dates.
+    """Returns seconds float64[n] since 1970, of numbers or ISO dates.
 
     The largest number tells the unit of all: over 1e11 milliseconds, over 1e14 microseconds, over
     1e17 nanoseconds.
 
-    >>> table = Table("f", pl.DataFrame({"t": ["1970-01-02", "1970-01-01 00:00:09"]}))
-    >>> read_times(table, "t").tolist()
-    [86400.0, 9.0]
+    Example:
+      >>> table = Table("f", pl.DataFrame({"t": ["1970-01-02", "1970-01-01 00:00:09"]}))
+      >>> read_times(table, "t").tolist()
+      [86400.0, 9.0]
     """
     require_columns(table, (name,))
     text = table.frame[name].str.strip_chars()
@@ -142,7 +152,7 @@ class Index(NamedTuple):
     size: int  # rows of the table
 
     def rows(self, ids: pl.Series) -> np.ndarray:
-        """The row int32[n] of each id, -1 for one that is not known."""
+        """Returns the row int32[n] of each id, -1 for an unknown one."""
         if self.known is None:
             own = ids.to_numpy()
             return np.where((own >= 0) & (own < self.size), own, -1).astype(np.int32)
@@ -151,7 +161,7 @@ class Index(NamedTuple):
         return found["row"].fill_null(-1).to_numpy()
 
     def read(self, table: Table, name: str) -> np.ndarray:
-        """The row int32[n] of each id in a column of another table about the same things."""
+        """Returns the row int32[n] of each id in a column of another table of these things."""
         words = table.frame[name].str.strip_chars()
         is_text = self.known is not None and self.known.dtype == pl.String
         ids = words if is_text else words.cast(pl.Int64, strict=False)
@@ -159,12 +169,13 @@ class Index(NamedTuple):
 
 
 def make_index(ids: pl.Series) -> Index:
-    """Rows for ids [n]: their own numbers where these are few, else numbered in ascending order.
+    """Assigns rows to ids [n]: their own numbers where these are dense, else in ascending order.
 
-    >>> make_index(pl.Series([3, 1, 2]))
-    Index(known=None, size=4)
-    >>> make_index(pl.Series(["b", "a"])).rows(pl.Series(["a", "b", "c"])).tolist()
-    [0, 1, -1]
+    Example:
+      >>> make_index(pl.Series([3, 1, 2]))
+      Index(known=None, size=4)
+      >>> make_index(pl.Series(["b", "a"])).rows(pl.Series(["a", "b", "c"])).tolist()
+      [0, 1, -1]
     """
     known = ids.unique().sort()
     if known.dtype == pl.Int64 and int(known[-1]) <= ROWS_PER_ID * len(known) + SPARE_ROWS:

@@ -51,7 +51,7 @@ def load_csv(
     seed: int = 0,
     reward_split: str = "leave_one_out",
 ) -> Dataset:
-    """A data set of a file with a header, or of Parquet; either may be compressed by gzip.
+    """Loads a data set from a text file with a header, or from Parquet; either may be gzipped.
 
     Args:
       path: the file of interactions; or a folder that is split already, with one file each of
@@ -61,7 +61,7 @@ def load_csv(
       user: the column of user ids: whole numbers of any size, or words.
       item: the column of item ids, likewise.
       label: the column of labels; empty where every row is a positive.
-      time: the column of times: numbers since 1970 (see `times`) or ISO dates; empty where the
+      time: the column of times: numbers since 1970 (see ``times``) or ISO dates; empty where the
         order of the file is that of time.
       threshold: a label above it is 1; None where the column holds 0 and 1.
       user_path: a file about users, with the ids in a column of the same name; empty where the
@@ -70,7 +70,7 @@ def load_csv(
       features: "user.COLUMN", "item.COLUMN" or "row.COLUMN" for an interaction's own, each with
         ":list" behind it for several categories between bars and ":number" for a number; "hour"
         and "weekday" of the time. A field is named after its column.
-      min_interactions, split, shares, seed, reward_split: see `splitting`.
+      min_interactions, split, shares, seed, reward_split: see ``splitting``.
 
     DataError for what cannot be read or used, with line or row, and column.
     """
@@ -119,7 +119,7 @@ def load_csv(
 def _read_interactions(
     path: Path, separator: str, roles: Roles, threshold: float | None, cut: SplitRule
 ) -> tuple[Table, Encoded, list[int]]:
-    """The table of a file or of a folder's parts, what is in it, and the sizes of the parts."""
+    """Returns the table of a file or a folder, its interactions, and the sizes of its parts."""
     if not path.is_dir():
         table = _read_table(str(path), "path", separator)
         return table, encode(table, roles, threshold), []
@@ -136,7 +136,7 @@ def _read_table(path: str, key: str, separator: str) -> Table:
 
 
 def _parse_features(features: tuple[str, ...], timed: bool) -> list[Feature | str]:
-    """The features that words ask for; those of time as they are."""
+    """Returns the features that words ask for; those of time as they are."""
     wanted = {}
     for word in features:
         if word in CLOCK_FIELDS:

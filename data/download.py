@@ -1,7 +1,7 @@
 """Where data sets come from: the cache folder, then the network; checked by pinned checksums.
 
-Each set has terms of its own (see `origins`): every user fetches it from a source of their own, and
-nothing of any is part of this project.
+Each set has terms of its own (see ``registry``): every user fetches it from a source of their own,
+and nothing of any is part of this project.
 """
 
 import hashlib
@@ -48,16 +48,17 @@ class Download(NamedTuple):
 
 
 def get_cache_folder() -> Path:
-    """AUTOLOSSGEN_CACHE where set, else the platform's cache folder for autolossgen."""
+    """Returns AUTOLOSSGEN_CACHE if it is set, else the platform's cache folder."""
     chosen = os.environ.get("AUTOLOSSGEN_CACHE")
     return Path(chosen).expanduser() if chosen else Path(platformdirs.user_cache_dir("autolossgen"))
 
 
 def has_checksum(raw: bytes, checksum: str) -> bool:
-    """Whether `raw` has the checksum "algorithm:hex"; an empty one is anything's.
+    """Whether ``raw`` has the checksum "algorithm:hex"; everything has an empty one.
 
-    >>> has_checksum(b"", "md5:d41d8cd98f00b204e9800998ecf8427e")
-    True
+    Example:
+      >>> has_checksum(b"", "md5:d41d8cd98f00b204e9800998ecf8427e")
+      True
     """
     if not checksum:
         return True
@@ -68,11 +69,13 @@ def has_checksum(raw: bytes, checksum: str) -> bool:
 def obtain(
     sources: Sequence[Download], *, cache: Path, how_to_go_on: str
 ) -> tuple[str, bytes, str]:
-    """File name, bytes and note of the first source that delivers: all caches, then each fetch.
+    """Returns file name, bytes and note of the first source that delivers, cached ones first.
 
-    A fetched file is written to `cache` whole or not at all; a cached file with a wrong checksum
-    counts as absent and is replaced. DataError listing what was tried, and why it failed, if no
-    source delivers.
+    A fetched file is written to ``cache`` whole or not at all; a cached file with a wrong checksum
+    counts as absent and is replaced.
+
+    Raises:
+      DataError: listing what was tried, and why it failed, if no source delivers.
     """
     tried = []
     for source in sources:
@@ -133,13 +136,13 @@ def _fetch_url(url: str) -> bytes:
 
 
 def make_grouplens_download(file: str, checksum: str) -> Download:
-    """An archive of GroupLens, for research only (see `origins`)."""
+    """Describes an archive of GroupLens, for research only (see ``registry``)."""
     url = f"https://files.grouplens.org/datasets/movielens/{file}"
     return Download(url, file, checksum, lambda: _fetch_url(url))
 
 
 def make_movietweetings_download() -> Download:
-    """The 100K snapshot of MovieTweetings: ratings and films."""
+    """Describes the 100K snapshot of MovieTweetings: ratings and films."""
     names = ("ratings.dat", "movies.dat")
     return Download(
         MOVIETWEETINGS,
@@ -150,7 +153,7 @@ def make_movietweetings_download() -> Download:
 
 
 def make_recbole_download() -> Download:
-    """ML-100K out of RecBole's wheel: reaches machines that have a package index and nothing else.
+    """Describes ML-100K in RecBole's wheel, for machines that can reach a package index alone.
 
     RecBole is MIT; the ratings in it stay under MovieLens's terms. The same 100,000 lines as
     u.data, below a typed header, and what is known of users and films.
@@ -176,10 +179,11 @@ def make_recbole_download() -> Download:
 
 
 def make_archive(files: Mapping[str, bytes]) -> bytes:
-    """An archive of files that has the same bytes whenever and wherever it is made.
+    """Packs files into an archive that has the same bytes whenever and wherever it is made.
 
-    >>> make_archive({"a": b"1"}) == make_archive({"a": b"1"})
-    True
+    Example:
+      >>> make_archive({"a": b"1"}) == make_archive({"a": b"1"})
+      True
     """
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_STORED) as archive:
@@ -191,10 +195,12 @@ def make_archive(files: Mapping[str, bytes]) -> bytes:
 
 
 def unpack(file: str, raw: bytes, members: Sequence[str]) -> tuple[str, bytes]:
-    """Name and bytes of the member called one of `members` if `raw` is a zip archive, else as is.
+    """Returns name and bytes of one of the ``members`` of a zip archive, or of the file.
 
-    What is compressed by gzip is expanded. DataError if the archive is broken or holds no such
-    member.
+    What is compressed by gzip is expanded.
+
+    Raises:
+      DataError: if the archive is broken or holds no such member.
     """
     if not file.endswith(".zip"):
         return file, decompress(raw, file)

@@ -1,4 +1,4 @@
-"""From the rows of a table to interactions in time order. Letters: `n` interactions."""
+"""From the rows of a table to interactions in time order. Letters: ``n`` interactions."""
 
 from pathlib import Path
 from typing import NamedTuple
@@ -32,14 +32,18 @@ class Encoded(NamedTuple):
 
 
 def encode(table: Table, roles: Roles, threshold: float | None) -> Encoded:
-    """The interactions of a table, by time and at one time as in the file; of a pair the last.
+    """Returns the interactions of a table in time order; of a repeated pair the last is kept.
 
-    A label is 1 where it is above `threshold`, or as it is without one, or everywhere without a
-    column of labels. DataError naming the first place with an id, label or time that is none.
+    A label is 1 where it is above ``threshold``, or as it is without one, or everywhere without a
+    column of labels.
 
-    >>> frame = pl.DataFrame({"user": ["a", "b"], "item": ["7", "7"], "y": ["1", "0"]})
-    >>> encode(Table("f", frame), Roles(label="y", time="", ids=None), None).rows.ids["user"]
-    array([0, 1], dtype=int32)
+    Raises:
+      DataError: naming the first place with an id, label or time that is none.
+
+    Example:
+      >>> frame = pl.DataFrame({"user": ["a", "b"], "item": ["7", "7"], "y": ["1", "0"]})
+      >>> encode(Table("f", frame), Roles(label="y", time="", ids=None), None).rows.ids["user"]
+      array([0, 1], dtype=int32)
     """
     ids = {field: _read_ids(table, getattr(roles, field), roles.ids) for field in ("user", "item")}
     label = _read_labels(table, roles.label, threshold)
@@ -93,12 +97,14 @@ def _describe_numbering(known: dict[str, Index]) -> list[str]:
 def encode_parts(
     tables: list[Table], roles: Roles, threshold: float | None
 ) -> tuple[Table, Encoded, list[int]]:
-    """The interactions of files that are split already, numbered together: none is dropped.
+    """Returns the interactions of files that are split already, numbered together: none is dropped.
 
     Given are the rows of all files in one table, the interactions one file after the other, and how
     many each file has. In a file they are in time order, or as they stand where no column tells.
     Notes count the pairs of user and item that stand more than once, in a file or in several.
-    DataError as of `gather`.
+
+    Raises:
+      DataError: as ``encode``.
     """
     ids = {
         f: [_read_ids(t, getattr(roles, f), roles.ids) for t in tables] for f in ("user", "item")
@@ -139,7 +145,7 @@ def encode_parts(
 
 
 def _describe_repeats(pairs: list[np.ndarray]) -> list[str]:
-    """Notes on the pairs of train, validation and test that stand more than once."""
+    """Returns notes on the pairs of train, validation and test that occur more than once."""
     notes = []
     for name, part in zip(("train", "validation", "test"), pairs, strict=True):
         if again := part.size - np.unique(part).size:

@@ -1,4 +1,4 @@
-"""Features of users, items and interactions. Letters: `n` interactions, `m` categories of one.
+"""Features of users, items and interactions. Letters: ``n`` interactions, ``m`` categories of one.
 
 All are off until a config names them: a recommender must not carry fields that it does not read.
 """
@@ -26,7 +26,7 @@ CLOCK_FIELDS = {
 
 
 class Feature(NamedTuple):
-    """One thing that is known about users, items or interactions."""
+    """One known property of users, items or interactions."""
 
     name: str
     of: str  # "user", "item", or "row" for an interaction
@@ -35,10 +35,14 @@ class Feature(NamedTuple):
 
 
 def select_features(wanted: Iterable[str], known: Iterable[str]) -> tuple[str, ...]:
-    """The names `wanted` out of `known`; "all" stands for every one. DataError for any other.
+    """Returns the names ``wanted`` out of ``known``; "all" selects every one.
 
-    >>> select_features(("all",), ["age", "genres"])
-    ('age', 'genres')
+    Raises:
+      DataError: for any other.
+
+    Example:
+      >>> select_features(("all",), ["age", "genres"])
+      ('age', 'genres')
     """
     known = tuple(known)
     for name in wanted:
@@ -51,17 +55,20 @@ def select_features(wanted: Iterable[str], known: Iterable[str]) -> tuple[str, .
 
 
 def make_side(feature: Feature, table: Table, key: str, index: Index) -> tuple[Side, int | None]:
-    """A feature of users or items, and the number of its categories (None for numbers).
+    """Builds a feature of users or items, and the number of its categories (None for numbers).
 
-    `key` is the column of `table` with their ids; of one id the last row with a value counts.
-    DataError if a column is missing, a number is none, or no user or item has a value.
+    ``key`` is the column of ``table`` with their ids; of one id the last row with a value counts.
 
-    >>> table = Table("f", pl.DataFrame({"id": ["1", "2"], "genres": ["War|Drama", "War"]}))
-    >>> genres = Feature("genres", "item", "list", pl.col("genres"))
-    >>> make_side(genres, table, "id", Index(None, 3))[0].values
-    array([[-1, -1],
-           [ 0,  1],
-           [ 1, -1]], dtype=int32)
+    Raises:
+      DataError: if a column is missing, a number is none, or no user or item has a value.
+
+    Example:
+      >>> table = Table("f", pl.DataFrame({"id": ["1", "2"], "genres": ["War|Drama", "War"]}))
+      >>> genres = Feature("genres", "item", "list", pl.col("genres"))
+      >>> make_side(genres, table, "id", Index(None, 3))[0].values
+      array([[-1, -1],
+             [ 0,  1],
+             [ 1, -1]], dtype=int32)
     """
     text = _read_text(feature, table, key)
     row = index.read(table, key)
@@ -94,7 +101,7 @@ def _read_text(feature: Feature, table: Table, *others: str) -> pl.Series:
 
 
 def _encode_words(words: pl.Series) -> tuple[np.ndarray, int]:
-    """The number of each word in ascending order, and how many words there are."""
+    """Returns the number of each word in ascending order, and how many words there are."""
     known = words.unique().sort()
     table = pl.DataFrame({"word": known, "code": np.arange(len(known), dtype=np.int32)})
     found = pl.DataFrame({"word": words}).join(table, on="word", how="left", maintain_order="left")
@@ -102,7 +109,7 @@ def _encode_words(words: pl.Series) -> tuple[np.ndarray, int]:
 
 
 def _standardise(feature: Feature, table: Table, frame: pl.DataFrame, size: int) -> np.ndarray:
-    """The numbers float32[size], standardised over those that are known."""
+    """Returns the numbers float32[size], standardised over the known ones."""
     number = frame["text"].cast(pl.Float64, strict=False)
     good = number.is_finite().fill_null(False)
     if not good.all():
@@ -118,10 +125,13 @@ def _standardise(feature: Feature, table: Table, frame: pl.DataFrame, size: int)
 
 
 def make_row_field(feature: Feature, table: Table, at: np.ndarray) -> tuple[np.ndarray, int]:
-    """A category int32[n] of each interaction, and how many there are.
+    """Returns a category int32[n] of each interaction, and how many there are.
 
-    `at` is the row [n] of each in `table`. Where none is known the last category stands for that.
-    DataError for a kind that an interaction cannot have.
+    ``at`` is the row [n] of each in ``table``. Where none is known the last category stands for
+    that.
+
+    Raises:
+      DataError: for a kind that an interaction cannot have.
     """
     if feature.kind != "category":
         raise DataError(
@@ -136,17 +146,18 @@ def make_row_field(feature: Feature, table: Table, at: np.ndarray) -> tuple[np.n
 
 
 def make_clock_field(name: str, time: np.ndarray) -> tuple[np.ndarray, int]:
-    """Hour or weekday int32[n] of times [n] in seconds since 1970, and how many there are.
+    """Returns hours or weekdays int32[n] of times [n] in seconds since 1970, and their number.
 
-    >>> make_clock_field("weekday", np.array([0.0, 4 * DAY]))[0].tolist()
-    [3, 0]
+    Example:
+      >>> make_clock_field("weekday", np.array([0.0, 4 * DAY]))[0].tolist()
+      [3, 0]
     """
     size, of = CLOCK_FIELDS[name]
     return of(time.astype(np.int64)).astype(np.int32), size
 
 
 class Features(NamedTuple):
-    """What is known beside who met what."""
+    """The features of interactions, users and items."""
 
     fields: dict[str, np.ndarray]  # of interactions: name -> int32[n]
     sides: Mapping[str, Side]  # of users and items
@@ -155,12 +166,12 @@ class Features(NamedTuple):
 
 
 def add_fields(rows: Interactions, fields: dict[str, np.ndarray]) -> Interactions:
-    """Interactions [n] with further fields of their own."""
+    """Returns interactions [n] with further fields of their own."""
     return Interactions(rows.ids | fields, rows.label)
 
 
 def describe_features(features: Features) -> tuple[str, ...]:
-    """Notes for people: each feature with what it is of."""
+    """Returns notes for people: each feature, and what it is known of."""
     found = [
         f"{name}: {features.sizes[name]} categories, of an interaction" for name in features.fields
     ]

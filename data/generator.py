@@ -1,4 +1,4 @@
-"""Interactions like ML-100K's whose true preferences are known. Letters: `n` interactions."""
+"""Interactions like ML-100K's whose true preferences are known. Letters: ``n`` interactions."""
 
 from typing import NamedTuple
 
@@ -26,7 +26,7 @@ class Preferences(NamedTuple):
 
 
 def make_preferences(*, num_users: int, num_items: int, seed: int) -> Preferences:
-    """The truth behind `synthetic` with the same arguments."""
+    """Draws the true preferences behind ``make_synthetic`` with the same arguments."""
     rng = np.random.default_rng([seed, 0])
     popularity = POPULARITY_SD * rng.standard_normal(num_items + 1)
     item_bias = ITEM_SD * rng.standard_normal(num_items + 1) + POPULAR_IS_LIKED * popularity
@@ -40,7 +40,7 @@ def make_preferences(*, num_users: int, num_items: int, seed: int) -> Preference
 
 
 def compute_preference_logits(truth: Preferences, ids: dict[str, np.ndarray]) -> np.ndarray:
-    """True log-odds float64[n] that each user of `ids` (field -> int[n]) likes the item."""
+    """Computes true log-odds float64[n] that users of ``ids`` (field -> int[n]) like the items."""
     user, item = ids["user"], ids["item"]
     taste = np.sum(truth.user[user] * truth.item[item], axis=-1)
     return taste + truth.user_bias[user] + truth.item_bias[item]
@@ -57,15 +57,19 @@ def make_synthetic(
     min_interactions: int = 5,
     reward_split: str = "leave_one_out",
 ) -> Dataset:
-    """A seeded data set of exactly `num_interactions` distinct pairs, split like a real one.
+    """Generates a data set of exactly ``num_interactions`` distinct pairs, split like a real one.
 
     Users differ in activity, items in popularity; a label is a coin with the true preference as
-    its odds, so the best possible AUC is that of `preference_logits`. See `splitting` for the
-    splits. DataError if the counts cannot be met.
+    its odds, so the best possible AUC is that of ``preference_logits``. See ``splitting`` for the
+    splits.
 
-    >>> tiny = make_synthetic(num_users=50, num_items=40, num_interactions=1000, seed=1)
-    >>> sum(s.label.size for s in (tiny.train, tiny.reward, tiny.valid, tiny.test))
-    1000
+    Raises:
+      DataError: if the counts cannot be met.
+
+    Example:
+      >>> tiny = make_synthetic(num_users=50, num_items=40, num_interactions=1000, seed=1)
+      >>> sum(s.label.size for s in (tiny.train, tiny.reward, tiny.valid, tiny.test))
+      1000
     """
     cut = check_rule(SplitRule(split, shares, max(seed, 0), min_interactions, reward_split))
     pairs = num_users * num_items
@@ -97,7 +101,7 @@ def make_synthetic(
 def _draw_meetings(
     rng: np.random.Generator, popularity: np.ndarray, *, users: int, interactions: int
 ) -> dict[str, np.ndarray]:
-    """Who meets what, int32[n] in time order: popular items more often, no pair twice."""
+    """Draws who meets what, int32[n] in time order: popular items more often, no pair twice."""
     items = popularity.size
     # Each user meets one item at least; the rest is shared out by activity, with room for all.
     activity = np.exp(ACTIVITY_SD * rng.standard_normal(users))

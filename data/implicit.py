@@ -1,6 +1,6 @@
 """Implicit feedback: positives with sampled negatives, and positives to be ranked among items.
 
-Letters: `n` groups, `G` items of a group, one positive first. All is drawn and masked by array
+Letters: ``n`` groups, ``G`` items of a group, one positive first. All is drawn and masked by array
 operations over all users at once.
 """
 
@@ -33,22 +33,22 @@ class _Pairs(NamedTuple):
     item: np.ndarray  # int64[p]
 
     def start(self, user: np.ndarray) -> np.ndarray:
-        """Where each user's pairs begin."""
+        """Returns where each user's pairs begin."""
         return np.searchsorted(self.user, user, side="left")
 
     def count(self, user: np.ndarray) -> np.ndarray:
-        """How many pairs each user has."""
+        """Returns how many pairs each user has."""
         return np.searchsorted(self.user, user, side="right") - self.start(user)
 
     def unknown_below(self) -> np.ndarray:
-        """How many items that its user has no pair with come before each pair's."""
+        """Returns how many items that its user has no pair with come before each pair's."""
         return self.item - (np.arange(self.user.size) - self.start(self.user))
 
 
 def make_rankings(
     dataset: Dataset, *, candidates: int, seed: int, test_candidates: int = 0
 ) -> Rankings:
-    """The positives of a data set, to train on and to rank.
+    """Collects the positives of a data set, to train on and to rank.
 
     Args:
       dataset: its dislikes tell which items there are, and what their users have met.
@@ -61,15 +61,18 @@ def make_rankings(
       test_candidates: the same for validation and test; what is sampled there is in the notes.
 
     What else an interaction has, such as its hour, goes with its positive and holds for its group.
-    A user who has met everything has nothing to rank among and is left out. DataError for numbers
-    out of range, if a split is left without positives, or if there is more to rank than memory
-    holds.
+    A user who has met everything has nothing to rank among and is left out.
 
-    >>> from .generator import make_synthetic
-    >>> tiny = make_synthetic(num_users=50, num_items=40, num_interactions=1000, seed=1)
-    >>> parts = make_rankings(tiny, candidates=0, seed=0)
-    >>> parts.train.catalogue.size, parts.test.label.shape[1]
-    (40, 41)
+    Raises:
+      DataError: for numbers out of range, if a split is left without positives, or if there is more
+        to rank than memory holds.
+
+    Example:
+      >>> from .generator import make_synthetic
+      >>> tiny = make_synthetic(num_users=50, num_items=40, num_interactions=1000, seed=1)
+      >>> parts = make_rankings(tiny, candidates=0, seed=0)
+      >>> parts.train.catalogue.size, parts.test.label.shape[1]
+      (40, 41)
     """
     if min(candidates, test_candidates, seed) < 0:
         raise DataError(
@@ -96,10 +99,13 @@ def make_rankings(
 
 
 def make_positives(dataset: Dataset) -> tuple[Positives, Positives]:
-    """The positives of the train split, and those of train with the reward split put back.
+    """Collects the positives of the train split, and of train with the reward split put back.
 
-    For losses that are not judged by ranks; `implicit` gives them with the groups to rank in.
-    DataError if there are none.
+    For losses that are not judged by ranks; ``make_rankings`` gives them with the groups to rank
+    in.
+
+    Raises:
+      DataError: if there are none.
     """
     items = _list_items(dataset)
     rows = {"train": dataset.train, "full_train": merge_reward_rows(dataset)}
@@ -111,7 +117,7 @@ def make_positives(dataset: Dataset) -> tuple[Positives, Positives]:
 
 
 def add_negatives(dataset: Dataset, *, negatives: int, seed: int) -> dict[str, Interactions]:
-    """Splits train and full_train with rows of label 0 behind each positive, drawn for its user.
+    """Adds drawn rows of label 0 behind each positive of the splits train and full_train.
 
     For pointwise losses of data without dislikes.
 
@@ -124,11 +130,12 @@ def add_negatives(dataset: Dataset, *, negatives: int, seed: int) -> dict[str, I
 
     DataError for numbers out of range, or if no user is without some item.
 
-    >>> from .generator import make_synthetic
-    >>> tiny = make_synthetic(num_users=50, num_items=40, num_interactions=1000, seed=1)
-    >>> rows = add_negatives(tiny, negatives=2, seed=0)["train"]
-    >>> tiny.train.label[:4].tolist(), rows.label[:6].tolist()
-    ([0.0, 1.0, 0.0, 1.0], [0.0, 1.0, 0.0, 0.0, 0.0, 1.0])
+    Example:
+      >>> from .generator import make_synthetic
+      >>> tiny = make_synthetic(num_users=50, num_items=40, num_interactions=1000, seed=1)
+      >>> rows = add_negatives(tiny, negatives=2, seed=0)["train"]
+      >>> tiny.train.label[:4].tolist(), rows.label[:6].tolist()
+      ([0.0, 1.0, 0.0, 1.0], [0.0, 1.0, 0.0, 0.0, 0.0, 1.0])
     """
     if negatives < 0 or seed < 0:
         raise DataError(
@@ -143,7 +150,7 @@ def add_negatives(dataset: Dataset, *, negatives: int, seed: int) -> dict[str, I
 def _insert_negatives(
     rows: Interactions, items: np.ndarray, negatives: int, rng: np.random.Generator
 ) -> Interactions:
-    """Rows [n] with `negatives` drawn ones behind each positive."""
+    """Returns rows [n] with ``negatives`` drawn ones behind each positive."""
     known = _find_pairs(rows, items)
     free = items.size - known.count(rows.ids["user"])
     drawn = np.where((rows.label > 0) & (free > 0), negatives, 0)
@@ -159,7 +166,7 @@ def _insert_negatives(
 
 
 def _require_positives(parts: dict) -> dict:
-    """The parts, if each has a positive."""
+    """Returns the parts; DataError if one has no positive."""
     for name, part in parts.items():
         if not part.ids["user"].size:
             raise DataError(f"the {name} split has no positive with other items beside it")
@@ -167,7 +174,7 @@ def _require_positives(parts: dict) -> dict:
 
 
 def _list_items(dataset: Dataset) -> np.ndarray:
-    """Ids of all items, ascending."""
+    """Returns the ids of all items, ascending."""
     if not isinstance(dataset.train, Interactions):
         raise DataError(
             f"pairwise losses, sampled negatives and rankings need data in memory, and "
@@ -179,12 +186,12 @@ def _list_items(dataset: Dataset) -> np.ndarray:
 
 
 def _find_liked_pairs(rows: Interactions, items: np.ndarray) -> _Pairs:
-    """Pairs of the positives; an item is its index in the catalogue."""
+    """Returns the pairs of the positives; an item is its index in the catalogue."""
     return _find_pairs(take(rows, rows.label > 0), items)
 
 
 def _find_pairs(rows: Interactions, items: np.ndarray) -> _Pairs:
-    """Pairs of all rows."""
+    """Returns the pairs of all rows."""
     index = np.searchsorted(items, rows.ids["item"])
     return _make_pairs(rows.ids["user"].astype(np.int64), index, items.size)
 
@@ -194,14 +201,14 @@ def _make_pairs(user: np.ndarray, index: np.ndarray, items: int) -> _Pairs:
 
 
 def _select_liked(rows: Interactions, known: _Pairs, items: np.ndarray) -> dict[str, np.ndarray]:
-    """Ids of the positives, less those of users who know everything: field -> int32[n]."""
+    """Returns ids of the positives, less those of users who know everything: field -> int32[n]."""
     liked = rows.label > 0
     liked[liked] = known.count(rows.ids["user"][liked]) < items.size
     return {field: values[liked].astype(np.int32) for field, values in rows.ids.items()}
 
 
 def _to_positives(rows: Interactions, known: _Pairs, items: np.ndarray) -> Positives:
-    """Positives of `rows`, less those of users who like everything."""
+    """Returns the positives of ``rows``, less those of users who like everything."""
     ids = _select_liked(rows, known, items)
     people = np.arange(rows.ids["user"].max(initial=-1) + 2)
     parts = (items, known.unknown_below(), known.start(people))
@@ -209,11 +216,12 @@ def _to_positives(rows: Interactions, known: _Pairs, items: np.ndarray) -> Posit
 
 
 def _pick_unknown(known: _Pairs, user: np.ndarray, rank: np.ndarray, items: int) -> np.ndarray:
-    """The `rank`-th item [n, S] of those that each user [n] has no pair with.
+    """Returns the ``rank``-th item [n, S] of those that each user [n] has no pair with.
 
-    Below the j-th known item (from 0) lie `item - j` unknown ones, so the answer is the rank plus
+    Below the j-th known item (from 0) lie ``item - j`` unknown ones, so the answer is the rank plus
     the number of known items with at most that many below. One search serves all users, for their
-    pairs follow one another.
+    pairs follow one another. On the device, ``training.negative_sampling`` bisects for each user
+    instead, because the joint key ``user * width + rank`` does not fit in int32.
     """
     width = items + 1
     sought = user[:, None].astype(np.int64) * width + rank
@@ -222,10 +230,11 @@ def _pick_unknown(known: _Pairs, user: np.ndarray, rank: np.ndarray, items: int)
 
 
 def _draw_distinct(free: np.ndarray, count: int, rng: np.random.Generator) -> np.ndarray:
-    """Different numbers int64[n, count] below each of `free` [n], evenly; -1 where none is left.
+    """Draws distinct numbers int64[n, count] below ``free`` [n], evenly; -1 if none is left.
 
-    >>> _draw_distinct(np.array([3, 1000]), 4, np.random.default_rng(0))[0].tolist()
-    [0, 2, 1, -1]
+    Example:
+      >>> _draw_distinct(np.array([3, 1000]), 4, np.random.default_rng(0))[0].tolist()
+      [0, 2, 1, -1]
     """
     drawn = (rng.random((free.size, count)) * free[:, None]).astype(np.int64)
     few = free < 2 * count  # shuffled; the others are drawn again where a number comes twice
@@ -251,9 +260,9 @@ def _rank_split(
     candidates: int,
     rng: np.random.Generator,
 ) -> Batch:
-    """Each positive of `rows` beside all items or `candidates` sampled ones.
+    """Groups each positive of ``rows`` with all items, or ``candidates`` sampled ones.
 
-    Masked are the user's other positives of `rows`, and all pairs `before`.
+    Masked are the user's other positives of ``rows``, and all pairs ``before``.
     """
     every = [_find_liked_pairs(rows, items), *before]
     known = _make_pairs(
@@ -289,7 +298,7 @@ def _rank_split(
 
 
 def _make_groups(liked: dict[str, np.ndarray], others: np.ndarray) -> Batch:
-    """Batch of positives [n] and other items [n, G - 1], which share the positive's other ids."""
+    """Returns groups of positives [n] and other items [n, G - 1], with the positive's other ids."""
     item = np.column_stack([liked["item"], others]).astype(np.int32)
     label = np.zeros(item.shape, np.float32)
     label[:, :1] = 1

@@ -38,14 +38,17 @@ OTHER_BUILDERS = {"csv": load_csv, "stream": load_stream, "synthetic": make_synt
 
 
 def build(*, name: str, **options) -> Dataset:
-    """The data set called `name`, from the keys of the config's data section.
+    """Builds the data set called ``name`` from the keys of the config's data section.
 
-    `name` is a key of ORIGINS (options of `load`), "csv" (options of `csv`), "stream" (options of
-    `streamed`) or "synthetic" (options of `synthetic`). DataError naming the known words if the
-    name or an option is not among them.
+    ``name`` is a key of ``DATA_SETS`` (options of ``load``), "csv" (options of ``load_csv``),
+    "stream" (options of ``load_stream``) or "synthetic" (options of ``make_synthetic``).
 
-    >>> build(name="synthetic", num_users=50, num_items=40, num_interactions=1000, seed=1).sizes
-    {'user': 51, 'item': 41}
+    Raises:
+      DataError: naming the known words if the name or an option is not among them.
+
+    Example:
+      >>> build(name="synthetic", num_users=50, num_items=40, num_interactions=1000, seed=1).sizes
+      {'user': 51, 'item': 41}
     """
     known = [*DATA_SETS, *OTHER_BUILDERS]
     if name not in known:
@@ -75,14 +78,14 @@ def load(
     reward_split: str = "leave_one_out",
     features: tuple[str, ...] = (),
 ) -> Dataset:
-    """A data set of ORIGINS, split.
+    """Loads a data set of ``DATA_SETS`` and splits it.
 
-    `path` is a rating file, the archive as it comes, a folder with either, or a folder that is
-    already split into X.train.csv, X.validation.csv and X.test.csv (`uid iid label`, where rows
-    are in time order and `threshold` does not apply). Without a path: the cache folder, then the
-    network. A rating above `threshold` (in the file's scale) is label 1; of interactions of one
-    user with one item the last is kept. `features` names those that are read from the files beside
-    the ratings, or from the times; "all" for every one. See `splitting` for the splits.
+    ``path`` is a rating file, the archive as it comes, a folder with either, or a folder that is
+    already split into X.train.csv, X.validation.csv and X.test.csv (``uid iid label``, where rows
+    are in time order and ``threshold`` does not apply). Without a path: the cache folder, then the
+    network. A rating above ``threshold`` (in the file's scale) is label 1; of interactions of one
+    user with one item the last is kept. ``features`` names those that are read from the files next
+    to the ratings, or from the times; "all" for every one. See ``splitting`` for the splits.
 
     DataError if the data cannot be found, read or split: file, line, column, what was expected.
     """
@@ -120,7 +123,7 @@ def load(
 def _load_parts(
     name: str, folder: Path, files: list[Path], cut: SplitRule, features: tuple[str, ...]
 ) -> Dataset:
-    """The data set of a folder that is already split."""
+    """Loads a folder that is already split."""
     check_keeps_parts(cut, str(folder))
     wanted = select_features(features, _list_side_features(name))
     tables = [read_labelled(read_file(file), str(file)) for file in files]
@@ -145,7 +148,7 @@ def _get_table_sizes(index: dict[str, Index]) -> dict[str, int]:
 
 
 def _list_side_features(name: str) -> list[str]:
-    """The features of users and items that a set has."""
+    """Returns the features of users and items that a set has."""
     sides = DATA_SETS[name].sides
     return list(dict.fromkeys(feature.name for file in sides for feature in file.features))
 
@@ -153,7 +156,7 @@ def _list_side_features(name: str) -> list[str]:
 def _read_sides(
     name: str, beside: OpenSibling, wanted: tuple[str, ...], index: dict[str, Index]
 ) -> Features:
-    """The features `wanted` that are read from files beside the ratings."""
+    """Reads the features ``wanted`` from files next to the ratings."""
     tables: dict[str, tuple[SideFile, Table]] = {}
     sides, sizes = {}, {}
     for feature_name in wanted:

@@ -21,7 +21,7 @@ SPLIT_ENDINGS = (".train.csv", ".validation.csv", ".test.csv")
 
 
 class LocatedFile(NamedTuple):
-    """A rating file, and a way to the files beside it."""
+    """A rating file, and a way to read the files next to it."""
 
     source: str  # for notes
     where: str  # for messages
@@ -30,7 +30,11 @@ class LocatedFile(NamedTuple):
 
 
 def read_file(path: Path, key: str = "path") -> bytes:
-    """The bytes of a file that people name as data.`key`; DataError if it cannot be read."""
+    """Returns the bytes of a file that people name as data.``key``.
+
+    Raises:
+      DataError: if it cannot be read.
+    """
     try:
         return path.read_bytes()
     except OSError as error:
@@ -41,7 +45,7 @@ def read_file(path: Path, key: str = "path") -> bytes:
 
 
 def find_rating_file(origin: NamedDataSet, path: Path | None) -> LocatedFile:
-    """The rating file at `path`, a file, an archive or a folder; without one from the sources.
+    """Finds the rating file at ``path``: a file, an archive or a folder; or downloads it.
 
     DataError if there is none, saying how to go on.
     """
@@ -78,7 +82,7 @@ def _download_rating_file(origin: NamedDataSet) -> LocatedFile:
 
 
 def open_archive(file: str, raw: bytes) -> OpenSibling:
-    """A way to the members of a zip archive."""
+    """Returns a function that reads members of a zip archive by name."""
 
     def beside(name: str) -> tuple[str, bytes] | None:
         with zipfile.ZipFile(io.BytesIO(raw)) as archive:
@@ -89,7 +93,7 @@ def open_archive(file: str, raw: bytes) -> OpenSibling:
 
 
 def open_folder(folder: Path) -> OpenSibling:
-    """A way to the files of a folder, compressed ones too."""
+    """Returns a function that reads files of a folder by name, compressed ones too."""
 
     def beside(name: str) -> tuple[str, bytes] | None:
         for path in (folder / name, folder / f"{name}.gz"):
@@ -101,7 +105,7 @@ def open_folder(folder: Path) -> OpenSibling:
 
 
 def find_own_split(folder: Path) -> list[Path]:
-    """The train, validation and test files of a folder in any form, as train.csv or my-test.tsv.
+    """Finds train, validation and test files of any form, as train.csv or my-test.tsv.
 
     DataError unless there is one of each.
     """
@@ -127,7 +131,7 @@ def find_own_split(folder: Path) -> list[Path]:
 
 
 def find_split(path: Path) -> list[Path]:
-    """The train, validation and test files of a folder that is already split, else none."""
+    """Finds the train, validation and test files of a folder that is already split, else none."""
     found = [sorted(path.glob(f"*{ending}")) for ending in SPLIT_ENDINGS]
     if not any(found):
         return []

@@ -16,7 +16,7 @@ from .types import DataError
 
 RATINGS = ("user", "item", "rating", "time")
 LABELLED = ("user", "item", "label")
-# Names in a header: RecBole's typed ones (`user_id:token`), those of the original's splits, and
+# Names in a header: RecBole's typed ones (``user_id:token``), those of the original's splits, and
 # those of ml-latest-small.
 HEADER_NAMES = {
     "user_id": "user",
@@ -35,7 +35,7 @@ ASIN_LENGTH = 10  # of Amazon's item ids; those of its reviewers are longer
 
 
 class Roles(NamedTuple):
-    """Which column of a table is what."""
+    """Which column of a table holds what."""
 
     user: str = "user"
     item: str = "item"
@@ -48,14 +48,17 @@ REVIEW = Roles("reviewerID", "asin", "overall", "unixReviewTime", ids=None)
 
 
 def read_ratings(raw: bytes, where: str) -> tuple[Table, Roles]:
-    """The table of a MovieLens-like rating file.
+    """Reads the table of a MovieLens-like rating file.
 
-    Understands `user::item::rating::time` (ML-1M, MovieTweetings), tab-separated without header
-    (ML-100K) and with one (RecBole `.inter`), and commas below a header (ml-latest-small).
-    DataError if the first line is none of these.
+    Understands ``user::item::rating::time`` (ML-1M, MovieTweetings), tab-separated without header
+    (ML-100K) and with one (RecBole ``.inter``), and commas below a header (ml-latest-small).
 
-    >>> read_ratings(b"1::5::4::978300760\\n", "ratings.dat")[0].frame.rows()
-    [('1', '5', '4', '978300760')]
+    Raises:
+      DataError: if the first line is none of these.
+
+    Example:
+      >>> read_ratings(b"1::5::4::978300760\\n", "ratings.dat")[0].frame.rows()
+      [('1', '5', '4', '978300760')]
     """
     first = _first_line(raw)
     if "::" in first:
@@ -69,7 +72,7 @@ def read_ratings(raw: bytes, where: str) -> tuple[Table, Roles]:
 
 
 def read_labelled(raw: bytes, where: str) -> Table:
-    """The table of one part of a split like the original's: tab-separated `uid iid label`.
+    """Reads one part of a split like the original's: tab-separated ``uid iid label``.
 
     DataError if the first line is no such header.
     """
@@ -81,14 +84,17 @@ def read_labelled(raw: bytes, where: str) -> Table:
 
 
 def read_reviews(raw: bytes, where: str) -> tuple[Table, Roles]:
-    """The table of an Amazon review or rating file.
+    """Reads the table of an Amazon review or rating file.
 
     Understands JSON lines, and commas with a header or without: then the column whose words all
     have the length of an item id is the item's, and the first one where that does not tell.
-    DataError for a first line that is neither.
 
-    >>> read_reviews(b"A2CX7LUOHB2NDG,0321732944,5.0,1341100800\\n", "ratings.csv")[1].ids is None
-    True
+    Raises:
+      DataError: for a first line that is neither.
+
+    Example:
+      >>> read_reviews(b"A2CX7LUOHB2NDG,0321732944,5.0,1341100800\\n", "ratings.csv")[1].ids is None
+      True
     """
     if raw.lstrip().startswith(b"{"):
         return read_json_lines(raw, where, REVIEW[:4]), REVIEW
@@ -119,7 +125,7 @@ def _first_line(raw: bytes) -> str:
 def _match_header(
     first: str, separator: str, wanted: tuple[str, ...], where: str
 ) -> tuple[str, ...]:
-    """The columns that a header names, the known ones by our names; none if it is no header."""
+    """Returns the columns of a header, known ones by our names; none if it is no header."""
     fields = [field.split(":")[0].strip().strip('"') for field in first.split(separator)]
     columns = tuple(HEADER_NAMES.get(field, field) for field in fields)
     if not set(columns) & set(wanted):
@@ -149,12 +155,16 @@ def _format_error(where: str, first: str, wanted: tuple[str, ...]) -> DataError:
 
 
 def sniff_layout(raw: bytes, separator: str) -> Layout:
-    """The layout of a file with a header: its separator is given, or the likeliest of tab , ; | ::.
+    """Returns the layout of a file with a header; "" for the likeliest separator.
 
-    Fields may be quoted, but between double colons. DataError for a separator that cannot be.
+    Fields may be quoted, but between double colons.
 
-    >>> sniff_layout(b"user;item\\n1;2\\n", "").separator
-    ';'
+    Raises:
+      DataError: for a separator that cannot be.
+
+    Example:
+      >>> sniff_layout(b"user;item\\n1;2\\n", "").separator
+      ';'
     """
     separator = {"\\t": "\t"}.get(separator, separator)  # as shells leave it
     if not separator:

@@ -49,7 +49,7 @@ class NamedDataSet(NamedTuple):
 
 
 def _make_user_file(name: str, layout: Layout) -> SideFile:
-    """Of columns id, age, gender, occupation and zip."""
+    """Describes a file of users with columns id, age, gender, occupation and zip."""
     age = pl.col("age").cast(pl.Int64, strict=False)
     band = pl.lit(0).cast(pl.Int64)
     for first in AGE_BANDS:
@@ -68,12 +68,13 @@ def _make_user_file(name: str, layout: Layout) -> SideFile:
 
 
 def _make_item_file(name: str, layout: Layout, genres: pl.Expr, year: pl.Expr) -> SideFile:
+    """Describes a file of items with genres and year."""
     features = (Feature("genres", "item", "list", genres), Feature("year", "item", "number", year))
     return SideFile(name, layout, "id", features)
 
 
 def _extract_year(column: str) -> pl.Expr:
-    """The year at the end of a title, in brackets."""
+    """Returns the year at the end of a title, in brackets."""
     return pl.col(column).str.extract(r"\((\d{4})\)\s*$")
 
 
@@ -89,6 +90,7 @@ _RECBOLE_GENRES = pl.col("genres").str.replace_all(" ", "|")  # RecBole separate
 
 
 def _make_bar_layout(*columns: str) -> Layout:
+    """Returns the layout of a file without header and with bars between its columns."""
     return Layout("|", columns, header=False, encoding="latin-1")
 
 
@@ -128,11 +130,16 @@ DATA_SETS = {
         (
             _make_user_file(
                 "users.dat",
-                Layout("::", ("id", "gender", "age", "occupation", "zip"), False, False, "latin-1"),
+                Layout(
+                    "::",
+                    ("id", "gender", "age", "occupation", "zip"),
+                    header=False,
+                    encoding="latin-1",
+                ),
             ),
             _make_item_file(
                 "movies.dat",
-                Layout("::", _FILM_COLUMNS, False, False, "latin-1"),
+                Layout("::", _FILM_COLUMNS, header=False, encoding="latin-1"),
                 _LISTED_GENRES,
                 _extract_year("title"),
             ),

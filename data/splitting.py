@@ -1,4 +1,4 @@
-"""Train, validation, test and reward splits. Letters: `n` interactions, all in time order.
+"""Train, validation, test and reward splits. Letters: ``n`` interactions, all in time order.
 
 Interactions at one second keep the order of the file they come from, here as everywhere.
 """
@@ -23,7 +23,7 @@ SPLITS = ("leave_one_out", "ratio_per_user", "ratio_by_time", "random", "by_user
 
 
 class SplitRule(NamedTuple):
-    """How a data set is split, of the config's data section."""
+    """How a data set is split, as the config's data section says."""
 
     split: str = "leave_one_out"
     shares: tuple[float, ...] = (0.1, 0.1)  # of validation and test, but for leave_one_out
@@ -33,7 +33,11 @@ class SplitRule(NamedTuple):
 
 
 def check_rule(cut: SplitRule) -> SplitRule:
-    """The cut; DataError naming the key if it cannot be made. Called before anything is read."""
+    """Returns the rule if it can be applied. Called before anything is read.
+
+    Raises:
+      DataError: naming the key if it cannot be made. Called before anything is read.
+    """
     for key, known in (("split", SPLITS), ("reward_split", REWARD_SPLITS)):
         if (value := getattr(cut, key)) not in known:
             raise DataError(f"data.{key}={value!r} is not known{did_you_mean(str(value), known)}")
@@ -52,7 +56,11 @@ def check_rule(cut: SplitRule) -> SplitRule:
 
 
 def check_keeps_parts(cut: SplitRule, folder: str) -> SplitRule:
-    """The cut of a folder that is split already; DataError if it asks for another split."""
+    """Returns the rule of a folder that is split already, if it asks for no other split.
+
+    Raises:
+      DataError: if it asks for another split.
+    """
     if cut.split != SplitRule().split:
         raise DataError(
             f"{folder} is split already: leave data.split at {SplitRule().split!r}, got "
@@ -62,10 +70,11 @@ def check_keeps_parts(cut: SplitRule, folder: str) -> SplitRule:
 
 
 def count_later_positives(user: np.ndarray, label: np.ndarray) -> np.ndarray:
-    """How many positives of the same user come strictly later: int64[n] of int[n], float[n].
+    """Counts the later positives of each row's user: int64[n] of int[n], float[n].
 
-    >>> count_later_positives(np.array([1, 2, 1, 1]), np.array([1.0, 1.0, 0.0, 1.0])).tolist()
-    [1, 0, 1, 0]
+    Example:
+      >>> count_later_positives(np.array([1, 2, 1, 1]), np.array([1.0, 1.0, 0.0, 1.0])).tolist()
+      [1, 0, 1, 0]
     """
     if user.size == 0:
         return np.zeros(0, np.int64)
@@ -82,16 +91,17 @@ def count_later_positives(user: np.ndarray, label: np.ndarray) -> np.ndarray:
 def leave_out(
     user: np.ndarray, label: np.ndarray, *, positives: int, min_interactions: int
 ) -> np.ndarray:
-    """Part of each row, int8[n]: p in 1..positives for a user's p-th last positive, 0 for the rest.
+    """Assigns rows to parts, int8[n]: p in 1..positives for a user's p-th last one, else 0.
 
     A part takes its positive and the negatives up to the user's next positive, so that each user's
     parts follow one another in time and start with their one positive. Users with fewer than
-    `min_interactions` rows, or with fewer positives than there are parts, stay in part 0 whole:
+    ``min_interactions`` rows, or with fewer positives than there are parts, stay in part 0 whole:
     there is no positive to rank for them.
 
-    >>> user, label = np.ones(6, int), np.array([0, 1, 0, 1, 0, 1])
-    >>> leave_out(user, label, positives=2, min_interactions=5).tolist()
-    [0, 0, 0, 2, 2, 1]
+    Example:
+      >>> user, label = np.ones(6, int), np.array([0, 1, 0, 1, 0, 1])
+      >>> leave_out(user, label, positives=2, min_interactions=5).tolist()
+      [0, 0, 0, 2, 2, 1]
     """
     after = count_later_positives(user, label)
     # Counting per id would need memory for the largest id, so compress ids first.
@@ -105,19 +115,20 @@ def leave_out(
 def assign_parts(
     rows: Interactions, cut: SplitRule, shares: tuple[float, ...], draw: int
 ) -> np.ndarray:
-    """Part of each row, int8[n]: p in 1..len(shares), the last in time first; 0 for train.
+    """Assigns rows to parts, int8[n]: p in 1..len(shares), the last in time first; 0: train.
 
-    Rows of users with fewer than `min_interactions` stay in train. Of the others go to a part
+    Rows of users with fewer than ``min_interactions`` stay in train. Of the others go to a part
 
-    - leave_one_out: what `leave_out` says, whatever the shares;
+    - leave_one_out: what ``leave_out`` says, whatever the shares;
     - ratio_per_user: a share of each user's rows, the last ones, rounded up;
     - ratio_by_time: a share of all these rows, the last ones;
-    - random: a share of the rows, drawn by `seed` and `draw`;
+    - random: a share of the rows, drawn by ``seed`` and ``draw``;
     - by_user: all rows of a share of the users, so drawn: none of theirs is in train.
 
-    >>> rows = Interactions({"user": np.ones(10, int)}, np.ones(10))
-    >>> assign_parts(rows, SplitRule("ratio_per_user"), (0.1, 0.2), 0).tolist()
-    [0, 0, 0, 0, 0, 0, 0, 2, 2, 1]
+    Example:
+      >>> rows = Interactions({"user": np.ones(10, int)}, np.ones(10))
+      >>> assign_parts(rows, SplitRule("ratio_per_user"), (0.1, 0.2), 0).tolist()
+      [0, 0, 0, 0, 0, 0, 0, 2, 2, 1]
     """
     user = rows.ids["user"]
     if cut.split == "leave_one_out":
@@ -143,18 +154,18 @@ def assign_parts(
 
 
 def _assign_by_share(n: int, shares: tuple[float, ...]) -> np.ndarray:
-    """Parts int8[n] of things in order: the first share of them 1, the next 2, the rest 0."""
+    """Assigns n things in order to parts int8[n]: the first share 1, the next 2, the rest 0."""
     return _assign_by_place(np.arange(n), np.round(np.cumsum(shares) * n)[:, None])
 
 
 def _assign_by_place(place: np.ndarray, ends: np.ndarray) -> np.ndarray:
-    """Part of each place [n], given where the parts end [parts, n or 1]."""
+    """Returns the part of each place [n], given where the parts end [parts, n or 1]."""
     passed = np.sum(place >= ends, axis=0)
     return np.where(passed < len(ends), passed + 1, 0).astype(np.int8)
 
 
 def split_at(rows: Interactions, sizes: Sequence[int]) -> list[Interactions]:
-    """Consecutive parts of `rows` with so many each."""
+    """Splits rows into consecutive parts of the given sizes."""
     ends = np.cumsum(sizes)
     return [take(rows, np.arange(end - n, end)) for n, end in zip(sizes, ends, strict=True)]
 
@@ -162,7 +173,7 @@ def split_at(rows: Interactions, sizes: Sequence[int]) -> list[Interactions]:
 def split_rows(
     rows: Interactions, cut: SplitRule
 ) -> tuple[Interactions, Interactions, Interactions]:
-    """Train, valid and test of `rows` [n], which are in time order.
+    """Splits rows [n], which are in time order, into train, valid and test.
 
     For leave_one_out a user's last positive and all that follows is test; the second-last positive
     and the negatives up to the last is valid; the rest is train, as in the original AutoLossGen's
@@ -184,12 +195,14 @@ def make_dataset(
     sizes: Mapping[str, int],
     sides: Mapping[str, Side],
 ) -> Dataset:
-    """Dataset of three splits: cuts the reward split, checks every split, counts for the notes.
+    """Builds a data set of three splits: cuts the reward split, checks and counts all.
 
     The reward split "leave_one_out" is each user's last positive and the negatives after it, out of
-    `train`; "same" applies the rule of `cut.split` once more, with validation's share; "valid"
-    rewards on validation and keeps `train` whole, as the original does. DataError if a split is
-    empty or has no positive: nothing could be learnt, or ranked, of it.
+    ``train``; "same" applies the rule of ``cut.split`` once more, with validation's share; "valid"
+    rewards on validation and keeps ``train`` whole, as the original does.
+
+    Raises:
+      DataError: if a split is empty or has no positive: nothing could be learnt, or ranked, of it.
     """
     reward, reward_rows = valid, np.zeros(0, np.int64)
     if cut.reward_split != "valid":
@@ -219,10 +232,13 @@ def _check_positives(split: str, rows: Interactions, source: str) -> None:
 
 
 def check_both_labels(source: str, splits: Mapping[str, Interactions]) -> None:
-    """DataError unless each of the splits, by name, holds labels 0 and 1 if it is in memory.
+    """Checks that each of the splits, by name, holds labels 0 and 1 if it is in memory.
 
     Losses of single interactions need both to train on, and metrics of labels to judge by; losses
     of pairs and rankings need positives alone.
+
+    Raises:
+      DataError: unless each of the splits, by name, holds labels 0 and 1 if it is in memory.
     """
     for split, rows in splits.items():
         if isinstance(rows, Interactions) and rows.label.all():

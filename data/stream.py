@@ -1,4 +1,4 @@
-"""More interactions than fit in memory: Arrow files, memory-mapped. Letters: `n` interactions.
+"""More interactions than fit in memory: Arrow files, memory-mapped. Letters: ``n`` interactions.
 
 An epoch meets the rows in a pseudo-random order that is computed, not stored: a Feistel network on
 row numbers (Black and Rogaway 2002, doi:10.1007/3-540-45760-7_9, section 4), walked on while it
@@ -36,7 +36,7 @@ class Stream(NamedTuple):
 
     @property
     def rows(self) -> int:
-        """How many rows an epoch has: all that are not held out."""
+        """The number of rows of an epoch: all that are not held out."""
         return int(self.starts[-1]) - self.held_out
 
 
@@ -50,7 +50,7 @@ class Streamed(NamedTuple):
 
 
 def _import_arrow():
-    """PyArrow, whose memory maps numpy can look into without a copy."""
+    """Imports PyArrow, whose memory maps NumPy can read without a copy."""
     try:
         import pyarrow
     except ModuleNotFoundError as error:
@@ -61,16 +61,21 @@ def _import_arrow():
 
 
 def write_stream(path: str | Path, chunks: Iterable[Interactions]) -> Path:
-    """Write interactions, chunk by chunk, as an Arrow file that `open_stream` opens; give its path.
+    """Writes interactions as an Arrow file for ``open_stream``; returns its path.
 
-    Ids become int32 and labels uint8. DataError naming the chunk with an id or label out of range,
-    or with other fields than the first.
+    Ids become int32 and labels uint8.
 
-    >>> import tempfile
-    >>> chunk = Interactions({"user": np.array([1, 2]), "item": np.array([3, 0])}, np.array([1, 0]))
-    >>> with tempfile.TemporaryDirectory() as folder:
-    ...     open_stream(write_stream(Path(folder) / "x.arrow", [chunk, chunk])).rows
-    4
+    Raises:
+      DataError: naming the chunk with an id or label out of range, or with other fields than the
+        first.
+
+    Example:
+      >>> import tempfile
+      >>> ids = {"user": np.array([1, 2]), "item": np.array([3, 0])}
+      >>> chunk = Interactions(ids, np.array([1, 0]))
+      >>> with tempfile.TemporaryDirectory() as folder:
+      ...     open_stream(write_stream(Path(folder) / "x.arrow", [chunk, chunk])).rows
+      4
     """
     arrow, writer, schema = _import_arrow(), None, None
     path = Path(path)
@@ -104,11 +109,14 @@ def write_stream(path: str | Path, chunks: Iterable[Interactions]) -> Path:
 
 
 def open_stream(path: str | Path, *, held_out: int = 0, seed: int = 0) -> Stream:
-    """Open an Arrow IPC file, or a folder of X.arrow files in the order of their names.
+    """Opens an Arrow IPC file, or a folder of X.arrow files in the order of their names.
 
     Columns "user", "item" and "label", and further fields: integers without nulls, labels 0 and 1.
-    `held_out` rows, drawn by `seed`, are in no batch: `held_rows` gives them, to be validated on.
-    Every column is read through once, for its range. DataError saying what was expected where.
+    ``held_out`` rows, drawn by ``seed``, are in no batch: ``read_held_out`` returns them.
+    Every column is read through once, for its range.
+
+    Raises:
+      DataError: saying what was expected where.
     """
     path = Path(path).expanduser()
     files = sorted(path.glob("*.arrow")) if path.is_dir() else [path]
@@ -133,7 +141,7 @@ def open_stream(path: str | Path, *, held_out: int = 0, seed: int = 0) -> Stream
 
 
 def _map_file(file: Path) -> dict[str, list[np.ndarray]]:
-    """The pieces of each column of a file, where they lie in it."""
+    """Returns the memory-mapped pieces of each column of a file."""
     arrow = _import_arrow()
     try:
         table = arrow.ipc.open_file(arrow.memory_map(str(file))).read_all()
@@ -159,7 +167,7 @@ def _map_file(file: Path) -> dict[str, list[np.ndarray]]:
 
 
 def _check_ranges(columns: dict[str, tuple[np.ndarray, ...]], where: str) -> dict[str, int]:
-    """The largest number of each column; DataError for one that is no id, or no label."""
+    """Returns the largest number of each column; DataError for one that is no id, or no label."""
     largest = {}
     for name, chunks in columns.items():
         low = min((int(chunk.min()) for chunk in chunks if chunk.size), default=0)
@@ -176,7 +184,7 @@ def _check_ranges(columns: dict[str, tuple[np.ndarray, ...]], where: str) -> dic
 def draw_batches(
     stream: Stream, *, seed: int, start: int, steps: int, batch_size: int
 ) -> Interactions:
-    """The batches of steps `start` to `start + steps`: ids int32 and label float32 [steps, batch].
+    """Draws the batches of ``steps`` steps: ids int32 and label float32 [steps, batch].
 
     Batches follow one another through epochs, each in an order of its own, so that one may end an
     epoch and begin the next. The same seed and step always give the same batch.
@@ -191,13 +199,13 @@ def draw_batches(
 
 
 def read_held_out(stream: Stream) -> Interactions:
-    """The interactions [held_out] that no batch has, in the order of the files."""
+    """Reads the interactions [held_out] that no batch has, in the order of the files."""
     row = permute(np.arange(stream.held_out), int(stream.starts[-1]), (stream.seed, 0))
     return _read_rows(stream, np.sort(row), (stream.held_out,))
 
 
 def _to_file_rows(stream: Stream, row: np.ndarray) -> np.ndarray:
-    """Rows of the files for numbers below `stream.rows`: those behind the held-out ones."""
+    """Returns the file's rows of numbers below ``stream.rows``: those that are not held out."""
     if not stream.held_out:
         return row
     return permute(row + stream.held_out, int(stream.starts[-1]), (stream.seed, 0))
@@ -222,10 +230,14 @@ def _read_rows(stream: Stream, row: np.ndarray, shape: tuple[int, ...]) -> Inter
 
 
 def permute(place: np.ndarray, n: int, key: tuple[int, ...]) -> np.ndarray:
-    """Where a pseudo-random permutation of 0..n-1 puts each `place`: int64 of int64.
+    """Returns where a pseudo-random permutation of 0..n-1 puts each ``place``: int64 of int64.
 
-    >>> sorted(permute(np.arange(10), 10, (3,)).tolist())
-    [0, 1, 2, 3, 4, 5, 6, 7, 8, 9]
+    It answers for any places alone, of 64 bits and on the host. ``training.permutation`` is its
+    sibling on the device, in 32 bits, which permutes all numbers at once.
+
+    Example:
+      >>> sorted(permute(np.arange(10), 10, (3,)).tolist())
+      [0, 1, 2, 3, 4, 5, 6, 7, 8, 9]
     """
     keys = np.random.SeedSequence(key).generate_state(ROUNDS, np.uint64)
     side = np.uint64(max(int(np.ceil(np.sqrt(n))), 1))  # the network permutes side * side numbers
@@ -253,11 +265,11 @@ def load_stream(
     piece: int = 1_000_000,
     seed: int = 0,
 ) -> Dataset:
-    """The data set of Arrow files (see `open_stream`), of which only pieces come into memory.
+    """Loads Arrow files (see ``open_stream``) as a data set, piece by piece.
 
-    `features` names further columns that the model reads, "all" for every one. `held_out` rows,
-    drawn by `seed`, are in no epoch: a third each rewards, validates and tests. `piece` rows may be
-    in memory together; `seed` also decides the order of every epoch.
+    ``features`` names further columns that the model reads, "all" for every one. ``held_out`` rows,
+    drawn by ``seed``, are in no epoch: a third each rewards, validates and tests. ``piece`` rows
+    may be in memory together; ``seed`` also decides the order of every epoch.
 
     DataError for files that cannot be read, unknown columns or numbers out of range.
     """
@@ -305,7 +317,7 @@ def load_stream(
 
 
 def _select_columns(stream: Stream, features: tuple[str, ...]) -> Stream:
-    """The stream of users, items, labels and `features`."""
+    """Returns the stream of users, items, labels and ``features``."""
     others = [name for name in stream.sizes if name not in FIELDS]
     names = (*FIELDS, *select_features(features, others))
     columns = {name: stream.columns[name] for name in (*names, LABEL)}

@@ -1,6 +1,6 @@
-"""Files of any format as one kind of table: named columns of text. Letters: `n` rows of a file.
+"""Files of any format as one kind of table: named columns of text. Letters: ``n`` rows of a file.
 
-Text still has every mistake of the file in it, at its row; `columns` says what it means.
+Text still has every mistake of the file in it, at its row; ``columns`` says what it means.
 """
 
 import csv
@@ -40,24 +40,24 @@ class Table(NamedTuple):
     unread: Mapping[str, str] = MappingProxyType({})  # columns of Parquet left out -> their type
 
     def place(self, row: int) -> str:
-        """Where row `row` (from 0) is: its line, or its number where lines cannot be told."""
+        """Returns where row ``row`` (from 0) is: its line, or its number if lines are ambiguous."""
         if self.layout:
             exact = not (self.layout.quoted and b'"' in self.raw)
             return f"line {row + 1 + self.layout.header}" if exact else f"row {row + 1}"
         return f"line {self._json_line(row)[0]}" if self.raw else f"row {row + 1}"
 
     def missing(self, names: tuple[str, ...]) -> list[str]:
-        """Those of `names` that no column has."""
+        """Returns those of ``names`` that are no columns."""
         return [name for name in names if name not in self.frame.columns]
 
     def _json_line(self, row: int) -> tuple[int, bytes]:
-        """Number and bytes of the line that row `row` of JSON lines is."""
+        """Returns number and bytes of the line that row ``row`` of JSON lines is."""
         lines = enumerate(self.raw.split(b"\n"), 1)
         filled = ((number, line) for number, line in lines if line.strip())
         return next(one for seen, one in enumerate(filled) if seen == row)
 
     def malformed(self, row: int) -> DataError | None:
-        """What is wrong with row `row` as a whole, if that can be told."""
+        """Returns what is wrong with row ``row`` as a whole, if that can be found out."""
         if self.raw and not self.layout:
             return _json_error(self.where, *self._json_line(row))
         if not self.layout or self.layout.quoted:
@@ -68,14 +68,18 @@ class Table(NamedTuple):
 
 
 def read_text(raw: bytes, where: str, layout: Layout) -> Table:
-    """The table in a text file's bytes.
+    """Reads a text file's bytes into a table.
 
-    A line with too few fields has nulls for the others. DataError if there are no rows, a line has
-    more fields than there are columns, or two columns have one name.
+    A line with too few fields has nulls for the others.
 
-    >>> layout = Layout("::", ("user", "item"), header=False)
-    >>> read_text(b"1::5\\n2::7\\n", "f", layout).frame["item"].to_list()
-    ['5', '7']
+    Raises:
+      DataError: if there are no rows, a line has more fields than there are columns, or two columns
+        have one name.
+
+    Example:
+      >>> layout = Layout("::", ("user", "item"), header=False)
+      >>> read_text(b"1::5\\n2::7\\n", "f", layout).frame["item"].to_list()
+      ['5', '7']
     """
     if raw.startswith((b"\xff\xfe", b"\xfe\xff")):
         raise DataError(f"{where} is written in UTF-16. Save it as UTF-8.")
@@ -109,7 +113,7 @@ def read_text(raw: bytes, where: str, layout: Layout) -> Table:
 
 
 def _check_utf8(raw: bytes, where: str) -> None:
-    """DataError for other bytes: read as they can be, two ids might become one."""
+    """Checks that bytes are UTF-8: read with replacements, two ids might become one."""
     try:
         raw.decode()
     except UnicodeDecodeError as error:
@@ -139,7 +143,7 @@ def _read_header(raw: bytes, where: str, layout: Layout) -> tuple[str, ...]:
 
 
 def _read_rows(table: Table) -> Iterator[list[str]]:
-    """The fields of each row, slowly."""
+    """Yields the fields of each row, slowly."""
     text, layout = table.raw.decode(errors="replace"), table.layout
     if layout.quoted:
         rows = csv.reader(io.StringIO(text, newline=""), delimiter=layout.separator)
@@ -151,7 +155,7 @@ def _read_rows(table: Table) -> Iterator[list[str]]:
 
 
 def _table_error(table: Table, error: Exception) -> DataError:
-    """What is wrong with the first bad row of a file that polars does not take."""
+    """Returns what is wrong with the first bad row of a file that polars refuses."""
     _check_utf8(table.raw, table.where)
     wrong = [(row, fields) for row, fields in enumerate(_read_rows(table)) if fields]
     # Lines that are too short are read, but for a first one.
@@ -173,12 +177,13 @@ def _field_count_error(table: Table, row: int, fields: list[str]) -> DataError |
 
 
 def read_json_lines(raw: bytes, where: str, names: tuple[str, ...]) -> Table:
-    """The columns `names` of a file with one JSON object a line; blank lines are passed over.
+    """Reads the columns ``names`` of a file with one JSON object a line; skips blank lines.
 
     DataError if there are no objects, or naming the first line that is none.
 
-    >>> read_json_lines(b'{"asin": "B1", "overall": 5.0}', "f", ("asin",)).frame.rows()
-    [('B1',)]
+    Example:
+      >>> read_json_lines(b'{"asin": "B1", "overall": 5.0}', "f", ("asin",)).frame.rows()
+      [('B1',)]
     """
     if not raw.strip():
         raise DataError(f"{where} is empty: expected lines of JSON with {', '.join(names)}.")
@@ -211,10 +216,13 @@ def _json_error(where: str, number: int, line: bytes) -> DataError | None:
 
 
 def read_parquet(raw: bytes, where: str) -> Table:
-    """The table in a Parquet file's bytes; its types become text as a CSV file would hold them.
+    """Reads a Parquet file's bytes into a table, as text that a CSV file would hold.
 
-    Columns of a type that no text stands for, such as bytes, are passed over, and kept in `unread`.
-    DataError if it is not a Parquet file, or has no rows.
+    Columns of a type that no text stands for, such as bytes, are passed over, and kept in
+    ``unread``.
+
+    Raises:
+      DataError: if it is not a Parquet file, or has no rows.
     """
     try:
         frame = pl.read_parquet(io.BytesIO(raw))
@@ -232,7 +240,7 @@ def read_parquet(raw: bytes, where: str) -> Table:
 
 
 def _as_text(name: str, kind: pl.DataType) -> pl.Expr:
-    """A column as text; a PolarsError when it is run if there is none."""
+    """Returns a column as text; when run, a PolarsError if its type has no text."""
     column = pl.col(name)
     if kind == pl.Boolean:
         column = column.cast(pl.Int8)
@@ -244,7 +252,11 @@ def _as_text(name: str, kind: pl.DataType) -> pl.Expr:
 
 
 def decompress(raw: bytes, where: str) -> bytes:
-    """The bytes, or what they are compressed of if they are gzip's. DataError if cut off."""
+    """Returns the bytes, decompressed if they are gzip's.
+
+    Raises:
+      DataError: if cut off.
+    """
     if not raw.startswith(b"\x1f\x8b"):
         return raw
     try:

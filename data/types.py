@@ -1,4 +1,4 @@
-"""What this package hands out. Letters: `n` interactions, `r` of them in the reward split."""
+"""What this package hands out. Letters: ``n`` interactions, ``r`` of them in the reward split."""
 
 from collections.abc import Mapping
 from types import MappingProxyType
@@ -14,7 +14,7 @@ class DataError(ValueError):
 
 
 class Interactions(NamedTuple):
-    """Who met what, and whether they liked it; rows are in time (or file) order."""
+    """Which user met which item, and whether they liked it; rows are in time (or file) order."""
 
     ids: dict[str, np.ndarray]  # field -> int32[n]; "user", "item" and what else an interaction has
     label: np.ndarray  # float32[n], 0 or 1
@@ -28,40 +28,45 @@ class Dataset(NamedTuple):
     """
 
     name: str
-    # What recommenders train on during the search, no row of `reward`; or what reads it (Streamed).
+    # What recommenders train on during the search, no row of ``reward``; or what reads it
+    # (Streamed).
     train: Interactions
     reward: Interactions  # what rewards the search
     valid: Interactions  # model selection
     test: Interactions
-    reward_rows: np.ndarray  # int64[r], where `reward` goes in full_train; empty if it is `valid`
+    reward_rows: (
+        np.ndarray
+    )  # int64[r], where ``reward`` goes in full_train; empty if it is ``valid``
     sizes: dict[str, int]  # categorical field or side -> rows of its table (largest id + 1)
     notes: tuple[str, ...]  # what was read, dropped and put where, for people
     sides: Mapping[str, Side] = MappingProxyType({})  # features of users and items
 
 
 def take(interactions: Interactions, rows: np.ndarray) -> Interactions:
-    """Interactions at `rows` (int[m] or bool[n]), in that order.
+    """Returns the interactions at ``rows`` (int[m] or bool[n]), in that order.
 
-    >>> three = Interactions({"user": np.array([5, 6, 7])}, np.array([1.0, 0.0, 1.0]))
-    >>> take(three, np.array([2, 0])).ids["user"].tolist()
-    [7, 5]
+    Example:
+      >>> three = Interactions({"user": np.array([5, 6, 7])}, np.array([1.0, 0.0, 1.0]))
+      >>> take(three, np.array([2, 0])).ids["user"].tolist()
+      [7, 5]
     """
     ids = {field: values[rows] for field, values in interactions.ids.items()}
     return Interactions(ids, interactions.label[rows])
 
 
 def merge_reward_rows(dataset: Dataset) -> Interactions:
-    """Every training row in its original order: train with the held-out reward rows put back.
+    """Returns train with the held-out reward rows put back in their original places.
 
-    Interactions [n], n = train + r rows; just `train` where reward rows are none of
+    Interactions [n], n = train + r rows; just ``train`` where reward rows are none of
     training's: the reward split is validation, or train is read from a file.
 
-    >>> def rows(*users):
-    ...     return Interactions({"user": np.array(users)}, np.zeros(len(users)))
-    >>> none = rows()
-    >>> held_out = Dataset("d", rows(1, 3), rows(2), none, none, np.array([1]), {"user": 4}, ())
-    >>> merge_reward_rows(held_out).ids["user"].tolist()
-    [1, 2, 3]
+    Example:
+      >>> def rows(*users):
+      ...     return Interactions({"user": np.array(users)}, np.zeros(len(users)))
+      >>> none = rows()
+      >>> held_out = Dataset("d", rows(1, 3), rows(2), none, none, np.array([1]), {"user": 4}, ())
+      >>> merge_reward_rows(held_out).ids["user"].tolist()
+      [1, 2, 3]
     """
     train, reward, at = dataset.train, dataset.reward, dataset.reward_rows
     if at.size == 0:

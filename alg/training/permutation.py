@@ -2,7 +2,8 @@
 
 A Feistel network (Luby and Rackoff, 1988, doi:10.1137/0217022) permutes the numbers of so many
 bits, an even count. A number that leaves the range is sent through again until it is back (cycle
-walking: Black and Rogaway, 2002, doi:10.1007/3-540-45760-7_9).
+walking: Black and Rogaway, 2002, doi:10.1007/3-540-45760-7_9). ``data/stream.py`` does the same in
+NumPy and 64 bits, for single places of orders that are too long to hold.
 """
 
 import jax
