@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from autolossgen.configs import base, csv, stream, synthetic
 from autolossgen.configs.old_keys import REMOVED, RENAMED
 
 ROOT = Path(__file__).parents[2]
@@ -116,3 +117,18 @@ def test_the_changelog_names_every_old_key():
         assert f"| `{old}` | `{new}` |" in page, old
     for old, value in REMOVED.items():
         assert f"| `{old}` | `{value!r}` |" in page, old
+
+
+def test_the_flags_of_all_commands_are_keys():
+    configs = [module.get_config() for module in (base, csv, stream, synthetic)]
+    for page, text in PAGES.items():
+        for key in re.findall(r"--config\.([a-z_]+(?:\.[a-z_0-9]+)+)", text):
+            assert any(has_key(config, key) for config in configs), f"{key} on {page}"
+
+
+def has_key(config, key):
+    for name in key.split("."):
+        if name not in config:
+            return False
+        config = config[name]
+    return True
