@@ -1,4 +1,6 @@
-"""Writes the generated parts of language.md, and the plots of the named losses::
+"""Writes the generated parts of language.md, and the plots of the named losses.
+
+Run it from the repository::
 
     python docs/make_language.py
 

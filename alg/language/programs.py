@@ -75,8 +75,7 @@ def assemble(tokens: Array, vocab: Vocabulary = DEFAULT_VOCABULARY) -> Program:
 
 
 def _run_stack(tokens: Array, vocab: Vocabulary) -> tuple[Array, Program, Array, Array]:
-    """Returns the final stack and, for each token, its instruction, this one's position, and
-    whether there is one."""
+    """Returns the final stack and, per token, its instruction, position, and whether it has one."""
     arity, op = jnp.asarray(vocab.arity), jnp.asarray(vocab.op)
     register, constant = jnp.asarray(vocab.register), jnp.asarray(vocab.constant)
     reads = jnp.asarray(vocab.reads)

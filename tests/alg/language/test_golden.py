@@ -40,12 +40,12 @@ def values_and_slopes(programs, pred, label, evaluator):
 
 
 def assert_same(got, wanted):
-    for ours, theirs in zip(got, wanted, strict=True):
-        scale = np.maximum(np.abs(theirs), 1e-12)
-        assert np.max(np.abs(ours - theirs) / scale) < 1e-6
+    for value, expected in zip(got, wanted, strict=True):
+        scale = np.maximum(np.abs(expected), 1e-12)
+        assert np.max(np.abs(value - expected) / scale) < 1e-6
 
 
-@pytest.mark.skipif(not GOLDEN.exists(), reason="no reference values beside this checkout")
+@pytest.mark.skipif(not GOLDEN.exists(), reason="no reference values next to this checkout")
 @pytest.mark.parametrize("evaluator", EVALUATORS)
 def test_programs_are_those_of_the_original(evaluator):
     golden = np.load(GOLDEN)
@@ -57,7 +57,7 @@ def test_programs_are_those_of_the_original(evaluator):
 
 @pytest.mark.parametrize("evaluator", EVALUATORS)
 def test_programs_are_those_of_numpy(evaluator):
-    """Draw graphs as the original does: each node reads any earlier registers."""
+    """Draws graphs as the original does: each node reads any earlier registers."""
     rng = np.random.default_rng(0)
     op = rng.integers(0, 9, (60, 10))
     registers = np.stack([[rng.permutation(3 + i)[:2] for i in range(10)] for _ in op])
