@@ -71,13 +71,13 @@ def require_columns(table: Table, names: tuple[str, ...]) -> None:
     if missing := table.missing(names):
         if kind := table.unread.get(missing[0]):
             raise DataError(
-                f"{table.where}: the column {missing[0]!r} is of type {kind}, which stands for no "
+                f"{table.path}: the column {missing[0]!r} is of type {kind}, which stands for no "
                 f"number, word or time. Write it as one of these, or name another column."
             )
         have = table.frame.columns
         hint = did_you_mean(missing[0], have, otherwise="")
         raise DataError(
-            f"{table.where}: expected a column {missing[0]!r}{hint}, got {', '.join(have)}."
+            f"{table.path}: expected a column {missing[0]!r}{hint}, got {', '.join(have)}."
         )
 
 
@@ -87,7 +87,7 @@ def _value_error(table: Table, name: str, row: int, expected: str) -> DataError:
     position, text = table.frame.columns.index(name) + 1, table.frame[name][row] or ""
     unit = "line" if table.raw else "row"
     return DataError(
-        f"{table.where}, {table.place(row)}, column {position} ({name}): expected {expected}, got "
+        f"{table.path}, {table.place(row)}, column {position} ({name}): expected {expected}, got "
         f"{text[:40]!r}. Correct or delete the {unit}."
     )
 

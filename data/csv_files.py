@@ -59,14 +59,14 @@ def load_csv(
       separator: of its columns; one character, or "::"; empty for the likeliest of tab, comma,
         semicolon, bar and "::".
       user: the column of user ids: whole numbers of any size, or words.
-      item: the column of item ids, likewise.
+      item: the column of item ids; otherwise as ``user``.
       label: the column of labels; empty where every row is a positive.
       time: the column of times: numbers since 1970 (see ``times``) or ISO dates; empty where the
         order of the file is that of time.
       threshold: a label above it is 1; None where the column holds 0 and 1.
       user_path: a file about users, with the ids in a column of the same name; empty where the
-        columns of features stand in the file of interactions.
-      item_path: a file about items, likewise.
+        columns of features are in the file of interactions.
+      item_path: a file about items; otherwise as ``user_path``.
       features: "user.COLUMN", "item.COLUMN" or "row.COLUMN" for an interaction's own, each with
         ":list" behind it for several categories between bars and ":number" for a number; "hour"
         and "weekday" of the time. A field is named after its column.
@@ -74,7 +74,7 @@ def load_csv(
 
     DataError for what cannot be read or used, with line or row, and column.
     """
-    cut = check_rule(SplitRule(split, shares, seed, min_interactions, reward_split))
+    rule = check_rule(SplitRule(split, shares, seed, min_interactions, reward_split))
     if threshold is not None and not math.isfinite(threshold):
         raise DataError(f"data.threshold must be a finite number or None, got {threshold}")
     if threshold is not None and not label:
@@ -92,38 +92,38 @@ def load_csv(
                 f"data.{key} and data.{first} both name the column {name!r}: each has its own"
             )
     file, roles = Path(path).expanduser(), Roles(user, item, label, time, ids=None)
-    table, gathered, sizes = _read_interactions(file, separator, roles, threshold, cut)
-    beside = {
+    table, encoded, sizes = _read_interactions(file, separator, roles, threshold, rule)
+    side_tables = {
         "user": (_read_table(user_path, "user_path", separator) if user_path else table, user),
         "item": (_read_table(item_path, "item_path", separator) if item_path else table, item),
     }
     for key, given in (("user", user_path), ("item", item_path)):
         if given and not any(isinstance(f, Feature) and f.of == key for f in wanted):
             raise DataError(f"data.{key}_path is given, and no {key}.COLUMN is in data.features")
-    extra = _make_features(wanted, table, gathered, beside)
-    rows = add_fields(gathered.rows, extra.fields)
-    train, valid, test = split_at(rows, sizes) if sizes else split_rows(rows, cut)
+    extra = _make_features(wanted, table, encoded, side_tables)
+    rows = add_fields(encoded.rows, extra.fields)
+    train, valid, test = split_at(rows, sizes) if sizes else split_rows(rows, rule)
     return make_dataset(
         name=file.name.split(".")[0],
         source=path,
         train=train,
         valid=valid,
         test=test,
-        cut=cut,
-        notes=(*gathered.notes, *describe_features(extra)),
-        sizes={field: known.size for field, known in gathered.index.items()} | extra.sizes,
+        rule=rule,
+        notes=(*encoded.notes, *describe_features(extra)),
+        sizes={field: known.size for field, known in encoded.index.items()} | extra.sizes,
         sides=extra.sides,
     )
 
 
 def _read_interactions(
-    path: Path, separator: str, roles: Roles, threshold: float | None, cut: SplitRule
+    path: Path, separator: str, roles: Roles, threshold: float | None, rule: SplitRule
 ) -> tuple[Table, Encoded, list[int]]:
     """Returns the table of a file or a folder, its interactions, and the sizes of its parts."""
     if not path.is_dir():
         table = _read_table(str(path), "path", separator)
         return table, encode(table, roles, threshold), []
-    check_keeps_parts(cut, str(path))
+    check_keeps_parts(rule, str(path))
     tables = [_read_table(str(file), "path", separator) for file in find_own_split(path)]
     return encode_parts(tables, roles, threshold)
 
@@ -168,18 +168,18 @@ def _parse_feature(word: str) -> Feature:
 def _make_features(
     wanted: list[Feature | str],
     table: Table,
-    gathered: Encoded,
-    beside: dict[str, tuple[Table, str]],
+    encoded: Encoded,
+    side_tables: dict[str, tuple[Table, str]],
 ) -> Features:
     fields, sides, sizes = {}, {}, {}
     for feature in wanted:
         if isinstance(feature, str):
-            fields[feature], sizes[feature] = make_clock_field(feature, gathered.time)
+            fields[feature], sizes[feature] = make_clock_field(feature, encoded.time)
         elif feature.of == "row":
-            fields[feature.name], sizes[feature.name] = make_row_field(feature, table, gathered.at)
+            fields[feature.name], sizes[feature.name] = make_row_field(feature, table, encoded.at)
         else:
-            source, key = beside[feature.of]
-            found, size = make_side(feature, source, key, gathered.index[feature.of])
+            source, key = side_tables[feature.of]
+            found, size = make_side(feature, source, key, encoded.index[feature.of])
             sides[feature.name] = found
             if size is not None:
                 sizes[feature.name] = size

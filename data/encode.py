@@ -120,7 +120,7 @@ def encode_parts(
     starts = np.cumsum([0, *sizes[:-1]])
     at = np.concatenate([start + rows for start, rows in zip(starts, order, strict=True)])
     joined = Table(
-        str(Path(tables[0].where).parent), pl.concat([t.frame for t in tables], how="diagonal")
+        str(Path(tables[0].path).parent), pl.concat([t.frame for t in tables], how="diagonal")
     )
     rows = Interactions(
         {field: np.concatenate(parts)[at] for field, parts in number.items()},

@@ -77,7 +77,7 @@ def make_side(feature: Feature, table: Table, key: str, index: Index) -> tuple[S
     frame = frame.unique("row", keep="last", maintain_order=True)
     if frame.is_empty():
         raise DataError(
-            f"{table.where}: no {feature.of} of the interactions has the feature {feature.name!r}. "
+            f"{table.path}: no {feature.of} of the interactions has the feature {feature.name!r}. "
             f"Leave it out of data.features."
         )
     if feature.kind == "number":
@@ -115,7 +115,7 @@ def _standardise(feature: Feature, table: Table, frame: pl.DataFrame, size: int)
     if not good.all():
         row = int(good.arg_min())
         raise DataError(
-            f"{table.where}, {table.place(frame['place'][row])}, {feature.name}: expected a finite "
+            f"{table.path}, {table.place(frame['place'][row])}, {feature.name}: expected a finite "
             f"number, got {frame['text'][row][:40]!r}. Correct it, or name it in data.features as "
             f"a category."
         )

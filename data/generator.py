@@ -71,7 +71,7 @@ def make_synthetic(
       >>> sum(s.label.size for s in (tiny.train, tiny.reward, tiny.valid, tiny.test))
       1000
     """
-    cut = check_rule(SplitRule(split, shares, max(seed, 0), min_interactions, reward_split))
+    rule = check_rule(SplitRule(split, shares, max(seed, 0), min_interactions, reward_split))
     pairs = num_users * num_items
     if min(num_users, num_items) < 1 or seed < 0 or not num_users <= num_interactions <= pairs:
         raise DataError(
@@ -84,14 +84,14 @@ def make_synthetic(
     ids = _draw_meetings(rng, truth.popularity[1:], users=num_users, interactions=num_interactions)
     liked = rng.random(num_interactions) < 1 / (1 + np.exp(-compute_preference_logits(truth, ids)))
     rows = Interactions(ids, liked.astype(np.float32))
-    train, valid, test = split_rows(rows, cut)
+    train, valid, test = split_rows(rows, rule)
     return make_dataset(
         name="synthetic",
         source=f"generated, {seed=}",
         train=train,
         valid=valid,
         test=test,
-        cut=cut,
+        rule=rule,
         notes=(),
         sizes={"user": num_users + 1, "item": int(ids["item"].max()) + 1},
         sides={},

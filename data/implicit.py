@@ -169,7 +169,7 @@ def _require_positives(parts: dict) -> dict:
     """Returns the parts; DataError if one has no positive."""
     for name, part in parts.items():
         if not part.ids["user"].size:
-            raise DataError(f"the {name} split has no positive with other items beside it")
+            raise DataError(f"the {name} split has no positive with other items to rank")
     return parts
 
 

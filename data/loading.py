@@ -89,56 +89,56 @@ def load(
 
     DataError if the data cannot be found, read or split: file, line, column, what was expected.
     """
-    cut = check_rule(SplitRule(split, shares, seed, min_interactions, reward_split))
+    rule = check_rule(SplitRule(split, shares, seed, min_interactions, reward_split))
     if not math.isfinite(threshold):
         raise DataError(f"data.threshold must be a finite rating, got {threshold}")
     if name not in DATA_SETS:
         raise DataError(f"{name!r} is not a data set to load{did_you_mean(str(name), DATA_SETS)}")
     origin, given = DATA_SETS[name], Path(path).expanduser() if path else None
     if given and (files := find_split(given)):
-        return _load_parts(name, given, files, cut, features)
+        return _load_parts(name, given, files, rule, features)
     wanted = select_features(features, [*_list_side_features(name), *CLOCK_FIELDS])
     found = find_rating_file(origin, given)
-    table, roles = origin.read(found.raw, found.where)
-    gathered = encode(table, roles, threshold)
-    clocks = {f: make_clock_field(f, gathered.time) for f in wanted if f in CLOCK_FIELDS}
-    extra = _read_sides(name, found.beside, wanted, gathered.index)
+    table, roles = origin.read(found.raw, found.path)
+    encoded = encode(table, roles, threshold)
+    clocks = {f: make_clock_field(f, encoded.time) for f in wanted if f in CLOCK_FIELDS}
+    extra = _read_sides(name, found.open_sibling, wanted, encoded.index)
     fields = {f: ids for f, (ids, _) in clocks.items()}
     sizes = extra.sizes | {f: size for f, (_, size) in clocks.items()}
     extra = Features(fields, extra.sides, sizes)
-    train, valid, test = split_rows(add_fields(gathered.rows, fields), cut)
+    train, valid, test = split_rows(add_fields(encoded.rows, fields), rule)
     return make_dataset(
         name=name,
         source=found.source,
         train=train,
         valid=valid,
         test=test,
-        cut=cut,
-        notes=(*gathered.notes, *describe_features(extra)),
-        sizes=_get_table_sizes(gathered.index) | sizes,
+        rule=rule,
+        notes=(*encoded.notes, *describe_features(extra)),
+        sizes=_get_table_sizes(encoded.index) | sizes,
         sides=extra.sides,
     )
 
 
 def _load_parts(
-    name: str, folder: Path, files: list[Path], cut: SplitRule, features: tuple[str, ...]
+    name: str, folder: Path, files: list[Path], rule: SplitRule, features: tuple[str, ...]
 ) -> Dataset:
     """Loads a folder that is already split."""
-    check_keeps_parts(cut, str(folder))
+    check_keeps_parts(rule, str(folder))
     wanted = select_features(features, _list_side_features(name))
     tables = [read_labelled(read_file(file), str(file)) for file in files]
-    _, gathered, sizes = encode_parts(tables, Roles(label="label", time=""), None)
-    train, valid, test = split_at(gathered.rows, sizes)
-    extra = _read_sides(name, open_folder(folder), wanted, gathered.index)
+    _, encoded, sizes = encode_parts(tables, Roles(label="label", time=""), None)
+    train, valid, test = split_at(encoded.rows, sizes)
+    extra = _read_sides(name, open_folder(folder), wanted, encoded.index)
     return make_dataset(
         name=name,
         source=str(folder),
         train=train,
         valid=valid,
         test=test,
-        cut=cut,
-        notes=(*gathered.notes, *describe_features(extra)),
-        sizes=_get_table_sizes(gathered.index) | extra.sizes,
+        rule=rule,
+        notes=(*encoded.notes, *describe_features(extra)),
+        sizes=_get_table_sizes(encoded.index) | extra.sizes,
         sides=extra.sides,
     )
 
@@ -154,7 +154,7 @@ def _list_side_features(name: str) -> list[str]:
 
 
 def _read_sides(
-    name: str, beside: OpenSibling, wanted: tuple[str, ...], index: dict[str, Index]
+    name: str, open_sibling: OpenSibling, wanted: tuple[str, ...], index: dict[str, Index]
 ) -> Features:
     """Reads the features ``wanted`` from files next to the ratings."""
     tables: dict[str, tuple[SideFile, Table]] = {}
@@ -164,15 +164,15 @@ def _read_sides(
             continue
         files = [f for f in DATA_SETS[name].sides if feature_name in [x.name for x in f.features]]
         for file in files:
-            if file.name not in tables and (there := beside(file.name)):
-                where, raw = there
-                tables[file.name] = (file, read_text(raw, where, file.layout))
+            if file.name not in tables and (sibling := open_sibling(file.name)):
+                path, raw = sibling
+                tables[file.name] = (file, read_text(raw, path, file.layout))
         found = next((tables[file.name] for file in files if file.name in tables), None)
         if found is None:
             raise DataError(
                 f"data.features: {feature_name!r} is read from {' or '.join(f.name for f in files)}"
-                f" beside the ratings, and there is none. Give a folder or archive that has it, or "
-                f"leave the feature out."
+                f" next to the ratings, and there is none. Give a folder or archive that has it, "
+                f"or leave the feature out."
             )
         file, table = found
         feature = next(one for one in file.features if one.name == feature_name)

@@ -24,9 +24,9 @@ class LocatedFile(NamedTuple):
     """A rating file, and a way to read the files next to it."""
 
     source: str  # for notes
-    where: str  # for messages
+    path: str  # for messages
     raw: bytes
-    beside: OpenSibling
+    open_sibling: OpenSibling
 
 
 def read_file(path: Path, key: str = "path") -> bytes:
@@ -62,8 +62,10 @@ def find_rating_file(origin: NamedDataSet, path: Path | None) -> LocatedFile:
                 + (", or leave data.path empty to download it." if origin.sources else ".")
             )
     raw = read_file(path)
-    beside = open_archive(str(path), raw) if path.suffix == ".zip" else open_folder(path.parent)
-    return LocatedFile(str(path), *unpack(str(path), raw, origin.files), beside)
+    open_sibling = (
+        open_archive(str(path), raw) if path.suffix == ".zip" else open_folder(path.parent)
+    )
+    return LocatedFile(str(path), *unpack(str(path), raw, origin.files), open_sibling)
 
 
 def _download_rating_file(origin: NamedDataSet) -> LocatedFile:
@@ -84,24 +86,24 @@ def _download_rating_file(origin: NamedDataSet) -> LocatedFile:
 def open_archive(file: str, raw: bytes) -> OpenSibling:
     """Returns a function that reads members of a zip archive by name."""
 
-    def beside(name: str) -> tuple[str, bytes] | None:
+    def open_sibling(name: str) -> tuple[str, bytes] | None:
         with zipfile.ZipFile(io.BytesIO(raw)) as archive:
             has = any(member.rsplit("/", 1)[-1] == name for member in archive.namelist())
         return unpack(file, raw, [name]) if has else None
 
-    return beside
+    return open_sibling
 
 
 def open_folder(folder: Path) -> OpenSibling:
     """Returns a function that reads files of a folder by name, compressed ones too."""
 
-    def beside(name: str) -> tuple[str, bytes] | None:
+    def open_sibling(name: str) -> tuple[str, bytes] | None:
         for path in (folder / name, folder / f"{name}.gz"):
             if path.is_file():
                 return unpack(str(path), read_file(path), [name])
         return None
 
-    return beside
+    return open_sibling
 
 
 def find_own_split(folder: Path) -> list[Path]:
@@ -119,12 +121,12 @@ def find_own_split(folder: Path) -> list[Path]:
     ]
     if [len(files) for files in found] != [1, 1, 1]:
         some = [file.name for files in found for file in files]
-        there = ", ".join(
+        sibling = ", ".join(
             (some or sorted(file.name for file in folder.iterdir()))[:MAX_NAMED_FILES]
         )
         raise DataError(
             f"{folder} is a folder: expected one file each of train, valid and test in it, such as "
-            f"train.csv, X.valid.tsv or X-test.parquet, got {there or 'nothing'}. Give such a "
+            f"train.csv, X.valid.tsv or X-test.parquet, got {sibling or 'nothing'}. Give such a "
             f"folder, or one file that is to be split."
         )
     return [files[0] for files in found]

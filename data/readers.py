@@ -47,7 +47,7 @@ class Roles(NamedTuple):
 REVIEW = Roles("reviewerID", "asin", "overall", "unixReviewTime", ids=None)
 
 
-def read_ratings(raw: bytes, where: str) -> tuple[Table, Roles]:
+def read_ratings(raw: bytes, path: str) -> tuple[Table, Roles]:
     """Reads the table of a MovieLens-like rating file.
 
     Understands ``user::item::rating::time`` (ML-1M, MovieTweetings), tab-separated without header
@@ -62,28 +62,28 @@ def read_ratings(raw: bytes, where: str) -> tuple[Table, Roles]:
     """
     first = _first_line(raw)
     if "::" in first:
-        return read_text(raw, where, Layout("::", RATINGS, header=False)), Roles()
+        return read_text(raw, path, Layout("::", RATINGS, header=False)), Roles()
     for separator in "\t,":
-        if columns := _match_header(first, separator, RATINGS, where):
-            return read_text(raw, where, Layout(separator, columns)), Roles()
+        if columns := _match_header(first, separator, RATINGS, path):
+            return read_text(raw, path, Layout(separator, columns)), Roles()
     if "\t" in first or not first.strip():
-        return read_text(raw, where, Layout("\t", RATINGS, header=False)), Roles()
-    raise _format_error(where, first, RATINGS)
+        return read_text(raw, path, Layout("\t", RATINGS, header=False)), Roles()
+    raise _format_error(path, first, RATINGS)
 
 
-def read_labelled(raw: bytes, where: str) -> Table:
+def read_labelled(raw: bytes, path: str) -> Table:
     """Reads one part of a split like the original's: tab-separated ``uid iid label``.
 
     DataError if the first line is no such header.
     """
     first = _first_line(raw)
-    columns = _match_header(first, "\t", LABELLED, where)
+    columns = _match_header(first, "\t", LABELLED, path)
     if not columns and first.strip():
-        raise _format_error(where, first, LABELLED)
-    return read_text(raw, where, Layout("\t", columns or LABELLED))
+        raise _format_error(path, first, LABELLED)
+    return read_text(raw, path, Layout("\t", columns or LABELLED))
 
 
-def read_reviews(raw: bytes, where: str) -> tuple[Table, Roles]:
+def read_reviews(raw: bytes, path: str) -> tuple[Table, Roles]:
     """Reads the table of an Amazon review or rating file.
 
     Understands JSON lines, and commas with a header or without: then the column whose words all
@@ -97,18 +97,18 @@ def read_reviews(raw: bytes, where: str) -> tuple[Table, Roles]:
       True
     """
     if raw.lstrip().startswith(b"{"):
-        return read_json_lines(raw, where, REVIEW[:4]), REVIEW
+        return read_json_lines(raw, path, REVIEW[:4]), REVIEW
     first = _first_line(raw)
-    columns = _match_header(first, ",", RATINGS, where)
+    columns = _match_header(first, ",", RATINGS, path)
     if not columns and first.count(",") != len(RATINGS) - 1 and first.strip():
         raise DataError(
-            f"{where}, line 1: expected JSON with {', '.join(REVIEW[:4])}, or lines of item, user, "
+            f"{path}, line 1: expected JSON with {', '.join(REVIEW[:4])}, or lines of item, user, "
             f"rating and time separated by commas, got {first[:MAX_SHOWN]!r}. Give a file of that "
             f"format."
         )
     if columns:
-        return read_text(raw, where, Layout(",", columns)), Roles(ids=None)
-    table = read_text(raw, where, Layout(",", ("item", "user", *RATINGS[2:]), header=False))
+        return read_text(raw, path, Layout(",", columns)), Roles(ids=None)
+    table = read_text(raw, path, Layout(",", ("item", "user", *RATINGS[2:]), header=False))
     is_item = [(table.frame[side].str.len_chars() == ASIN_LENGTH).all() for side in RATINGS[:2]]
     if is_item == [True, False]:  # what was taken for users are the items
         frame = table.frame.rename({"item": "user", "user": "item"})
@@ -123,7 +123,7 @@ def _first_line(raw: bytes) -> str:
 
 
 def _match_header(
-    first: str, separator: str, wanted: tuple[str, ...], where: str
+    first: str, separator: str, wanted: tuple[str, ...], path: str
 ) -> tuple[str, ...]:
     """Returns the columns of a header, known ones by our names; none if it is no header."""
     fields = [field.split(":")[0].strip().strip('"') for field in first.split(separator)]
@@ -132,7 +132,7 @@ def _match_header(
         return ()
     if missing := [column for column in wanted if column not in columns]:
         raise DataError(
-            f"{where}, line 1: the header lacks {', '.join(missing)}: expected "
+            f"{path}, line 1: the header lacks {', '.join(missing)}: expected "
             f"{_describe_formats(wanted)}, got {first[:MAX_SHOWN]!r}."
         )
     return columns
@@ -147,9 +147,9 @@ def _describe_formats(wanted: tuple[str, ...]) -> str:
     )
 
 
-def _format_error(where: str, first: str, wanted: tuple[str, ...]) -> DataError:
+def _format_error(path: str, first: str, wanted: tuple[str, ...]) -> DataError:
     return DataError(
-        f"{where}, line 1: expected {_describe_formats(wanted)}, got {first[:MAX_SHOWN]!r}. Give a "
+        f"{path}, line 1: expected {_describe_formats(wanted)}, got {first[:MAX_SHOWN]!r}. Give a "
         f"file of that format."
     )
 

@@ -32,41 +32,41 @@ class SplitRule(NamedTuple):
     reward_split: str = "leave_one_out"
 
 
-def check_rule(cut: SplitRule) -> SplitRule:
+def check_rule(rule: SplitRule) -> SplitRule:
     """Returns the rule if it can be applied. Called before anything is read.
 
     Raises:
       DataError: naming the key if it cannot be made. Called before anything is read.
     """
     for key, known in (("split", SPLITS), ("reward_split", REWARD_SPLITS)):
-        if (value := getattr(cut, key)) not in known:
+        if (value := getattr(rule, key)) not in known:
             raise DataError(f"data.{key}={value!r} is not known{did_you_mean(str(value), known)}")
-    if cut.min_interactions < 1:
-        raise DataError(f"data.min_interactions must be at least 1, got {cut.min_interactions}")
-    if cut.seed < 0:
-        raise DataError(f"data.seed must be at least 0, got {cut.seed}")
-    shares = cut.shares
+    if rule.min_interactions < 1:
+        raise DataError(f"data.min_interactions must be at least 1, got {rule.min_interactions}")
+    if rule.seed < 0:
+        raise DataError(f"data.seed must be at least 0, got {rule.seed}")
+    shares = rule.shares
     numbers = all(isinstance(share, int | float) for share in shares)
     if len(shares) != 2 or not (numbers and min(shares) > 0 and sum(shares) < 1):
         raise DataError(
             f"data.shares are those of validation and test, over 0 and below 1 together, such as "
             f"(0.1, 0.1); got {tuple(shares)}"
         )
-    return cut
+    return rule
 
 
-def check_keeps_parts(cut: SplitRule, folder: str) -> SplitRule:
+def check_keeps_parts(rule: SplitRule, folder: str) -> SplitRule:
     """Returns the rule of a folder that is split already, if it asks for no other split.
 
     Raises:
       DataError: if it asks for another split.
     """
-    if cut.split != SplitRule().split:
+    if rule.split != SplitRule().split:
         raise DataError(
             f"{folder} is split already: leave data.split at {SplitRule().split!r}, got "
-            f"{cut.split!r}, or give the ratings as they come."
+            f"{rule.split!r}, or give the ratings as they come."
         )
-    return cut
+    return rule
 
 
 def count_later_positives(user: np.ndarray, label: np.ndarray) -> np.ndarray:
@@ -113,7 +113,7 @@ def leave_out(
 
 
 def assign_parts(
-    rows: Interactions, cut: SplitRule, shares: tuple[float, ...], draw: int
+    rows: Interactions, rule: SplitRule, shares: tuple[float, ...], draw: int
 ) -> np.ndarray:
     """Assigns rows to parts, int8[n]: p in 1..len(shares), the last in time first; 0: train.
 
@@ -131,24 +131,24 @@ def assign_parts(
       [0, 0, 0, 0, 0, 0, 0, 2, 2, 1]
     """
     user = rows.ids["user"]
-    if cut.split == "leave_one_out":
-        least = cut.min_interactions
+    if rule.split == "leave_one_out":
+        least = rule.min_interactions
         return leave_out(user, rows.label, positives=len(shares), min_interactions=least)
     _, row_user = np.unique(user, return_inverse=True)
     count = np.bincount(row_user)
-    fits = count >= cut.min_interactions
-    rng = np.random.default_rng([cut.seed, draw])
-    if cut.split == "ratio_per_user":
+    fits = count >= rule.min_interactions
+    rng = np.random.default_rng([rule.seed, draw])
+    if rule.split == "ratio_per_user":
         after = count_later_positives(user, np.ones(user.size))  # rows of the user that come later
         ends = np.cumsum(np.ceil(np.multiply.outer(shares, count) - 1e-9), axis=0)[:, row_user]
         part = _assign_by_place(after, ends)
         return np.where(fits[row_user], part, 0).astype(np.int8)
-    if cut.split == "by_user":
+    if rule.split == "by_user":
         part = np.zeros(count.size, np.int8)
         part[rng.permutation(np.flatnonzero(fits))] = _assign_by_share(int(fits.sum()), shares)
         return part[row_user]
     part, movable = np.zeros(user.size, np.int8), np.flatnonzero(fits[row_user])
-    order = movable[::-1] if cut.split == "ratio_by_time" else rng.permutation(movable)
+    order = movable[::-1] if rule.split == "ratio_by_time" else rng.permutation(movable)
     part[order] = _assign_by_share(movable.size, shares)
     return part
 
@@ -171,7 +171,7 @@ def split_at(rows: Interactions, sizes: Sequence[int]) -> list[Interactions]:
 
 
 def split_rows(
-    rows: Interactions, cut: SplitRule
+    rows: Interactions, rule: SplitRule
 ) -> tuple[Interactions, Interactions, Interactions]:
     """Splits rows [n], which are in time order, into train, valid and test.
 
@@ -179,7 +179,7 @@ def split_rows(
     and the negatives up to the last is valid; the rest is train, as in the original AutoLossGen's
     files.
     """
-    part = assign_parts(rows, cut, cut.shares[::-1], 0)
+    part = assign_parts(rows, rule, rule.shares[::-1], 0)
     return take(rows, part == 0), take(rows, part == 2), take(rows, part == 1)
 
 
@@ -190,7 +190,7 @@ def make_dataset(
     train: Interactions,
     valid: Interactions,
     test: Interactions,
-    cut: SplitRule,
+    rule: SplitRule,
     notes: tuple[str, ...],
     sizes: Mapping[str, int],
     sides: Mapping[str, Side],
@@ -205,16 +205,16 @@ def make_dataset(
       DataError: if a split is empty or has no positive: nothing could be learnt, or ranked, of it.
     """
     reward, reward_rows = valid, np.zeros(0, np.int64)
-    if cut.reward_split != "valid":
-        rule = cut if cut.reward_split == "same" else cut._replace(split="leave_one_out")
-        held_out = assign_parts(train, rule, cut.shares[:1], 1)
+    if rule.reward_split != "valid":
+        reward_rule = rule if rule.reward_split == "same" else rule._replace(split="leave_one_out")
+        held_out = assign_parts(train, reward_rule, rule.shares[:1], 1)
         reward_rows = np.flatnonzero(held_out)
         train, reward = take(train, held_out == 0), take(train, reward_rows)
     named = {"train": train, "valid": valid, "test": test, "reward": reward}
     for split, rows in named.items():
         _check_positives(split, rows, source)
     counts = tuple(f"{split}: {_describe_counts(rows)}" for split, rows in named.items())
-    if cut.reward_split == "valid":
+    if rule.reward_split == "valid":
         counts += ("reward split: the validation split itself",)
     notes = (f"source: {source}", *notes, *counts)
     return Dataset(name, train, reward, valid, test, reward_rows, dict(sizes), notes, sides)

@@ -166,7 +166,7 @@ def _map_file(file: Path) -> dict[str, list[np.ndarray]]:
     }
 
 
-def _check_ranges(columns: dict[str, tuple[np.ndarray, ...]], where: str) -> dict[str, int]:
+def _check_ranges(columns: dict[str, tuple[np.ndarray, ...]], path: str) -> dict[str, int]:
     """Returns the largest number of each column; DataError for one that is no id, or no label."""
     largest = {}
     for name, chunks in columns.items():
@@ -175,7 +175,7 @@ def _check_ranges(columns: dict[str, tuple[np.ndarray, ...]], where: str) -> dic
         most = 1 if name == LABEL else MAX_ID
         if low < 0 or largest[name] > most:
             raise DataError(
-                f"{where}, column {name!r}: expected whole numbers from 0 to {most}, got "
+                f"{path}, column {name!r}: expected whole numbers from 0 to {most}, got "
                 f"{low if low < 0 else largest[name]}"
             )
     return largest

@@ -33,7 +33,7 @@ class Layout(NamedTuple):
 class Table(NamedTuple):
     """The columns of a file, and what it takes to name a place in it."""
 
-    where: str  # the file, for messages
+    path: str  # the file, for messages
     frame: pl.DataFrame  # [n], String columns; null where a field is empty or missing
     raw: bytes = b""  # of text and of JSON lines
     layout: Layout | None = None  # of text
@@ -59,7 +59,7 @@ class Table(NamedTuple):
     def malformed(self, row: int) -> DataError | None:
         """Returns what is wrong with row ``row`` as a whole, if that can be found out."""
         if self.raw and not self.layout:
-            return _json_error(self.where, *self._json_line(row))
+            return _json_error(self.path, *self._json_line(row))
         if not self.layout or self.layout.quoted:
             return None
         line = self.raw.split(b"\n")[row + self.layout.header].decode(errors="replace")
@@ -67,7 +67,7 @@ class Table(NamedTuple):
         return _field_count_error(self, row, fields)
 
 
-def read_text(raw: bytes, where: str, layout: Layout) -> Table:
+def read_text(raw: bytes, path: str, layout: Layout) -> Table:
     """Reads a text file's bytes into a table.
 
     A line with too few fields has nulls for the others.
@@ -82,7 +82,7 @@ def read_text(raw: bytes, where: str, layout: Layout) -> Table:
       ['5', '7']
     """
     if raw.startswith((b"\xff\xfe", b"\xfe\xff")):
-        raise DataError(f"{where} is written in UTF-16. Save it as UTF-8.")
+        raise DataError(f"{path} is written in UTF-16. Save it as UTF-8.")
     if layout.encoding != "utf-8":
         raw = raw.decode(layout.encoding).encode()
     raw = raw.removeprefix(b"\xef\xbb\xbf").rstrip(b"\r\n ")
@@ -91,10 +91,10 @@ def read_text(raw: bytes, where: str, layout: Layout) -> Table:
     if not raw or (layout.header and b"\n" not in raw):
         what = "has a header and no rows" if raw else "is empty"
         names = ", ".join(layout.columns) or "a header and rows"
-        raise DataError(f"{where} {what}: expected lines of {names}.")
+        raise DataError(f"{path} {what}: expected lines of {names}.")
     if not layout.columns:
-        layout = layout._replace(columns=_read_header(raw, where, layout))
-    table = Table(where, pl.DataFrame(), raw, layout)
+        layout = layout._replace(columns=_read_header(raw, path, layout))
+    table = Table(path, pl.DataFrame(), raw, layout)
     separator = layout.separator
     if separator == DOUBLE_COLON:
         raw, separator = raw.replace(DOUBLE_COLON.encode(), UNIT_SEPARATOR.encode()), UNIT_SEPARATOR
@@ -112,7 +112,7 @@ def read_text(raw: bytes, where: str, layout: Layout) -> Table:
     return table._replace(frame=frame)
 
 
-def _check_utf8(raw: bytes, where: str) -> None:
+def _check_utf8(raw: bytes, path: str) -> None:
     """Checks that bytes are UTF-8: read with replacements, two ids might become one."""
     try:
         raw.decode()
@@ -120,25 +120,25 @@ def _check_utf8(raw: bytes, where: str) -> None:
         line = raw.count(b"\n", 0, error.start) + 1
         shown = raw[max(0, error.start - 10) : error.start + 10].decode(errors="replace")
         raise DataError(
-            f"{where}, line {line}: expected UTF-8, got the byte {raw[error.start]:#x} in "
+            f"{path}, line {line}: expected UTF-8, got the byte {raw[error.start]:#x} in "
             f"{shown!r}. Save the file as UTF-8."
         ) from None
 
 
-def _read_header(raw: bytes, where: str, layout: Layout) -> tuple[str, ...]:
+def _read_header(raw: bytes, path: str, layout: Layout) -> tuple[str, ...]:
     first = raw.split(b"\n", 1)[0]
-    _check_utf8(first, where)
+    _check_utf8(first, path)
     first, separator = first.decode().rstrip("\r"), layout.separator
     if not first.strip():
         raise DataError(
-            f"{where}, line 1: expected the names of columns, got an empty line. Delete it."
+            f"{path}, line 1: expected the names of columns, got an empty line. Delete it."
         )
     names = (
         next(csv.reader([first], delimiter=separator)) if layout.quoted else first.split(separator)
     )
     names = [name.strip() for name in names]
     if twice := sorted({name for name in names if names.count(name) > 1}):
-        raise DataError(f"{where}, line 1: the name {twice[0]!r} stands twice. Rename a column.")
+        raise DataError(f"{path}, line 1: the name {twice[0]!r} occurs twice. Rename a column.")
     return tuple(names)
 
 
@@ -156,13 +156,13 @@ def _read_rows(table: Table) -> Iterator[list[str]]:
 
 def _table_error(table: Table, error: Exception) -> DataError:
     """Returns what is wrong with the first bad row of a file that polars refuses."""
-    _check_utf8(table.raw, table.where)
+    _check_utf8(table.raw, table.path)
     wrong = [(row, fields) for row, fields in enumerate(_read_rows(table)) if fields]
     # Lines that are too short are read, but for a first one.
     for row, fields in [one for one in wrong if len(one[1]) > len(table.layout.columns)] or wrong:
         if error_here := _field_count_error(table, row, fields):
             return error_here
-    return DataError(f"{table.where} could not be read: {_first_line(error)}.")
+    return DataError(f"{table.path} could not be read: {_first_line(error)}.")
 
 
 def _field_count_error(table: Table, row: int, fields: list[str]) -> DataError | None:
@@ -170,13 +170,13 @@ def _field_count_error(table: Table, row: int, fields: list[str]) -> DataError |
     if len(fields) == len(columns):
         return None
     return DataError(
-        f"{table.where}, {table.place(row)}: expected {len(columns)} fields separated by "
+        f"{table.path}, {table.place(row)}: expected {len(columns)} fields separated by "
         f"{separator!r} ({', '.join(columns)}), got {len(fields)} in "
         f"{separator.join(fields)[:MAX_SHOWN]!r}. Correct or delete the line."
     )
 
 
-def read_json_lines(raw: bytes, where: str, names: tuple[str, ...]) -> Table:
+def read_json_lines(raw: bytes, path: str, names: tuple[str, ...]) -> Table:
     """Reads the columns ``names`` of a file with one JSON object a line; skips blank lines.
 
     DataError if there are no objects, or naming the first line that is none.
@@ -186,22 +186,22 @@ def read_json_lines(raw: bytes, where: str, names: tuple[str, ...]) -> Table:
       [('B1',)]
     """
     if not raw.strip():
-        raise DataError(f"{where} is empty: expected lines of JSON with {', '.join(names)}.")
+        raise DataError(f"{path} is empty: expected lines of JSON with {', '.join(names)}.")
     try:
         frame = pl.read_ndjson(raw, schema=dict.fromkeys(names, pl.String))
     except pl.exceptions.PolarsError as error:
-        raise _json_lines_error(raw, where, error) from error
-    return Table(where, frame, raw)
+        raise _json_lines_error(raw, path, error) from error
+    return Table(path, frame, raw)
 
 
-def _json_lines_error(raw: bytes, where: str, error: Exception) -> DataError:
+def _json_lines_error(raw: bytes, path: str, error: Exception) -> DataError:
     for number, line in enumerate(raw.split(b"\n"), 1):
-        if line.strip() and (wrong := _json_error(where, number, line)):
+        if line.strip() and (wrong := _json_error(path, number, line)):
             return wrong
-    return DataError(f"{where} could not be read: {_first_line(error)}.")
+    return DataError(f"{path} could not be read: {_first_line(error)}.")
 
 
-def _json_error(where: str, number: int, line: bytes) -> DataError | None:
+def _json_error(path: str, number: int, line: bytes) -> DataError | None:
     try:
         is_object = isinstance(json.loads(line), dict)
     except ValueError:
@@ -210,12 +210,12 @@ def _json_error(where: str, number: int, line: bytes) -> DataError | None:
         return None
     shown = line[:MAX_SHOWN].decode(errors="replace")
     return DataError(
-        f"{where}, line {number}: expected one JSON object, got {shown!r}. Correct or delete the "
+        f"{path}, line {number}: expected one JSON object, got {shown!r}. Correct or delete the "
         f"line."
     )
 
 
-def read_parquet(raw: bytes, where: str) -> Table:
+def read_parquet(raw: bytes, path: str) -> Table:
     """Reads a Parquet file's bytes into a table, as text that a CSV file would hold.
 
     Columns of a type that no text stands for, such as bytes, are passed over, and kept in
@@ -227,16 +227,16 @@ def read_parquet(raw: bytes, where: str) -> Table:
     try:
         frame = pl.read_parquet(io.BytesIO(raw))
     except pl.exceptions.PolarsError as error:
-        raise DataError(f"{where} cannot be read as Parquet: {_first_line(error)}.") from error
+        raise DataError(f"{path} cannot be read as Parquet: {_first_line(error)}.") from error
     if frame.is_empty():
-        raise DataError(f"{where} has no rows.")
+        raise DataError(f"{path} has no rows.")
     text, unread = [], {}
     for name, kind in frame.schema.items():
         try:
             text.append(frame.select(_as_text(name, kind)).to_series())
         except pl.exceptions.PolarsError:
             unread[name] = str(kind)
-    return Table(where, pl.DataFrame(text), unread=unread)
+    return Table(path, pl.DataFrame(text), unread=unread)
 
 
 def _as_text(name: str, kind: pl.DataType) -> pl.Expr:
@@ -251,7 +251,7 @@ def _as_text(name: str, kind: pl.DataType) -> pl.Expr:
     return column.cast(pl.String)
 
 
-def decompress(raw: bytes, where: str) -> bytes:
+def decompress(raw: bytes, path: str) -> bytes:
     """Returns the bytes, decompressed if they are gzip's.
 
     Raises:
@@ -262,7 +262,7 @@ def decompress(raw: bytes, where: str) -> bytes:
     try:
         return gzip.decompress(raw)
     except (OSError, EOFError, zlib.error) as error:
-        raise DataError(f"{where} is not whole gzip ({error}); download it again.") from error
+        raise DataError(f"{path} is not whole gzip ({error}); download it again.") from error
 
 
 def _first_line(error: Exception) -> str:

@@ -361,7 +361,7 @@ def test_quoted_fields_hold_separators_and_bad_rows_below_are_named(tmp_path):
         (b"", "x.csv is empty"),
         ("user,item,rating\n1,2,1\n".encode("utf-16"), r"x\.csv is written in UTF-16. Save it as"),
         (b"user,item,rating\n", "x.csv has a header and no rows"),
-        (b"user,user,rating\n1,2,3\n", "the name 'user' stands twice"),
+        (b"user,user,rating\n1,2,3\n", "the name 'user' occurs twice"),
         (b"PAR1 but no Parquet", "cannot be read as Parquet"),
         (b"user,item,rating\n1,,1\n", r"line 2, column 2 \(item\): .* got ''"),
         (b"user,item,rating\n1,2,1\n-7,3,0\n", r"line 3, column 1 \(user\): .* got '-7'"),

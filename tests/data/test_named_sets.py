@@ -114,7 +114,7 @@ def test_movielens_100k_with_features(tmp_path):
 
 def test_a_feature_without_its_file_says_how_to_go_on(ml1m):
     (ml1m / "users.dat").unlink()
-    with pytest.raises(data.DataError, match=r"'gender' is read from users\.dat beside"):
+    with pytest.raises(data.DataError, match=r"'gender' is read from users\.dat next to"):
         data.build(name="ml1m", path=str(ml1m), features=("gender",))
     with pytest.raises(data.DataError, match=r"'gendr' is not a feature .* mean 'gender'\?"):
         data.build(name="ml1m", path=str(ml1m), features=("gendr",))

@@ -85,9 +85,9 @@ def a_dataset(reward_split="leave_one_out"):
     return train, finished(train, valid, test, SplitRule(reward_split=reward_split))
 
 
-def finished(train, valid, test, cut):
+def finished(train, valid, test, rule):
     return make_dataset(
-        name="d", source="here", train=train, valid=valid, test=test, cut=cut, notes=(), sizes={},
+        name="d", source="here", train=train, valid=valid, test=test, rule=rule, notes=(), sizes={},
         sides={},
     )  # fmt: skip
 
@@ -120,7 +120,7 @@ def test_a_split_without_positives_is_refused(split, labels, came):
     splits = {"train": good, "valid": good, "test": good}
     splits[split] = interactions([1] * len(labels), labels)
     with pytest.raises(data.DataError, match=f"^here: the {split} split .* got {came}. Use "):
-        finished(**splits, cut=SplitRule(min_interactions=1, reward_split="valid"))
+        finished(**splits, rule=SplitRule(min_interactions=1, reward_split="valid"))
 
 
 def test_both_labels_are_asked_for_where_they_are_needed():
