@@ -1,4 +1,4 @@
-"""Loading by name and path; on real MovieLens where it is at hand, and on made-up twins of it."""
+"""Loading by name and path, on generated files; ``test_real_...`` repeats it on MovieLens."""
 
 import zipfile
 from pathlib import Path
@@ -175,7 +175,8 @@ def test_a_bad_line_of_a_split_folder_is_named_with_its_file(tmp_path):
 
 
 @real
-def test_the_originals_split_is_read_as_it_is():
+def test_real_split_of_the_original_is_read_as_it_is():
+    """Twin: ``test_rows_of_a_folder_already_split_stay_as_they_are``."""
     dataset = load(name="ml100k", path=str(SPLIT))
     assert dataset.sizes == {"user": 944, "item": 1683}
     sizes = [s.label.size for s in (dataset.train, dataset.reward, dataset.valid, dataset.test)]
@@ -189,7 +190,8 @@ def test_the_originals_split_is_read_as_it_is():
 
 
 @real
-def test_a_new_split_of_movielens_100k_agrees_with_the_originals_but_for_ties():
+def test_real_movielens_100k_splits_as_the_original_but_for_ties():
+    """Twin: ``test_a_folder_already_split_gives_the_same_as_its_rating_file``."""
     ours = load(name="ml100k", path=str(RATINGS))
     theirs = load(name="ml100k", path=str(SPLIT))
     assert len(set(rows_of(ours.valid)) & set(rows_of(theirs.valid))) == 1_855

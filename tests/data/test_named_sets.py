@@ -1,4 +1,4 @@
-"""Each named set: read from files generated in its format, and from the real ones where at hand."""
+"""Each named set, from files generated in its format; ``test_real_...`` repeats it on real ones."""
 
 import gzip
 import zipfile
@@ -112,6 +112,24 @@ def test_movielens_100k_with_features(tmp_path):
     assert d.sizes["genres"] == 19
 
 
+def write_recbole_users(source, folder):
+    """Writes users as RecBole's copy lays them out."""
+    people = pl.read_csv(source, separator="|", has_header=False)
+    names = ["user_id:token", "age:token", "gender:token", "occupation:token", "zip_code:token"]
+    people.columns = names
+    people.write_csv(folder / RECBOLE_FILES[1], separator="\t")
+
+
+def test_the_copy_of_recbole_has_the_same_features(tmp_path):
+    files.write_movielens_100k(tmp_path, MADE)
+    d = data.build(name="ml100k", path=str(tmp_path), features=("age", "zip"))
+    write_recbole_users(tmp_path / "u.user", tmp_path)
+    (tmp_path / "u.user").unlink()
+    again = data.build(name="ml100k", path=str(tmp_path), features=("age", "zip"))
+    for name in ("age", "zip"):
+        np.testing.assert_array_equal(d.sides[name].values, again.sides[name].values)
+
+
 def test_a_feature_without_its_file_says_how_to_go_on(ml1m):
     (ml1m / "users.dat").unlink()
     with pytest.raises(data.DataError, match=r"'gender' is read from users\.dat next to"):
@@ -219,6 +237,7 @@ def test_latest_small_and_movietweetings_twins(tmp_path):
 
 @real
 def test_real_sets_have_the_rows_that_their_pages_state():
+    """Twin: ``test_latest_small_and_movietweetings_twins``."""
     for name, folder, rows, users, items in [
         ("ml_latest_small", "ml-latest-small", 100_836, 611, 9_724),
         ("movietweetings", "movietweetings-100k", 100_000, 16_555, 10_506),
@@ -237,18 +256,15 @@ def test_real_sets_have_the_rows_that_their_pages_state():
 
 @real
 def test_real_movielens_100k_has_its_features_in_both_copies(tmp_path):
+    """Twins: ``test_movielens_100k_with_features`` and the test of RecBole's copy."""
     d = data.build(name="ml100k", path=str(SHARED / "ml-100k"), features=("all",))
     assert {name: d.sizes.get(name) for name in d.sides} == {
         "age": 7, "gender": 2, "occupation": 21, "zip": 11, "genres": 19, "year": None,
     }  # fmt: skip
     assert all((side.values >= 0).any(axis=-1)[1:].all() for side in list(d.sides.values())[:5])
     assert d.sides["genres"].values.shape == (1_683, 6)
-    # Users and films as RecBole's copy lays them out.
-    people = pl.read_csv(SHARED / "ml-100k" / "u.user", separator="|", has_header=False)
-    names = ["user_id:token", "age:token", "gender:token", "occupation:token", "zip_code:token"]
-    people.columns = names
     (tmp_path / "u.data").write_bytes((SHARED / "ml-100k" / "u.data").read_bytes())
-    people.write_csv(tmp_path / RECBOLE_FILES[1], separator="\t")
+    write_recbole_users(SHARED / "ml-100k" / "u.user", tmp_path)
     again = data.build(name="ml100k", path=str(tmp_path), features=("age", "zip"))
     for name in ("age", "zip"):
         np.testing.assert_array_equal(d.sides[name].values, again.sides[name].values)
