@@ -1,4 +1,6 @@
-"""What training a candidate costs by lanes, tokens, width, batch and catalogue::
+"""What training a candidate costs by lanes, tokens, width, batch and catalogue.
+
+Usage::
 
     python benchmarks/cost.py [--axes lanes ...] [--repeats 5] [--json FILE] [--plot FILE.svg]
 

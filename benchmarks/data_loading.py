@@ -1,6 +1,8 @@
-"""Seconds to read and split data sets of full size, on files generated in their formats::
+"""Seconds to read and split data sets of full size, on files generated in their formats.
 
-python benchmarks/data_loading.py [--quick]
+Usage::
+
+    python benchmarks/data_loading.py [--quick]
 """
 
 import argparse

@@ -1,4 +1,6 @@
-"""What a built loss costs, compared with the same loss written by hand in jax.numpy::
+"""What a built loss costs, compared with the same loss written by hand in jax.numpy.
+
+Usage::
 
     python benchmarks/loss_call.py [--elements N] [--rounds N] [--json FILE]
 

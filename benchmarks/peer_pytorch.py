@@ -1,4 +1,6 @@
-"""A PyTorch peer: one candidate at a time, as the original AutoLossGen trains::
+"""A PyTorch peer: one candidate at a time, as the original AutoLossGen trains.
+
+Usage::
 
     pip install "autolossgen[bench]"
     python benchmarks/peer_pytorch.py [--rows N] [--repeats N]

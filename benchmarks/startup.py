@@ -1,4 +1,6 @@
-"""Where the time goes until a run has its first generation::
+"""Where the time goes until a run has its first generation.
+
+Usage::
 
     python benchmarks/startup.py [flags of run.py]
 

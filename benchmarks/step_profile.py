@@ -1,4 +1,6 @@
-"""Where the time of a training step goes, and what the memory would allow::
+"""Where the time of a training step goes, and what the memory would allow.
+
+Usage::
 
     python benchmarks/step_profile.py [--lanes 32] [--steps 740] [--repeats 7] [--json FILE]
 

@@ -1,4 +1,6 @@
-"""Interactions in a memory-mapped file, drawn and trained on: speed, and memory that stays small::
+"""Interactions in a memory-mapped file, drawn and trained on: speed, and memory that stays small.
+
+Usage::
 
     python benchmarks/streaming.py [--rows 100_000_000] [--folder FOLDER] [--file FILE]
 

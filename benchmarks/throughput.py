@@ -1,4 +1,6 @@
-"""Candidates trained and screened per second, next to training one loss at a time::
+"""Candidates trained and screened per second, next to training one loss at a time.
+
+Usage::
 
     python benchmarks/throughput.py [--quick] [--lanes 64 32] [--repeats 7] [--json FILE]
 

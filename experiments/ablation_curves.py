@@ -1,4 +1,6 @@
-"""The figures of ``ablations.py`` as tables in Markdown and as a plot::
+"""The figures of ``ablations.py`` as tables in Markdown and as a plot.
+
+Usage::
 
     python experiments/ablation_curves.py FILE.json [--plot FILE.svg]
 

@@ -1,4 +1,6 @@
-"""Compares methods, filters and reward scales of the search, as trainings are spent::
+"""Compares methods, filters and reward scales of the search, as trainings are spent.
+
+Usage::
 
     python experiments/ablations.py --config=configs/ml100k.py --json=FILE [flags of run.py]
 

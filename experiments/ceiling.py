@@ -1,4 +1,6 @@
-"""How much a better loss could win: tunes gradients directly, whatever formula may have them::
+"""How much a better loss could win: tunes gradients directly, whatever formula may have them.
+
+Usage::
 
     python experiments/ceiling.py --config=configs/ml100k.py --json=FILE [--population=N]
         [--generations=N] [flags of run.py]

@@ -1,4 +1,6 @@
-"""Whether found losses lead by more than the luck of one validation and one test split::
+"""Whether found losses lead by more than the luck of one validation and one test split.
+
+Usage::
 
     python experiments/cross_validation.py --results=FILE --json=FILE [--folds=N] --config=FILE
         [flags of run.py]

@@ -1,4 +1,6 @@
-"""How well the rewards that a search sees predict what losses are worth::
+"""How well the rewards that a search sees predict what losses are worth.
+
+Usage::
 
     python experiments/fidelity.py --config=configs/ml100k.py --json=FILE [flags of run.py]
     python experiments/fidelity.py --config=configs/ml100k.py --json=FILE --hall=FILE.csv [flags]

@@ -1,4 +1,6 @@
-"""The tables of docs/results.md and its appendices, in Markdown, from the JSON next to them::
+"""The tables of docs/results.md and its appendices, in Markdown, from the JSON next to them.
+
+Usage::
 
     python experiments/results_tables.py
 
