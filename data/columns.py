@@ -97,8 +97,9 @@ def read_ids(table: Table, name: str) -> pl.Series:
 
     So 07 is another id than 7.
 
-    DataError if one is empty, a negative number or a word such as nan, NULL, none or NA: it stands
-    for something that is missing, and would be a user or an item that there is not.
+    Raises:
+      DataError: if one is empty, a negative number or a word such as nan, NULL, none or NA: it
+        stands for something that is missing, and would be a user or an item that there is not.
 
     Example:
       >>> read_ids(Table("f", pl.DataFrame({"user": ["anna", "NaN"]})), "user")
@@ -157,8 +158,8 @@ class Index(NamedTuple):
             own = ids.to_numpy()
             return np.where((own >= 0) & (own < self.size), own, -1).astype(np.int32)
         known = pl.DataFrame({"id": self.known, "row": np.arange(len(self.known), dtype=np.int32)})
-        found = pl.DataFrame({"id": ids}).join(known, on="id", how="left", maintain_order="left")
-        return found["row"].fill_null(-1).to_numpy()
+        joined = pl.DataFrame({"id": ids}).join(known, on="id", how="left", maintain_order="left")
+        return joined["row"].fill_null(-1).to_numpy()
 
     def read(self, table: Table, name: str) -> np.ndarray:
         """Returns the row int32[n] of each id in a column of another table of these things."""

@@ -72,7 +72,8 @@ def load_csv(
         and "weekday" of the time. A field is named after its column.
       min_interactions, split, shares, seed, reward_split: see ``splitting``.
 
-    DataError for what cannot be read or used, with line or row, and column.
+    Raises:
+      DataError: for what cannot be read or used, with line or row, and column.
     """
     rule = check_rule(SplitRule(split, shares, seed, min_interactions, reward_split))
     if threshold is not None and not math.isfinite(threshold):
@@ -179,8 +180,8 @@ def _make_features(
             fields[feature.name], sizes[feature.name] = make_row_field(feature, table, encoded.at)
         else:
             source, key = side_tables[feature.of]
-            found, size = make_side(feature, source, key, encoded.index[feature.of])
-            sides[feature.name] = found
+            values, size = make_side(feature, source, key, encoded.index[feature.of])
+            sides[feature.name] = values
             if size is not None:
                 sizes[feature.name] = size
     return Features(fields, sides, sizes)

@@ -104,8 +104,8 @@ def _encode_words(words: pl.Series) -> tuple[np.ndarray, int]:
     """Returns the number of each word in ascending order, and how many words there are."""
     known = words.unique().sort()
     table = pl.DataFrame({"word": known, "code": np.arange(len(known), dtype=np.int32)})
-    found = pl.DataFrame({"word": words}).join(table, on="word", how="left", maintain_order="left")
-    return found["code"].to_numpy(), len(known)
+    joined = pl.DataFrame({"word": words}).join(table, on="word", how="left", maintain_order="left")
+    return joined["code"].to_numpy(), len(known)
 
 
 def _standardise(feature: Feature, table: Table, frame: pl.DataFrame, size: int) -> np.ndarray:
@@ -172,13 +172,15 @@ def add_fields(rows: Interactions, fields: dict[str, np.ndarray]) -> Interaction
 
 def describe_features(features: Features) -> tuple[str, ...]:
     """Returns notes for people: each feature, and what it is known of."""
-    found = [
+    lines = [
         f"{name}: {features.sizes[name]} categories, of an interaction" for name in features.fields
     ]
     for name, one in features.sides.items():
         if name not in features.sizes:
-            found.append(f"{name}: a number of {one.field}s, standardised")
+            lines.append(f"{name}: a number of {one.field}s, standardised")
             continue
-        some = int(np.any(one.values >= 0, axis=1).sum())
-        found.append(f"{name}: {features.sizes[name]} categories, known of {some:,} {one.field}s")
-    return tuple(f"feature {line}" for line in found)
+        num_known = int(np.any(one.values >= 0, axis=1).sum())
+        lines.append(
+            f"{name}: {features.sizes[name]} categories, known of {num_known:,} {one.field}s"
+        )
+    return tuple(f"feature {line}" for line in lines)

@@ -128,7 +128,8 @@ def add_negatives(dataset: Dataset, *, negatives: int, seed: int) -> dict[str, I
         these rows. A positive of a user who has all of them gets none.
       seed: of what is drawn, once for all epochs.
 
-    DataError for numbers out of range, or if no user is without some item.
+    Raises:
+      DataError: for numbers out of range, or if no user is without some item.
 
     Example:
       >>> from .generator import make_synthetic
@@ -244,11 +245,11 @@ def _draw_distinct(free: np.ndarray, count: int, rng: np.random.Generator) -> np
     drawn[few] = np.where(order < free[few, None], order, -1)
     open_ = np.flatnonzero(~few)
     while open_.size:
-        some = np.sort(drawn[open_], axis=1)
-        twice = np.pad(some[:, 1:] == some[:, :-1], ((0, 0), (1, 0)))
+        ordered = np.sort(drawn[open_], axis=1)
+        twice = np.pad(ordered[:, 1:] == ordered[:, :-1], ((0, 0), (1, 0)))
         again = rng.random(int(twice.sum())) * free[open_[np.nonzero(twice)[0]]]
-        some[twice] = again.astype(np.int64)
-        drawn[open_] = some
+        ordered[twice] = again.astype(np.int64)
+        drawn[open_] = ordered
         open_ = open_[twice.any(axis=1)]
     return drawn
 
@@ -290,8 +291,8 @@ def _rank_split(
         )
     people, row = np.unique(user, return_inverse=True)
     masked = np.zeros((people.size, items.size), bool)
-    theirs = np.isin(known.user, people)
-    masked[np.searchsorted(people, known.user[theirs]), known.item[theirs]] = True
+    is_listed = np.isin(known.user, people)
+    masked[np.searchsorted(people, known.user[is_listed]), known.item[is_listed]] = True
     groups = _make_groups(liked, np.tile(items, (user.size, 1)))
     groups.weight[:, 1:] = ~masked[row]
     return groups

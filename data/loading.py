@@ -87,7 +87,8 @@ def load(
     user with one item the last is kept. ``features`` names those that are read from the files next
     to the ratings, or from the times; "all" for every one. See ``splitting`` for the splits.
 
-    DataError if the data cannot be found, read or split: file, line, column, what was expected.
+    Raises:
+      DataError: if the data cannot be found, read or split: file, line, column, what was expected.
     """
     rule = check_rule(SplitRule(split, shares, seed, min_interactions, reward_split))
     if not math.isfinite(threshold):
@@ -98,18 +99,18 @@ def load(
     if given and (files := find_split(given)):
         return _load_parts(name, given, files, rule, features)
     wanted = select_features(features, [*_list_side_features(name), *CLOCK_FIELDS])
-    found = find_rating_file(origin, given)
-    table, roles = origin.read(found.raw, found.path)
+    located = find_rating_file(origin, given)
+    table, roles = origin.read(located.raw, located.path)
     encoded = encode(table, roles, threshold)
     clocks = {f: make_clock_field(f, encoded.time) for f in wanted if f in CLOCK_FIELDS}
-    extra = _read_sides(name, found.open_sibling, wanted, encoded.index)
+    extra = _read_sides(name, located.open_sibling, wanted, encoded.index)
     fields = {f: ids for f, (ids, _) in clocks.items()}
     sizes = extra.sizes | {f: size for f, (_, size) in clocks.items()}
     extra = Features(fields, extra.sides, sizes)
     train, valid, test = split_rows(add_fields(encoded.rows, fields), rule)
     return make_dataset(
         name=name,
-        source=found.source,
+        source=located.source,
         train=train,
         valid=valid,
         test=test,
@@ -167,14 +168,14 @@ def _read_sides(
             if file.name not in tables and (sibling := open_sibling(file.name)):
                 path, raw = sibling
                 tables[file.name] = (file, read_text(raw, path, file.layout))
-        found = next((tables[file.name] for file in files if file.name in tables), None)
-        if found is None:
+        located = next((tables[file.name] for file in files if file.name in tables), None)
+        if located is None:
             raise DataError(
                 f"data.features: {feature_name!r} is read from {' or '.join(f.name for f in files)}"
                 f" next to the ratings, and there is none. Give a folder or archive that has it, "
                 f"or leave the feature out."
             )
-        file, table = found
+        file, table = located
         feature = next(one for one in file.features if one.name == feature_name)
         sides[feature_name], size = make_side(feature, table, file.key, index[feature.of])
         if size is not None:

@@ -47,7 +47,8 @@ def read_file(path: Path, key: str = "path") -> bytes:
 def find_rating_file(origin: NamedDataSet, path: Path | None) -> LocatedFile:
     """Finds the rating file at ``path``: a file, an archive or a folder; or downloads it.
 
-    DataError if there is none, saying how to go on.
+    Raises:
+      DataError: if there is none, saying how to go on.
     """
     if path is None:
         return _download_rating_file(origin)
@@ -109,9 +110,10 @@ def open_folder(folder: Path) -> OpenSibling:
 def find_own_split(folder: Path) -> list[Path]:
     """Finds train, validation and test files of any form, as train.csv or my-test.tsv.
 
-    DataError unless there is one of each.
+    Raises:
+      DataError: unless there is one of each.
     """
-    found = [
+    matches = [
         [
             file
             for file in sorted(folder.iterdir())
@@ -119,8 +121,8 @@ def find_own_split(folder: Path) -> list[Path]:
         ]
         for part in ("train", "(valid|validation|val|dev)", "test")
     ]
-    if [len(files) for files in found] != [1, 1, 1]:
-        some = [file.name for files in found for file in files]
+    if [len(files) for files in matches] != [1, 1, 1]:
+        some = [file.name for files in matches for file in files]
         sibling = ", ".join(
             (some or sorted(file.name for file in folder.iterdir()))[:MAX_NAMED_FILES]
         )
@@ -129,23 +131,23 @@ def find_own_split(folder: Path) -> list[Path]:
             f"train.csv, X.valid.tsv or X-test.parquet, got {sibling or 'nothing'}. Give such a "
             f"folder, or one file that is to be split."
         )
-    return [files[0] for files in found]
+    return [files[0] for files in matches]
 
 
 def find_split(path: Path) -> list[Path]:
     """Finds the train, validation and test files of a folder that is already split, else none."""
-    found = [sorted(path.glob(f"*{ending}")) for ending in SPLIT_ENDINGS]
-    if not any(found):
+    matches = [sorted(path.glob(f"*{ending}")) for ending in SPLIT_ENDINGS]
+    if not any(matches):
         return []
     stems = {
         file.name.removesuffix(ending)
-        for files, ending in zip(found, SPLIT_ENDINGS, strict=True)
+        for files, ending in zip(matches, SPLIT_ENDINGS, strict=True)
         for file in files
     }
-    if len(stems) > 1 or not all(found):
-        names = ", ".join(file.name for files in found for file in files)
+    if len(stems) > 1 or not all(matches):
+        names = ", ".join(file.name for files in matches for file in files)
         raise DataError(
             f"{path}: expected one set of files X{', X'.join(SPLIT_ENDINGS)}, got {names}. Give a "
             f"folder that holds all three and no other set."
         )
-    return [files[0] for files in found]
+    return [files[0] for files in matches]

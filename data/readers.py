@@ -74,7 +74,8 @@ def read_ratings(raw: bytes, path: str) -> tuple[Table, Roles]:
 def read_labelled(raw: bytes, path: str) -> Table:
     """Reads one part of a split like the original's: tab-separated ``uid iid label``.
 
-    DataError if the first line is no such header.
+    Raises:
+      DataError: if the first line is no such header.
     """
     first = _first_line(raw)
     columns = _match_header(first, "\t", LABELLED, path)

@@ -271,7 +271,8 @@ def load_stream(
     drawn by ``seed``, are in no epoch: a third each rewards, validates and tests. ``piece`` rows
     may be in memory together; ``seed`` also decides the order of every epoch.
 
-    DataError for files that cannot be read, unknown columns or numbers out of range.
+    Raises:
+      DataError: for files that cannot be read, unknown columns or numbers out of range.
     """
     if not path:
         raise DataError("data.path is the Arrow file, or the folder of Arrow files, to be streamed")

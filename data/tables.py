@@ -179,7 +179,8 @@ def _field_count_error(table: Table, row: int, fields: list[str]) -> DataError |
 def read_json_lines(raw: bytes, path: str, names: tuple[str, ...]) -> Table:
     """Reads the columns ``names`` of a file with one JSON object a line; skips blank lines.
 
-    DataError if there are no objects, or naming the first line that is none.
+    Raises:
+      DataError: if there are no objects, or naming the first line that is none.
 
     Example:
       >>> read_json_lines(b'{"asin": "B1", "overall": 5.0}', "f", ("asin",)).frame.rows()
