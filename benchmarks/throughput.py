@@ -105,11 +105,11 @@ def make_screening_way(num_candidates: int) -> Callable[[], object]:
         losses = LossBatch(programs, low * ones, high * ones, ones)
         gradients = logit_grads(losses, logits, jnp.asarray(probe.label))
         verdict, fingerprint = filter_.screen(gradients).verdict, filter_.fingerprint(gradients)
-        return select_to_train(filter_, seen, verdict, fingerprint, CONFIG.generation.width)
+        return select_to_train(filter_, seen, verdict, fingerprint, CONFIG.generation.num_lanes)
 
     state = policy.init(jax.random.key(0))
-    seen = init_seen_losses(CONFIG.generation.memory, len(probe.logit))
-    seen = seen._replace(prints=jnp.zeros_like(seen.prints))  # of no loss that is drawn
+    seen = init_seen_losses(CONFIG.generation.seen_losses, len(probe.logit))
+    seen = seen._replace(fingerprints=jnp.zeros_like(seen.fingerprints))  # of no loss that is drawn
     return lambda: screen(state, jax.random.key(1))
 
 

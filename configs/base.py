@@ -81,7 +81,7 @@ def get_config() -> ConfigDict:
     config.space.length_prior = placeholder(tuple)
     # Named losses or formulas to begin with, as in ("bce", "maxr"): the first losses of the first
     # generation, and what a policy gradient is warmed up with.
-    config.space.seeds = ()
+    config.space.initial_losses = ()
 
     config.policy = ConfigDict()
     config.policy.name = "risk_seeking"  # or reinforce (the paper's), evolution or random
@@ -89,45 +89,29 @@ def get_config() -> ConfigDict:
     config.policy.risk_seeking = _policy_gradient()
     config.policy.evolution = ConfigDict()
     config.policy.evolution.population = 256  # losses that may be parents
-    config.policy.evolution.newcomers = (
-        32  # losses that join in a generation, in place of the oldest
-    )
+    # Losses that join in a generation, in place of the oldest.
+    config.policy.evolution.newcomers = 32
     config.policy.evolution.explore = 0.5  # as for the policy gradients
 
     config.filter = ConfigDict()
     # graded; or paper, which with policy.reinforce.below_average=-1.0 is the filter of the paper.
     config.filter.name = "graded"
     config.filter.graded = ConfigDict()
-    config.filter.graded.probes = 32
-    config.filter.graded.min_gradient = 1e-4  # a largest slope below it is no gradient
-    config.filter.graded.min_direction = (
-        0.6  # share of probes that point right less those that do not
-    )
-    config.filter.graded.tolerance = 1e-2  # between twins' slopes of unit length
-    config.filter.paper = ConfigDict()
-    config.filter.paper.probes = 20
-    config.filter.paper.min_gradient = 1e-4
-    config.filter.paper.tolerance = 1e-4
-    config.filter.paper.seed = 0
+    # Largest difference between the gradients of twins, scaled to length 1.
+    config.filter.graded.tolerance = 1e-2
 
     config.generation = ConfigDict()
     config.generation.samples = 8192  # losses that the policy writes
-    config.generation.width = 32  # lanes trained side by side, one of them with the reference
-    # Recommenders that a candidate is trained from, in as many lanes: 1, that which moves on; 2,
-    # one with fresh weights, too; 3, and one half as trained. Width is a multiple of it.
-    config.generation.starts = 1
+    config.generation.num_lanes = 32  # losses that train together, one of them the reference
     # Epochs that a candidate trains for before its reward, and the base model after a round.
     config.generation.epochs = 1
-    # Formula of the loss that lane 0 trains, beside which all others are seen; None for BCE, or for
-    # BPR in the pairwise family.
-    config.generation.reference = placeholder(str)
     config.generation.learning_rate = placeholder(float)  # None for the model's smallest
     config.generation.weight_decay = 1e-4  # of all lanes
     # gradient scales all losses to gradients of one size; raw leaves them, so that a large gradient
     # is an advantage.
     config.generation.reward_scale = "gradient"
     config.generation.hall = 128  # rows of the hall of fame
-    config.generation.memory = 4096  # trained losses remembered
+    config.generation.seen_losses = 4096  # trained losses remembered
     # When the base model starts again with fresh weights after a round: always, never (the paper),
     # or stalled, once the reference no longer improves it; until then it trains on with the best
     # loss of the round. See docs/results/rewards.md.
@@ -157,15 +141,14 @@ def get_config() -> ConfigDict:
     config.promote.learning_rates = placeholder(tuple)  # None for the model's own
     config.promote.weight_decays = (1e-4,)  # tried at each learning rate
     config.promote.epochs = (6, 20, 60)  # of each rung; short rungs favour losses that learn fast
-    config.promote.keep = 0.25  # the share that goes on to the next rung
-    # Losses whose gradients of unit length differ by no more at any probe are of one kind, and the
-    # best of each kind goes on first: what is tested had better not be one loss four times.
-    config.promote.apart = 0.1
+    # Losses whose gradients, scaled to length 1, differ by no more are of one kind. The best of
+    # each kind goes on first, so that the test is not of one loss four times.
+    config.promote.distinct_tolerance = 0.1
     # Trainings of each loss at each setting, whose mean counts. For models such as deep, seed noise
     # exceeds the difference between losses: take 4.
     config.promote.seeds = 1
     config.promote.scale = "gradient"  # or raw, as in test.scale
-    config.promote.width = 64  # lanes trained side by side
+    config.promote.num_lanes = 64  # losses times settings that train together
 
     config.contenders = ConfigDict()
     config.contenders.found = 4  # losses of the search that are tested
@@ -218,5 +201,6 @@ def _policy_gradient() -> ConfigDict:
     # Fraction of samples drawn uniformly from the grammar, for exploration. They train first, so a
     # filter that lets most losses pass, as the paper's, leaves no lane to the policy.
     section.explore = 0.5
-    section.warm_steps = 10  # that raise the likelihood of space.seeds before the first generation
+    # Steps before the first generation that raise the likelihood of space.initial_losses.
+    section.warm_steps = 10
     return section

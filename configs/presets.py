@@ -9,10 +9,10 @@ OPERATORS = ("add", "mul", "max", "min", "neg", "id", "log", "square", "reciproc
 
 def _smoke(config: ConfigDict) -> None:
     """Every phase once, in under a minute."""
-    config.generation.update(samples=256, width=8, hall=8)
+    config.generation.update(samples=256, num_lanes=8, hall=8)
     config.search.update(generations=4, round_generations=2, checkpoint_every=2)
     decays = config.promote.weight_decays[-1:]
-    config.promote.update(epochs=(1,), weight_decays=decays, width=8)
+    config.promote.update(epochs=(1,), weight_decays=decays, num_lanes=8)
     config.contenders.found = 1
     config.test.update(weight_decays=decays, tuning_seeds=1, seeds=3, epochs=2)
 
@@ -36,11 +36,16 @@ def _paper(config: ConfigDict) -> None:
     )
     config.policy.reinforce.below_average = -1.0
     config.filter.name = "paper"
-    config.generation.update(samples=10, width=12, learning_rate=0.01, reward_scale="raw")
+    config.generation.update(samples=10, num_lanes=12, learning_rate=0.01, reward_scale="raw")
     config.generation.restart = "never"
     config.search.generations = 200
     config.promote.update(
-        learning_rates=(0.01,), weight_decays=(1e-4,), scale="raw", apart=0.0, epochs=(1,), width=12
+        learning_rates=(0.01,),
+        weight_decays=(1e-4,),
+        scale="raw",
+        distinct_tolerance=0.0,
+        epochs=(1,),
+        num_lanes=12,
     )
     config.contenders.smoothing = 1e-6
     config.test.update(
@@ -65,7 +70,7 @@ def _thorough(config: ConfigDict) -> None:
         config.space.length = 20
     config.policy.name = "evolution"
     config.policy.evolution.explore = 0.25
-    config.generation.update(width=64, epochs=6, restart="always", hall=256)
+    config.generation.update(num_lanes=64, epochs=6, restart="always", hall=256)
     config.search.round_generations = 5
     config.contenders.found = 8
 

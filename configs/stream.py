@@ -33,8 +33,10 @@ def get_config(preset: str = "") -> ConfigDict:
     # Most rows are met once in thousands of steps; on generated interactions three epochs of
     # Adagrad came to a validation AUC of 0.79, of SGD at its best rate to 0.73.
     config.optimizer.name = "adagrad"
-    config.generation.update(width=16, learning_rate=0.3, weight_decay=1e-4)
-    config.promote.update(epochs=(1,), learning_rates=(0.1, 0.3), weight_decays=(1e-4,), width=16)
+    config.generation.update(num_lanes=16, learning_rate=0.3, weight_decay=1e-4)
+    config.promote.update(
+        epochs=(1,), learning_rates=(0.1, 0.3), weight_decays=(1e-4,), num_lanes=16
+    )
     config.test.update(learning_rates=(0.1, 0.3), weight_decays=(0.0, 1e-3), tuning_seeds=1)
     config.test.update(seeds=2, epochs=3, patience=1)
     return presets.apply(config, preset)

@@ -66,7 +66,7 @@ VARIANTS = {
 OPTIONS = {  # of the first variant, after all those
     "risk_seeking, fresh weights": {"generation.restart": "always"},
     "risk_seeking, length prior": {"space.length_prior": (9.0, 2.0)},
-    "risk_seeking, seeds": {"space.seeds": ("bce", "mse")},
+    "risk_seeking, seeds": {"space.initial_losses": ("bce", "mse")},
 }
 
 Tokens = tuple[str, ...]

@@ -82,7 +82,7 @@ def draw_candidates(run: Run) -> np.ndarray:
         jnp.asarray(fingerprint[valid]),
         NUM_CANDIDATES + 1,
     )
-    return tokens[valid][np.asarray(selection.candidate)[np.asarray(selection.trained)]]
+    return tokens[valid][np.asarray(selection.sample)[np.asarray(selection.trained)]]
 
 
 def read_hall(run: Run, path: str) -> tuple[np.ndarray, np.ndarray]:
@@ -102,7 +102,7 @@ class RewardMeter(NamedTuple):
 
     run: Run
     trainer: CandidateTrainer
-    # key, base model, programs -> trained lanes, rewards [1, num_lanes]
+    # key, base model, programs -> trained lanes, rewards [num_lanes]
     train: Callable[[Array, LaneState, Program], tuple[LaneState, Array]]
 
 
@@ -119,12 +119,11 @@ def make_reward_meter(run: Run, scale: str, learning_rate: float) -> RewardMeter
         batch_size=setup.config.train.batch_size,
         learning_rate=learning_rate,
         reward_scale=scale,
-        reference=generation.reference,
-        width=generation.width,
+        num_lanes=generation.num_lanes,
         epochs=generation.epochs,
         weight_decay=generation.weight_decay,
     )
-    compiled = jax.jit(trainer.run)
+    compiled = jax.jit(trainer.train)
 
     def train(key: Array, start: LaneState, programs: Program) -> tuple[LaneState, Array]:
         splits = setup.splits
@@ -136,16 +135,16 @@ def make_reward_meter(run: Run, scale: str, learning_rate: float) -> RewardMeter
 def train_base_models(meter: RewardMeter) -> list[LaneState]:
     """Returns the untrained model, and the one that the reference trained half and all the way."""
     config, lanes = meter.run.setup.config, meter.trainer.lanes
-    key, num_lanes = jax.random.key(config.seed), config.generation.width
+    key, num_lanes = jax.random.key(config.seed), config.generation.num_lanes
     first_lane = jnp.zeros(1, jnp.int32)
     models = [lanes.take(lanes.init(jnp.repeat(key[None], num_lanes)), first_lane)]
     nothing = np.zeros((num_lanes, meter.run.search.space.length), np.int32)
     programs, best = _assemble(meter, nothing), -np.inf
     for epoch in range(NUM_EPOCHS):
         trained, rewards = meter.train(jax.random.fold_in(key, epoch), models[-1], programs)
-        if rewards[0, 0] < best:
+        if rewards[0] < best:
             break
-        best = rewards[0, 0]
+        best = rewards[0]
         models.append(lanes.take(trained, first_lane))
     return [models[0], models[len(models) // 2], models[-1]]
 
@@ -153,20 +152,20 @@ def train_base_models(meter: RewardMeter) -> list[LaneState]:
 def measure_gains(meter: RewardMeter, base_model: LaneState, tokens: np.ndarray) -> np.ndarray:
     """Returns what every candidate [num_losses] gains over the reference from a base model."""
     config = meter.run.setup.config
-    key, num_lanes = jax.random.key(config.seed + 1), config.generation.width
+    key, num_lanes = jax.random.key(config.seed + 1), config.generation.num_lanes
     gains = np.zeros(len(tokens))
     for first in range(0, len(tokens), num_lanes - 1):
         # Lane 0 is the reference's.
         rows = np.minimum(first + np.arange(-1, num_lanes - 1), len(tokens) - 1)
         _, rewards = meter.train(key, base_model, _assemble(meter, tokens[rows]))
-        gains[rows[1:]] = np.asarray(rewards[0, 1:] - rewards[0, 0])
+        gains[rows[1:]] = np.asarray(rewards[1:] - rewards[0])
     return gains
 
 
 def _assemble(meter: RewardMeter, tokens: Array) -> Program:
     vocabulary = meter.run.search.space.vocabulary
     programs = jax.vmap(partial(assemble, vocab=vocabulary))(jnp.asarray(tokens))
-    return pad_programs(programs, meter.trainer.slots)
+    return pad_programs(programs, meter.trainer.num_instructions)
 
 
 def iterate_search_rewards(run: Run, tokens: np.ndarray) -> Iterator[tuple[str, np.ndarray]]:

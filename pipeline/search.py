@@ -77,7 +77,7 @@ def make_search_phase(setup: Setup, space: Space) -> SearchPhase:
     return SearchPhase(
         search=with_subsampling(search, config.train.interactions),
         space=space,
-        initial_losses=config.space.seeds,
+        initial_losses=config.space.initial_losses,
         filter=filter_,
         task=task,
         train=setup.splits.train,
@@ -144,7 +144,7 @@ def next_generation(
       The next state, and the log record without its seconds.
     """
     key = jax.random.fold_in(key, generation_number(int(state.generation) + 1))
-    state, result = phase.search.generation(state, key, phase.train, phase.reward_split)
+    state, result = phase.search.run_generation(state, key, phase.train, phase.reward_split)
     record = make_log_record(
         phase.space,
         phase.task.family,
@@ -218,6 +218,6 @@ def _limit_reached(phase: SearchPhase, state: SearchState, journal: report.Journ
 def _print_initial_losses(phase: SearchPhase) -> None:
     """Prints initial losses as the space writes them, so that a smoothing is seen."""
     family = phase.task.family
-    for name, tokens in zip(phase.initial_losses, phase.space.seeds, strict=True):
+    for name, tokens in zip(phase.initial_losses, phase.space.initial_losses, strict=True):
         formula = to_text(program_of_tokens(phase.space, family, tokens), family=family)
         phase.console.print(f"initial loss {name}: {formula}", markup=False, highlight=False)

@@ -102,7 +102,7 @@ def make_baselines(config: ConfigDict, task: Task) -> list[Contender]:
 
 def num_lanes(config: ConfigDict) -> dict[str, int]:
     """Returns config key -> lanes that train next to each other."""
-    return {f"{phase}.width": config[phase].width for phase in ("generation", "promote")}
+    return {f"{phase}.num_lanes": config[phase].num_lanes for phase in ("generation", "promote")}
 
 
 def named(key: str, name: str, known: Mapping[str, Any]) -> Any:

@@ -71,7 +71,7 @@ def make_shortlist_phase(setup: Setup, space: Space, filter_: Filter) -> Shortli
         logit_grads,
         **config.promote,
         **training_settings(config, setup.console),
-        least=num_found,
+        min_survivors=num_found,
         task=task,
     )
     return ShortlistPhase(
@@ -122,7 +122,7 @@ def check_hall(phase: ShortlistPhase, hall: HallOfFame, folder: Path) -> Checked
     checks = check_gradients(
         phase.logit_grads, _stack(phase.space, programs), group=phase.task.group
     )
-    twin = _baseline_twins(phase, hall.prints)
+    twin = _baseline_twins(phase, hall.fingerprints)
     sound, table = [], []
     for j, program in enumerate(programs):
         tokens = token_names(phase.space, hall.tokens[j])
@@ -144,7 +144,9 @@ def check_hall(phase: ShortlistPhase, hall: HallOfFame, folder: Path) -> Checked
         )
         if checks.sound[j] and not twin[j]:
             sound.append(
-                SoundLoss(rank=j + 1, tokens=tokens, program=program, fingerprint=hall.prints[j])
+                SoundLoss(
+                    rank=j + 1, tokens=tokens, program=program, fingerprint=hall.fingerprints[j]
+                )
             )
     _mark_front([row for row in table if row["sound"] == "true"])
     return _write_hall(CheckedHall(sound, table), folder)

@@ -21,9 +21,9 @@ def compare_losses(setup: Setup, losses: list[Contender]) -> list[dict[str, Any]
     contenders = [*setup.baselines, *losses]
     splits = Splits(train=setup.splits.full_train, valid=setup.splits.valid, test=setup.splits.test)
     tuned = setup.fair_test.tune(contenders, splits)
-    outcomes = setup.fair_test.run(contenders, tuned, splits)
+    results = setup.fair_test.run(contenders, tuned, splits)
     return result_records(
-        outcomes,
+        results,
         model=setup.config.model.name,
         dataset=setup.dataset.name,
         metric=setup.task.metric,

@@ -1,1 +1,1 @@
-"""What found losses are worth: gradient check, promotion and the fair test. Needs the extra ``search``."""
+"""What found losses are worth: gradient check, promotion, fair test. Needs the extra ``search``."""

@@ -1,4 +1,4 @@
-"""Contenders: the losses of a fair test, from a name, a formula, or tokens that a search wrote."""
+"""Contenders: the losses of a fair test, found ones and baselines."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -13,13 +13,13 @@ from ..training.tasks import Task
 
 
 class Contender(NamedTuple):
-    """A loss in the test."""
+    """A loss in the fair test."""
 
     name: str
     formula: str
     loss: LossFn  # of logits
-    found: bool
-    tokens: tuple[str, ...] | None = None
+    found: bool  # by a search; otherwise it is a baseline
+    tokens: tuple[str, ...] | None = None  # as the search wrote it
 
 
 def make_contender(
@@ -30,34 +30,56 @@ def make_contender(
     bounds: tuple[float, float],
     tokens: Sequence[str] | None = None,
 ) -> Contender:
-    """Give the contender of a formula, tokens or a program that a search found.
+    """Builds the contender of a loss that a search found.
+
+    Args:
+      name: of the contender.
+      source: formula, tokens or program of the loss.
+      family: of the loss.
+      bounds: that intermediate results are clipped to.
+      tokens: as the search wrote them, for the results.
 
     Raises:
       ValueError: if ``source`` is no loss of the family.
 
-    >>> from autolossgen import POINTWISE
-    >>> make_contender("mine", "square( label-pred )", family=POINTWISE, bounds=(-1e5, 1e5)).formula
-    'square(label - pred)'
+    Example:
+      >>> from ..language.families import POINTWISE
+      >>> bounds = (-1e5, 1e5)
+      >>> make_contender("a", "square( label-pred )", family=POINTWISE, bounds=bounds).formula
+      'square(label - pred)'
     """
     loss = build_loss(source, bounds=bounds, family=family)
-    return Contender(name, to_text(loss), loss, True, tokens and tuple(tokens))
+    return Contender(
+        name=name,
+        formula=to_text(loss),
+        loss=loss,
+        found=True,
+        tokens=tuple(tokens) if tokens else None,
+    )
 
 
 def baseline_contenders(
     task: Task, *, baselines: Sequence[str] | None, smoothing: float
 ) -> list[Contender]:
-    """Give the usual losses: those named, or the task's.
+    """Builds the contenders that found losses are compared with.
+
+    Args:
+      task: whose family the losses have.
+      baselines: named losses; None for the task's.
+      smoothing: of those that have one.
 
     Raises:
       ValueError: for a name that is no loss of the task's family, or none at all.
     """
-    others = {"pointwise": PAIRWISE_LOSSES, "pairwise": POINTWISE_LOSSES}[task.family.name]
-    made = []
+    other_family = {"pointwise": PAIRWISE_LOSSES, "pairwise": POINTWISE_LOSSES}[task.family.name]
+    contenders = []
     for name in task.baselines if baselines is None else baselines:
-        if name in others:
+        if name in other_family:
             raise ValueError(f"contenders are {task.family.name} losses, got {name!r}")
         loss = named_loss(name, smoothing=smoothing)
-        made.append(Contender(name, to_text(loss), loss, False))
-    if not made:
-        raise ValueError("contenders.baselines names at least one loss, the others are seen beside")
-    return made
+        contenders.append(Contender(name=name, formula=to_text(loss), loss=loss, found=False))
+    if not contenders:
+        raise ValueError(
+            "contenders.baselines names at least one loss, which the others are compared with"
+        )
+    return contenders

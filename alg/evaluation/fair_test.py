@@ -3,9 +3,12 @@
 One learning rate for all losses mostly measures the size of their gradients. Here the learning
 rates tried for a loss are in proportion to the size of its gradient on an untrained recommender,
 and every loss gets the same grid and the same number of epochs. Validation chooses, by the mean
-over seeds; other seeds are then trained from scratch, and their differences are paired. Losses and
-settings train in lanes; a seed is a training of its own, as its batches are, beside the others:
-with one setting a loss, each device has a seed.
+over seeds; other seeds are then trained from scratch, and their differences are paired.
+
+Losses and settings train in lanes next to each other, see ``lane_layout``. Lanes on one device
+share batches. Seeds must not: batch order would then shift all seeds together, and the interval
+over seeds would be too narrow. So seeds train one after the other, epoch by epoch, or, where there
+is one setting, on different devices.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -25,15 +28,16 @@ from ..training.optimizers import Hyper
 from ..training.tasks import RATING, Task
 from ..training.trainer import Trainer, make_trainer
 from .contenders import Contender
-from .statistics import Outcome, Splits, measure, resample_users
+from .lane_layout import layout_in_turns
+from .statistics import Splits, TestResult, measure, resample_users
 
 
 class Tuned(NamedTuple):
-    """What validation chose for J losses, [J] each."""
+    """Settings that validation chose for J losses, and their rewards, [J] each."""
 
     learning_rate: np.ndarray  # for the loss as it is written
-    weight_decay: np.ndarray
-    l2: np.ndarray  # likewise
+    weight_decay: np.ndarray  # the same
+    l2: np.ndarray  # the same
     valid: np.ndarray  # best reward
 
 
@@ -41,12 +45,12 @@ class FairTest(NamedTuple):
     """A fair test as functions of contenders and data."""
 
     tune: Callable[[Sequence[Contender], Splits], Tuned]
-    run: Callable[[Sequence[Contender], Tuned, Splits], list[Outcome]]
+    run: Callable[[Sequence[Contender], Tuned, Splits], list[TestResult]]
 
 
 class _Settings(NamedTuple):
-    courses: Callable[..., Trainer]  # of losses; those of the last losses are there still
-    grid: np.ndarray  # [V, 2], learning rate and weight decay
+    trainer_of: Callable[..., Trainer]  # of losses; the last one is kept
+    grid: np.ndarray  # [num_settings, 2], learning rate and weight decay
     l2: float
     tuning_seeds: int
     seeds: int
@@ -61,9 +65,11 @@ class _Settings(NamedTuple):
 
 
 class _Epoch(NamedTuple):
-    number: int
-    valid: np.ndarray  # reward [S, V, J]
-    # Interactions -> kept of them [S, V, J, n]; only until the next epoch.
+    """An epoch of all seeds, settings and losses."""
+
+    number: int  # from 1
+    valid: np.ndarray  # reward [S, num_settings, J]
+    # Interactions [n] -> predictions [S, num_settings, J, n]; only until the next epoch.
     predict: Callable[[Batch], np.ndarray]
 
 
@@ -84,24 +90,24 @@ def make_fair_test(
     progress: Callable[[str, int, int], None] = lambda stage, done, total: None,
     task: Task = RATING,
 ) -> FairTest:
-    """Make a fair test.
+    """Builds a fair test.
 
     Args:
-      make_lanes: gives lanes of the recommender for the losses' slopes.
+      make_lanes: builds lanes of the recommender for the losses' logit gradients.
       learning_rates: tried for every loss; for a gradient as large as BCE's, or BPR's.
-      weight_decays: tried with each of them; likewise.
-      l2: penalty in the loss, likewise.
+      weight_decays: tried with each of them, for the same gradient.
+      l2: penalty in the loss, for the same gradient.
       tuning_seeds: trainings of each loss at each setting; their mean counts, epoch by epoch. The
         best of many epochs of one training is a lucky one as often as a good setting.
-      seeds: trainings of each loss in the end, with other random numbers. A seed stands for first
+      seeds: trainings of each loss in the end, with other random numbers. A seed decides initial
         weights and order of batches, which all losses share.
       epochs: at most; the best by validation counts.
       patience: a stage ends when no loss got better in so many epochs.
       batch_size: interactions of a step, B.
-      scale: ``"gradient"``, or ``"raw"`` for learning rates as they stand (the paper).
+      scale: ``"gradient"``, or ``"raw"`` for learning rates as they are (the paper).
       devices: that lanes are divided over.
       seed: of initial weights and shuffles.
-      progress: told of the stage, epochs done and epochs to come.
+      progress: called with the stage, the epochs done and all epochs.
       task: what losses train on, and the metric that chooses and compares.
 
     Raises:
@@ -118,123 +124,48 @@ def make_fair_test(
         if count < 1:
             raise ValueError(f"a fair test needs {name} of at least 1, got {count}")
 
-    def courses(*losses: LossFn) -> Trainer:
-        slopes = task.static_logit_grads(losses)
-        return make_trainer(make_lanes, slopes, batch_size=batch_size, task=task)
+    @lru_cache(maxsize=1)  # or the test would compile scoring again after tuning
+    def trainer_of(*losses: LossFn) -> Trainer:
+        logit_grads = task.static_logit_grads(losses)
+        return make_trainer(make_lanes, logit_grads, batch_size=batch_size, task=task)
 
+    tuning_key, test_key = jax.random.split(jax.random.key(seed))
     settings = _Settings(
-        lru_cache(maxsize=1)(courses),  # or the test would compile scoring again
-        make_settings_grid(learning_rates, weight_decays, l2=l2, scale=scale),
-        l2,
-        tuning_seeds,
-        seeds,
-        epochs,
-        patience,
-        scale,
-        devices,
-        *jax.random.split(jax.random.key(seed)),
-        progress,
-        task,
+        trainer_of=trainer_of,
+        grid=make_settings_grid(learning_rates, weight_decays, l2=l2, scale=scale),
+        l2=l2,
+        tuning_seeds=tuning_seeds,
+        seeds=seeds,
+        epochs=epochs,
+        patience=patience,
+        scale=scale,
+        devices=devices,
+        tuning_key=tuning_key,
+        key=test_key,
+        progress=progress,
+        task=task,
     )
-    return FairTest(partial(_tune, settings), partial(_run, settings))
+    return FairTest(tune=partial(_tune, settings), run=partial(_run, settings))
 
 
-def seeds_together(variants: int, devices: int, *, streamed: bool) -> int:
-    """Give how many seeds train at once: with one variant, a seed on each device.
+def seeds_together(num_settings: int, devices: int, *, streamed: bool) -> int:
+    """Returns how many seeds train at once: with one setting, a seed on each device.
 
-    More variants are divided over the devices. Of a stream all devices share a piece, so a seed.
+    Several settings are divided over the devices. Of a stream all devices share a chunk, so they
+    also share a seed.
 
-    >>> seeds_together(1, 8, streamed=False), seeds_together(4, 8, streamed=False)
-    (8, 1)
+    Example:
+      >>> seeds_together(1, 8, streamed=False), seeds_together(4, 8, streamed=False)
+      (8, 1)
     """
-    return devices if variants == 1 and not streamed else 1
-
-
-def _course(
-    settings: _Settings,
-    courses: Trainer,
-    keys: Array,
-    variants: Hyper,
-    splits: Splits,
-) -> Iterator[tuple[np.ndarray, Callable[[Batch], np.ndarray]]]:
-    """Train V variants ([V, J] each) of J losses; yield every epoch's part [S, V, J].
-
-    Of one seed (keys [1]), or of one variant with a seed on each device (keys [D]).
-    """
-    number, count = variants.learning_rate.shape
-    apart = len(keys) > 1
-    # Every device takes whole turns of the J losses; spare variants fill the last turn up. Where
-    # seeds are apart, each device has a copy of the one variant.
-    rows = np.concatenate([np.arange(number), np.zeros(-number % settings.devices, int)])
-    ones = jnp.ones(len(rows) * count)
-    hyper = Hyper(*(jnp.asarray(x[rows].ravel(), jnp.float32) for x in variants))
-
-    def turns(x: Array) -> np.ndarray:
-        found = np.asarray(x).reshape(len(rows), count, *x.shape[1:])
-        return found[:, None] if apart else found[None, :number]
-
-    weight_keys, shuffle_keys = jax.vmap(jax.random.split, out_axes=1)(keys)
-    state = courses.init(jnp.repeat(weight_keys, len(ones) // len(keys)))
-    for epoch in range(settings.epochs):
-        shuffles = jax.vmap(jax.random.fold_in, in_axes=(0, None))(shuffle_keys, epoch)
-        shuffle = shuffles if apart else shuffles[0]
-        state, valid = courses.epoch(state, ones, hyper, shuffle, splits.train, splits.valid)
-        predict = partial(courses.predict, state)
-        yield turns(valid), lambda data, f=predict: turns(f(data))
-
-
-def _side_by_side(
-    settings: _Settings,
-    courses: Trainer,
-    keys: Array,
-    variants: Hyper,
-    splits: Splits,
-) -> Iterator[_Epoch]:
-    """Train with S seeds (keys [S]), each with weights and batches of its own, epoch by epoch.
-
-    All lanes of a device have the same batches, so seeds are trainings of their own: in lanes of
-    one, whatever the order of its batches does would be done to all seeds alike.
-    """
-    streamed = isinstance(splits.train, StreamedData)
-    together = seeds_together(len(variants.learning_rate), settings.devices, streamed=streamed)
-    count = len(keys)
-    of_training = np.arange(count + -count % together).reshape(-1, together) % count
-    trainings = [_course(settings, courses, keys[of], variants, splits) for of in of_training]
-    for number, parts in enumerate(zip(*trainings, strict=True), start=1):
-        valid, predicts = zip(*parts, strict=True)
-
-        def predict(data: Batch, predicts=predicts) -> np.ndarray:
-            return np.concatenate([one(data) for one in predicts])[:count]
-
-        yield _Epoch(number, np.concatenate(valid)[:count], predict)
-
-
-def _follow(
-    settings: _Settings, stage: str, course: Iterator[_Epoch], improves: Callable[[_Epoch], bool]
-) -> None:
-    """Follow a course until ``improves`` has said no for ``patience`` epochs."""
-    last = 0
-    for epoch in course:
-        settings.progress(stage, epoch.number, settings.epochs)
-        last = epoch.number if improves(epoch) else last
-        if epoch.number - last >= settings.patience:
-            break
+    return devices if num_settings == 1 and not streamed else 1
 
 
 def _tune(settings: _Settings, contenders: Sequence[Contender], splits: Splits) -> Tuned:
-    """Choose learning rate and weight decay of every loss by its best epoch on validation."""
-    courses = settings.courses(*(contender.loss for contender in contenders))
-    factor = np.ones(len(contenders))
-    if settings.scale == "gradient":
-        ones = jnp.ones(len(contenders) * settings.devices)
-        untrained = courses.init(jnp.repeat(settings.tuning_key[None], len(ones)))
-        factor = np.asarray(courses.learning_rate_factors(ones, untrained, splits.train))[
-            : len(contenders)
-        ]
-        del untrained  # or they would take memory beside those that are trained
-    scaled = scale_settings(settings.grid[:, None], factor, l2=settings.l2)
-    variants = Hyper(*np.broadcast_arrays(*scaled))
-    best = np.zeros(variants.learning_rate.shape)
+    """Chooses learning rate and weight decay of every loss by its best epoch on validation."""
+    trainer = settings.trainer_of(*(contender.loss for contender in contenders))
+    hyper = _scale_settings(settings, trainer, len(contenders), splits)
+    best = np.zeros(hyper.learning_rate.shape)  # [num_settings, J]
 
     def improves(epoch: _Epoch) -> bool:
         mean = epoch.valid.mean(0)
@@ -243,20 +174,40 @@ def _tune(settings: _Settings, contenders: Sequence[Contender], splits: Splits) 
         return improved
 
     keys = jax.random.split(settings.tuning_key, settings.tuning_seeds)
-    course = _side_by_side(settings, courses, keys, variants, splits)
-    _follow(settings, "tuning", course, improves)
+    _follow(settings, "tuning", _train_seeds(settings, trainer, keys, hyper, splits), improves)
     chosen = best.argmax(0), np.arange(len(contenders))
-    return Tuned(*(x[chosen] for x in variants), best[chosen])
+    return Tuned(
+        learning_rate=hyper.learning_rate[chosen],
+        weight_decay=hyper.weight_decay[chosen],
+        l2=hyper.l2[chosen],
+        valid=best[chosen],
+    )
+
+
+def _scale_settings(
+    settings: _Settings, trainer: Trainer, num_losses: int, splits: Splits
+) -> Hyper:
+    """Returns the settings of every loss, [num_settings, J] each, in proportion to its gradient."""
+    factor = np.ones(num_losses)
+    if settings.scale == "gradient":
+        ones = jnp.ones(num_losses * settings.devices)
+        # Gone before others train, or they would take memory.
+        untrained = trainer.init(jnp.repeat(settings.tuning_key[None], len(ones)))
+        factor = np.asarray(trainer.learning_rate_factors(ones, untrained, splits.train))[
+            :num_losses
+        ]
+    scaled = scale_settings(settings.grid[:, None], factor, l2=settings.l2)
+    return Hyper(*np.broadcast_arrays(*scaled))
 
 
 def _run(
     settings: _Settings, contenders: Sequence[Contender], tuned: Tuned, splits: Splits
-) -> list[Outcome]:
-    """Train every loss from scratch with several seeds; the best epoch of their mean counts."""
-    count, seeds = len(contenders), settings.seeds
-    best, chosen = np.full(count, -1.0), np.zeros(count, int)
-    valid = np.zeros((seeds, count, splits.valid.label.shape[0]), np.float32)
-    test = np.zeros((seeds, count, splits.test.label.shape[0]), np.float32)
+) -> list[TestResult]:
+    """Trains every loss from scratch with several seeds; the best epoch of their mean counts."""
+    num_losses, seeds = len(contenders), settings.seeds
+    best, best_epoch = np.full(num_losses, -1.0), np.zeros(num_losses, int)
+    valid = np.zeros((seeds, num_losses, splits.valid.label.shape[0]), np.float32)
+    test = np.zeros((seeds, num_losses, splits.test.label.shape[0]), np.float32)
 
     def improves(epoch: _Epoch) -> bool:
         mean = epoch.valid[:, 0].mean(0)
@@ -264,22 +215,97 @@ def _run(
         if improved.any():
             valid[:, improved] = epoch.predict(splits.valid)[:, 0, improved]
             test[:, improved] = epoch.predict(splits.test)[:, 0, improved]
-            best[improved], chosen[improved] = mean[improved], epoch.number
+            best[improved], best_epoch[improved] = mean[improved], epoch.number
         return bool(improved.any())
 
     keys = jax.random.split(settings.key, seeds)
-    courses = settings.courses(*(contender.loss for contender in contenders))
-    one = Hyper(tuned.learning_rate[None], tuned.weight_decay[None], tuned.l2[None])
-    _follow(settings, "testing", _side_by_side(settings, courses, keys, one, splits), improves)
+    trainer = settings.trainer_of(*(contender.loss for contender in contenders))
+    hyper = Hyper(
+        learning_rate=tuned.learning_rate[None],
+        weight_decay=tuned.weight_decay[None],
+        l2=tuned.l2[None],
+    )
+    _follow(settings, "testing", _train_seeds(settings, trainer, keys, hyper, splits), improves)
     resampled = resample_users(valid, test, splits, settings.task)
-    return [
-        Outcome(
-            contender,
-            float(tuned.learning_rate[j]),
-            float(tuned.weight_decay[j]),
-            int(chosen[j]),
-            *measure(valid[:, j], test[:, j], splits, settings.task),
-            resampled[j],
+    results = []
+    for j, contender in enumerate(contenders):
+        on_valid, on_test = measure(valid[:, j], test[:, j], splits, settings.task)
+        results.append(
+            TestResult(
+                contender=contender,
+                learning_rate=float(tuned.learning_rate[j]),
+                weight_decay=float(tuned.weight_decay[j]),
+                epochs=int(best_epoch[j]),
+                valid=on_valid,
+                test=on_test,
+                resampled=resampled[j],
+            )
         )
-        for j, contender in enumerate(contenders)
-    ]
+    return results
+
+
+def _follow(
+    settings: _Settings, stage: str, epochs: Iterator[_Epoch], improves: Callable[[_Epoch], bool]
+) -> None:
+    """Trains until ``improves`` was false for ``patience`` epochs."""
+    last_improved = 0
+    for epoch in epochs:
+        settings.progress(stage, epoch.number, settings.epochs)
+        if improves(epoch):
+            last_improved = epoch.number
+        if epoch.number - last_improved >= settings.patience:
+            break
+
+
+def _train_seeds(
+    settings: _Settings, trainer: Trainer, keys: Array, hyper: Hyper, splits: Splits
+) -> Iterator[_Epoch]:
+    """Trains J losses at all settings with S seeds, epoch by epoch.
+
+    Args:
+      settings: of the test.
+      trainer: of the losses.
+      keys: of the seeds [S]: each has initial weights and batches of its own.
+      hyper: settings, [num_settings, J] each.
+      splits: to train and evaluate on.
+    """
+    num_seeds, num_settings = len(keys), hyper.learning_rate.shape[0]
+    streamed = isinstance(splits.train, StreamedData)
+    together = seeds_together(num_settings, settings.devices, streamed=streamed)
+    # Spare devices of the last training repeat the first seeds.
+    groups = np.arange(num_seeds + -num_seeds % together).reshape(-1, together) % num_seeds
+    trainings = [_train_group(settings, trainer, keys[group], hyper, splits) for group in groups]
+    for number, of_groups in enumerate(zip(*trainings, strict=True), start=1):
+        valid, predicts = zip(*of_groups, strict=True)
+
+        def predict(data: Batch, predicts=predicts) -> np.ndarray:
+            return np.concatenate([of_group(data) for of_group in predicts])[:num_seeds]
+
+        yield _Epoch(number=number, valid=np.concatenate(valid)[:num_seeds], predict=predict)
+
+
+def _train_group(
+    settings: _Settings, trainer: Trainer, keys: Array, hyper: Hyper, splits: Splits
+) -> Iterator[tuple[np.ndarray, Callable[[Batch], np.ndarray]]]:
+    """Trains J losses at all settings with one seed, or at one setting with a seed a device.
+
+    Yields every epoch's rewards [S, num_settings, J], and predictions as in ``_Epoch``.
+    """
+    num_settings, num_losses = hyper.learning_rate.shape
+    layout = layout_in_turns(
+        num_settings=num_settings,
+        num_losses=num_losses,
+        num_devices=settings.devices,
+        num_seeds=len(keys),
+    )
+    of_lanes = Hyper(*(jnp.asarray(layout.flatten(part), jnp.float32) for part in hyper))
+    ones = jnp.ones(layout.num_lanes)
+    weight_keys, shuffle_keys = jax.vmap(jax.random.split, out_axes=1)(keys)
+    state = trainer.init(weight_keys[layout.seed])
+    for epoch in range(settings.epochs):
+        shuffles = jax.vmap(jax.random.fold_in, in_axes=(0, None))(shuffle_keys, epoch)
+        # One key is for all devices together, several are for one device each.
+        shuffle = shuffles if len(keys) > 1 else shuffles[0]
+        state, valid = trainer.epoch(state, ones, of_lanes, shuffle, splits.train, splits.valid)
+        predict = partial(trainer.predict, state)
+        yield layout.unflatten(valid), lambda data, f=predict: layout.unflatten(f(data))

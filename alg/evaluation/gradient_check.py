@@ -1,35 +1,36 @@
-"""The check: does the gradient of a found loss point the right way?"""
+"""The gradient check: does the gradient of a found loss point the right way?"""
 
 from typing import NamedTuple
 
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ..search.screening import is_blind, pairwise_probes, sides
+from ..search.screening import is_label_blind, pairwise_probes, split_by_label
 from ..training.loss_gradients import LogitGradFn, LossBatch
 
 
 class GradientCheck(NamedTuple):
-    """What the check found, [J] each."""
+    """Result of the gradient check, one entry per loss [J]."""
 
     right: np.ndarray  # share of the grid on which the gradient points the right way
     uses_label: np.ndarray  # bool
-    sound: np.ndarray  # bool
+    sound: np.ndarray  # bool, whether the loss uses the label and mostly points the right way
 
 
 def check_gradients(
-    slopes: LogitGradFn,
+    logit_grads: LogitGradFn,
     losses: LossBatch,
     *,
     points: int = 1000,
     share: float = 0.6,
     group: int = 1,
 ) -> GradientCheck:
-    """Check the gradients of J losses on a fine grid.
+    """Checks the gradients of J losses on a fine grid.
 
-    For pointwise losses it has predictions in (0, 1), for both labels; for pairwise ones, groups of
-    a positive and its negatives, whose logits differ as in ``filters.pairs``.
+    For pointwise losses the grid has predictions in (0, 1), for both labels; for pairwise ones,
+    groups of a positive and its negatives, whose logits differ as in ``pairwise_probes``.
 
     The gradient is that of the executed loss, clipping included, not that of its text. Right is a
     derivative by the prediction (pairwise: the logit) above 1e-6 of the largest at label 0 or a
@@ -37,32 +38,34 @@ def check_gradients(
     of its points (1,200 of 2,000).
 
     Args:
-      slopes: what gives the gradients.
-      losses: an objective of J losses.
-      points: of the grid.
+      logit_grads: what computes the gradients.
+      losses: J losses.
+      points: predictions of the grid, or groups.
       share: a sound loss points the right way on more than this share of the grid.
-      group: examples of a group, 1 for pointwise losses.
+      group: examples of a group, G; 1 for pointwise losses.
 
-    >>> from .losses import as_program
-    >>> from .objectives import objective, traced_logit_grads
-    >>> squares = as_program("square(label - pred)")
-    >>> losses = objective([squares], [(-1e5, 1e5)])
-    >>> check_gradients(traced_logit_grads(sorted({*squares.op})), losses).sound
-    array([ True])
+    Example:
+      >>> from ..language.inputs import as_program
+      >>> from ..training.loss_gradients import stack_losses, traced_logit_grads
+      >>> squares = as_program("square(label - pred)")
+      >>> losses = stack_losses([squares], [(-1e5, 1e5)])
+      >>> check_gradients(traced_logit_grads(sorted({*squares.op})), losses).sound
+      array([ True])
     """
-    logit, label, by_logit = _grid(points, group)
-    every = jnp.broadcast_to(logit, (losses.scale.shape[0], logit.size))
-    slope = np.nan_to_num(jax.jit(slopes)(losses, every, label))
-    derivative = slope / by_logit
-    low, high = map(np.asarray, sides(derivative, group))
+    logit, label, logit_per_pred = _make_grid(points, group)
+    logits = jnp.broadcast_to(logit, (losses.scale.shape[0], logit.size))
+    of_logit = jax.jit(logit_grads)(losses, logits, label)
+    chex.assert_equal_shape([of_logit, logits])
+    derivative = np.nan_to_num(of_logit) / logit_per_pred
+    of_zeros, of_ones = map(np.asarray, split_by_label(derivative, group))
     limit = 1e-6 * np.abs(derivative).max(1, keepdims=True)
-    right = 0.5 * ((low > limit).mean(1) + (high < -limit).mean(1))
-    uses_label = ~np.asarray(is_blind(derivative, group))
-    return GradientCheck(right, uses_label, uses_label & (right > share))
+    right = 0.5 * ((of_zeros > limit).mean(1) + (of_ones < -limit).mean(1))
+    uses_label = ~np.asarray(is_label_blind(derivative, group))
+    return GradientCheck(right=right, uses_label=uses_label, sound=uses_label & (right > share))
 
 
-def _grid(points: int, group: int) -> tuple[jax.Array, jax.Array, np.ndarray]:
-    """Give logits and labels, and what turns a derivative by the logit into the one checked."""
+def _make_grid(points: int, group: int) -> tuple[jax.Array, jax.Array, np.ndarray]:
+    """Returns logits, labels, and the divisor that turns logit gradients into those checked."""
     if group > 1:
         probe = pairwise_probes(2 * points, group)
         return jnp.asarray(probe.logit), jnp.asarray(probe.label), np.ones_like(probe.logit)

@@ -5,85 +5,124 @@ for a few epochs, each at several settings; a share of them goes on to a longer 
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
+from typing import NamedTuple, Protocol
 
+import chex
 import jax
 import numpy as np
 
-from ..interfaces import Batch, Data
+from ..interfaces import Array, Batch, Data
 from ..training.lanes import Lanes
 from ..training.learning_rates import make_settings_grid
 from ..training.loss_gradients import LogitGradFn, LossBatch
+from ..training.random_keys import FURTHER_SEEDS
 from ..training.tasks import RATING, Task
 from ..training.trainer import make_trainer, train_from_scratch
-
-FURTHER = 2**31  # what further seeds fold into a key; epochs fold in smaller numbers
-
-Promote = Callable[[LossBatch, np.ndarray, Data, Sequence[Batch]], tuple[np.ndarray, np.ndarray]]
-"""(J losses, their fingerprints [J, P], data, judged splits) -> those of the last rung, and their
-reward: the best of each kind first, then the others.
-
-A reward is the mean over the splits. None of them may be among the data.
-"""
+from .lane_layout import layout_in_blocks
 
 
-def kinds_first(prints: np.ndarray, apart: float) -> np.ndarray:
-    """Give the order [J] of losses, best first, in which the first of each kind come first.
+class Promote(Protocol):
+    """Promotion of the losses that a search found."""
+
+    def __call__(
+        self,
+        losses: LossBatch,
+        fingerprints: np.ndarray,
+        data: Data,
+        eval_splits: Sequence[Batch],
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Trains losses rung by rung.
+
+        Args:
+          losses: J losses.
+          fingerprints: of the losses [J, P].
+          data: to train on.
+          eval_splits: to evaluate on, none of them part of ``data``; a reward is the mean over
+            them.
+
+        Returns:
+          Numbers of the losses of the last rung, the best of each kind first, then the others; and
+          their rewards.
+        """
+
+
+def kinds_first(fingerprints: np.ndarray, distinct_tolerance: float) -> np.ndarray:
+    """Returns the order of losses, best first, in which the first of each kind come first.
 
     Args:
-      prints: fingerprints [J, P].
-      apart: two that differ by no more at any probe are of one kind.
+      fingerprints: [J, P].
+      distinct_tolerance: losses that differ by no more at any probe point are of one kind.
 
-    >>> kinds_first(np.array([[0.0], [0.05], [0.5], [0.52], [0.9]]), apart=0.1).tolist()
-    [0, 2, 4, 1, 3]
+    Returns:
+      int [J].
+
+    Example:
+      >>> fingerprints = np.array([[0.0], [0.05], [0.5], [0.52], [0.9]])
+      >>> kinds_first(fingerprints, distinct_tolerance=0.1).tolist()
+      [0, 2, 4, 1, 3]
     """
     first, others = [], []
-    for j, mine in enumerate(prints):
-        near = np.abs(prints[first] - mine).max(1) <= apart
-        (others if near.any() else first).append(j)
+    for j, fingerprint in enumerate(fingerprints):
+        is_near = np.abs(fingerprints[first] - fingerprint).max(1) <= distinct_tolerance
+        (others if is_near.any() else first).append(j)
     return np.array([*first, *others], int)
+
+
+class _Settings(NamedTuple):
+    train: Callable[..., Iterator[np.ndarray]]  # see ``train_from_scratch``
+    grid: np.ndarray  # [num_settings, 2], learning rate and weight decay
+    keys: list[Array]  # of the seeds
+    together: int  # losses that train next to each other
+    num_lanes: int
+    devices: int
+    epochs: Sequence[int]  # of each rung
+    keep: float
+    distinct_tolerance: float
+    min_survivors: int
+    progress: Callable[[str, int, int], None]
 
 
 def make_promotion(
     make_lanes: Callable[[LogitGradFn], Lanes],
-    slopes: LogitGradFn,
+    logit_grads: LogitGradFn,
     *,
     learning_rates: Sequence[float],
     weight_decays: Sequence[float],
     l2: float,
     epochs: Sequence[int],
-    keep: float,
-    apart: float,
-    least: int = 1,
+    keep: float = 0.25,
+    distinct_tolerance: float,
+    min_survivors: int = 1,
     scale: str,
-    width: int,
+    num_lanes: int,
     batch_size: int,
     seeds: int = 1,
     seed: int = 0,
     progress: Callable[[str, int, int], None] = lambda stage, done, total: None,
     task: Task = RATING,
 ) -> Promote:
-    """Make a promotion.
+    """Builds a promotion.
 
     Args:
-      make_lanes: gives lanes of the recommender for the losses' slopes.
-      slopes: of objectives of as many losses as there are lanes.
+      make_lanes: builds lanes of the recommender for the losses' logit gradients.
+      logit_grads: of as many losses as there are lanes.
       learning_rates: tried for every loss; for a gradient as large as BCE's, or BPR's.
-      weight_decays: tried with each of them; likewise.
-      l2: penalty in the loss, likewise.
+      weight_decays: tried with each of them, for the same gradient.
+      l2: penalty in the loss, for the same gradient.
       epochs: of each rung.
       keep: share of the losses that goes on to the next rung.
-      apart: losses whose fingerprints differ by no more at any probe are of one kind; others go on
-        before a second one of a kind does.
-      least: losses in every rung, where there are as many, however small the share.
-      scale: ``"gradient"``, or ``"raw"`` for learning rates as they stand (the paper).
-      width: lanes, K, a multiple of the devices; of a rung of few losses as many as they take.
+      distinct_tolerance: losses whose fingerprints differ by no more at any probe point are of one
+        kind; the best of each kind goes on before a second one does.
+      min_survivors: losses in every rung, where there are as many, however small the share.
+      scale: ``"gradient"``, or ``"raw"`` for learning rates as they are (the paper).
+      num_lanes: K, a multiple of the devices; a rung of few losses takes as many as it needs.
       batch_size: interactions of a step, B.
       seeds: trainings of each loss at each setting; their mean counts, epoch by epoch.
       seed: of initial weights and shuffles.
-      progress: told of the stage, epochs done and epochs to come.
-      task: that the slopes are of.
+      progress: called with the stage, the epochs done and all epochs.
+      task: that the logit gradients are of.
 
     Raises:
       ValueError: for values out of range.
@@ -95,58 +134,107 @@ def make_promotion(
         raise ValueError(
             f"promotion needs rungs of at least 1 epoch and keep in (0, 1], got {epochs} and {keep}"
         )
-    if not apart >= 0:
-        raise ValueError(f"promotion tells losses apart by a distance of at least 0, got {apart}")
-    if len(grid) > width:
-        raise ValueError(f"promotion tries 1 to {width} settings (its width), got {len(grid)}")
-    together = width // len(grid)  # losses trained side by side
-    courses = make_trainer(make_lanes, slopes, batch_size=batch_size, task=task)
+    if not distinct_tolerance >= 0:
+        raise ValueError(
+            f"promote.distinct_tolerance is a distance of at least 0, got {distinct_tolerance}"
+        )
+    if len(grid) > num_lanes:
+        raise ValueError(
+            f"promotion tries 1 to {num_lanes} settings (promote.num_lanes), got {len(grid)}"
+        )
+    together = num_lanes // len(grid)  # losses that train next to each other
+    trainer = make_trainer(make_lanes, logit_grads, batch_size=batch_size, task=task)
     key = jax.random.key(seed)
-    keys = [key, *(jax.random.fold_in(key, FURTHER + number) for number in range(1, seeds))]
-    train = partial(train_from_scratch, courses, l2=l2, scale=scale)
+    further = (jax.random.fold_in(key, FURTHER_SEEDS + number) for number in range(1, seeds))
+    train = partial(train_from_scratch, trainer, l2=l2, scale=scale)
+    return partial(
+        _promote,
+        _Settings(
+            train=train,
+            grid=grid,
+            keys=[key, *further],
+            together=together,
+            num_lanes=num_lanes,
+            devices=trainer.devices,
+            epochs=epochs,
+            keep=keep,
+            distinct_tolerance=distinct_tolerance,
+            min_survivors=min_survivors,
+            progress=progress,
+        ),
+    )
 
-    def rung(
-        losses: LossBatch, count: int, data: Data, judged: Sequence[Batch], tick: Callable[[], None]
-    ) -> np.ndarray:
-        """Give the best mean reward [J'] of the losses over settings and ``count`` epochs."""
-        number = losses.scale.shape[0]
-        best = np.zeros((number, len(grid)))
-        taken = len(grid) * number
-        lanes = min(width, taken + -taken % courses.devices)
-        # Lanes that the settings leave over repeat the first ones.
-        setting = np.arange(lanes) % len(grid)
-        member = np.arange(lanes) // len(grid) % together
-        for first in range(0, number, together):
-            rows = np.minimum(first + member, number - 1)
-            mine = jax.tree.map(lambda part, rows=rows: part[rows], losses)
-            found = np.zeros((count, lanes))
-            for key in keys:
-                told = train(mine, grid[setting], epochs=count, key=key, data=data, splits=judged)
-                for epoch, rewards in enumerate(told):
-                    found[epoch] += rewards / seeds
-                    tick()
-            np.maximum.at(best, (rows, setting), found.max(0))
-        return best.max(1)
 
-    def promote(
-        losses: LossBatch, prints: np.ndarray, data: Data, judged: Sequence[Batch]
-    ) -> tuple[np.ndarray, np.ndarray]:
-        left = np.arange(losses.scale.shape[0])
-        sizes = [len(left)]
-        for _ in epochs[1:]:
-            sizes.append(min(sizes[-1], max(math.ceil(keep * sizes[-1]), least)))
-        trainings = [seeds * -(-size // together) for size in sizes]
-        total = sum(n * count for n, count in zip(epochs, trainings, strict=True))
-        done = iter(range(1, total + 1))
-        for count, size in zip(epochs, sizes, strict=True):
-            left = left[:size]
-            some = jax.tree.map(lambda part, left=left: part[left], losses)
-            found = rung(
-                some, count, data, judged, lambda: progress("promoting", next(done), total)
+def _promote(
+    settings: _Settings,
+    losses: LossBatch,
+    fingerprints: np.ndarray,
+    data: Data,
+    eval_splits: Sequence[Batch],
+) -> tuple[np.ndarray, np.ndarray]:
+    """Trains losses rung by rung; see ``Promote``."""
+    chex.assert_equal_shape_prefix([losses.scale, fingerprints], 1)
+    survivors = np.arange(losses.scale.shape[0])
+    sizes = _rung_sizes(settings, len(survivors))
+    num_groups = [-(-size // settings.together) for size in sizes]
+    total = len(settings.keys) * sum(np.multiply(settings.epochs, num_groups))
+    done = iter(range(1, int(total) + 1))
+
+    def tick() -> None:
+        settings.progress("promoting", next(done), int(total))
+
+    for epochs, size in zip(settings.epochs, sizes, strict=True):
+        survivors = survivors[:size]
+        of_rung = jax.tree.map(lambda part, rows=survivors: part[rows], losses)
+        rewards = _run_rung(settings, of_rung, epochs, data, eval_splits, tick)
+        order = np.argsort(-rewards, kind="stable")
+        kinds = kinds_first(fingerprints[survivors[order]], settings.distinct_tolerance)
+        order = order[kinds]
+        survivors, rewards = survivors[order], rewards[order]
+    return survivors, rewards
+
+
+def _rung_sizes(settings: _Settings, num_losses: int) -> list[int]:
+    """Returns how many losses each rung trains."""
+    sizes = [num_losses]
+    for _ in settings.epochs[1:]:
+        share = math.ceil(settings.keep * sizes[-1])
+        sizes.append(min(sizes[-1], max(share, settings.min_survivors)))
+    return sizes
+
+
+def _run_rung(
+    settings: _Settings,
+    losses: LossBatch,
+    epochs: int,
+    data: Data,
+    eval_splits: Sequence[Batch],
+    tick: Callable[[], None],
+) -> np.ndarray:
+    """Returns the best mean reward over seeds [J] of losses, over settings and epochs."""
+    num_losses, num_settings = losses.scale.shape[0], len(settings.grid)
+    needed = num_settings * num_losses
+    num_lanes = min(settings.num_lanes, needed + -needed % settings.devices)
+    best = np.zeros((num_settings, num_losses))
+    for first in range(0, num_losses, settings.together):
+        # The last group repeats the last loss.
+        group = np.minimum(first + np.arange(settings.together), num_losses - 1)
+        layout = layout_in_blocks(
+            group, num_losses=num_losses, num_settings=num_settings, num_lanes=num_lanes
+        )
+        of_lanes = jax.tree.map(lambda part, layout=layout: part[layout.loss], losses)
+        mean = np.zeros((epochs, num_lanes))
+        for key in settings.keys:
+            training = settings.train(
+                of_lanes,
+                settings.grid[layout.setting],
+                epochs=epochs,
+                key=key,
+                data=data,
+                splits=eval_splits,
             )
-            order = np.argsort(-found, kind="stable")
-            order = order[kinds_first(prints[left[order]], apart)]
-            left, found = left[order], found[order]
-        return left, found
-
-    return promote
+            for epoch, rewards in enumerate(training):
+                mean[epoch] += rewards / len(settings.keys)
+                tick()
+        best = np.maximum(best, layout.max_by_loss(mean.max(0)))
+    return best.max(0)

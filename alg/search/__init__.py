@@ -1,1 +1,1 @@
-"""How candidate losses are written, screened, trained and remembered. Needs the extra ``search``."""
+"""How losses are sampled, screened, trained and remembered. Needs the extra ``search``."""

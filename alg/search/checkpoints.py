@@ -1,4 +1,4 @@
-"""Checkpoints of a search, by Orbax: a killed run goes on from the last one."""
+"""Checkpoints of a search, by Orbax: a search that was killed resumes from the last one."""
 
 from collections.abc import Callable
 from functools import cache
@@ -9,24 +9,29 @@ from .search import SearchState
 
 
 class CheckpointError(ValueError):
-    """A checkpoint cannot be read: says where it is and how to go on."""
+    """A checkpoint that cannot be read; the message says where it is and how to go on."""
 
 
 class Checkpoints(NamedTuple):
-    """The checkpoints of one folder."""
+    """The checkpoints in one folder."""
 
-    latest: Callable[[], int | None]  # generation of the last one
-    restore: Callable[[SearchState], SearchState]  # into the shapes of a fresh state
+    latest: Callable[[], int | None]  # generation of the last one, if any
+    restore: Callable[[SearchState], SearchState]  # into the shapes of an initial state
     save: Callable[[SearchState], None]
 
 
 def open_checkpoints(folder: Path, *, keep: int = 2) -> Checkpoints:
-    """Give the checkpoints in ``folder`` (made with the first), of which the last ``keep`` stay."""
+    """Returns the checkpoints in a folder, which is made with the first one.
+
+    Args:
+      folder: of the checkpoints.
+      keep: how many are kept, the last ones.
+    """
 
     @cache
     def orbax() -> tuple[Any, Any]:
-        """Give the manager of the folder, and Orbax's arguments."""
-        import orbax.checkpoint as ocp  # takes half a second, which a new search has later
+        """Returns the manager of the folder, and Orbax's arguments."""
+        import orbax.checkpoint as ocp  # takes half a second, which a new search pays later
 
         options = ocp.CheckpointManagerOptions(max_to_keep=keep)
         return ocp.CheckpointManager(folder.absolute(), options=options), ocp.args
@@ -34,14 +39,14 @@ def open_checkpoints(folder: Path, *, keep: int = 2) -> Checkpoints:
     def latest() -> int | None:
         return orbax()[0].latest_step() if folder.exists() else None
 
-    def restore(fresh: SearchState) -> SearchState:
+    def restore(initial: SearchState) -> SearchState:
         manager, args = orbax()
         try:
-            return manager.restore(manager.latest_step(), args=args.StandardRestore(fresh))
+            return manager.restore(manager.latest_step(), args=args.StandardRestore(initial))
         except Exception as error:  # Orbax fails in many ways
             raise CheckpointError(
                 f"{folder} cannot be read: {type(error).__name__}. Remove "
-                "that folder to search anew"
+                "that folder to start the search again"
             ) from error
 
     def save(state: SearchState) -> None:
@@ -51,4 +56,4 @@ def open_checkpoints(folder: Path, *, keep: int = 2) -> Checkpoints:
             manager.save(generation, args=args.StandardSave(state))
             manager.wait_until_finished()
 
-    return Checkpoints(latest, restore, save)
+    return Checkpoints(latest=latest, restore=restore, save=save)

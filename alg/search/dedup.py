@@ -1,64 +1,87 @@
-"""Selection: which of the sampled candidates are trained, and whose twins the others are."""
+"""Deduplication: which of the sampled losses are trained, and which are twins of others."""
 
 from functools import partial
 from typing import NamedTuple
 
+import chex
 import jax.numpy as jnp
 
 from ..interfaces import Array
 from .hall_of_fame import SeenLosses
 from .screening import Filter, Verdict, twins
 
+COMPARED_PER_LANE = 8
+"""Valid samples that are compared with one another, for each lane. The cost of comparing grows with
+the square of their number, and a lane is rarely still free after so many."""
+
 
 class Selection(NamedTuple):
-    """Which of M candidates are trained, in which lane, and whose twins the others are."""
+    """Which of M samples are trained, in which lane, and the twins of the others."""
 
     verdict: Array  # int32 [M]
-    lane: Array  # int32 [M], lane of a candidate or of its match; 0 for none
-    gain: Array  # float32 [M], what memory says; NaN for what it does not know
-    candidate: Array  # int32 [K], candidate in a lane; lane 0 is the reference's
-    trained: Array  # bool [K]
+    lane: Array  # int32 [M], lane of a sample, or of the one whose twin it is; 0 for none
+    seen_gain: Array  # float32 [M], gain of the seen loss whose twin it is; NaN for none
+    sample: Array  # int32 [K], sample in each lane; lane 0 is for the reference
+    trained: Array  # bool [K], whether a sample is trained in the lane
 
 
 def select_to_train(
-    filter_: Filter, memory: SeenLosses, found: Array, prints: Array, lanes: int
+    filter_: Filter, seen: SeenLosses, verdict: Array, fingerprints: Array, num_lanes: int
 ) -> Selection:
-    """Pick what is trained: the first K - 1 sound candidates without a twin.
+    """Selects the first valid samples without a twin, one for each lane.
+
+    The rule, as it would be written for one sample after the other::
+
+      free = 1  # lane 0 trains the reference
+      for sample in the first 8 * num_lanes valid samples:
+          if it is a twin of a seen loss:          TWIN, with the gain of that loss
+          elif it is a twin of an earlier sample:  TWIN, with the lane of that sample, if any
+          elif free < num_lanes:                   TRAINED, in lane ``free``; free += 1
+          else:                                    OVER_CAPACITY
+
+    Valid samples after those are ``OVER_CAPACITY`` without a comparison; samples that screening
+    rejected keep their verdict. Of several seen losses, or earlier samples, the first counts.
 
     Args:
-      filter_: says what a twin is.
-      memory: of the losses trained before.
-      found: verdicts of the screening [M], TRAINED for what may be trained.
-      prints: fingerprints [M, P].
-      lanes: K, one of which is the reference's.
+      filter_: says how far apart twins may be.
+      seen: losses trained before [R].
+      verdict: of the screening [M], ``TRAINED`` for valid samples.
+      fingerprints: of the samples [M, P].
+      num_lanes: K, the reference's included.
     """
-    count, width = found.shape[0], min(found.shape[0], 8 * lanes)
-    sound = found == Verdict.TRAINED
-    first = jnp.argsort(~sound, stable=True)[:width]  # the sound come first, in order
-    waiting, theirs = sound[first], prints[first]
-    close = partial(twins, theirs, tolerance=filter_.tolerance)
-    known = close(memory.prints)
-    earlier = jnp.tril(close(theirs), -1) & waiting[None, :]
-    is_known, is_repeat = known.any(1), earlier.any(1)
-    fresh = waiting & ~is_known & ~is_repeat
-    lane = jnp.where(fresh, jnp.cumsum(fresh), 0)
-    full = lane >= lanes
-    lane = jnp.where(full, 0, lane)
-    repeat_lane = lane[jnp.argmax(earlier, axis=1)]
-    own = jnp.where(is_repeat & ~is_known, repeat_lane, lane)
-    verdict = jnp.select(
-        [~waiting, is_known | is_repeat, full],
-        [found[first], Verdict.TWIN, Verdict.OVER_CAPACITY],
+    chex.assert_rank(verdict, 1)
+    chex.assert_shape(fingerprints, (verdict.shape[0], seen.fingerprints.shape[1]))
+    num_samples = verdict.shape[0]
+    num_compared = min(num_samples, COMPARED_PER_LANE * num_lanes)
+    valid = verdict == Verdict.TRAINED
+    compared = jnp.argsort(~valid, stable=True)[:num_compared]  # valid ones first, in order
+    is_valid = valid[compared]
+    is_twin = partial(twins, fingerprints[compared], tolerance=filter_.tolerance)
+
+    seen_twin = is_twin(seen.fingerprints)  # [num_compared, R]
+    earlier_twin = jnp.tril(is_twin(fingerprints[compared]), -1) & is_valid[None, :]
+    seen_before, repeats_earlier = seen_twin.any(1), earlier_twin.any(1)
+    is_new = is_valid & ~seen_before & ~repeats_earlier
+
+    lane = jnp.where(is_new, jnp.cumsum(is_new), 0)
+    no_lane_left = lane >= num_lanes
+    lane = jnp.where(no_lane_left, 0, lane)
+    lane_of_twin = lane[jnp.argmax(earlier_twin, axis=1)]
+    gain_of_twin = seen.gain[jnp.argmax(seen_twin, axis=1)]
+
+    compared_verdict = jnp.select(
+        [~is_valid, seen_before | repeats_earlier, no_lane_left],
+        [verdict[compared], Verdict.TWIN, Verdict.OVER_CAPACITY],
         Verdict.TRAINED,
     )
-    target = jnp.where(fresh & ~full, lane, lanes)
-    beyond = jnp.where(sound, Verdict.OVER_CAPACITY, found)  # sound, but past the first
+    compared_lane = jnp.where(repeats_earlier & ~seen_before, lane_of_twin, lane)
+    compared_gain = jnp.where(is_valid & seen_before, gain_of_twin, jnp.nan)
+    not_compared = jnp.where(valid, Verdict.OVER_CAPACITY, verdict)
+    slot = jnp.where(is_new & ~no_lane_left, lane, num_lanes)  # out of range, so that it is dropped
     return Selection(
-        beyond.at[first].set(verdict).astype(jnp.int32),
-        jnp.zeros(count, jnp.int32).at[first].set(own),
-        jnp.full(count, jnp.nan)
-        .at[first]
-        .set(jnp.where(waiting & is_known, memory.gain[jnp.argmax(known, axis=1)], jnp.nan)),
-        jnp.zeros(lanes, jnp.int32).at[target].set(first, mode="drop"),
-        jnp.zeros(lanes, bool).at[target].set(True, mode="drop"),
+        verdict=not_compared.at[compared].set(compared_verdict).astype(jnp.int32),
+        lane=jnp.zeros(num_samples, jnp.int32).at[compared].set(compared_lane),
+        seen_gain=jnp.full(num_samples, jnp.nan).at[compared].set(compared_gain),
+        sample=jnp.zeros(num_lanes, jnp.int32).at[slot].set(compared, mode="drop"),
+        trained=jnp.zeros(num_lanes, bool).at[slot].set(True, mode="drop"),
     )

@@ -1,7 +1,8 @@
-"""The best losses of a search, and the memory of all that was trained."""
+"""The hall of fame, which holds the best losses of a search, and the losses seen before."""
 
 from typing import NamedTuple
 
+import chex
 import jax
 import jax.numpy as jnp
 
@@ -10,55 +11,87 @@ from .screening import twins
 
 
 class HallOfFame(NamedTuple):
-    """The H best distinct losses, best first; an empty row has gain -inf."""
+    """The H best distinct losses, best first.
+
+    An empty row has gain -inf, and NaN for a fingerprint, so that no comparison matches it.
+    """
 
     tokens: Array  # int32 [H, L]
-    prints: Array  # float32 [H, P], fingerprints
-    gain: Array  # float32 [H], reward less that of the reference loss beside it
+    fingerprints: Array  # float32 [H, P]
+    gain: Array  # float32 [H], reward minus that of the reference loss in the same generation
     reward: Array  # float32 [H]
     generation: Array  # int32 [H]
 
 
 class SeenLosses(NamedTuple):
-    """Fingerprints of the last R trained losses, oldest overwritten first."""
+    """Fingerprints and gains of the last R losses that were trained; the oldest is overwritten."""
 
-    prints: Array  # float32 [R, P], NaN where empty: a twin of nothing
+    fingerprints: Array  # float32 [R, P], NaN in empty slots, so that no comparison matches them
     gain: Array  # float32 [R]
-    written: Array  # int32 [], how many were ever written
+    num_written: Array  # int32 [], how many losses were ever written
 
 
-def init_hall(rows: int, length: int, probes: int) -> HallOfFame:
-    """Give a hall of fame of ``rows`` empty rows for sequences of ``length`` tokens."""
+def init_hall(rows: int, length: int, num_probes: int) -> HallOfFame:
+    """Builds a hall of fame of empty rows.
+
+    Args:
+      rows: of the hall, H.
+      length: tokens of a loss, L.
+      num_probes: numbers of a fingerprint, P.
+    """
     return HallOfFame(
-        jnp.zeros((rows, length), jnp.int32),
-        jnp.full((rows, probes), jnp.nan, jnp.float32),
-        jnp.full(rows, -jnp.inf, jnp.float32),
-        jnp.full(rows, jnp.nan, jnp.float32),
-        jnp.zeros(rows, jnp.int32),
+        tokens=jnp.zeros((rows, length), jnp.int32),
+        fingerprints=jnp.full((rows, num_probes), jnp.nan, jnp.float32),
+        gain=jnp.full(rows, -jnp.inf, jnp.float32),
+        reward=jnp.full(rows, jnp.nan, jnp.float32),
+        generation=jnp.zeros(rows, jnp.int32),
     )
 
 
 def admit(hall: HallOfFame, new: HallOfFame, *, tolerance: float) -> HallOfFame:
-    """Merge new losses into the hall; a twin of a row that is there stays out."""
-    known = twins(new.prints, hall.prints, tolerance=tolerance).any(1)
-    gain = jnp.where(known | jnp.isnan(new.gain), -jnp.inf, new.gain)
+    """Merges new losses into a hall of fame; a twin of a loss in the hall stays out.
+
+    Args:
+      hall: the hall of fame [H].
+      new: losses to admit, no two of them twins; those with gain -inf or NaN stay out.
+      tolerance: largest difference between the fingerprints of twins.
+
+    Returns:
+      The H best of both, best first.
+    """
+    chex.assert_equal_shape_suffix([hall.fingerprints, new.fingerprints], 1)
+    chex.assert_equal_shape_suffix([hall.tokens, new.tokens], 1)
+    in_hall = twins(new.fingerprints, hall.fingerprints, tolerance=tolerance).any(1)
+    gain = jnp.where(in_hall | jnp.isnan(new.gain), -jnp.inf, new.gain)
     both = jax.tree.map(lambda a, b: jnp.concatenate([a, b]), hall, new._replace(gain=gain))
     best = jnp.argsort(-both.gain)[: hall.gain.shape[0]]
     return jax.tree.map(lambda x: x[best], both)
 
 
-def init_seen_losses(rows: int, probes: int) -> SeenLosses:
-    """Give a memory for ``rows`` fingerprints."""
-    return SeenLosses(jnp.full((rows, probes), jnp.nan, jnp.float32), jnp.zeros(rows), jnp.int32(0))
-
-
-def remember(memory: SeenLosses, prints: Array, gain: Array, trained: Array) -> SeenLosses:
-    """Write the fingerprints [K, P] and gains [K] of the lanes that were trained (bool [K])."""
-    rows = memory.gain.shape[0]
-    position = (memory.written + jnp.cumsum(trained) - 1) % rows
-    position = jnp.where(trained, position, rows)  # out of range is dropped
+def init_seen_losses(rows: int, num_probes: int) -> SeenLosses:
+    """Builds room for ``rows`` losses, R, with fingerprints of ``num_probes`` numbers, P."""
     return SeenLosses(
-        memory.prints.at[position].set(prints, mode="drop"),
-        memory.gain.at[position].set(gain, mode="drop"),
-        memory.written + trained.sum(dtype=jnp.int32),
+        fingerprints=jnp.full((rows, num_probes), jnp.nan, jnp.float32),
+        gain=jnp.zeros(rows),
+        num_written=jnp.int32(0),
+    )
+
+
+def remember(seen: SeenLosses, fingerprints: Array, gain: Array, trained: Array) -> SeenLosses:
+    """Writes the losses that were trained into the losses seen.
+
+    Args:
+      seen: the losses seen before [R].
+      fingerprints: of the losses in all lanes [K, P].
+      gain: of the losses in all lanes [K].
+      trained: bool [K], lanes whose loss is written.
+    """
+    chex.assert_equal_shape([gain, trained])
+    rows = seen.gain.shape[0]
+    slot = (seen.num_written + jnp.cumsum(trained) - 1) % rows
+    slot = jnp.where(trained, slot, rows)  # out of range, so that it is dropped
+    return SeenLosses(
+        fingerprints=seen.fingerprints.at[slot].set(fingerprints, mode="drop"),
+        gain=seen.gain.at[slot].set(gain, mode="drop"),
+        num_written=seen.num_written + trained.sum(dtype=jnp.int32),
     )

@@ -1,4 +1,4 @@
-"""Seeds: known losses, written as the tokens of a search space, for a search to begin with."""
+"""Initial losses: known losses that a search begins with, written as tokens of its space."""
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
@@ -18,15 +18,19 @@ from ..language.programs import Program
 from ..language.simplify import simplify
 
 TOLERANCE = 1e-2
-"""Largest difference, as in ``probes``, of a seed's values and slopes from its loss's: the ``eps``
-of ``log`` and ``reciprocal`` is told apart from a ``softplus`` only where a logit is beyond 8."""
+"""Largest difference, as in ``is_close``, between the values and derivatives of a loss and those of
+its tokens: the ``eps`` of ``log`` and ``reciprocal`` differs from a ``softplus`` only where a logit
+is beyond 8."""
 
-SHORTER = {"maxr": "(max(label, pred) + s) / (min(label, pred) + s)"}
-"""Formulas of named losses that take fewer tokens than their usual ones."""
+SHORTER_FORMULAS = {"maxr": "(max(label, pred) + s) / (min(label, pred) + s)"}
+"""Formulas of named losses that take fewer tokens than their own."""
 
-# Postfix of an operator's result, and of its negative, in other words. {0} and {1} stand for the
-# arguments, {-0} and {-1} for their negatives.
-_RESULT = {
+Bounds = tuple[float, float]
+Tokens = tuple[int, ...]
+
+# Postfix forms of an operator's result, and of its negative, in other operators. {0} and {1} are
+# the arguments, {-0} and {-1} their negatives.
+_FORMS = {
     "id": ["{0}"],
     "neg": ["{-0}"],
     "sub": ["{0} {-1} add"],
@@ -45,7 +49,7 @@ _RESULT = {
     "2": ["1 1 add"],
     "0.5": ["1 1 add reciprocal"],
 }
-_NEGATIVE = {
+_NEGATIVE_FORMS = {
     "id": ["{-0}"],
     "neg": ["{0}"],
     "add": ["{-0} {-1} add", "{-0} {1} sub"],
@@ -60,245 +64,284 @@ _NEGATIVE = {
     "softplus(logit)": ["1 pred neg add log", "1 pred sub log"],
     "softplus(-logit)": ["pred log"],
 }
-_MOST = 1000  # tokens of a part; what repeats its parts would else grow without end
+MAX_TOKENS = 1000
+"""Of a part of a loss; forms that repeat their arguments would otherwise grow without end."""
 
 
-class _Written(NamedTuple):
-    """A program in a space's words."""
+class _Attempt(NamedTuple):
+    """A program in the words of a space."""
 
-    tokens: tuple[int, ...] | None  # None if it cannot be written
-    lacking: tuple[str, ...]  # what the space would need
+    tokens: Tokens | None  # None if it cannot be written
+    missing: tuple[str, ...]  # operators and operands that the space would need
 
 
-def _fewest(written: Iterable[tuple[int, ...] | None]) -> tuple[int, ...] | None:
-    return min(filter(None, written), key=len, default=None)
+class _Register(NamedTuple):
+    """A register of a program, written as tokens."""
+
+    name: str  # operand, operator, or a pair of operators that the tables know
+    tokens: Tokens | None  # fewest tokens of its value; None if it cannot be written
+    negative: Tokens | None  # fewest tokens of its negative
 
 
 class _Writer:
-    """Finds the fewest tokens of the registers of a program, and of their negatives."""
+    """Writes programs in the words of a space, in as few tokens as it finds.
 
-    def __init__(self, vocab: Vocabulary, reworded: bool):
-        self.vocab, self.family, self.reworded = vocab, vocab.family, reworded
-        self.operators = {
-            self.family.table[vocab.op[token]].name: token
-            for token in range(1, len(vocab.names))
-            if vocab.arity[token] > 0
-        }
-        self.operands = {
-            format_number(float(vocab.constant[token]))
-            if vocab.op[token] == NUMBER_OF["number"]
-            else vocab.names[token]: token
-            for token in range(1, len(vocab.names))
-            if vocab.arity[token] == 0
-        }
-        self.known = {op.name for op in self.family.table if op.arity > 0}
+    Goes through the instructions in order, and keeps for each register the fewest tokens of its
+    value and of its negative. With ``reworded``, what the space has no operator for is written in
+    other operators, by the tables above.
+    """
 
-    def __call__(self, program: Program) -> _Written:
-        base = len(self.family.registers)
-        rows = list(zip(*program, strict=True))
-        alive = find_live_registers(rows, base + len(rows) - 1, self.family)
-        self.names, self.plain, self.minus = [], [], []
-        lacking = []
-        for register in range(base + len(rows)):
-            if register < base:
-                name, op, reads, is_operand = self.family.registers[register], "", (), True
+    def __init__(self, vocabulary: Vocabulary, reworded: bool):
+        self.family, self.reworded = vocabulary.family, reworded
+        self.operators: dict[str, int] = {}
+        self.operands: dict[str, int] = {}
+        for token in range(1, len(vocabulary.names)):
+            if vocabulary.arity[token] > 0:
+                self.operators[self.family.table[vocabulary.op[token]].name] = token
+            elif vocabulary.op[token] == NUMBER_OF["number"]:
+                self.operands[format_number(float(vocabulary.constant[token]))] = token
             else:
-                number, lhs, rhs, constant = rows[register - base]
-                row = self.family.table[number]
-                op, reads = row.name, (lhs, rhs)[: row.arity]
-                name, is_operand = self.name(number, lhs, rhs, constant)
-            self.names.append(name)
-            self.plain.append(self.result(name, op, reads, is_operand))
-            self.minus.append(self.negative(name, op, reads) if self.reworded else None)
-            readable = is_operand or all(self.plain[r] for r in reads)
-            if register in alive and readable and not self.plain[-1]:
-                lacking.append(name if is_operand else op)
-        return _Written(self.plain[-1], tuple(dict.fromkeys(lacking)))
+                self.operands[vocabulary.names[token]] = token
+        self.operator_names = {op.name for op in self.family.table if op.arity > 0}
+        self.registers: list[_Register] = []
 
-    def name(self, number: int, lhs: int, rhs: int, constant: float) -> tuple[str, bool]:
-        """Name what an instruction gives, as the tables above do, and say if it is an operand."""
+    def write(self, program: Program) -> _Attempt:
+        """Returns the tokens of a program, or what the space lacks."""
+        first = len(self.family.registers)
+        instructions = list(zip(*program, strict=True))
+        live = find_live_registers(instructions, first + len(instructions) - 1, self.family)
+        self.registers, missing = [], []
+        for number in range(first + len(instructions)):
+            if number < first:
+                name, op, reads, is_operand = self.family.registers[number], "", (), True
+            else:
+                instruction = instructions[number - first]
+                row = self.family.table[instruction[0]]
+                op, reads = row.name, instruction[1:3][: row.arity]
+                name, is_operand = self._name(*instruction)
+            tokens = self._write_value(name, op, reads, is_operand)
+            negative = self._write_negative(name, op, reads, tokens) if self.reworded else None
+            self.registers.append(_Register(name=name, tokens=tokens, negative=negative))
+            readable = is_operand or all(self.registers[read].tokens for read in reads)
+            if number in live and readable and not tokens:
+                missing.append(name if is_operand else op)
+        return _Attempt(tokens=self.registers[-1].tokens, missing=tuple(dict.fromkeys(missing)))
+
+    def _name(self, number: int, lhs: int, rhs: int, constant: float) -> tuple[str, bool]:
+        """Returns what the tables call an instruction's result, and whether it is an operand."""
         op = self.family.table[number].name
         for load in self.family.loads:
             if (number, lhs, rhs) == get_load(self.family, load.name):
                 return load.name, True
         if op == "number":
             return format_number(float(constant)), True
-        if op == "neg" and self.names[lhs] == "logit":
+        if op == "neg" and self.registers[lhs].name == "logit":
             return "-logit", False
-        if op == "softplus" and self.names[lhs] in ("logit", "-logit"):
-            return f"softplus({self.names[lhs]})", False
+        if op == "softplus" and self.registers[lhs].name in ("logit", "-logit"):
+            return f"softplus({self.registers[lhs].name})", False
         return op, False
 
-    def result(self, name: str, op: str, reads: Sequence[int], is_operand: bool) -> tuple | None:
-        """Give the fewest tokens of what a register holds."""
+    def _write_value(
+        self, name: str, op: str, reads: Sequence[int], is_operand: bool
+    ) -> Tokens | None:
+        """Returns the fewest tokens of a register's value."""
         forms = [" ".join([*(f"{{{i}}}" for i in range(len(reads))), op])] if reads else []
         if self.reworded:
-            forms += [form for key in {name: 0, op: 0} for form in _RESULT.get(key, ())]
+            forms += [form for key in {name: 0, op: 0} for form in _FORMS.get(key, ())]
             forms += [f"{name[1:]} neg"] if is_operand and name[0] == "-" else []
-        found = [self.shortest(forms, reads)]
+        candidates = [self._shortest(forms, reads)]
         if is_operand and name in self.operands:
-            found.append((self.operands[name],))
-        return _fewest(found)
+            candidates.append((self.operands[name],))
+        return _fewest(candidates)
 
-    def negative(self, name: str, op: str, reads: Sequence[int]) -> tuple | None:
-        """Give the fewest tokens of the negative of the last register's."""
-        forms = [form for key in {name: 0, op: 0} for form in _NEGATIVE.get(key, ())]
-        found = [self.shortest(forms, reads)]
+    def _write_negative(
+        self, name: str, op: str, reads: Sequence[int], value: Tokens | None
+    ) -> Tokens | None:
+        """Returns the fewest tokens of the negative of a register, whose value is written."""
+        forms = [form for key in {name: 0, op: 0} for form in _NEGATIVE_FORMS.get(key, ())]
+        candidates = [self._shortest(forms, reads)]
         if op == "number":
             opposite = name[1:] if name[0] == "-" else f"-{name}"
-            found.append(self.joined(opposite, {}))
-        whole = {"{0}": self.plain[-1]}
-        found += [self.joined(form, whole) for form in ("{0} neg", "1 1 sub {0} sub")]
-        return _fewest(found)
+            candidates.append(self._fill(opposite, {}))
+        candidates += [self._fill(form, {"{0}": value}) for form in ("{0} neg", "1 1 sub {0} sub")]
+        return _fewest(candidates)
 
-    def shortest(self, forms: Iterable[str], reads: Sequence[int]) -> tuple[int, ...] | None:
-        holes = {f"{{{i}}}": self.plain[r] for i, r in enumerate(reads)}
-        holes |= {f"{{-{i}}}": self.minus[r] for i, r in enumerate(reads)}
-        written = (self.joined(form, holes) for form in forms)
-        return _fewest(written)
+    def _shortest(self, forms: Iterable[str], reads: Sequence[int]) -> Tokens | None:
+        """Returns the fewest tokens of several forms of the registers that are read."""
+        arguments = {f"{{{i}}}": self.registers[read].tokens for i, read in enumerate(reads)}
+        arguments |= {f"{{-{i}}}": self.registers[read].negative for i, read in enumerate(reads)}
+        return _fewest(self._fill(form, arguments) for form in forms)
 
-    def joined(self, form: str, holes: Mapping[str, tuple | None]) -> tuple[int, ...] | None:
+    def _fill(self, form: str, arguments: Mapping[str, Tokens | None]) -> Tokens | None:
+        """Returns the tokens of a form with its arguments; None for what cannot be written."""
         tokens: list[int] = []
         for word in form.split():
-            if word in holes:
-                part = holes[word]
+            if word in arguments:
+                part = arguments[word]
             else:
                 # "neg" may be an operand; in a form it is the operator.
-                token = (self.operators if word in self.known else self.operands).get(word)
-                part = None if token is None else (token,)
-            if not part or len(tokens) + len(part) > _MOST:
+                words = self.operators if word in self.operator_names else self.operands
+                part = (words[word],) if word in words else None
+            if not part or len(tokens) + len(part) > MAX_TOKENS:
                 return None
             tokens.extend(part)
         return tuple(tokens)
 
 
-def write_initial_loss(
-    sources: Sequence[str], vocab: Vocabulary, *, length: int, bounds: tuple[float, float]
-) -> np.ndarray:
-    """Give losses as token sequences [N, L] of a search space.
+def _fewest(candidates: Iterable[Tokens | None]) -> Tokens | None:
+    return min(filter(None, candidates), key=len, default=None)
 
-    What the space has no word for is said in those that it has: a ``sub`` as the sum with a
+
+def write_initial_losses(
+    sources: Sequence[str], vocabulary: Vocabulary, *, length: int, bounds: Bounds
+) -> np.ndarray:
+    """Writes losses as token sequences of a search space.
+
+    What the space has no operator for is written in those that it has: a ``sub`` as the sum with a
     negative, a ``softplus`` of the logit as a logarithm of ``1 - pred``. The smoothing of a named
-    loss is the least of the space's positive numbers with which the loss fits, 1 where it has no
-    other. Values and slopes are compared with the loss's own, for labels 0 and 1 and logits from -8
-    to 8.
+    loss is the least of the space's positive numbers with which the loss fits, or 1 where it has no
+    other. Values and derivatives are compared with the loss's own, for labels 0 and 1 and logits
+    from -8 to 8.
 
     Args:
       sources: named losses with their default options, or formulas.
-      vocab: words of the space.
-      length: tokens at most, L.
-      bounds: those of the space; a formula is under them too, a named loss is under none.
+      vocabulary: words of the space.
+      length: largest number of tokens, L.
+      bounds: of the space; a formula is clipped to them, too, a named loss to none.
+
+    Returns:
+      Tokens [n, L], padded with 0.
 
     Raises:
       ValueError: for what is no loss of the space's family, or cannot be written in the space, with
         what the space lacks.
 
-    >>> from .programs import vocabulary
-    >>> vocab = vocabulary()
-    >>> tokens = write_initial_loss(["mse", "bce"], vocab, length=15, bounds=(-1e5, 1e5))
-    >>> [" ".join(vocab.names[token] for token in row if token) for row in tokens]
-    ['label pred neg add square', 'pred 1 neg add log label pred reciprocal 1 neg add log mul add']
+    Example:
+      >>> from ..language.grammar import make_vocabulary
+      >>> vocabulary = make_vocabulary()
+      >>> rows = write_initial_losses(["mse"], vocabulary, length=15, bounds=(-1e5, 1e5))
+      >>> [" ".join(vocabulary.names[token] for token in row if token) for row in rows]
+      ['label pred neg add square']
     """
     if isinstance(sources, str):
-        raise ValueError(f"space.seeds is a tuple of losses, as in ('bce',), got {sources!r}")
-    tokens = np.zeros((len(sources), length), np.int32)
-    for row, source in zip(tokens, sources, strict=True):
-        written = _written(source, vocab, length, bounds)
-        row[: len(written)] = written
-    return tokens
+        raise ValueError(
+            f"space.initial_losses is a tuple of losses, as in ('bce',), got {sources!r}"
+        )
+    rows = np.zeros((len(sources), length), np.int32)
+    for row, source in zip(rows, sources, strict=True):
+        tokens = _write_shortest(source, vocabulary, length, bounds)
+        row[: len(tokens)] = tokens
+    return rows
 
 
-def _written(
-    source: str, vocab: Vocabulary, length: int, bounds: tuple[float, float]
-) -> tuple[int, ...]:
-    """Give the shortest way to write a seed that is the same loss."""
-    told, tried = f"the seed {source!r} cannot be written in the search space", []
-    for programs, its_bounds in _meanings(source, vocab, bounds):
-        ways = [way for program in programs for way in _ways(program, vocab, its_bounds)]
-        tried += ways
-        fitting = {way.tokens for way in ways if way.tokens and len(way.tokens) <= length}
+def _write_shortest(source: str, vocabulary: Vocabulary, length: int, bounds: Bounds) -> Tokens:
+    """Returns the fewest tokens that are the same loss."""
+    attempts: list[_Attempt] = []
+    for programs, its_bounds in _readings(source, vocabulary, bounds):
+        written = [
+            attempt
+            for program in programs
+            for attempt in _attempts(program, vocabulary, its_bounds)
+        ]
+        attempts += written
+        fitting = {each.tokens for each in written if each.tokens and len(each.tokens) <= length}
         for tokens in sorted(fitting, key=lambda tokens: (len(tokens), tokens)):
-            ours = as_program([vocab.names[token] for token in tokens], family=vocab.family)
-            if _same(programs[0], its_bounds, ours, bounds, vocab.family):
+            names = [vocabulary.names[token] for token in tokens]
+            program = as_program(names, family=vocabulary.family)
+            if _is_same_loss(programs[0], its_bounds, program, bounds, vocabulary.family):
                 return tokens
-    if not tried:
-        raise ValueError(
-            f"{told}: it is smoothed by a positive number, and the space has none; add one, such "
-            "as '1', to space.operands"
-        )
-    complete = [way.tokens for way in tried if way.tokens]
-    if not complete:
-        raise ValueError(f"{told}: {_advice(tried[-1].lacking, vocab)}")
-    shortest = min(complete, key=len)
-    if len(shortest) > length:
-        raise ValueError(
-            f"{told}: it takes {len(shortest)} tokens, space.length is {length}; make it "
-            f"{len(shortest)}, or add operators that say it shorter"
-        )
-    text = to_text([vocab.names[token] for token in shortest], family=vocab.family)
     raise ValueError(
-        f"{told}: in its words it is {text}, another loss under space.bounds={bounds}; bounds such "
-        "as (-1e5, 1e5) leave differences and logarithms their sign"
+        f"the initial loss {source!r} cannot be written in the search space: "
+        f"{_explain_failure(attempts, vocabulary, length, bounds)}"
     )
 
 
-def _advice(lacking: Sequence[str], vocab: Vocabulary) -> str:
-    known = get_operators(vocab.family)
+def _explain_failure(
+    attempts: Sequence[_Attempt], vocabulary: Vocabulary, length: int, bounds: Bounds
+) -> str:
+    """Returns why no attempt is the loss, and how to go on."""
+    if not attempts:
+        return (
+            "it is smoothed by a positive number, and the space has none; add one, such as '1', to "
+            "space.operands"
+        )
+    complete = [attempt.tokens for attempt in attempts if attempt.tokens]
+    if not complete:
+        return _advise(attempts[-1].missing, vocabulary)
+    shortest = min(complete, key=len)
+    if len(shortest) > length:
+        return (
+            f"it takes {len(shortest)} tokens, space.length is {length}; make it {len(shortest)}, "
+            "or add operators that write it shorter"
+        )
+    text = to_text([vocabulary.names[token] for token in shortest], family=vocabulary.family)
+    return (
+        f"in its words it is {text}, another loss under space.bounds={bounds}; bounds such as "
+        "(-1e5, 1e5) leave differences and logarithms their sign"
+    )
+
+
+def _advise(missing: Sequence[str], vocabulary: Vocabulary) -> str:
+    """Returns which words to add to the space."""
+    known = get_operators(vocabulary.family)
     # Where an operand has the name of the operator, a difference says it.
-    words = ["sub" if name == "neg" and "neg" not in known else name for name in lacking]
-    parts = {"operators": [name for name in words if name in known]}
-    parts["operands"] = [name for name in words if name not in known]
-    adds = [f"{', '.join(map(repr, some))} in space.{key}" for key, some in parts.items() if some]
-    return f"it needs {' and '.join(adds)}; add what is missing, or leave the seed out"
+    words = ["sub" if name == "neg" and "neg" not in known else name for name in missing]
+    parts = {
+        "operators": [name for name in words if name in known],
+        "operands": [name for name in words if name not in known],
+    }
+    added = [
+        f"{', '.join(map(repr, names))} in space.{key}" for key, names in parts.items() if names
+    ]
+    return f"it needs {' and '.join(added)}; add what is missing, or leave the loss out"
 
 
-def _meanings(
-    source: str, vocab: Vocabulary, bounds: tuple[float, float]
-) -> Iterable[tuple[list[Program], tuple[float, float]]]:
-    """Give what a seed may stand for, best first: programs that are the same loss, their bounds."""
+def _readings(
+    source: str, vocabulary: Vocabulary, bounds: Bounds
+) -> Iterable[tuple[list[Program], Bounds]]:
+    """Yields what a source may mean, best first: programs that are the same loss, their bounds."""
     if not isinstance(source, str):
-        raise ValueError(f"space.seeds are named losses and formulas, got {source!r}")
-    family = vocab.family
-    mine, others = POINTWISE_LOSSES, PAIRWISE_LOSSES
+        raise ValueError(f"space.initial_losses are named losses and formulas, got {source!r}")
+    family = vocabulary.family
+    own, other = POINTWISE_LOSSES, PAIRWISE_LOSSES
     if family.is_pairwise:
-        mine, others = others, mine
-    if source in others:
-        raise ValueError(f"seeds are {family.name} losses, as the space is, got {source!r}")
-    if source not in mine:
+        own, other = other, own
+    if source in other:
+        raise ValueError(
+            f"initial losses are {family.name} losses, as the space is, got {source!r}"
+        )
+    if source not in own:
         if source.isidentifier() and source not in get_operands(family):
-            get_formula(source)  # says which named loss may be meant
+            get_formula(source)  # raises, and says which named loss may be meant
         yield [as_program(source, family=family)], bounds
     elif not re.search(r"\bs\b", get_formula(source)):
         yield [named_program(source)], UNBOUNDED
     else:
-        numbers = {float(value) for value in vocab.constant if value > 0}
-        for smoothing in sorted(numbers | ({1.0} if "1" in vocab.names else set())):
+        numbers = {float(value) for value in vocabulary.constant if value > 0}
+        for smoothing in sorted(numbers | ({1.0} if "1" in vocabulary.names else set())):
             programs = [named_program(source, smoothing=smoothing)]
-            if source in SHORTER:
-                programs.append(as_program(SHORTER[source], family=family, s=smoothing))
+            if source in SHORTER_FORMULAS:
+                formula = SHORTER_FORMULAS[source]
+                programs.append(as_program(formula, family=family, s=smoothing))
             yield programs, UNBOUNDED
 
 
-def _ways(program: Program, vocab: Vocabulary, bounds: tuple[float, float]) -> Iterable[_Written]:
-    """Give a program as it stands, in other words, and in other words of its shortest form."""
-    yield _Writer(vocab, reworded=False)(program)
-    in_other_words = _Writer(vocab, reworded=True)
-    yield in_other_words(program)
-    yield in_other_words(simplify(program, bounds=bounds, family=vocab.family))
+def _attempts(program: Program, vocabulary: Vocabulary, bounds: Bounds) -> Iterable[_Attempt]:
+    """Yields a program as it is, in other words, and in other words of its simplest form."""
+    yield _Writer(vocabulary, reworded=False).write(program)
+    writer = _Writer(vocabulary, reworded=True)
+    yield writer.write(program)
+    yield writer.write(simplify(program, bounds=bounds, family=vocabulary.family))
 
 
-def _same(
-    program: Program,
-    its_bounds: tuple[float, float],
-    ours: Program,
-    bounds: tuple[float, float],
-    family: Family,
+def _is_same_loss(
+    program: Program, its_bounds: Bounds, other: Program, bounds: Bounds, family: Family
 ) -> bool:
-    """Say if two programs, each under its bounds, are the same loss but for rounding by ``eps``."""
-    counts = np.ones(len(make_comparison_grid(family)[0]), bool)
+    """Whether two programs, each under its bounds, are one loss but for rounding by ``eps``."""
+    compared = np.ones(len(make_comparison_grid(family)[0]), bool)
     if not family.is_pairwise:
         logit, label = make_comparison_grid(family)
-        counts = (np.abs(logit) <= 8) & np.isin(label, (0.0, 1.0))
-    theirs = evaluate_on_grid(program, bounds=its_bounds, family=family)
-    mine = evaluate_on_grid(ours, bounds=bounds, family=family)
-    return all(is_close(x[counts], y[counts], TOLERANCE) for x, y in zip(theirs, mine, strict=True))
+        compared = (np.abs(logit) <= 8) & np.isin(label, (0.0, 1.0))
+    one = evaluate_on_grid(program, bounds=its_bounds, family=family)
+    two = evaluate_on_grid(other, bounds=bounds, family=family)
+    return all(is_close(x[compared], y[compared], TOLERANCE) for x, y in zip(one, two, strict=True))

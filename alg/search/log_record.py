@@ -1,4 +1,4 @@
-"""The journal's entry of a generation: what became of the candidates, and the best so far."""
+"""The log record of a generation: what became of its losses, and the best so far."""
 
 from collections import Counter
 from collections.abc import Mapping
@@ -17,12 +17,12 @@ from .space import Space
 
 
 def token_names(space: Space, tokens: Array) -> tuple[str, ...]:
-    """Give the names of tokens [L] without padding."""
+    """Returns the names of tokens [L] without padding."""
     return tuple(space.vocabulary.names[token] for token in np.asarray(tokens) if token)
 
 
 def program_of_tokens(space: Space, family: Family, tokens: Array) -> Program:
-    """Give the program of tokens [L]."""
+    """Returns the program of tokens [L]."""
     return as_program(token_names(space, tokens), family=family)
 
 
@@ -30,40 +30,50 @@ def make_log_record(
     space: Space,
     family: Family,
     state: SearchState,
-    done: GenerationResult,
-    last: Mapping[str, Any] | None,
+    result: GenerationResult,
+    previous: Mapping[str, Any] | None,
     *,
     round_generations: int,
 ) -> dict[str, Any]:
-    """Give the entry of the generation that led to ``state``; ``last`` is the one before, if any.
+    """Returns the log record of a generation, as a line of ``metrics.jsonl`` has it.
 
-    Rewards are from 0 to 1. What there is none of is None.
+    Args:
+      space: of the search.
+      family: of its losses.
+      state: after the generation.
+      result: of the generation.
+      previous: record of the generation before, for the totals; None for the first.
+      round_generations: generations of a round.
+
+    Returns:
+      Rewards are from 0 to 1; what does not exist, such as the best of no losses, is None.
     """
-    counts = Counter(np.asarray(done.verdicts).tolist())
-    rewards = np.asarray(done.rewards)
-    trained = rewards[np.asarray(done.trained)]
-    last = last or {"sampled_total": 0, "trained_total": 0}
+    counts = Counter(np.asarray(result.verdicts).tolist())
+    rewards = np.asarray(result.rewards)
+    candidate_rewards = rewards[np.asarray(result.trained)]
+    num_sampled, num_trained = len(result.verdicts), len(candidate_rewards)
+    totals = previous or {"sampled_total": 0, "trained_total": 0}
     best = state.hall.tokens[0] if np.isfinite(state.hall.gain[0]) else None
     generation = int(state.generation)
     return {
         "generation": generation,
         "round": (generation - 1) // round_generations + 1,
-        "sampled": len(done.verdicts),
-        "trained": len(trained),
-        "sampled_total": last["sampled_total"] + len(done.verdicts),
-        "trained_total": last["trained_total"] + len(trained),
+        "sampled": num_sampled,
+        "trained": num_trained,
+        "sampled_total": totals["sampled_total"] + num_sampled,
+        "trained_total": totals["trained_total"] + num_trained,
         "best_reward": None if best is None else float(state.hall.reward[0]),
         "best_gain": None if best is None else float(state.hall.gain[0]),
         "best_formula": None
         if best is None
         else to_text(program_of_tokens(space, family, best), family=family),
-        "generation_best": float(trained.max()) if len(trained) else None,
-        "generation_mean": float(trained.mean()) if len(trained) else None,
+        "generation_best": float(candidate_rewards.max()) if num_trained else None,
+        "generation_mean": float(candidate_rewards.mean()) if num_trained else None,
         "reference_reward": float(rewards[0]),
-        "start_reward": float(state.standing),
+        "start_reward": float(state.base_reward),
         "funnel": {
             **{verdict.name.lower(): counts[verdict.value] for verdict in Verdict},
-            "below_baseline": int((trained < rewards[0]).sum()),  # of the trained
+            "below_baseline": int((candidate_rewards < rewards[0]).sum()),  # below the reference
         },
-        **{name: float(value) for name, value in done.policy.items()},
+        **{name: float(value) for name, value in result.policy_log.items()},
     }

@@ -1,25 +1,29 @@
-"""The search: generations of candidates, and the recommender that moves on between them.
+"""The search: generations of candidate losses, and the base model that advances between them.
 
-A generation is one jitted function: sample, screen, train the survivors in lanes, reward, update.
-The loop over generations is the caller's, so that a run can be watched, stopped and resumed.
+A generation samples losses, screens them, trains the valid ones in lanes that all start from the
+base model, and rewards the policy. It is one compiled function. After some generations, a round,
+the base model is trained on with the best loss of the round, or begins again. The loops over
+generations and rounds are the caller's, so that a run can be watched, stopped and resumed.
 """
 
 from collections.abc import Callable
 from functools import partial
 from typing import Any, NamedTuple
 
+import chex
 import jax
 import jax.numpy as jnp
 from jax.sharding import Sharding
 
-from ..interfaces import Array, Batch, Data
+from ..interfaces import Array, Batch, Data, Policy
 from ..language.programs import Program, assemble
 from ..training.chunks import subsample
 from ..training.lanes import Lanes, LaneState, where_lane
 from ..training.loss_gradients import LogitGradFn, LossBatch, pad_programs
+from ..training.random_keys import RESTART, SUBSAMPLE
 from ..training.tasks import RATING, Task
 from .candidates import CandidateTrainer, make_candidate_trainer
-from .dedup import select_to_train
+from .dedup import Selection, select_to_train
 from .hall_of_fame import (
     HallOfFame,
     SeenLosses,
@@ -28,89 +32,93 @@ from .hall_of_fame import (
     init_seen_losses,
     remember,
 )
-from .screening import Filter, ProbePoints, Verdict, even_probe, is_blind
+from .screening import Filter, ProbePoints, Screening, Verdict, is_label_blind, make_probes
 from .space import Space
 
 
 class SearchState(NamedTuple):
     """All that a search needs to go on."""
 
-    policy: Any
-    # Where candidates begin, S lanes: the one that moves on; fresh weights; one half as trained.
-    recommenders: LaneState
-    moves: Array  # int32 [], of the first since it was fresh
-    standing: Array  # float32 [], its reward
-    memory: SeenLosses
-    hall: HallOfFame  # of the whole run
-    round_best: HallOfFame  # of this round, C - 1 rows
+    policy: Any  # state of the policy
+    base_model: LaneState  # one lane, where all candidates start
+    num_advances: Array  # int32 [], trainings of the base model since its weights were drawn
+    base_reward: Array  # float32 [], reward of the base model
+    seen_losses: SeenLosses
+    hall: HallOfFame  # of the whole search
+    round_best: HallOfFame  # of this round, K - 1 rows
     generation: Array  # int32 []
 
 
 class GenerationResult(NamedTuple):
-    """What one generation did."""
+    """What became of the losses of one generation."""
 
     verdicts: Array  # int32 [M]
-    rewards: Array  # float32 [C], means over the starts; the first is of the reference loss
-    trained: Array  # bool [C]
-    policy: Any  # numbers to log
+    rewards: Array  # float32 [K]; the first is the reference's
+    trained: Array  # bool [K]
+    policy_log: Any  # numbers of the policy, to log
+
+
+GenerationFn = Callable[
+    [SearchState, Array, Data, Batch],  # state, key, training data, reward split
+    tuple[SearchState, GenerationResult],
+]
+AdvanceFn = Callable[
+    [SearchState, Array, Data, Batch],  # the same
+    tuple[SearchState, Array],  # state, and whether the base model was trained on
+]
 
 
 class Search(NamedTuple):
-    """A search as pure functions over its state."""
+    """A search as pure functions of its state."""
 
     init: Callable[[Array, Batch], SearchState]  # key, reward split
-    generation: Callable[
-        ..., tuple[SearchState, GenerationResult]
-    ]  # state, key, train, reward split
-    advance: Callable[..., tuple[SearchState, Array]]  # the same; says if the recommender moved
+    run_generation: GenerationFn
+    advance: AdvanceFn
 
 
 class _Parts(NamedTuple):
-    """What the functions of a search close over."""
+    """The parts and settings that the functions of a search share."""
 
-    policy: Any
-    trials: CandidateTrainer
+    policy: Policy
+    trainer: CandidateTrainer
     space: Space
     filter: Filter
-    samples: int  # M
-    width: int  # K
-    starts: int  # S
-    l2: float
-    hall: int  # H
-    memory: int
+    num_samples: int  # M
+    num_lanes: int  # K
+    l2: float  # when the base model advances
+    hall_rows: int  # H
+    seen_rows: int  # R
     restart: str
-    group: int  # examples that a loss takes together
+    group: int  # examples of a group, G
 
     @property
-    def probes(self) -> int:
-        """The number of probe points, P."""
+    def num_probes(self) -> int:
+        """Probe points, P."""
         return len(self.filter.probe.label)
 
-    @property
-    def candidates(self) -> int:
-        """The number of losses that are trained at once, the reference among them, C."""
-        return self.width // self.starts
-
-    def programs(self, tokens: Array) -> Program:
-        """Assemble token sequences [M, L] into programs [M, I]."""
+    def assemble(self, tokens: Array) -> Program:
+        """Returns the programs [M, I] of token sequences [M, L]."""
         programs = jax.vmap(partial(assemble, vocab=self.space.vocabulary))(tokens)
-        return pad_programs(programs, self.trials.slots)
+        return pad_programs(programs, self.trainer.num_instructions)
 
-    def no_round(self) -> HallOfFame:
-        """Give the best of a round that has not begun."""
-        return init_hall(self.candidates - 1, self.space.length, self.probes)
+    def init_round_best(self) -> HallOfFame:
+        """Returns the best of a round that has not begun."""
+        return init_hall(self.num_lanes - 1, self.space.length, self.num_probes)
+
+    def init_seen_losses(self) -> SeenLosses:
+        """Returns the losses seen before a search, or by a filter that forgets them."""
+        return init_seen_losses(self.seen_rows, self.num_probes)
 
 
 def make_search(
-    policy: Any,
+    policy: Policy,
     make_lanes: Callable[[LogitGradFn], Lanes],
-    where: Space,
+    space: Space,
     filter_: Filter,
     *,
-    reference: str | None,
+    reference: str | None = None,
     samples: int,
-    width: int,
-    starts: int = 1,
+    num_lanes: int,
     epochs: int = 1,
     batch_size: int,
     learning_rate: float,
@@ -118,57 +126,98 @@ def make_search(
     l2: float,
     reward_scale: str,
     hall: int,
-    memory: int,
+    seen_losses: int,
     restart: str,
     sharding: Sharding | None = None,
     task: Task = RATING,
 ) -> Search:
-    """Make a search.
+    """Builds a search.
 
     Args:
-      policy: ``init``, ``sample``, ``update``, ``begin_round`` and, where the space has seeds,
-        ``warm_start``; see the ``controller`` folder.
-      make_lanes: gives lanes of the recommender for the losses' slopes.
-      where: the space that the policy writes in. Its seeds are the first samples of the first
+      policy: that writes losses; it needs ``warm_start`` where the space has initial losses.
+      make_lanes: builds lanes of the recommender for the losses' logit gradients.
+      space: that the policy writes in. Its initial losses are the first samples of the first
         generation, in place of what the policy wrote there.
-      filter_: decides what is trained.
-      samples: sequences of a generation, M.
-      width: lanes, K, a multiple of ``starts``.
-      starts: recommenders that each candidate is trained from, S, so that C = K / S losses are
-        trained at once, one of them the reference; a reward is the mean. 1 for the recommender that
-        moves on; 2 for one with fresh weights, too, anew in every round; 3 for one half as trained,
-        too, which moves on every second time.
-      l2: penalty in the loss when the recommender moves on.
+      filter_: what decides which losses are trained.
+      samples: losses that the policy writes in a generation, M.
+      num_lanes: lanes, K, one of them the reference's.
+      l2: penalty in the loss when the base model advances.
       hall: rows of the hall of fame, H.
-      memory: fingerprints remembered.
-      restart: when the recommender gets fresh weights at a round's end, in place of moving on:
-        ``"always"``; ``"stalled"`` where the reference would make it worse, for there, losses that
-        change nothing would earn the highest rewards; or ``"never"`` (the paper).
-      sharding: of the state and the reports; None for the default device.
-      task: of the family of ``where``.
-      reference, epochs, batch_size, learning_rate, weight_decay, reward_scale: see ``make_candidate_trainer``.
+      seen_losses: trained losses that are remembered, R.
+      restart: when the base model gets new weights at the end of a round, in place of advancing:
+        ``"always"``; ``"stalled"`` where the reference would make it worse, because losses that
+        change nothing would earn the highest rewards from there; or ``"never"`` (the paper).
+      sharding: of states and results; None for the default device.
+      task: of the same family as ``space``.
+      reference, epochs, batch_size, learning_rate, weight_decay, reward_scale: see
+        ``make_candidate_trainer``.
 
     Raises:
       ValueError: for values out of range.
     """
-    if not 1 <= starts <= 3 or width % starts or width < 2 * starts:
-        raise ValueError(
-            "candidates begin at 1 to 3 starts (generation.starts), each with as many lanes of its "
-            f"own, at least 2, got {starts} starts and {width} lanes (generation.width)"
-        )
+    _check_sizes(
+        num_lanes,
+        {"samples": samples, "batch_size": batch_size, "hall": hall, "seen_losses": seen_losses},
+        num_initial=len(space.initial_losses),
+    )
     if restart not in ("always", "stalled", "never"):
         raise ValueError(f"restart is 'always', 'stalled' or 'never', got {restart!r}")
-    if samples < 1 or batch_size < 1 or hall < 1 or memory < 1:
+    _check_rates(learning_rate, weight_decay, l2)
+    trainer = make_candidate_trainer(
+        make_lanes,
+        set(space.vocabulary.operators),
+        task=task,
+        reference=reference,
+        length=space.length,
+        bounds=space.bounds,
+        num_lanes=num_lanes,
+        epochs=epochs,
+        batch_size=batch_size,
+        learning_rate=learning_rate,
+        weight_decay=weight_decay,
+        reward_scale=reward_scale,
+    )
+    parts = _Parts(
+        policy=policy,
+        trainer=trainer,
+        space=space,
+        filter=filter_,
+        num_samples=samples,
+        num_lanes=num_lanes,
+        l2=l2,
+        hall_rows=hall,
+        seen_rows=seen_losses,
+        restart=restart,
+        group=task.group,
+    )
+    # One sharding for all states, or each function would compile again for what another one left.
+    compiled = partial(jax.jit, out_shardings=sharding)
+    return Search(
+        init=compiled(partial(_init, parts)),
+        run_generation=compiled(partial(_run_generation, parts)),
+        advance=compiled(partial(_advance, parts)),
+    )
+
+
+def _check_sizes(num_lanes: int, sizes: dict[str, int], num_initial: int) -> None:
+    """Checks that there is room for the reference, a candidate and all initial losses."""
+    if num_lanes < 2:
         raise ValueError(
-            "a search needs at least 1 of samples, batch_size, hall and memory, got "
-            f"{samples}, {batch_size}, {hall} and {memory}"
+            f"generation.num_lanes is at least 2, one of them the reference's, got {num_lanes}"
         )
-    if len(where.seeds) > min(samples, width // starts - 1):
+    if min(sizes.values()) < 1:
+        given = ", ".join(f"{name} {size}" for name, size in sizes.items())
+        raise ValueError(f"a search needs at least 1 of {', '.join(sizes)}, got {given}")
+    if num_initial > min(sizes["samples"], num_lanes - 1):
         raise ValueError(
-            f"seeds are trained in the first generation, which has {samples} samples and lanes for "
-            f"{width // starts - 1} of them, got {len(where.seeds)} seeds; name fewer, or raise "
-            "generation.width or generation.samples"
+            f"initial losses are trained in the first generation, which has {sizes['samples']} "
+            f"samples and lanes for {num_lanes - 1} of them, got {num_initial} initial losses; "
+            "name fewer, or raise generation.num_lanes or generation.samples"
         )
+
+
+def _check_rates(learning_rate: float, weight_decay: float, l2: float) -> None:
+    """Checks that a training step shrinks no parameter below zero."""
     # Written so that NaN is refused.
     if not (learning_rate > 0 and weight_decay >= 0 and l2 >= 0):
         raise ValueError(
@@ -180,37 +229,16 @@ def make_search(
             "generation.learning_rate times generation.weight_decay (and twice train.l2) stays "
             f"below 1, got {learning_rate}, {weight_decay} and {l2}"
         )
-    trials = make_candidate_trainer(
-        make_lanes,
-        set(where.vocabulary.operators),
-        task=task,
-        reference=reference,
-        length=where.length,
-        bounds=where.bounds,
-        width=width,
-        epochs=epochs,
-        batch_size=batch_size,
-        learning_rate=learning_rate,
-        weight_decay=weight_decay,
-        reward_scale=reward_scale,
-    )
-    sizes = samples, width, starts, l2, hall, memory
-    parts = _Parts(policy, trials, where, filter_, *sizes, restart, task.group)
-    # One sharding for all states, or each phase would compile again for what the last one left.
-    compiled = partial(jax.jit, out_shardings=sharding)
-    return Search(
-        *(compiled(partial(function, parts)) for function in (_init, _generation, _advance))
-    )
 
 
 def with_subsampling(search: Search, interactions: int) -> Search:
-    """Give a search that trains on so many interactions of the data at a time, drawn by the key.
+    """Returns the search on a random part of the data, another one in each generation.
 
-    Data may then be a source. Of pairwise losses they are positives.
+    Data may then be a stream. For pairwise losses the interactions are positives.
 
     Args:
-      search: whose generations and moves train.
-      interactions: to train on; 0 for all, of a source too.
+      search: whose generations and advances train.
+      interactions: to train on; 0 for all, of a stream too.
 
     Raises:
       ValueError: for a negative number.
@@ -218,180 +246,264 @@ def with_subsampling(search: Search, interactions: int) -> Search:
     if interactions < 0:
         raise ValueError(f"interactions to train on are at least 0 (all), got {interactions}")
 
-    def of_some(step: Callable) -> Callable:
-        def call(state: SearchState, key: Array, data: Data, rewarded: Batch):
-            return step(
-                state, key, subsample(data, jax.random.fold_in(key, 2), interactions), rewarded
-            )
+    def on_subsample(function: Callable) -> Callable:
+        def call(state: SearchState, key: Array, data: Data, reward_split: Batch) -> tuple:
+            part = subsample(data, jax.random.fold_in(key, SUBSAMPLE), interactions)
+            return function(state, key, part, reward_split)
 
         return call
 
-    return search._replace(generation=of_some(search.generation), advance=of_some(search.advance))
+    return search._replace(
+        run_generation=on_subsample(search.run_generation), advance=on_subsample(search.advance)
+    )
 
 
-def _untrained(parts: _Parts, key: Array, rewarded: Batch) -> tuple[LaneState, Array]:
-    """Give recommenders with fresh weights, S lanes, and the reward of the first."""
-    lanes, starts = parts.trials.lanes, parts.starts
-    # As many lanes as are divided over the devices.
-    keys = jnp.repeat(key[None], starts + -starts % lanes.devices)
-    if starts > 1:
-        keys = jax.vmap(jax.random.fold_in)(keys, jnp.arange(len(keys)))
-    drawn = lanes.take(lanes.init(keys), jnp.arange(starts))
-    first = lanes.take(drawn, jnp.zeros(parts.width, jnp.int32))
-    return drawn, parts.trials.reward(first, rewarded)[0]
-
-
-def _init(parts: _Parts, key: Array, rewarded: Batch) -> SearchState:
-    policy_key, lane_key = jax.random.split(key)
-    recommenders, standing = _untrained(parts, lane_key, rewarded)
+def _init(parts: _Parts, key: Array, reward_split: Batch) -> SearchState:
+    """Returns the state of a search that has not begun."""
+    policy_key, model_key = jax.random.split(key)
+    base_model, base_reward = _init_base_model(parts, model_key, reward_split)
     policy = parts.policy.init(policy_key)
-    if len(parts.space.seeds):
-        policy = parts.policy.warm_start(policy, jnp.asarray(parts.space.seeds))
+    if len(parts.space.initial_losses):
+        policy = parts.policy.warm_start(policy, jnp.asarray(parts.space.initial_losses))
     return SearchState(
-        policy=parts.policy.begin_round(policy, standing),
-        recommenders=recommenders,
-        moves=jnp.int32(0),
-        standing=standing,
-        memory=init_seen_losses(parts.memory, parts.probes),
-        hall=init_hall(parts.hall, parts.space.length, parts.probes),
-        round_best=parts.no_round(),
+        policy=parts.policy.begin_round(policy, base_reward),
+        base_model=base_model,
+        num_advances=jnp.int32(0),
+        base_reward=base_reward,
+        seen_losses=parts.init_seen_losses(),
+        hall=init_hall(parts.hall_rows, parts.space.length, parts.num_probes),
+        round_best=parts.init_round_best(),
         generation=jnp.int32(0),
     )
 
 
-def _probe(parts: _Parts, programs: Program, probe: ProbePoints) -> Array:
-    """Give the slopes [M, P] of candidates at probe points."""
-    ones = jnp.ones(programs.op.shape[0])
-    low, high = parts.space.bounds
-    logits = jnp.broadcast_to(probe.logit, (len(ones), len(probe.logit)))
-    losses = LossBatch(programs, low * ones, high * ones, ones)
-    return parts.trials.slopes(losses, logits, jnp.asarray(probe.label))
+def _init_base_model(parts: _Parts, key: Array, reward_split: Batch) -> tuple[LaneState, Array]:
+    """Returns a base model with new weights, and its reward."""
+    lanes = parts.trainer.lanes
+    first = jnp.zeros(1, jnp.int32)
+    # One lane for each device, as lanes are divided over them; all draw the same.
+    base_model = lanes.take(lanes.init(jnp.repeat(key[None], lanes.devices)), first)
+    copies = lanes.take(base_model, jnp.zeros(parts.num_lanes, jnp.int32))
+    return base_model, parts.trainer.evaluate(copies, reward_split)[0]
 
 
-def _blind(parts: _Parts, programs: Program) -> Array:
-    """Say which candidates [C] move likes and dislikes alike: no losses to keep."""
-    return is_blind(_probe(parts, programs, even_probe(32, parts.group)), parts.group)
+def _run_generation(
+    parts: _Parts, state: SearchState, key: Array, data: Data, reward_split: Batch
+) -> tuple[SearchState, GenerationResult]:
+    """Runs one generation.
+
+    Samples losses, screens them, drops twins, trains the others and the reference, rewards the
+    policy, and records what was trained.
+    """
+    sample_key, train_key = jax.random.split(key)
+    tokens = _sample(parts, state, sample_key)
+    programs = parts.assemble(tokens)
+    screening, fingerprints = _screen(parts, programs)
+    selection = select_to_train(
+        parts.filter, state.seen_losses, screening.verdict, fingerprints, parts.num_lanes
+    )
+    candidate_programs = jax.tree.map(lambda part: part[selection.sample], programs)
+    _, rewards = parts.trainer.train(
+        train_key, state.base_model, candidate_programs, 0.0, data, reward_split
+    )
+    reward, weight = rewards_for_policy(
+        selection, screening, rewards, rewards_twins=parts.filter.rewards_twins
+    )
+    policy, policy_log = parts.policy.update(state.policy, tokens, reward, weight, rewards[0])
+    state = _record(
+        parts,
+        state._replace(policy=policy, generation=state.generation + 1),
+        tokens=tokens[selection.sample],
+        programs=candidate_programs,
+        fingerprints=fingerprints[selection.sample],
+        rewards=rewards,
+        trained=selection.trained,
+    )
+    return state, GenerationResult(
+        verdicts=selection.verdict,
+        rewards=rewards,
+        trained=selection.trained,
+        policy_log=policy_log,
+    )
 
 
-def _write(parts: _Parts, state: SearchState, key: Array) -> Array:
-    """Give the token sequences [M, L] of a generation; the first one begins with the seeds."""
-    tokens = parts.policy.sample(state.policy, key, parts.samples)
-    count = len(parts.space.seeds)
+def _sample(parts: _Parts, state: SearchState, key: Array) -> Array:
+    """Returns the losses of a generation [M, L]; the first one begins with the initial losses."""
+    tokens = parts.policy.sample(state.policy, key, parts.num_samples)
+    chex.assert_shape(tokens, (parts.num_samples, parts.space.length))
+    count = len(parts.space.initial_losses)
     if not count:
         return tokens
-    first = jnp.where(state.generation == 0, parts.space.seeds, tokens[:count])
+    first = jnp.where(state.generation == 0, parts.space.initial_losses, tokens[:count])
     return tokens.at[:count].set(first)
 
 
-def _generation(
-    parts: _Parts, state: SearchState, key: Array, data: Data, rewarded: Batch
-) -> tuple[SearchState, GenerationResult]:
-    sample_key, batch_key = jax.random.split(key)
-    tokens = _write(parts, state, sample_key)
-    programs = parts.programs(tokens)
-    slopes = _probe(parts, programs, parts.filter.probe)
-    screening, prints = parts.filter.screen(slopes), parts.filter.fingerprint(slopes)
-    chosen = select_to_train(
-        parts.filter, state.memory, screening.verdict, prints, parts.candidates
-    )
-    mine = jax.tree.map(lambda part: part[chosen.candidate], programs)
-    _, rewards = parts.trials.run(batch_key, state.recommenders, mine, 0.0, data, rewarded)
-    rewards = rewards.mean(0)
+def _screen(parts: _Parts, programs: Program) -> tuple[Screening, Array]:
+    """Returns the verdicts of programs [M, I] before any training, and fingerprints [M, P]."""
+    logit_grads = _logit_grads_at(parts, programs, parts.filter.probe)
+    return parts.filter.screen(logit_grads), parts.filter.fingerprint(logit_grads)
 
-    of_lane = jnp.where(chosen.lane > 0, rewards[chosen.lane], jnp.nan)
-    reward = jnp.where(jnp.isnan(chosen.gain), of_lane, chosen.gain + rewards[0])
-    reward = jnp.where(chosen.verdict <= Verdict.WRONG_DIRECTION, screening.reward, reward)
+
+def _logit_grads_at(parts: _Parts, programs: Program, probe: ProbePoints) -> Array:
+    """Returns the logit gradients [M, P] of programs [M, I] at probe points."""
+    ones = jnp.ones(programs.op.shape[0])
+    low, high = parts.space.bounds
+    logits = jnp.broadcast_to(probe.logit, (len(ones), len(probe.logit)))
+    losses = LossBatch(program=programs, low=low * ones, high=high * ones, scale=ones)
+    return parts.trainer.logit_grads(losses, logits, jnp.asarray(probe.label))
+
+
+def rewards_for_policy(
+    selection: Selection, screening: Screening, rewards: Array, *, rewards_twins: bool
+) -> tuple[Array, Array]:
+    """Returns what the policy learns about each sample: a reward [M] and its weight [M].
+
+    ================================ ========================================== ==================
+    sample                           reward                                     weight
+    ================================ ========================================== ==================
+    rejected in screening            of the screening, below 0                  1
+    twin of a seen loss              gain of that loss + reference's reward now ``rewards_twins``
+    twin of an earlier sample        reward of that sample's lane               ``rewards_twins``
+    trained                          reward of its lane                         1
+    no lane left, or twin of such    unknown                                    0
+    ================================ ========================================== ==================
+
+    Rewards of trained losses are from 0 to 1, so every rejected sample earns less than any trained
+    one. An unknown reward is 0, which its weight makes harmless.
+
+    Args:
+      selection: which samples [M] were trained in which lanes, and twins.
+      screening: verdicts and rewards [M] before training.
+      rewards: of the lanes [K]; the first is the reference's.
+      rewards_twins: whether the policy learns from twins.
+    """
+    chex.assert_equal_shape([selection.verdict, screening.reward])
+    chex.assert_equal_shape([rewards, selection.trained])
+    lane_reward = jnp.where(selection.lane > 0, rewards[selection.lane], jnp.nan)
+    is_seen = ~jnp.isnan(selection.seen_gain)
+    reward = jnp.where(is_seen, selection.seen_gain + rewards[0], lane_reward)
+    rejected = selection.verdict <= Verdict.WRONG_DIRECTION
+    reward = jnp.where(rejected, screening.reward, reward)
     teaches = jnp.isfinite(reward)
-    if not parts.filter.rewards_twins:
-        teaches &= chosen.verdict != Verdict.TWIN
-    weight = teaches.astype(jnp.float32)
-    told = tokens, jnp.nan_to_num(reward), weight, rewards[0]
-    policy, log = parts.policy.update(state.policy, *told)
+    if not rewards_twins:
+        teaches &= selection.verdict != Verdict.TWIN
+    return jnp.nan_to_num(reward), teaches.astype(jnp.float32)
 
-    gain = jnp.where(chosen.trained, rewards - rewards[0], -jnp.inf)
-    their_prints = prints[chosen.candidate]
-    kept = gain if parts.filter.stops_blind else jnp.where(_blind(parts, mine), -jnp.inf, gain)
-    generation = state.generation + 1
-    born = jnp.full(parts.candidates, generation)
-    new = HallOfFame(tokens[chosen.candidate], their_prints, kept, rewards, born)
-    tolerance = parts.filter.tolerance
+
+def _record(
+    parts: _Parts,
+    state: SearchState,
+    *,
+    tokens: Array,
+    programs: Program,
+    fingerprints: Array,
+    rewards: Array,
+    trained: Array,
+) -> SearchState:
+    """Writes the losses of all lanes that were trained into hall of fame and seen losses.
+
+    Args:
+      parts: of the search.
+      state: of the search, the number of this generation included.
+      tokens: of the lanes [K, L].
+      programs: of the lanes [K, I].
+      fingerprints: of the lanes [K, P].
+      rewards: of the lanes [K].
+      trained: bool [K], lanes with a candidate.
+    """
+    gain = jnp.where(trained, rewards - rewards[0], -jnp.inf)
+    hall_gain = gain
+    if not parts.filter.rejects_label_blind:
+        # Such losses are trained, but nobody would use them.
+        probe = make_probes(32, parts.group)
+        blind = is_label_blind(_logit_grads_at(parts, programs, probe), parts.group)
+        hall_gain = jnp.where(blind, -jnp.inf, gain)
+    new = HallOfFame(
+        tokens=tokens,
+        fingerprints=fingerprints,
+        gain=hall_gain,
+        reward=rewards,
+        generation=jnp.full(parts.num_lanes, state.generation),
+    )
     return state._replace(
-        policy=policy,
-        memory=remember(state.memory, their_prints, gain, chosen.trained),
-        hall=admit(state.hall, new, tolerance=tolerance),
-        round_best=admit(state.round_best, new, tolerance=tolerance),
-        generation=generation,
-    ), GenerationResult(chosen.verdict, rewards, chosen.trained, log)
+        seen_losses=remember(state.seen_losses, fingerprints, gain, trained),
+        hall=admit(state.hall, new, tolerance=parts.filter.tolerance),
+        round_best=admit(state.round_best, new, tolerance=parts.filter.tolerance),
+    )
 
 
 def _advance(
-    parts: _Parts, state: SearchState, key: Array, data: Data, rewarded: Batch
+    parts: _Parts, state: SearchState, key: Array, data: Data, reward_split: Batch
 ) -> tuple[SearchState, Array]:
-    """End a round: the recommender moves on, or a fresh one takes its place."""
+    """Ends a round: the base model advances, or a new one takes its place."""
     if parts.restart == "always":
-        recommenders, standing = _untrained(parts, key, rewarded)
-        state = state._replace(recommenders=recommenders, standing=standing)
-        moves = jnp.bool_(False)
+        base_model, base_reward = _init_base_model(parts, key, reward_split)
+        state = state._replace(base_model=base_model, base_reward=base_reward)
+        advanced = jnp.bool_(False)
     else:
-        state, moves = _move_on(parts, state, key, data, rewarded)
-        state = _freshened(parts, state, key, data, rewarded)
-    nothing = init_seen_losses(parts.memory, parts.probes)
+        state, advanced = _train_base_model(parts, state, key, data, reward_split)
+        if parts.restart == "stalled":
+            state = _restart_if_stalled(parts, state, key, data, reward_split)
     return state._replace(
-        policy=parts.policy.begin_round(state.policy, state.standing),
-        memory=nothing if parts.filter.forgets else state.memory,
-        round_best=parts.no_round(),
-    ), moves
+        policy=parts.policy.begin_round(state.policy, state.base_reward),
+        seen_losses=parts.init_seen_losses() if parts.filter.forgets else state.seen_losses,
+        round_best=parts.init_round_best(),
+    ), advanced
 
 
-def _move_on(
-    parts: _Parts, state: SearchState, key: Array, data: Data, rewarded: Batch
+def _train_base_model(
+    parts: _Parts, state: SearchState, key: Array, data: Data, reward_split: Batch
 ) -> tuple[SearchState, Array]:
-    """Train the recommender with the best loss of the round, if that does not hurt it."""
+    """Trains the base model with the best loss of the round, unless that would hurt it.
+
+    All losses of the round are trained again, on other batches, and the best one wins.
+    """
     best = state.round_best
-    tokens = jnp.concatenate([best.tokens[:1], best.tokens])  # the first gives way
-    trained, rewards = parts.trials.run(
-        key, state.recommenders, parts.programs(tokens), parts.l2, data, rewarded
+    tokens = jnp.concatenate([best.tokens[:1], best.tokens])  # lane 0 is the reference's
+    trained, rewards = parts.trainer.train(
+        key, state.base_model, parts.assemble(tokens), parts.l2, data, reward_split
     )
-    there = jnp.append(False, jnp.isfinite(best.gain))
-    winner = jnp.argmax(jnp.where(there, rewards[0], -jnp.inf))
-    moves = there[winner] & (rewards[0, winner] >= state.standing - 1e-5)
-    # The best so far, or steps that are worse by a hair would add up.
-    standing = jnp.where(moves, jnp.maximum(rewards[0, winner], state.standing), state.standing)
-    of_winner = parts.candidates * jnp.arange(parts.starts) + winner
-    candidates = parts.trials.lanes.take(trained, of_winner)
-    # Every second time the half trained one, which is the third, moves on, too.
-    moving = moves & jnp.asarray([True, False, state.moves % 2 == 1])[: parts.starts]
-    recommenders = where_lane(moving, candidates, state.recommenders)
-    moved = state._replace(recommenders=recommenders, standing=standing, moves=state.moves + moves)
-    return moved, moves
-
-
-def _freshened(
-    parts: _Parts, state: SearchState, key: Array, data: Data, rewarded: Batch
-) -> SearchState:
-    """Give fresh weights to what begins with them, and to all that the reference makes worse."""
-    if parts.restart == "never" and parts.starts == 1:
-        return state
-    trial_key, weight_key = jax.random.split(jax.random.fold_in(key, 1))
-    known, finished = state.standing, jnp.bool_(False)
-    if parts.restart == "stalled":
-        nothing = jnp.zeros((parts.candidates, parts.space.length), jnp.int32)
-        _, ahead = parts.trials.run(
-            trial_key, state.recommenders, parts.programs(nothing), 0.0, data, rewarded
-        )
-        known, finished = ahead[0, 0], ahead[0, 0] < state.standing
-    fresh, beginning = _untrained(parts, _after(known, weight_key), rewarded)
-    begins = finished | (jnp.arange(parts.starts) == 1)
+    has_loss = jnp.append(False, jnp.isfinite(best.gain))
+    winner = jnp.argmax(jnp.where(has_loss, rewards, -jnp.inf))
+    # The slack lets a base model advance that only rounding made worse.
+    advances = has_loss[winner] & (rewards[winner] >= state.base_reward - 1e-5)
+    # Keep the best reward so far; otherwise the slack would let it drift downwards.
+    base_reward = jnp.where(
+        advances, jnp.maximum(rewards[winner], state.base_reward), state.base_reward
+    )
+    next_model = parts.trainer.lanes.take(trained, winner[None])
     return state._replace(
-        recommenders=where_lane(begins, fresh, state.recommenders),
-        standing=jnp.where(finished, beginning, state.standing),
-        moves=jnp.where(finished, 0, state.moves),
+        base_model=where_lane(advances[None], next_model, state.base_model),
+        base_reward=base_reward,
+        num_advances=state.num_advances + advances,
+    ), advances
+
+
+def _restart_if_stalled(
+    parts: _Parts, state: SearchState, key: Array, data: Data, reward_split: Batch
+) -> SearchState:
+    """Gives the base model new weights if the reference loss makes it worse."""
+    train_key, weight_key = jax.random.split(jax.random.fold_in(key, RESTART))
+    no_candidates = jnp.zeros((parts.num_lanes, parts.space.length), jnp.int32)
+    _, rewards = parts.trainer.train(
+        train_key, state.base_model, parts.assemble(no_candidates), 0.0, data, reward_split
+    )
+    stalled = rewards[0] < state.base_reward
+    base_model, base_reward = _init_base_model(
+        parts, _key_after(rewards[0], weight_key), reward_split
+    )
+    return state._replace(
+        base_model=where_lane(stalled[None], base_model, state.base_model),
+        base_reward=jnp.where(stalled, base_reward, state.base_reward),
+        num_advances=jnp.where(stalled, 0, state.num_advances),
     )
 
 
-def _after(reward: Array, key: Array) -> Array:
-    """Give the key, but not before the reward is known, or XLA would hold more lanes at once.
+def _key_after(reward: Array, key: Array) -> Array:
+    """Returns the key, but not before the reward is known: a barrier for XLA's scheduler.
 
-    Rewards are 1 at most, but XLA does not know; it drops optimization barriers on CPU.
+    Without it XLA may draw the new lanes while the old ones still train, and hold the memory of
+    both. ``jax.lax.optimization_barrier`` does not help, as XLA drops it on CPU. Rewards are at
+    most 1, so the other key is never chosen, but XLA does not know that.
     """
     return jnp.where(reward > 1, jax.random.fold_in(key, 1), key)

@@ -14,16 +14,16 @@ from ..language.families import Family, as_family
 from ..language.grammar import Vocabulary, extend_family, make_grammar, make_vocabulary
 from ..language.operators import Op, as_bounds
 from ..suggest import did_you_mean
-from .initial_losses import write_initial_loss
+from .initial_losses import write_initial_losses
 
 
 class Space(NamedTuple):
-    """What losses a search may write."""
+    """The losses that a search may write."""
 
     vocabulary: Vocabulary
-    length: int  # tokens of a loss at most, L
-    bounds: tuple[float, float]  # intermediate results are clipped to them
-    seeds: np.ndarray  # int32 [N, L], losses that a search begins with
+    length: int  # largest number of tokens of a loss, L
+    bounds: tuple[float, float]  # that intermediate results are clipped to
+    initial_losses: np.ndarray  # int32 [n, L], losses that a search begins with
     grammar: Grammar
 
 
@@ -34,7 +34,7 @@ def make_space(
     length: int,
     bounds: tuple[float, float],
     family: str = "pointwise",
-    seeds: Sequence[str] = (),
+    initial_losses: Sequence[str] = (),
     length_prior: tuple[float, float] | None = None,
     extra_operators: str | Sequence[Op] = (),
 ) -> Space:
@@ -47,7 +47,7 @@ def make_space(
       length: tokens in a loss at most, L.
       bounds: intermediate results are clipped to them.
       family: ``"pointwise"`` or ``"pairwise"``.
-      seeds: named losses or formulas to begin with, see ``write_initial_loss``.
+      initial_losses: named losses or formulas to begin with, see ``write_initial_losses``.
       length_prior: see ``make_grammar``.
       extra_operators: your own operators, in addition to ``operators``; or where they are, see
         ``load_operators``.
@@ -63,11 +63,17 @@ def make_space(
     if operators is None:
         operators = [name for name in as_family(family).operators if name != "id"]
     extra = _as_operators(extra_operators)
-    vocab = make_vocabulary(operators, operands, family=family, extra=extra)
+    vocabulary = make_vocabulary(operators, operands, family=family, extra=extra)
     bounds = as_bounds(bounds)
-    rules = make_grammar(vocab, length, length_prior=length_prior)
-    seeds = write_initial_loss(seeds, vocab, length=length, bounds=bounds)
-    return Space(vocab, length, bounds, seeds, rules)
+    return Space(
+        vocabulary=vocabulary,
+        length=length,
+        bounds=bounds,
+        initial_losses=write_initial_losses(
+            initial_losses, vocabulary, length=length, bounds=bounds
+        ),
+        grammar=make_grammar(vocabulary, length, length_prior=length_prior),
+    )
 
 
 def load_family(family: str | Family, extra_operators: str | Sequence[Op] = ()) -> Family:

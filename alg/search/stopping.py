@@ -1,4 +1,4 @@
-"""The limits that a user sets on a search, beside its number of generations."""
+"""The limits that a user sets on a search, besides its number of generations."""
 
 from collections.abc import Mapping
 from typing import Any, NamedTuple
@@ -9,27 +9,31 @@ from .hall_of_fame import HallOfFame
 
 
 class Limits(NamedTuple):
-    """What is enough; a search ends after the generation that reaches one of them."""
+    """What is enough: a search ends after the generation that reaches one of the limits."""
 
     candidates: int = 0  # trained; 0 for no limit
     seconds: float = 0.0  # of the whole search; 0 for no limit
-    target: float | None = None  # a reward; None for none
+    target: float | None = None  # a reward; None for no limit
 
 
-def stop_reason(limits: Limits, last: Mapping[str, Any], hall: HallOfFame) -> str | None:
-    """Say which limit a search has reached, if any, from what outlives it: a resumed one agrees.
+def stop_reason(limits: Limits, record: Mapping[str, Any], hall: HallOfFame) -> str | None:
+    """Returns which limit a search has reached, if any.
+
+    It is read off what is saved, so that a resumed search agrees.
 
     Args:
       limits: of the search.
-      last: the journal's entry of the generation that led to ``hall``.
-      hall: [H]; the row with the highest reward is not always its first, that with the most gain.
+      record: log record of the last generation.
+      hall: after that generation. The row with the highest reward need not be the first, which
+        has the highest gain.
 
-    >>> from .hall_of_fame import empty_hall
-    >>> last = {"trained_total": 40, "seconds": 12.3}
-    >>> stop_reason(Limits(seconds=10.0), last, empty_hall(rows=4, length=7, probes=8))
-    'it took 12.3 seconds (search.seconds is 10.0)'
+    Example:
+      >>> from .hall_of_fame import init_hall
+      >>> record = {"trained_total": 40, "seconds": 12.3}
+      >>> stop_reason(Limits(seconds=10.0), record, init_hall(rows=4, length=7, num_probes=8))
+      'it took 12.3 seconds (search.seconds is 10.0)'
     """
-    trained, seconds = last["trained_total"], last["seconds"]
+    trained, seconds = record["trained_total"], record["seconds"]
     rewards = np.asarray(hall.reward)[np.isfinite(hall.gain)]
     best = rewards.max(initial=-np.inf)
     if limits.candidates and trained >= limits.candidates:

@@ -70,7 +70,7 @@ def make_lane_mesh(count: int, num_lanes: Mapping[str, int]) -> Mesh:
         is no multiple of the processes.
 
     Example:
-      >>> make_lane_mesh(1, {"generation.width": 32}).size
+      >>> make_lane_mesh(1, {"generation.num_lanes": 32}).size
       1
     """
     devices = choose_devices(jax.devices(), count, num_lanes)

@@ -1,68 +1,46 @@
 """The numbers that are folded into random keys by hand, in one place.
 
-``jax.random.fold_in(key, n)`` gives independent keys for different ``n``. Whoever folds numbers
-into a key that others fold numbers into as well has to choose numbers that the others never use.
-Each kind of key has a table below: who folds what into it. A test checks that the ranges of a table
-do not meet.
+``jax.random.fold_in(key, n)`` gives independent keys for different ``n``. So whoever folds a number
+into a key has to choose one that nobody else folds into the same key. These are the keys, and who
+folds what into them:
 
-The key of a search, of a run:
+the key of a search
+  ``generation_number(g)``, even, and ``advance_number(g)``, odd, for generation g from 1.
 
-=================================== ==================================
-number                              who
-=================================== ==================================
-``generation_number(g)``, g >= 1    generation g, even numbers
-``advance_number(g)``, g >= 1       the advance after it, odd numbers
-=================================== ==================================
+the key that a generation or an advance is called with
+  ``SUBSAMPLE`` for the interactions that it trains on, and ``RESTART`` for the restart of the base
+  model. An advance also trains with this key, as the key of an epoch. There ``EXAMPLES`` is the
+  same number as ``RESTART``, which is harmless: one key draws items, the other one is split.
 
-The key that a generation or an advance is called with is split, where it trains candidates, and:
+the key of an epoch, which also shuffles its batches
+  ``EXAMPLES`` for the negatives that it draws, ``FURTHER_EPOCHS + epoch`` for later epochs of a
+  candidate, and ``STEPS`` for what single steps draw, such as dropout.
 
-=================================== ==================================
-number                              who
-=================================== ==================================
-``RESTART``                         the restart of a base model
-``SUBSAMPLE``                       the choice of training interactions
-=================================== ==================================
+the key of a training from scratch
+  ``epoch``, from 0, for the key of an epoch, and ``FURTHER_SEEDS + number`` for trainings with
+  further seeds.
 
-The key of an epoch, which also shuffles its batches:
-
-=================================== ==================================
-number                              who
-=================================== ==================================
-``EXAMPLES``                        drawn negatives
-``FURTHER_EPOCHS + epoch``          later epochs of a candidate
-``STEPS``                           what single steps draw, as dropout
-=================================== ==================================
-
-The key of a training from scratch, in promotion:
-
-=================================== ==================================
-number                              who
-=================================== ==================================
-``epoch``, from 0                   the key of an epoch
-``FURTHER_SEEDS + number``          trainings with further seeds
-=================================== ==================================
-
-The upper half of the 32-bit numbers and the numbers from ``2**30`` cannot collide with counts of
-epochs, which no training reaches.
+``2**30`` and ``2**31`` cannot collide with a count of epochs: no training has so many. ``fold_in``
+takes numbers below ``2**32``.
 """
 
 EXAMPLES = 1
-"""Into the key of an epoch: for the negatives that it draws."""
+"""Folded into the key of an epoch, for the negatives that it draws."""
 
 RESTART = 1
-"""Into the key of an advance: for the trial and the weights of a restarted base model."""
+"""Folded into the key of an advance, for the trial and the weights of a new base model."""
 
 SUBSAMPLE = 2
-"""Into the key of a generation or an advance: for the interactions that it trains on."""
+"""Folded into the key of a generation or an advance, for the interactions that it trains on."""
 
 FURTHER_EPOCHS = 2**30
-"""Plus an epoch, from 1, into the key of the first epoch of a candidate."""
+"""Plus an epoch, from 1: folded into the key of a candidate's first epoch, for the later ones."""
 
 STEPS = 2**31
-"""Into the key of an epoch: for the keys of its steps, apart from what shuffles the batches."""
+"""Folded into the key of an epoch, for the keys of its steps."""
 
 FURTHER_SEEDS = 2**31
-"""Plus a number, from 1, into a key of training: for trainings with further seeds."""
+"""Plus a number, from 1: folded into the key of a training, for trainings with further seeds."""
 
 
 def generation_number(generation: int) -> int:
@@ -76,5 +54,5 @@ def generation_number(generation: int) -> int:
 
 
 def advance_number(generation: int) -> int:
-    """Returns what the advance after a generation, counted from 1, folds into a search's key."""
+    """Returns what the advance after a generation folds into the key of a search."""
     return 2 * generation + 1

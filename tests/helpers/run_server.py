@@ -17,14 +17,14 @@ SMALL = (  # for any run that is to be cheap to compile
     "--config.train.batch_size=256",
     "--config.space.operators=('add','sub','mul','square')",
     "--config.space.length=7",
-    "--config.generation.memory=64",
+    "--config.generation.seen_losses=64",
     "--config.generation.hall=3",
     "--config.policy.risk_seeking.hidden_dim=8",
 )
 TINY = (
     *SMALL,
     "--config.generation.samples=128",
-    "--config.generation.width=4",
+    "--config.generation.num_lanes=4",
     "--config.search.generations=24",
     "--config.search.round_generations=4",
     "--config.search.checkpoint_every=8",

@@ -10,8 +10,8 @@ FLAGS = (
     *SMALL,
     "--config.space.operands=('pred','label')",  # so that few samples have losses to train
     "--config.generation.samples=256",
-    "--config.generation.width=8",
-    "--config.promote.width=8",
+    "--config.generation.num_lanes=8",
+    "--config.promote.num_lanes=8",
     "--config.contenders.baselines=('bce','mse')",
 )
 

@@ -248,14 +248,13 @@ def test_bad_usage_is_one_line_and_status_2(server, argument, fragments, tmp_pat
         ("--config.space.operands=()", ["at least one operand"]),
         ("--config.space.bounds=(1,)", ["a tuple of 2 numbers, got (1,)"]),
         ("--config.space.bounds=(1,1)", ["low < high"]),
-        ("--config.space.seeds=('bce','bec')", ["'bec'", "did you mean 'bce'?"]),
-        ("--config.generation.reference=square(label -", ["expected"]),
+        ("--config.space.initial_losses=('bce','bec')", ["'bec'", "did you mean 'bce'?"]),
         ("--config.generation.reward_scale=loud", ["'gradient' or 'raw'", "'loud'"]),
         ("--config.generation.epochs=0", ["at least 1 epoch (generation.epochs), got 0"]),
         ("--config.generation.epochs=1000000000", ["lanes fit", "fewer generation.epochs"]),
-        ("--config.generation.width=1", ["at least 2, got 1 starts and 1 lanes"]),
+        ("--config.generation.num_lanes=1", ["generation.num_lanes is at least 2", "got 1"]),
         ("--config.space.family=pairwize", ["'pairwize'", "did you mean 'pairwise'?"]),
-        ("--config.promote.width=1000000000", ["promote.width is 1000000000", "lanes fit"]),
+        ("--config.promote.num_lanes=1000000000", ["promote.num_lanes is 1000000000", "lanes fit"]),
         (
             "--config.test.seeds=1000000000",
             ["contenders.found", "for every", " of test.seeds,", "lanes fit"],
@@ -331,7 +330,7 @@ def test_broken_results_and_then_a_broken_checkpoint_are_named(server, whole, tm
     for path in filter(Path.is_file, folder.glob("checkpoints/**/*")):
         path.write_bytes(b"broken")
     done = server.run(*TINY, f"--workdir={folder}")
-    assert_one_line(done, 1, "checkpoints cannot be read", "Remove that folder to search anew")
+    assert_one_line(done, 1, "checkpoints cannot be read", "Remove that folder to start")
 
 
 def test_help_is_no_error(environment):

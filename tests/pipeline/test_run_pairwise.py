@@ -38,8 +38,7 @@ def test_pairwise_losses_are_searched_and_tested_by_the_family_alone(server, tmp
         ("--config.implicit.candidates=-1", ["implicit.candidates", "-1"]),
         ("--config.space.operands=('pred','label')", ["operand 'pred'"]),
         ("--config.contenders.baselines=('bce',)", ["pairwise losses, got 'bce'"]),
-        ("--config.generation.reference=square(label - pred)", ["label"]),
-        ("--config.filter.name=paper", ["filter 'paper' judges pointwise losses"]),
+        ("--config.filter.name=paper", ["filter 'paper' is for pointwise losses"]),
     ],
 )
 def test_what_is_not_pairwise_is_refused_in_that_family(server, argument, fragments, tmp_path):

@@ -64,8 +64,8 @@ def fair_test(devices=1, **options):
 
 
 @cache
-def outcomes(**options):
-    """Tune and run the losses, once for all tests; give what was tuned and the outcomes."""
+def results(**options):
+    """Tune and run the losses, once for all tests; return what was tuned and the results."""
     test = fair_test(**options)
     tuned = test.tune(ALL, splits())
     return tuned, {o.contender.name: o for o in test.run(ALL, tuned, splits())}
@@ -91,7 +91,7 @@ def test_lanes_are_gone_when_others_begin(monkeypatch):
 
 def test_validation_chooses_the_learning_rate_and_decay():
     """Each setting alone, then the grid: it must take the best of them for every loss."""
-    tuned, _ = outcomes()
+    tuned, _ = results()
     alone = {}
     for rate in OPTIONS["learning_rates"]:
         for decay in OPTIONS["weight_decays"]:
@@ -135,7 +135,7 @@ def test_settings_are_chosen_by_the_mean_over_the_tuning_seeds():
 
 @pytest.mark.parametrize("l2", [0.0, 1e-3])
 def test_the_size_of_a_loss_is_made_up_for(l2):
-    tuned, found = outcomes(l2=l2)
+    tuned, found = results(l2=l2)
     mse, loud = ALL.index(MSE), ALL.index(LOUD)
     np.testing.assert_allclose(tuned.learning_rate[mse] / tuned.learning_rate[loud], 50, rtol=1e-4)
     np.testing.assert_allclose(tuned.weight_decay[loud] / tuned.weight_decay[mse], 50, rtol=1e-4)
@@ -152,7 +152,7 @@ def test_raw_learning_rates_stand_as_they_are():
 
 def test_learning_rates_are_for_a_gradient_as_large_as_bces():
     """On predictions near one half BCE's slope is about one half, MSE's about one quarter."""
-    tuned, _ = outcomes()
+    tuned, _ = results()
     bce, mse = (tuned.learning_rate[ALL.index(each)] for each in (BCE, MSE))
     assert bce == pytest.approx(4, abs=0.6)
     assert 2 < mse / bce < 3
@@ -160,7 +160,7 @@ def test_learning_rates_are_for_a_gradient_as_large_as_bces():
 
 def test_seeds_are_paired():
     """A loss and its multiple meet the same weights and batches, seed by seed."""
-    _, found = outcomes()
+    _, found = results()
     one, other = (found[name].test["logloss"] for name in ("mse", "loud"))
     np.testing.assert_allclose(one, other, atol=2e-5)
     assert np.diff(np.sort(one)).min() > 1e-4
@@ -181,7 +181,7 @@ def test_seeds_differ_in_their_batches_too(monkeypatch):
 
 
 def test_the_seed_decides_everything():
-    tuned, found = outcomes()
+    tuned, found = results()
     again = fair_test().run(ALL, fair_test().tune(ALL, splits()), splits())
     other = fair_test(seed=1).run(ALL, tuned, splits())
     for one, two in zip(again, other, strict=True):
@@ -192,7 +192,7 @@ def test_the_seed_decides_everything():
 @pytest.mark.parametrize("devices", [2, 4])
 def test_devices_make_no_difference(devices):
     """Seed by seed: with 2 devices the last training has a seed over, with 4 the only one has."""
-    (one, of_one), (other, of_other) = outcomes(), outcomes(devices=devices)
+    (one, of_one), (other, of_other) = results(), results(devices=devices)
     np.testing.assert_allclose(one.learning_rate, other.learning_rate, rtol=1e-4)
     for name in of_one:
         np.testing.assert_allclose(
@@ -217,7 +217,7 @@ def test_all_devices_train_a_seed_of_a_stream():
         lambda x: x[(first + np.arange(count)) % len(whole.label)], whole
     )
     streamed = splits()._replace(train=StreamedData(len(whole.label), 500, draw))
-    tuned, _ = outcomes()
+    tuned, _ = results()
     one, two = (fair_test(devices=n).run(ALL, tuned, streamed) for n in (1, 2))
     for of_one, of_two in zip(one, two, strict=True):
         assert_equal(of_one.test, of_two.test, atol=4e-3)
@@ -225,7 +225,7 @@ def test_all_devices_train_a_seed_of_a_stream():
 
 def test_test_labels_choose_nothing():
     turned = splits()._replace(test=splits().test._replace(label=1 - splits().test.label))
-    tuned, straight = outcomes()
+    tuned, straight = results()
     again = fair_test().run(ALL, tuned, turned)
     for outcome in again:
         expected = straight[outcome.contender.name]
@@ -236,7 +236,7 @@ def test_test_labels_choose_nothing():
 
 
 def test_the_number_of_epochs_is_the_best_on_validation():
-    tuned, found = outcomes()
+    tuned, found = results()
     shorter = [fair_test(epochs=epochs).run(ALL, tuned, splits()) for epochs in (1, 2)]
     for j, each in enumerate(ALL):
         reached = [run[j].valid["auc"].mean() for run in shorter]
@@ -290,8 +290,8 @@ def test_intervals_are_scipys():
     assert confidence_interval(values[:1]) is None
 
 
-def test_rows_compare_seed_by_seed_with_the_best_usual_loss_on_validation():
-    _, found = outcomes()
+def test_rows_compare_seed_by_seed_with_the_best_baseline_on_validation():
+    _, found = results()
     table = {
         row["name"]: row for row in result_records(list(found.values()), model="m", dataset="d")
     }
@@ -313,8 +313,8 @@ def test_rows_compare_seed_by_seed_with_the_best_usual_loss_on_validation():
         assert row["seeds"] == [0, 1, 2]
 
 
-def test_validation_not_test_says_which_usual_loss_is_best():
-    _, found = outcomes()
+def test_validation_not_test_says_which_baseline_is_best():
+    _, found = results()
     mse, bce = found["mse"], found["bce"]
     worse = mse._replace(valid={"auc": bce.valid["auc"] - 0.1}, test={"auc": bce.test["auc"] + 0.1})
     table = result_records([worse, bce], model="m", dataset="d")

@@ -21,7 +21,7 @@ def checked(*formulas, bounds=DEFAULT_BOUNDS, share=0.6, **constants):
 
 
 @pytest.mark.parametrize("smoothing", [1e-6, 0.1])
-def test_the_usual_losses_are_sound(smoothing):
+def test_the_named_losses_are_sound(smoothing):
     losses = [named_loss(name, smoothing=smoothing) for name in PAPER_LOSSES]
     of_losses = stack_losses([as_program("pred")] * len(losses), [DEFAULT_BOUNDS] * len(losses))
     slopes = static_logit_grads(losses)

@@ -24,9 +24,9 @@ OPTIONS = {
     "l2": 0.0,
     "epochs": (1, 3),
     "keep": 0.5,
-    "apart": 0.0,
+    "distinct_tolerance": 0.0,
     "scale": "gradient",
-    "width": 6,
+    "num_lanes": 6,
     "batch_size": 32,
 }
 GOOD = ("square(label - pred)", "square(square(label - pred))", "log(1 + square(label - pred))")
@@ -70,16 +70,16 @@ def test_the_good_losses_come_to_the_last_rung():
 
 def test_the_best_of_each_kind_go_on_first():
     prints = np.array([2.1, 0.1, 0.2, 0.9, 2.0])[:, None]  # two good ones are of a kind
-    order, found = promotion(apart=0.5, keep=0.6)(losses(*FORMULAS), prints, *splits())
+    order, found = promotion(distinct_tolerance=0.5, keep=0.6)(losses(*FORMULAS), prints, *splits())
     assert sorted(order[:2]) in ([1, 3], [2, 3])
     assert order[2] in (0, 4)  # no good one, but the best of its kind
     assert found[0] >= found[1] > 0.75 > found[2]
 
 
 def test_as_many_go_on_as_are_to_be_tested():
-    order, _ = promotion(keep=0.1, least=4)(*unlike(*FORMULAS), *splits())
+    order, _ = promotion(keep=0.1, min_survivors=4)(*unlike(*FORMULAS), *splits())
     assert len(order) == 4
-    order, _ = promotion(keep=0.1, least=9)(*unlike(*FORMULAS), *splits())
+    order, _ = promotion(keep=0.1, min_survivors=9)(*unlike(*FORMULAS), *splits())
     assert sorted(order) == [0, 1, 2, 3, 4]  # there are no more
 
 
@@ -200,7 +200,7 @@ def test_progress_counts_to_the_end():
         ({"epochs": (0,)}, "rungs of at least 1 epoch"),
         ({"keep": 0.0}, r"keep in \(0, 1\]"),
         ({"seeds": 0}, "seeds of at least 1"),
-        ({"width": 1}, "1 to 1 settings"),
+        ({"num_lanes": 1}, "1 to 1 settings"),
         ({"learning_rates": (-1.0,)}, "positive"),
         ({"weight_decays": (-1.0,)}, "not negative"),
         ({"learning_rates": (1e4,)}, "stays below 1"),

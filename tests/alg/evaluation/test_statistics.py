@@ -3,7 +3,7 @@
 import numpy as np
 from sklearn.metrics import accuracy_score, roc_auc_score
 
-from autolossgen.evaluation.statistics import RESAMPLES, Splits, resample_users
+from autolossgen.evaluation.statistics import NUM_RESAMPLES, Splits, resample_users
 from autolossgen.interfaces import Batch
 from autolossgen.training.metric_registry import get_metric
 from autolossgen.training.tasks import RATING
@@ -24,9 +24,9 @@ def test_resampled_aucs_are_those_of_repeated_users():
     data = interactions(users=12, each=5)
     scores = np.random.default_rng(2).normal(size=(2, 60)).astype(np.float32)
     (found,) = resample_users(scores[:, None], scores[:, None], splits(data))
-    assert found.shape == (RESAMPLES,)
-    drawn = np.random.default_rng(0).multinomial(12, np.full(12, 1 / 12), size=RESAMPLES)
-    for replicate in (0, 1, RESAMPLES - 1):
+    assert found.shape == (NUM_RESAMPLES,)
+    drawn = np.random.default_rng(0).multinomial(12, np.full(12, 1 / 12), size=NUM_RESAMPLES)
+    for replicate in (0, 1, NUM_RESAMPLES - 1):
         weight = drawn[replicate][data.ids["user"]]
         expected = [roc_auc_score(data.label, s, sample_weight=weight) for s in scores]
         np.testing.assert_allclose(found[replicate], np.mean(expected), atol=1e-5)
@@ -50,7 +50,7 @@ def test_resampled_accuracies_are_at_the_threshold_of_validation():
     task = RATING._replace(metric=get_metric("accuracy"))
     (found,) = resample_users(valid[:, None], test[:, None], judged, task)
     cut = (valid[0][label > 0].min() + valid[0][label < 1].max()) / 2
-    drawn = np.random.default_rng(0).multinomial(12, np.full(12, 1 / 12), size=RESAMPLES)
+    drawn = np.random.default_rng(0).multinomial(12, np.full(12, 1 / 12), size=NUM_RESAMPLES)
     weight = drawn[7][data.ids["user"]]
     expected = accuracy_score(data.label, test[0] > cut, sample_weight=weight)
     np.testing.assert_allclose(found[7], expected, rtol=1e-5)

@@ -14,15 +14,15 @@ from autolossgen.search.screening import FILTERS, Verdict
 
 FILTER = FILTERS["graded"](**base.get_config().filter.graded)._replace(tolerance=0.1)
 COUNT, LANES, PROBES = 12, 4, 2
-jitted_choose = jax.jit(lambda *given: select_to_train(FILTER, *given, LANES))
+jitted_select = jax.jit(lambda *given: select_to_train(FILTER, *given, LANES))
 
-# A candidate is a whole number, which is also its print, and the verdict of the screening.
+# A candidate is a whole number, which is also its fingerprint, and the verdict of the screening.
 candidates = st.tuples(
     st.integers(1, 8), st.sampled_from([Verdict.TRAINED] * 3 + [Verdict.LABEL_BLIND])
 )
 
 
-def prints_of(numbers):
+def fingerprints_of(numbers):
     return jnp.asarray(np.tile(np.float32(numbers)[:, None], PROBES))
 
 
@@ -50,23 +50,23 @@ def by_hand(losses, known):
 )
 def test_the_first_distinct_sound_candidates_get_the_lanes(losses, remembered):
     gains = np.float32(remembered) / 8
-    memory = remember(
+    seen = remember(
         init_seen_losses(5, PROBES),
-        prints_of(remembered),
+        fingerprints_of(remembered),
         jnp.asarray(gains),
         jnp.array([True, True]),
     )
     numbers, found = zip(*losses, strict=True)
-    chosen = jitted_choose(memory, jnp.asarray(found, jnp.int32), prints_of(numbers))
+    selection = jitted_select(seen, jnp.asarray(found, jnp.int32), fingerprints_of(numbers))
     rows, in_lane = by_hand(losses, dict(zip(remembered, gains.tolist(), strict=True)))
     verdict, lane, gain = zip(*rows, strict=True)
-    assert chosen.verdict.tolist() == list(verdict)
-    np.testing.assert_array_equal(chosen.gain, np.float32(gain))
+    assert selection.verdict.tolist() == list(verdict)
+    np.testing.assert_array_equal(selection.seen_gain, np.float32(gain))
     sound = np.asarray(found) == Verdict.TRAINED
-    np.testing.assert_array_equal(chosen.lane[sound], np.asarray(lane)[sound])
-    assert chosen.trained.tolist() == [k in in_lane for k in range(LANES)]
+    np.testing.assert_array_equal(selection.lane[sound], np.asarray(lane)[sound])
+    assert selection.trained.tolist() == [k in in_lane for k in range(LANES)]
     for k, number in in_lane.items():
-        assert numbers[int(chosen.candidate[k])] == number
+        assert numbers[int(selection.sample[k])] == number
 
 
 @pytest.mark.parametrize("last", [31, 32, 39])
@@ -74,9 +74,9 @@ def test_only_the_first_sound_candidates_are_compared(last):
     """Eight for each lane; the cost of comparing them grows with their square."""
     found, numbers = np.full(40, Verdict.TRAINED), np.ones(40)
     numbers[last] = 2
-    chosen = select_to_train(
-        FILTER, init_seen_losses(5, PROBES), jnp.asarray(found), prints_of(numbers), LANES
+    selection = select_to_train(
+        FILTER, init_seen_losses(5, PROBES), jnp.asarray(found), fingerprints_of(numbers), LANES
     )
     compared = last < 8 * LANES
-    assert chosen.trained.tolist() == [False, True, compared, False]
-    assert chosen.verdict[last] == (Verdict.TRAINED if compared else Verdict.OVER_CAPACITY)
+    assert selection.trained.tolist() == [False, True, compared, False]
+    assert selection.verdict[last] == (Verdict.TRAINED if compared else Verdict.OVER_CAPACITY)

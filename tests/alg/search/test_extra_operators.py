@@ -35,7 +35,9 @@ def _spec(tmp_path):
 
 @pytest.mark.parametrize("family", ["pointwise", "pairwise"])
 def test_a_search_trains_and_tests_losses_of_extra_operators(spec, family):
-    space = make_space(**OPTIONS, family=family, extra_operators=spec, seeds=["cube(1 - 1)"])
+    space = make_space(
+        **OPTIONS, family=family, extra_operators=spec, initial_losses=["cube(1 - 1)"]
+    )
     task = make_task(load_family(family, spec), negatives=2)
     assert space.vocabulary.family == task.family  # loaded once, though named twice
     first, second = task.family.registers[:2]

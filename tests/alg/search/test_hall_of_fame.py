@@ -1,4 +1,4 @@
-"""The hall of fame and the memory against lists in Python."""
+"""The hall of fame and the losses seen before, against lists in Python."""
 
 import jax
 import jax.numpy as jnp
@@ -12,7 +12,7 @@ ROWS, LENGTH, PROBES, NEW, TOLERANCE = 4, 2, 3, 5, 0.1
 jitted_admit = jax.jit(admit, static_argnames="tolerance")
 jitted_remember = jax.jit(remember)
 
-# A loss here is a whole number, which is also its print; gains may be NaN or no gain at all.
+# A loss here is a whole number, which is also its fingerprint; gains may be NaN or no gain at all.
 gains = st.sampled_from([-0.5, 0.0, 0.25, 0.5, 1.0, float("nan"), float("-inf")])
 batches_of_new = st.lists(
     st.dictionaries(st.integers(1, 12), gains, min_size=NEW, max_size=NEW), max_size=4
@@ -45,7 +45,7 @@ def test_the_best_distinct_losses_are_kept_best_first(batches):
         assert hall.reward[:filled].tolist() == [gain + 0.5 for _, gain, _ in kept]
         assert hall.generation[:filled].tolist() == [row[2] for row in kept]
         assert np.all(np.isneginf(hall.gain[filled:]))
-        assert np.all(np.isnan(hall.prints[filled:]))  # what is empty is a twin of nothing
+        assert np.all(np.isnan(hall.fingerprints[filled:]))  # what is empty is a twin of nothing
 
 
 def test_a_twin_stays_out_even_if_it_scored_better():
@@ -53,22 +53,22 @@ def test_a_twin_stays_out_even_if_it_scored_better():
         init_hall(ROWS, LENGTH, PROBES), as_rows({7: 0.25, 8: 0.0}, 1), tolerance=TOLERANCE
     )
     twin = as_rows({7: 0.9, 9: 0.1}, 2)
-    twin = twin._replace(prints=twin.prints.at[0].add(0.05))
+    twin = twin._replace(fingerprints=twin.fingerprints.at[0].add(0.05))
     assert admit(hall, twin, tolerance=TOLERANCE).tokens[:3, 0].tolist() == [7, 9, 8]
-    other = twin._replace(prints=twin.prints.at[0].add(0.2))
+    other = twin._replace(fingerprints=twin.fingerprints.at[0].add(0.2))
     assert admit(hall, other, tolerance=TOLERANCE).tokens[:4, 0].tolist() == [7, 7, 9, 8]
 
 
 @given(st.lists(st.lists(st.booleans(), min_size=NEW, max_size=NEW), max_size=5))
-def test_memory_holds_the_last_that_were_trained(generations):
-    rows, memory, expected = 7, init_seen_losses(7, PROBES), []
+def test_the_last_that_were_trained_are_seen(generations):
+    rows, seen, expected = 7, init_seen_losses(7, PROBES), []
     for g, trained in enumerate(generations):
         numbers = 10.0 * g + np.arange(NEW)
-        prints = jnp.asarray(np.tile(numbers[:, None], PROBES), jnp.float32)
-        memory = jitted_remember(memory, prints, jnp.asarray(-numbers), jnp.asarray(trained))
+        fingerprints = jnp.asarray(np.tile(numbers[:, None], PROBES), jnp.float32)
+        seen = jitted_remember(seen, fingerprints, jnp.asarray(-numbers), jnp.asarray(trained))
         expected += numbers[np.asarray(trained)].tolist()
-        assert int(memory.written) == len(expected)
-        held = ~np.isnan(memory.prints[:, 0])
-        assert sorted(memory.prints[held, 0].tolist()) == sorted(expected[-rows:])
-        assert sorted((-memory.gain[held]).tolist()) == sorted(expected[-rows:])
-        np.testing.assert_array_equal(memory.prints[held, 0], -memory.gain[held])
+        assert int(seen.num_written) == len(expected)
+        held = ~np.isnan(seen.fingerprints[:, 0])
+        assert sorted(seen.fingerprints[held, 0].tolist()) == sorted(expected[-rows:])
+        assert sorted((-seen.gain[held]).tolist()) == sorted(expected[-rows:])
+        np.testing.assert_array_equal(seen.fingerprints[held, 0], -seen.gain[held])

@@ -1,4 +1,4 @@
-"""Seeds: known losses in a space's words, and the search that begins with them."""
+"""Known losses in a space's words, and the search that begins with them."""
 
 from functools import cache, partial
 from typing import NamedTuple
@@ -53,18 +53,18 @@ WRITTEN = [  # space, named loss, tokens, smoothing
 ]
 
 
-def where(name, *seeds, **options):
-    return make_space(**{"bounds": SIGNED, **SPACES[name], **options}, seeds=seeds)
+def space_with(name, *losses, **options):
+    return make_space(**{"bounds": SIGNED, **SPACES[name], **options}, initial_losses=losses)
 
 
 def words(made):
     names = made.vocabulary.names
-    return [[names[token] for token in row if token] for row in made.seeds]
+    return [[names[token] for token in row if token] for row in made.initial_losses]
 
 
 @pytest.mark.parametrize(("name", "loss", "count", "smoothing"), WRITTEN)
 def test_the_tokens_of_a_named_loss_compute_it(name, loss, count, smoothing):
-    made = where(name, loss)
+    made = space_with(name, loss)
     (tokens,) = words(made)
     assert len(tokens) == count
     encode_tokens(tokens, made.vocabulary)  # raises if they are no loss of the space
@@ -85,22 +85,22 @@ def test_the_tokens_of_a_named_loss_compute_it(name, loss, count, smoothing):
 def test_a_formula_in_the_space_s_words_stays_as_it_is():
     formulas = ("max(label * reciprocal(pred), pred * reciprocal(label))", "log(pred + label)")
     for bounds in (SIGNED, (1e-5, 1e5)):
-        assert words(where("default", *formulas, bounds=bounds)) == [
+        assert words(space_with("default", *formulas, bounds=bounds)) == [
             "label pred reciprocal mul pred label reciprocal mul max".split(),
             "pred label add log".split(),
         ]
 
 
-def test_no_seeds_are_no_rows():
-    assert where("default").seeds.shape == (0, 15)
+def test_no_initial_losses_are_no_rows():
+    assert space_with("default").initial_losses.shape == (0, 15)
 
 
 @pytest.mark.parametrize(
-    ("name", "seed", "options", "message"),
+    ("name", "loss", "options", "message"),
     [
         ("default", "bec", {}, "did you mean 'bce'"),
-        ("default", "bpr", {}, "seeds are pointwise losses"),
-        ("pairwise", "bce", {}, "seeds are pairwise losses"),
+        ("default", "bpr", {}, "initial losses are pointwise losses"),
+        ("pairwise", "bce", {}, "initial losses are pairwise losses"),
         ("default", 3, {}, "named losses and formulas, got 3"),
         ("default", "square(label -", {}, "column 15"),
         ("default", "label * sqrt(pred)", {}, "'sqrt' in space.operators"),
@@ -113,50 +113,50 @@ def test_no_seeds_are_no_rows():
         ("default", "bce", {"bounds": (1e-5, 1e5)}, "another loss under space.bounds"),
     ],
 )
-def test_what_cannot_be_written_is_refused(name, seed, options, message):
+def test_what_cannot_be_written_is_refused(name, loss, options, message):
     with pytest.raises(ValueError, match=message):
-        where(name, seed, **options)
+        space_with(name, loss, **options)
 
 
 def test_one_loss_is_no_tuple_of_losses():
     with pytest.raises(ValueError, match="tuple of losses"):
-        make_space(length=15, bounds=SIGNED, seeds="bce")
+        make_space(length=15, bounds=SIGNED, initial_losses="bce")
 
 
 USERS, ITEMS, SAMPLES, LANES = 20, 15, 12, 4
-SEEDED = where("default", "bce", "mse")
-OWN = "label square"  # has no gradient, so only seeds are trained
+SPACE = space_with("default", "bce", "mse")
+OWN = "label square"  # has no gradient, so only initial losses are trained
 
 
-class Told(NamedTuple):
-    tokens: jax.Array  # that it was taught with
+class FakeState(NamedTuple):
+    tokens: jax.Array  # of its last update
     warmed: jax.Array
 
 
 class FakePolicy(NamedTuple):
     init = staticmethod(
-        lambda key: Told(jnp.zeros((SAMPLES, 15), jnp.int32), jnp.zeros((2, 15), jnp.int32))
+        lambda key: FakeState(jnp.zeros((SAMPLES, 15), jnp.int32), jnp.zeros((2, 15), jnp.int32))
     )
     update = staticmethod(
         lambda state, tokens, reward, weight, reference: (state._replace(tokens=tokens), {})
     )
-    begin_round = staticmethod(lambda state, standing: state)
-    warm_start = staticmethod(lambda state, seeds: state._replace(warmed=seeds))
+    begin_round = staticmethod(lambda state, reward: state)
+    warm_start = staticmethod(lambda state, tokens: state._replace(warmed=tokens))
 
     @staticmethod
     def sample(state, key, count):
-        row = encode_tokens(OWN.split(), SEEDED.vocabulary)
+        row = encode_tokens(OWN.split(), SPACE.vocabulary)
         return jnp.tile(jnp.zeros(15, jnp.int32).at[: len(row)].set(row), (count, 1))
 
 
 def make(**options):
     section = base.get_config().filter.graded
-    sizes = {"samples": SAMPLES, "width": LANES, "batch_size": 32, "hall": 6, "memory": 16}
+    sizes = {"samples": SAMPLES, "num_lanes": LANES, "batch_size": 32, "hall": 6, "seen_losses": 16}
     rates = {"learning_rate": 7.0, "weight_decay": 1e-3, "l2": 0.0, "reward_scale": "gradient"}
     return make_search(
         FakePolicy(),
         partial(make_lanes, toys.make_recommender(USERS, ITEMS, 1.0)),
-        SEEDED,
+        SPACE,
         FILTERS["graded"](**section),
         **{"reference": None, "restart": "never", **sizes, **rates, **options},
     )
@@ -164,52 +164,52 @@ def make(**options):
 
 @cache
 def begun():
-    """Give a search, its data, its first state and what the first generation made of it."""
+    """Returns a search, its data, its first state, and state and result of a generation."""
     search = make()
     rng = np.random.default_rng(3)
     data = [toys.make_interactions(rng, USERS, ITEMS, count) for count in (800, 400)]
     state = search.init(jax.random.key(5), data[1])
-    return search, data, state, *search.generation(state, jax.random.key(1), *data)
+    return search, data, state, *search.run_generation(state, jax.random.key(1), *data)
 
 
-def test_the_policy_is_warmed_up_with_the_seeds():
+def test_the_policy_is_warmed_up_with_them():
     _, _, first, *_ = begun()
-    np.testing.assert_array_equal(first.policy.warmed, SEEDED.seeds)
+    np.testing.assert_array_equal(first.policy.warmed, SPACE.initial_losses)
 
 
-def test_seeds_come_first_in_the_first_generation():
-    _, _, _, state, report = begun()
-    np.testing.assert_array_equal(state.policy.tokens[:2], SEEDED.seeds)
+def test_they_come_first_in_the_first_generation():
+    _, _, _, state, result = begun()
+    np.testing.assert_array_equal(state.policy.tokens[:2], SPACE.initial_losses)
     assert len({*map(tuple, state.policy.tokens[2:].tolist())}) == 1
-    assert report.verdicts[:3].tolist() == [Verdict.TRAINED, Verdict.TRAINED, Verdict.NO_GRADIENT]
+    assert result.verdicts[:3].tolist() == [Verdict.TRAINED, Verdict.TRAINED, Verdict.NO_GRADIENT]
 
 
-def test_seeds_are_remembered():
-    _, _, _, state, report = begun()
+def test_they_are_remembered():
+    _, _, _, state, result = begun()
     filled = np.isfinite(state.hall.gain)
     kept = {*map(tuple, np.asarray(state.hall.tokens)[filled].tolist())}
-    assert kept == {*map(tuple, SEEDED.seeds.tolist())}
-    assert int(state.memory.written) == 2
+    assert kept == {*map(tuple, SPACE.initial_losses.tolist())}
+    assert int(state.seen_losses.num_written) == 2
     # BCE trains as the reference does, which is written with a softplus.
-    np.testing.assert_allclose(report.rewards[1], report.rewards[0], atol=2e-3)
+    np.testing.assert_allclose(result.rewards[1], result.rewards[0], atol=2e-3)
 
 
-def test_no_later_generation_has_seeds_nor_does_a_resumed_one(tmp_path):
+def test_no_later_generation_has_them_nor_does_a_resumed_one(tmp_path):
     search, data, first, state, _ = begun()
     saved = open_checkpoints(tmp_path)
     saved.save(state)
 
     def goes_on(state):
-        later, report = search.generation(state, jax.random.key(2), *data)
+        later, result = search.run_generation(state, jax.random.key(2), *data)
         np.testing.assert_array_equal(later.policy.tokens, FakePolicy.sample((), None, SAMPLES))
-        assert not report.trained.any()
+        assert not result.trained.any()
 
     goes_on(state)
-    assert search.generation._cache_size() == 1  # the first generation is no program of its own
+    assert search.run_generation._cache_size() == 1  # the first generation is no program of its own
     goes_on(saved.restore(first))
 
 
-@pytest.mark.parametrize("few", [{"width": 2}, {"samples": 1}])
-def test_seeds_that_would_not_be_trained_are_refused(few):
-    with pytest.raises(ValueError, match="got 2 seeds"):
+@pytest.mark.parametrize("few", [{"num_lanes": 2}, {"samples": 1}])
+def test_initial_losses_that_would_not_be_trained_are_refused(few):
+    with pytest.raises(ValueError, match="got 2 initial losses"):
         make(**few)

@@ -13,10 +13,10 @@ from autolossgen.language.named_losses import PAIRWISE_LOSSES, named_loss
 from autolossgen.search.screening import (
     FILTERS,
     Verdict,
-    direction,
-    is_blind,
+    compute_direction,
+    is_label_blind,
     pairwise_probes,
-    sides,
+    split_by_label,
     twins,
 )
 from autolossgen.training.loss_gradients import stack_losses
@@ -75,14 +75,14 @@ def test_one_probe_that_is_not_finite_is_enough():
 
 def test_both_sides_of_a_group_count_alike():
     slopes = jnp.array([-1.0, 1, 1, -1, 1, 0])  # positive, its two negatives; and again
-    low, high = sides(slopes, 3)
+    low, high = split_by_label(slopes, 3)
     np.testing.assert_array_equal(low, [1, 1, 1, 0])
     np.testing.assert_array_equal(high, [-1, -1])
-    assert float(direction(slopes, group=3)) == 0.5 * (3 / 4 + 1)
-    assert float(direction(-slopes, group=3)) == -0.5 * (3 / 4 + 1)
-    assert not bool(is_blind(slopes, 3))
-    assert bool(is_blind(jnp.array([2.0, 1, 1, -1, -0.5, -0.5]), 3))
-    assert bool(is_blind(jnp.array([1.0, 1, 1, -2, -2, -2]), 3))
+    assert float(compute_direction(slopes, group=3)) == 0.5 * (3 / 4 + 1)
+    assert float(compute_direction(-slopes, group=3)) == -0.5 * (3 / 4 + 1)
+    assert not bool(is_label_blind(slopes, 3))
+    assert bool(is_label_blind(jnp.array([2.0, 1, 1, -1, -0.5, -0.5]), 3))
+    assert bool(is_label_blind(jnp.array([1.0, 1, 1, -2, -2, -2]), 3))
 
 
 def test_twins_are_the_same_ranking_loss():
@@ -110,12 +110,12 @@ def test_too_few_or_odd_probes_are_refused(points):
 
 
 def test_the_papers_filter_is_pointwise():
-    with pytest.raises(ValueError, match="filter 'paper' judges pointwise losses"):
-        FILTERS["paper"](**CONFIG.paper, group=4)
+    with pytest.raises(ValueError, match="filter 'paper' is for pointwise losses"):
+        FILTERS["paper"](group=4)
 
 
 @pytest.mark.parametrize("negatives", NEGATIVES)
-def test_the_usual_pairwise_losses_are_sound(negatives):
+def test_the_named_pairwise_losses_are_sound(negatives):
     losses = [named_loss(name) for name in PAIRWISE_LOSSES]
     of_losses = stack_losses(
         [as_program("pos", family=PAIRWISE)] * len(losses), [DEFAULT_BOUNDS] * len(losses)

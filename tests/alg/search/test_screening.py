@@ -10,10 +10,16 @@ from hypothesis.extra import numpy as arrays
 
 from autolossgen import UNBOUNDED, build_loss
 from autolossgen.configs import base
-from autolossgen.search.screening import FILTERS, Verdict, direction, pointwise_probes, twins
+from autolossgen.search.screening import (
+    FILTERS,
+    Verdict,
+    compute_direction,
+    pointwise_probes,
+    twins,
+)
 
 CONFIG = base.get_config()
-GRADED, PAPER = (FILTERS[name](**CONFIG.filter[name]) for name in ("graded", "paper"))
+GRADED, PAPER = (FILTERS[name](**CONFIG.filter.get(name, {})) for name in ("graded", "paper"))
 SCREENS = {"graded": jax.jit(GRADED.screen), "paper": jax.jit(PAPER.screen)}
 PROBES = len(GRADED.probe.label)
 jitted_twins = jax.jit(twins, static_argnames="tolerance")
@@ -79,7 +85,7 @@ def test_every_reject_is_worth_less_than_any_auc_and_more_the_further_it_came(sl
         if came[one] < came[other]:
             assert reward[one] < reward[other]
         elif came[one] == came[other] == Verdict.WRONG_DIRECTION:
-            points = np.asarray(direction(slopes))
+            points = np.asarray(compute_direction(slopes))
             assert (reward[one] < reward[other]) == (points[one] < points[other])
     assert reward.min() >= -1
 
@@ -87,8 +93,8 @@ def test_every_reject_is_worth_less_than_any_auc_and_more_the_further_it_came(sl
 @given(any_slopes)
 def test_scale_changes_neither_direction_nor_print(slopes):
     slopes = np.where(np.isfinite(slopes) & (np.abs(slopes) > 1e-6), slopes, 0)
-    np.testing.assert_array_equal(direction(slopes), direction(8 * slopes))
-    np.testing.assert_array_equal(direction(slopes), -direction(-slopes))
+    np.testing.assert_array_equal(compute_direction(slopes), compute_direction(8 * slopes))
+    np.testing.assert_array_equal(compute_direction(slopes), -compute_direction(-slopes))
     prints = GRADED.fingerprint(slopes)
     np.testing.assert_allclose(prints, GRADED.fingerprint(8 * slopes), atol=1e-6)
     lengths = np.linalg.norm(prints, axis=1)
@@ -97,9 +103,11 @@ def test_scale_changes_neither_direction_nor_print(slopes):
 
 def test_direction_counts_probes_right_less_wrong():
     # Label 0 three times, then label 1: right, right, wrong, right, neither, wrong.
-    assert float(direction(jnp.array([1.0, 2, -1, -1, 0, 1]))) == pytest.approx((3 - 2) / 6)
-    assert float(direction(jnp.array([1.0, 1, 1, -1, -1, -1]))) == 1
-    assert float(direction(jnp.array([1.0, 1e-7, -1e-7, -1, -1e-7, 1e-7]))) == pytest.approx(1 / 3)
+    assert float(compute_direction(jnp.array([1.0, 2, -1, -1, 0, 1]))) == pytest.approx((3 - 2) / 6)
+    assert float(compute_direction(jnp.array([1.0, 1, 1, -1, -1, -1]))) == 1
+    assert float(
+        compute_direction(jnp.array([1.0, 1e-7, -1e-7, -1, -1e-7, 1e-7]))
+    ) == pytest.approx(1 / 3)
 
 
 @pytest.mark.parametrize(
@@ -153,8 +161,7 @@ def test_the_paper_stops_a_vanishing_gradient_only():
 
 
 def test_the_papers_probes_are_seeded():
-    options = dict(CONFIG.filter.paper)
-    again, other = FILTERS["paper"](**options), FILTERS["paper"](**options | {"seed": 1})
+    again, other = FILTERS["paper"](), FILTERS["paper"](seed=1)
     np.testing.assert_array_equal(PAPER.probe.logit, again.probe.logit)
     assert not np.array_equal(PAPER.probe.logit, other.probe.logit)
 
@@ -171,7 +178,7 @@ def test_the_grid_has_each_logit_with_either_label():
     np.testing.assert_array_equal(probe.logit[:4], -probe.logit[3::-1])
 
 
-@pytest.mark.parametrize("wrong", [{"probes": 7}, {"probes": 2}, {"min_direction": 1.5}])
+@pytest.mark.parametrize("wrong", [{"num_probes": 7}, {"num_probes": 2}, {"min_direction": 1.5}])
 def test_options_out_of_range_are_refused(wrong):
     with pytest.raises(ValueError, match=r"got (7|2|1\.5)"):
         FILTERS["graded"](**dict(CONFIG.filter.graded) | wrong)
@@ -179,8 +186,8 @@ def test_options_out_of_range_are_refused(wrong):
 
 def test_the_papers_filter_takes_any_number_of_probes_but_none():
     """Its labels are any numbers from 0 to 1, so they do not come in halves."""
-    odd = FILTERS["paper"](**dict(CONFIG.filter.paper) | {"probes": 5})
+    odd = FILTERS["paper"](num_probes=5)
     verdicts = odd.screen(jnp.ones((2, 5)) * jnp.array([[1.0], [0.0]])).verdict
     assert verdicts.tolist() == [Verdict.TRAINED, Verdict.NO_GRADIENT]
     with pytest.raises(ValueError, match="at least 1 probe point, got 0"):
-        FILTERS["paper"](**dict(CONFIG.filter.paper) | {"probes": 0})
+        FILTERS["paper"](num_probes=0)

@@ -1,4 +1,4 @@
-"""A search with a policy that writes what the test tells it to, and notes what it is told."""
+"""A search with a policy that writes what the test wants, and notes what it is rewarded for."""
 
 from functools import cache, partial
 from typing import NamedTuple
@@ -34,18 +34,18 @@ WRONG, HALF = f"{MSE} neg", "label neg pred mul"  # HALF teaches from label 1 al
 BLIND, CONSTANT = "pred square", "label square"
 
 
-class Told(NamedTuple):
-    """State of the policy: what to write, and what it was told last."""
+class FakeState(NamedTuple):
+    """State of the policy: what to write next, and what it learned last."""
 
     tokens: jax.Array
     reward: jax.Array
     weight: jax.Array
-    standing: jax.Array
+    base_reward: jax.Array
 
 
 class FakePolicy(NamedTuple):
     init = staticmethod(
-        lambda key: Told(
+        lambda key: FakeState(
             jnp.zeros((SAMPLES, LENGTH), jnp.int32),
             jnp.zeros(SAMPLES),
             jnp.zeros(SAMPLES),
@@ -59,69 +59,69 @@ class FakePolicy(NamedTuple):
             {},
         )
     )
-    begin_round = staticmethod(lambda state, standing: state._replace(standing=standing))
+    begin_round = staticmethod(lambda state, reward: state._replace(base_reward=reward))
 
 
 OPTIONS = {
     "reference": "square(label + -pred)",
     "samples": SAMPLES,
-    "width": LANES,
+    "num_lanes": LANES,
     "batch_size": 32,
     "learning_rate": 7.0,
     "weight_decay": 1e-3,
     "l2": 0.0,
     "reward_scale": "gradient",
     "hall": 6,
-    "memory": 16,
+    "seen_losses": 16,
     "restart": "never",
 }
 
 
-# The paper's filter and rewards; and fresh starts, which are not the paper's, for a third search
-# would take as long to compile again.
+# The paper's filter and rewards; but restarts, which are not the paper's, as another search would
+# take as long to compile.
 AS_PAPER = {"filter_": "paper", "reward_scale": "raw", "learning_rate": 0.2, "restart": "stalled"}
 
 
 @cache
 def searching(filter_="graded", **options):
-    """Give a search over two devices and its first state; shared by all tests."""
+    """Returns a search over two devices, its first state and its data; shared by all tests."""
     devices = jax.devices()[:2]
     mesh = jax.make_mesh((2,), ("lanes",), axis_types=(AxisType.Auto,), devices=devices)
-    everywhere = NamedSharding(mesh, PartitionSpec())
+    replicated = NamedSharding(mesh, PartitionSpec())
     search = make_search(
         FakePolicy(),
         partial(make_lanes, toys.make_recommender(USERS, ITEMS, 1.0), mesh=mesh),
         SPACE,
-        FILTERS[filter_](**CONFIG[filter_]),
+        FILTERS[filter_](**CONFIG.filter.get(filter_, {})),
         **OPTIONS | options,
-        sharding=everywhere,
+        sharding=replicated,
     )
     rng = np.random.default_rng(3)
     data = jax.device_put(
-        [toys.make_interactions(rng, USERS, ITEMS, n) for n in (1600, 400)], everywhere
+        [toys.make_interactions(rng, USERS, ITEMS, n) for n in (1600, 400)], replicated
     )
     return search, search.init(jax.random.key(5), data[1]), data
 
 
 def write(state, *losses):
-    """Let the policy write these losses next, and constants after them."""
+    """Returns a state whose policy writes these losses next, and constants after them."""
     rows = [*losses, *[CONSTANT] * (SAMPLES - len(losses))]
     tokens = np.zeros((SAMPLES, LENGTH), np.int32)
     for row, loss in zip(tokens, rows, strict=True):
         numbers = encode_tokens(loss.split(), SPACE.vocabulary)
         row[: len(numbers)] = numbers
-    tokens = jax.device_put(jnp.asarray(tokens), state.standing.sharding)
+    tokens = jax.device_put(jnp.asarray(tokens), state.base_reward.sharding)
     return state._replace(policy=state.policy._replace(tokens=tokens))
 
 
 def generation(losses, state=None, key=1, **options):
-    """Run one generation of some losses; give the state, the report and what the policy heard."""
+    """Runs a generation of losses; returns state, result, and what the policy learned of each."""
     search, first, data = searching(**options)
     state = first if state is None else state
-    state, report = search.generation(write(state, *losses), jax.random.key(key), *data)
-    told = zip(report.verdicts, state.policy.reward, state.policy.weight, strict=True)
-    rows = [(Verdict(int(v)), float(r), float(w)) for v, r, w in list(told)[: len(losses)]]
-    return state, report, rows
+    state, result = search.run_generation(write(state, *losses), jax.random.key(key), *data)
+    of_samples = zip(result.verdicts, state.policy.reward, state.policy.weight, strict=True)
+    rows = [(Verdict(int(v)), float(r), float(w)) for v, r, w in list(of_samples)[: len(losses)]]
+    return state, result, rows
 
 
 def advance(state, key=9, **options):
@@ -143,7 +143,7 @@ MIXED = (MSE, BLIND, LOUD, WRONG, QUARTIC, CONSTANT, MSE, LOG, HALF, RATIO)
 
 
 def test_each_candidate_gets_its_verdict():
-    _, report, rows = generation(MIXED)
+    _, result, rows = generation(MIXED)
     assert [verdict.name for verdict, _, _ in rows] == [
         "TRAINED",
         "LABEL_BLIND",
@@ -156,14 +156,14 @@ def test_each_candidate_gets_its_verdict():
         "WRONG_DIRECTION",
         "OVER_CAPACITY",  # four lanes: three candidates beside the reference
     ]
-    assert report.trained.tolist() == [False, True, True, True]
+    assert result.trained.tolist() == [False, True, True, True]
 
 
 def test_each_candidate_gets_its_reward():
-    _, report, rows = generation(MIXED)
+    _, result, rows = generation(MIXED)
     reward, weight = ([row[i] for row in rows] for i in (1, 2))
     trained = [reward[i] for i in (0, 4, 7)]
-    assert trained == report.rewards[1:].tolist()
+    assert trained == result.rewards[1:].tolist()
     assert all(0.55 < r < 1 for r in trained)
     assert len(set(trained)) == 3
     no_gradient, blind, wrong, half = (reward[i] for i in (5, 1, 3, 8))
@@ -173,23 +173,23 @@ def test_each_candidate_gets_its_reward():
 
 
 def test_only_what_was_trained_enters_the_hall_of_fame():
-    state, report, _ = generation(MIXED)
+    state, result, _ = generation(MIXED)
     assert sorted(formulas(state.hall)) == sorted([MSE, QUARTIC, LOG])
-    gains = np.sort(report.rewards[1:] - report.rewards[0])[::-1]
+    gains = np.sort(result.rewards[1:] - result.rewards[0])[::-1]
     np.testing.assert_array_equal(state.hall.gain[:3], gains)
     assert formulas(state.round_best) == formulas(state.hall)
     assert state.hall.generation[:3].tolist() == [1, 1, 1]
 
 
 def test_a_generation_without_survivors_is_no_error():
-    state, report, _ = generation([BLIND, WRONG])
-    assert not report.trained.any()
-    assert 0.5 < report.rewards[0] < 1  # the reference is trained all the same
+    state, result, _ = generation([BLIND, WRONG])
+    assert not result.trained.any()
+    assert 0.5 < result.rewards[0] < 1  # the reference is trained all the same
     assert formulas(state.hall) == []
     assert np.isfinite(state.policy.reward).all()
     moved, better = advance(state)
     assert not better
-    same(moved.recommenders, state.recommenders)
+    same(moved.base_model, state.base_model)
 
 
 def test_more_sound_candidates_than_are_compared_have_no_reward():
@@ -199,9 +199,9 @@ def test_more_sound_candidates_than_are_compared_have_no_reward():
     assert [weight for _, _, weight in rows] == [1] * 32 + [0] * 8
 
 
-def test_the_reference_beside_itself_gains_nothing():
-    state, report, _ = generation([MSE])
-    np.testing.assert_allclose(report.rewards[1], report.rewards[0], atol=1e-4)
+def test_the_reference_gains_nothing_over_itself():
+    state, result, _ = generation([MSE])
+    np.testing.assert_allclose(result.rewards[1], result.rewards[0], atol=1e-4)
     assert abs(state.hall.gain[0]) < 1e-4
 
 
@@ -216,14 +216,14 @@ def test_the_size_of_a_gradient_earns_nothing():
 
 
 def test_raw_rewards_depend_on_the_size_of_a_gradient():
-    _, report, rows = generation([MSE, LOUD], **AS_PAPER)
+    _, result, rows = generation([MSE, LOUD], **AS_PAPER)
     assert [verdict.name for verdict, _, _ in rows] == ["TRAINED", "TRAINED"]
-    same_as_reference, loud = report.rewards[1:3]
-    assert abs(loud - report.rewards[0]) > 0.02
-    np.testing.assert_allclose(same_as_reference, report.rewards[0], atol=1e-4)
+    same_as_reference, loud = result.rewards[1:3]
+    assert abs(loud - result.rewards[0]) > 0.02
+    np.testing.assert_allclose(same_as_reference, result.rewards[0], atol=1e-4)
 
 
-def test_memory_knows_what_was_trained_in_earlier_rounds():
+def test_losses_of_earlier_rounds_are_seen():
     state, _, _ = generation([MSE, QUARTIC])
     state, _ = advance(state)
     state, _, rows = generation([LOUD, RATIO, QUARTIC], state, key=2)
@@ -252,22 +252,22 @@ def test_the_paper_forgets_after_a_round():
 
 
 def test_losses_that_ignore_the_label_stay_out_of_the_hall_whatever_the_filter():
-    state, report, rows = generation([BLIND, MSE], **AS_PAPER)
+    state, result, rows = generation([BLIND, MSE], **AS_PAPER)
     assert [verdict.name for verdict, _, _ in rows] == ["TRAINED", "TRAINED"]
-    assert np.isfinite(report.rewards[1])
+    assert np.isfinite(result.rewards[1])
     assert formulas(state.hall) == formulas(state.round_best) == [MSE]
 
 
-def test_advancing_never_worsens_the_recommender():
+def test_advancing_never_worsens_the_base_model():
     _, state, _ = searching()
-    standing = [float(state.standing)]
+    standing = [float(state.base_reward)]
     moves = []
     for round_, losses in enumerate([(MSE, LOG), (BLIND,), (QUARTIC, RATIO), (WRONG,), (MSE,)]):
         state, _, _ = generation(losses, state, key=round_)
         state, moved = advance(state, key=100 + round_)
-        standing.append(float(state.standing))
+        standing.append(float(state.base_reward))
         moves.append(bool(moved))
-        assert state.policy.standing == state.standing  # the policy is told
+        assert state.policy.base_reward == state.base_reward
         assert formulas(state.round_best) == []
     assert moves[0]
     assert not moves[1]
@@ -275,54 +275,54 @@ def test_advancing_never_worsens_the_recommender():
     assert standing[-1] > standing[0] + 0.1
 
 
-def test_the_recommender_stays_where_every_loss_hurts():
+def test_the_base_model_stays_where_every_loss_hurts():
     state, _, _ = generation([MSE, LOG])
-    content = state._replace(standing=jnp.full_like(state.standing, 2.0))
+    content = state._replace(base_reward=jnp.full_like(state.base_reward, 2.0))
     content, moved = advance(content)
     assert not moved
-    same(content.recommenders, state.recommenders)
-    assert float(content.standing) == 2.0
+    same(content.base_model, state.base_model)
+    assert float(content.base_reward) == 2.0
 
 
-def test_a_recommender_that_the_reference_hurts_starts_afresh():
+def test_a_base_model_that_the_reference_hurts_restarts():
     state, _, _ = generation([MSE, LOUD], **AS_PAPER)
-    going = state._replace(standing=jnp.zeros_like(state.standing))
-    finished = state._replace(standing=jnp.full_like(state.standing, 2.0))
+    going = state._replace(base_reward=jnp.zeros_like(state.base_reward))
+    finished = state._replace(base_reward=jnp.full_like(state.base_reward, 2.0))
     moved, again, other = (
         advance(each, key=key, **AS_PAPER)[0]
         for each, key in ((going, 9), (finished, 9), (finished, 10))
     )
-    assert moved.standing > 0.6  # trained on
-    assert abs(again.standing - 0.5) < 0.1  # untrained
+    assert moved.base_reward > 0.6  # trained on
+    assert abs(again.base_reward - 0.5) < 0.1  # untrained
     same(again.hall, state.hall)
     for one, two in ((again, state), (again, other), (again, moved)):
-        assert not np.allclose(one.recommenders.tables["user"], two.recommenders.tables["user"])
+        assert not np.allclose(one.base_model.tables["user"], two.base_model.tables["user"])
 
 
-def test_a_recommender_that_always_begins_anew_has_fresh_weights_after_every_round():
+def test_a_base_model_that_always_restarts_has_new_weights_after_every_round():
     state, _, _ = generation([MSE, LOG], restart="always")
     (one, moved), (other, _) = (advance(state, key=key, restart="always") for key in (9, 10))
     assert not moved
     for each in (one, other):
-        assert abs(each.standing - 0.5) < 0.1  # untrained
+        assert abs(each.base_reward - 0.5) < 0.1  # untrained
         assert not np.isfinite(each.round_best.gain).any()
         same(each.hall, state.hall)
-        assert not np.allclose(each.recommenders.tables["user"], state.recommenders.tables["user"])
-    assert not np.allclose(one.recommenders.tables["user"], other.recommenders.tables["user"])
+        assert not np.allclose(each.base_model.tables["user"], state.base_model.tables["user"])
+    assert not np.allclose(one.base_model.tables["user"], other.base_model.tables["user"])
 
 
-def test_the_standing_is_the_auc_of_the_recommender():
+def test_the_base_reward_is_the_auc_of_the_base_model():
     state, _, _ = generation([MSE])
     moved, _ = advance(state)
     _, _, (_, rewarded) = searching()
     for each in (state, moved):
         rows = {
-            field: np.asarray(each.recommenders.scale * table)[rewarded.ids[field], :, 0]
-            for field, table in each.recommenders.tables.items()
+            field: np.asarray(each.base_model.scale * table)[rewarded.ids[field], :, 0]
+            for field, table in each.base_model.tables.items()
         }
-        scores = toys.forward({"bias": each.recommenders.dense["bias"][0]}, rows)
+        scores = toys.forward({"bias": each.base_model.dense["bias"][0]}, rows)
         expected = sklearn.metrics.roc_auc_score(rewarded.label, scores)
-        np.testing.assert_allclose(each.standing, expected, atol=1e-5)
+        np.testing.assert_allclose(each.base_reward, expected, atol=1e-5)
 
 
 def test_the_key_decides_everything():
@@ -341,7 +341,7 @@ def test_a_whole_search_is_traced_once():
             state, _, _ = generation(losses, state, key=10 * round_ + number)
         state, _ = advance(state, key=round_)
     assert int(state.generation) == 6
-    assert [search.generation._cache_size(), search.advance._cache_size()] == [1, 1]
+    assert [search.run_generation._cache_size(), search.advance._cache_size()] == [1, 1]
 
 
 @pytest.mark.parametrize(
@@ -349,10 +349,10 @@ def test_a_whole_search_is_traced_once():
     [
         {"reward_scale": "none"},
         {"restart": "sometimes"},
-        {"width": 1},
+        {"num_lanes": 1},
         {"samples": 0},
         {"hall": 0},
-        {"memory": 0},
+        {"seen_losses": 0},
         {"batch_size": 0},
         {"learning_rate": 100.0, "weight_decay": 0.01},
         {"reference": "square(label -"},

@@ -139,17 +139,17 @@ def test_the_end_of_a_round_sends_two_lanes_around():
 
 
 def test_the_most_devices_that_divide_the_widths_are_taken():
-    widths = {"generation.width": 24, "promote.width": 36}  # both divided by 12
+    widths = {"generation.num_lanes": 24, "promote.num_lanes": 36}  # both divided by 12
     assert len(choose_devices(devices_of(8), 0, widths)) == 6
     assert len(choose_devices(devices_of(100), 0, widths)) == 12
     assert len(choose_devices(devices_of(8), 3, widths)) == 3
-    assert make_lane_mesh(0, {"generation.width": 32}).size == len(jax.devices())
+    assert make_lane_mesh(0, {"generation.num_lanes": 32}).size == len(jax.devices())
 
 
 def test_every_process_gives_as_many_devices():
-    chosen = choose_devices(devices_of(3, 2, 4), 0, {"generation.width": 12})
+    chosen = choose_devices(devices_of(3, 2, 4), 0, {"generation.num_lanes": 12})
     assert [device.process_index for device in chosen] == [0, 0, 1, 1, 2, 2]
-    assert choose_devices(devices_of(2, 2), 2, {"generation.width": 4}) == [
+    assert choose_devices(devices_of(2, 2), 2, {"generation.num_lanes": 4}) == [
         Device(0, 0),
         Device(2, 1),
     ]
@@ -157,13 +157,13 @@ def test_every_process_gives_as_many_devices():
 
 @pytest.mark.parametrize("count", [3, -1, 5, 16])
 def test_a_number_of_devices_that_cannot_be_is_refused(count):
-    expected = rf"at most 8 here and divides generation.width \(16\), got {count}"
+    expected = rf"at most 8 here and divides generation.num_lanes \(16\), got {count}"
     with pytest.raises(ValueError, match=expected):
-        choose_devices(devices_of(8), count, {"generation.width": 16})
+        choose_devices(devices_of(8), count, {"generation.num_lanes": 16})
 
 
 @pytest.mark.parametrize("count", [0, 1, 3])
 def test_devices_that_processes_cannot_share_evenly_are_refused(count):
     expected = rf"at most 6 here, is a multiple of the 3 processes and .*\(32\), got {count}"
     with pytest.raises(ValueError, match=expected):
-        choose_devices(devices_of(2, 2, 2), count, {"generation.width": 32})
+        choose_devices(devices_of(2, 2, 2), count, {"generation.num_lanes": 32})

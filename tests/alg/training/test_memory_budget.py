@@ -153,9 +153,9 @@ def searching(devices):
         where,
         FILTERS["graded"](**base.get_config().filter.graded),
         **{"reference": "square(label - pred)", "reward_scale": "raw", "restart": "stalled"},
-        **{"samples": 4, "hall": 2, "memory": 2, "l2": 0.0},
+        **{"samples": 4, "hall": 2, "seen_losses": 2, "l2": 0.0},
         **{"learning_rate": 1.0, "weight_decay": 1e-4, "batch_size": shape.batch},
-        width=shape.lanes,
+        num_lanes=shape.lanes,
         sharding=whole,
     )
 
@@ -178,7 +178,7 @@ def test_a_search_takes_no_more_than_the_formula():
     """However many trainings a function holds one after the other."""
     search, takes, arguments = searching(devices=1)
     generation, advance = (
-        compiled_bytes(function, *arguments) for function in (search.generation, search.advance)
+        compiled_bytes(function, *arguments) for function in (search.run_generation, search.advance)
     )
     assert advance < 1.05 * generation < takes.compute_bytes(Shape().lanes, searching=True)
 
@@ -243,16 +243,16 @@ def test_this_machine_tells_what_it_has_left():
 
 def test_too_many_lanes_are_refused_with_the_number_that_fits(machine):
     takes = MemoryNeed(state=10_000_000, step=5_000_000, data=250_000_000)
-    widths, mesh = {"generation.width": 142, "promote.width": 160}, mesh_of(2)
+    widths, mesh = {"generation.num_lanes": 142, "promote.num_lanes": 160}, mesh_of(2)
     with pytest.raises(ValueError, match=r"^promote\.width is 160.*at most 140 lanes fit"):
-        check_memory(takes, widths | {"generation.width": 140}, mesh)
+        check_memory(takes, widths | {"generation.num_lanes": 140}, mesh)
     with pytest.raises(ValueError, match=r"^generation\.width is 142.* 2\.02 GB of each of 2"):
         check_memory(takes, widths, mesh)
     check_memory(takes, dict.fromkeys(widths, 140), mesh)
     few = MemoryNeed(state=250_000_000, step=0, data=0)
-    check_memory(few, {"generation.width": 6}, mesh)
+    check_memory(few, {"generation.num_lanes": 6}, mesh)
     with pytest.raises(ValueError, match=r"at most 4 lanes fit"):
-        check_memory(few, {"generation.width": 6}, mesh, searching=True)
+        check_memory(few, {"generation.num_lanes": 6}, mesh, searching=True)
 
 
 def test_devices_tell_for_themselves_where_they_can(machine):
