@@ -25,7 +25,6 @@ from autolossgen.data.stream import load_stream
 from autolossgen.evaluation.fair_test import make_fair_test
 from autolossgen.evaluation.promotion import make_promotion
 from autolossgen.pipeline.run import make_run
-from autolossgen.search.screening import FILTERS
 from autolossgen.search.search import make_search
 from autolossgen.search.space import make_space
 from autolossgen.training.optimizers import adagrad
@@ -115,10 +114,10 @@ BY_RUN = {"devices", "seed", "progress", "task"}
     [
         ("model", options(models.build) - {"sizes", "sides"}),
         ("space", options(make_space)),
-        ("generation", options(make_search) - TRAINING - {"sharding", "task"}),
-        ("promote", options(make_promotion) - TRAINING - BY_RUN - {"least"}),
+        ("generation", options(make_search) - TRAINING - {"reference", "sharding", "task"}),
+        ("promote", options(make_promotion) - TRAINING - BY_RUN - {"keep", "min_survivors"}),
         ("test", options(make_fair_test) - TRAINING - BY_RUN),
-        *((f"filter.{name}", options(FILTERS[name]) - {"group"}) for name in FILTERS),
+        ("filter.graded", {"tolerance"}),
         ("optimizer.adagrad", options(adagrad) - {"clip"}),
         ("implicit", options(data.make_rankings) | options(data.add_negatives)),
         ("policy.reinforce", options(controller.make_reinforce) - {"quantile"}),

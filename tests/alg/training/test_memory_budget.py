@@ -244,9 +244,9 @@ def test_this_machine_tells_what_it_has_left():
 def test_too_many_lanes_are_refused_with_the_number_that_fits(machine):
     takes = MemoryNeed(state=10_000_000, step=5_000_000, data=250_000_000)
     widths, mesh = {"generation.num_lanes": 142, "promote.num_lanes": 160}, mesh_of(2)
-    with pytest.raises(ValueError, match=r"^promote\.width is 160.*at most 140 lanes fit"):
+    with pytest.raises(ValueError, match=r"^promote\.num_lanes is 160.*at most 140 lanes fit"):
         check_memory(takes, widths | {"generation.num_lanes": 140}, mesh)
-    with pytest.raises(ValueError, match=r"^generation\.width is 142.* 2\.02 GB of each of 2"):
+    with pytest.raises(ValueError, match=r"^generation\.num_lanes is 142.* 2\.02 GB of each of 2"):
         check_memory(takes, widths, mesh)
     check_memory(takes, dict.fromkeys(widths, 140), mesh)
     few = MemoryNeed(state=250_000_000, step=0, data=0)
