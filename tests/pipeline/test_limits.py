@@ -9,7 +9,6 @@ import pytest
 from rich.console import Console
 
 from autolossgen.pipeline import search as search_module
-from autolossgen.search.stopping import Limits, stop_reason
 from tests.helpers.tiny_run import make_tiny_run
 
 NONE = {"generations": 6, "candidates": 0, "seconds": 0.0, "target": None}
@@ -97,17 +96,6 @@ def test_a_reward_that_is_enough_ends_the_search(search):
     _, entries, said = search(target=1.0)
     assert len(entries) == NONE["generations"]
     assert "ended" not in said
-
-
-def test_a_reward_counts_in_any_row_of_the_hall_that_is_filled(search):
-    state, entries, _ = search(generations=1)
-    hall = state.hall._replace(
-        gain=np.float32([0.2, 0.1, -np.inf]), reward=np.float32([0.6, 0.7, 0.9])
-    )
-    assert "reward 0.7000" in stop_reason(Limits(target=0.7), entries[-1], hall)
-    assert stop_reason(Limits(target=0.71), entries[-1], hall) is None
-    nothing = hall._replace(gain=np.full(3, -np.inf))
-    assert stop_reason(Limits(target=0.0), entries[-1], nothing) is None
 
 
 def test_the_first_process_decides_for_all(search, monkeypatch):
