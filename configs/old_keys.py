@@ -46,6 +46,10 @@ REMOVED = {
 """Old key -> the value that it always had, and has now without a key."""
 
 
+ADDED = {"space.extra_operators": ""}
+"""Key that version 0.1 did not have -> the value that means what version 0.1 did."""
+
+
 def new_key(key: str) -> str | None:
     """Returns the name that a key of version 0.1 has now; None if it is no such key.
 
@@ -88,10 +92,10 @@ def with_new_keys(config: Mapping[str, Any]) -> dict[str, Any]:
 
     Example:
       >>> with_new_keys({"policy": "random", "promote": {"width": 64, "keep": 0.25, "seeds": 1}})
-      {'policy': {'name': 'random'}, 'promote': {'num_lanes': 64, 'seeds': 1}}
+      {'space': {'extra_operators': ''}, 'policy': {'name': 'random'}, 'promote': {'num_lanes': 64, 'seeds': 1}}
     """
     renamed: dict[str, Any] = {}
-    for key, value in _flattened(config):
+    for key, value in [*ADDED.items(), *_flattened(config)]:
         if key in REMOVED and value == REMOVED[key]:
             continue
         *sections, name = (new_key(key) or key).split(".")
