@@ -91,8 +91,13 @@ def with_new_keys(config: Mapping[str, Any]) -> dict[str, Any]:
     A config of today stays as it is.
 
     Example:
-      >>> with_new_keys({"policy": "random", "promote": {"width": 64, "keep": 0.25, "seeds": 1}})
-      {'space': {'extra_operators': ''}, 'policy': {'name': 'random'}, 'promote': {'num_lanes': 64, 'seeds': 1}}
+      >>> old = {"policy": "random", "promote": {"width": 64, "keep": 0.25}}
+      >>> with_new_keys(old) == {
+      ...     "policy": {"name": "random"},
+      ...     "promote": {"num_lanes": 64},
+      ...     "space": {"extra_operators": ""},
+      ... }
+      True
     """
     renamed: dict[str, Any] = {}
     for key, value in [*ADDED.items(), *_flattened(config)]:

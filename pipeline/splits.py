@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from autolossgen import data
-from autolossgen.interfaces import Batch, Data, Positives, StreamedData
+from autolossgen.interfaces import Batch, Data, StreamedData
 from autolossgen.training.evaluate import make_eval_targets
 from autolossgen.training.tasks import Task
 

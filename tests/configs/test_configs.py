@@ -296,6 +296,7 @@ def test_the_config_of_an_old_run_reads_as_one_of_today():
     old |= {"generation": {"width": 32, "starts": 1}, "train": {"l2": 0.0, "optimizer": "sgd"}}
     new = with_new_keys(old)
     assert new == {
+        "space": {"extra_operators": ""},
         "policy": {"name": "evolution", "evolution": {"population": 256}},
         "generation": {"num_lanes": 32},
         "train": {"l2": 0.0},
