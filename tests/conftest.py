@@ -1,7 +1,7 @@
-"""Set up for all tests: eight CPU devices, and the same hypothesis examples every time.
+"""Setup of all tests: eight CPU devices, and the same hypothesis examples every time.
 
-Compiling takes most of the time, so XLA optimizes less here than for users; the golden epoch and
-tests/smoke.py run what users run.
+Compiling takes most of the time, so XLA optimizes less here than for users. Tests marked
+``optimized`` compile as for users, and so does tests/smoke.py.
 """
 
 import gc
@@ -33,24 +33,34 @@ hypothesis.settings.register_profile("same", deadline=None, derandomize=True, da
 hypothesis.settings.load_profile("same")
 
 
+def compiled_folder(config):
+    """Returns where compiled programs are kept, for all tests and the processes that they start."""
+    return str(config.cache.mkdir("compiled"))
+
+
 def pytest_configure(config):
-    """Keep compiled programs between test runs; ``pytest --cache-clear`` starts afresh."""
-    folder = str(config.cache.mkdir("compiled"))
-    jax.config.update("jax_compilation_cache_dir", folder)
+    """Keeps compiled programs between test runs; ``pytest --cache-clear`` starts without any."""
+    jax.config.update("jax_compilation_cache_dir", compiled_folder(config))
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def environment(request):
-    """Compiled programs are kept between runs, and between test runs."""
-    cache = request.config.cache.mkdir("autolossgen")
-    return {**os.environ, "AUTOLOSSGEN_CACHE": str(cache), "PYTHONPATH": str(ROOT / "src")}
+    """Returns the environment of runs: one device, for tests of several ask for them."""
+    return {
+        **os.environ,
+        "AUTOLOSSGEN_CACHE": str(request.config.cache.mkdir("autolossgen")),
+        "JAX_COMPILATION_CACHE_DIR": compiled_folder(request.config),
+        "JAX_NUM_CPU_DEVICES": "1",
+        "PYTHONPATH": str(ROOT / "src"),
+    }
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def server(environment, tmp_path_factory):
-    served = Server(tmp_path_factory.mktemp("outputs"), environment)
-    yield served
-    served.process.stdin.close()
-    served.process.wait(timeout=20)
-    served.process.stdout.close()
+    """Yields what starts runs of the command line; see ``helpers/README.md``."""
+    server = Server(tmp_path_factory.mktemp("outputs"), environment)
+    yield server
+    server.process.stdin.close()
+    server.process.wait(timeout=20)
+    server.process.stdout.close()

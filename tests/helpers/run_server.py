@@ -8,29 +8,37 @@ from pathlib import Path
 from typing import NamedTuple
 
 ROOT = Path(__file__).resolve().parents[2]
-SMALL = (  # for any run that is to be cheap to compile
-    "--config=configs/synthetic.py:smoke",
-    "--config.data.num_users=40",
-    "--config.data.num_items=50",
-    "--config.data.num_interactions=1500",
+SMOKE = "--config=configs/synthetic.py:smoke"
+SMALL_SEARCH = (  # for any config whose programs are to be cheap to compile
     "--config.model.embedding_dim=4",
     "--config.train.batch_size=256",
     "--config.space.operators=('add','sub','mul','square')",
     "--config.space.length=7",
     "--config.generation.seen_losses=64",
     "--config.generation.hall=3",
+    "--config.generation.samples=256",
+    "--config.generation.num_lanes=4",
+    "--config.promote.num_lanes=4",
     "--config.policy.risk_seeking.hidden_dim=8",
 )
+SMALL = (
+    SMOKE,
+    "--config.data.num_users=40",
+    "--config.data.num_items=50",
+    "--config.data.num_interactions=1500",
+    *SMALL_SEARCH,
+)
+# Tests share one tiny run, for its programs are compiled once: change no shape without need.
 TINY = (
     *SMALL,
-    "--config.generation.samples=128",
-    "--config.generation.num_lanes=4",
+    "--config.space.operands=('pred','label')",  # so that few samples have losses to train
+    "--config.contenders.baselines=('bce','mse')",
+)
+SCHEDULE = (
     "--config.search.generations=24",
     "--config.search.round_generations=4",
     "--config.search.checkpoint_every=8",
-    "--config.contenders.baselines=('bce','mse')",
 )
-SMOKE = TINY[0]
 
 
 class Finished(NamedTuple):

@@ -4,18 +4,10 @@ from rich.console import Console
 
 from autolossgen.configs.command_line import read_command_line
 from autolossgen.pipeline.run import Run, make_run
-from tests.helpers.run_server import SMALL
-
-FLAGS = (
-    *SMALL,
-    "--config.space.operands=('pred','label')",  # so that few samples have losses to train
-    "--config.generation.samples=256",
-    "--config.generation.num_lanes=8",
-    "--config.promote.num_lanes=8",
-    "--config.contenders.baselines=('bce','mse')",
-)
+from tests.helpers.run_server import TINY
 
 
 def make_tiny_run(*flags: str) -> Run:
-    config, _ = read_command_line(["run.py", *FLAGS, *flags])
+    """Returns a run on one device, unless flags say otherwise."""
+    config, _ = read_command_line(["run.py", *TINY, "--config.devices=1", *flags])
     return make_run(config, Console(quiet=True))

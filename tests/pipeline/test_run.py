@@ -16,6 +16,7 @@ import pytest
 from autolossgen.report import find_pareto_front
 from tests.helpers.run_server import (
     ROOT,
+    SCHEDULE,
     SMOKE,
     TINY,
     assert_one_line,
@@ -23,6 +24,7 @@ from tests.helpers.run_server import (
     results,
 )
 
+RUN = (*TINY, *SCHEDULE)
 FILES = {"config.json", "metrics.jsonl", "hall_of_fame.csv", "results.json", "results.csv"}
 
 
@@ -30,14 +32,14 @@ FILES = {"config.json", "metrics.jsonl", "hall_of_fame.csv", "results.json", "re
 def whole(server, tmp_path_factory):
     """A run from beginning to end; its folder and what it printed."""
     folder = tmp_path_factory.mktemp("runs") / "whole"
-    return folder, server.run(*TINY, f"--workdir={folder}")
+    return folder, server.run(*RUN, f"--workdir={folder}")
 
 
 @pytest.fixture(scope="module")
 def broken(server, tmp_path_factory):
     """The same run, killed after a checkpoint, stopped by Ctrl-C, then left to end."""
     folder = tmp_path_factory.mktemp("runs") / "broken"
-    arguments = (*TINY, f"--workdir={folder}")
+    arguments = (*RUN, f"--workdir={folder}")
     killed = server.start(*arguments)
     wait_for(lambda: generations(folder) >= 10)
     os.kill(killed.pid, signal.SIGKILL)
@@ -86,7 +88,7 @@ def test_results_fit_their_contract(whole):
     assert set(read["search"]) == {"sampled", "trained", "seconds", "funnel"}
     funnel = read["search"]["funnel"]
     below = funnel.pop("below_baseline")  # of the trained
-    assert read["search"]["sampled"] == 24 * 128 == sum(funnel.values())
+    assert read["search"]["sampled"] == 24 * 256 == sum(funnel.values())
     assert read["search"]["trained"] == funnel["trained"] > below > 0
     assert read["search"]["seconds"] > 0
     names = [loss["name"] for loss in read["losses"]]
@@ -193,7 +195,7 @@ def test_interruptions_leave_no_trace_in_the_results(whole, broken):
 def test_a_finished_run_is_shown_again_and_left_alone(whole, server):
     folder, first = whole
     before = contents(folder)
-    done = server.run(*TINY, f"--workdir={folder}")
+    done = server.run(*RUN, f"--workdir={folder}")
     assert done.code == 0
     assert "finished" in done.out
     assert done.out.splitlines()[-5:] == first.out.splitlines()[-5:]
@@ -203,14 +205,14 @@ def test_a_finished_run_is_shown_again_and_left_alone(whole, server):
 @pytest.mark.parametrize("change", ["--config.seed=1", "--config.train.l2=0.1"])
 def test_the_folder_of_another_run_is_refused_and_left_alone(whole, server, change):
     before = contents(whole[0])
-    done = server.run(*TINY, change, f"--workdir={whole[0]}")
+    done = server.run(*RUN, change, f"--workdir={whole[0]}")
     assert_one_line(done, 1, "holds the run of another config", change.split("=")[0][9:])
     assert contents(whole[0]) == before
 
 
 def test_a_folder_with_something_else_is_refused_and_left_alone(server, tmp_path):
     (tmp_path / "thesis.tex").write_text("important")
-    done = server.run(*TINY, f"--workdir={tmp_path}")
+    done = server.run(*RUN, f"--workdir={tmp_path}")
     assert_one_line(done, 1, "is not empty and holds no run; choose another --workdir")
     assert [path.name for path in tmp_path.iterdir()] == ["thesis.tex"]
 
@@ -324,12 +326,12 @@ def test_a_broken_config_json_is_named(server, tmp_path):
 def test_broken_results_and_then_a_broken_checkpoint_are_named(server, whole, tmp_path):
     folder = Path(shutil.copytree(whole[0], tmp_path / "copy"))
     (folder / "results.json").write_text("{")
-    done = server.run(*TINY, f"--workdir={folder}")
+    done = server.run(*RUN, f"--workdir={folder}")
     assert_one_line(done, 1, "results.json cannot be read", "Remove it to test anew")
     (folder / "results.json").unlink()
     for path in filter(Path.is_file, folder.glob("checkpoints/**/*")):
         path.write_bytes(b"broken")
-    done = server.run(*TINY, f"--workdir={folder}")
+    done = server.run(*RUN, f"--workdir={folder}")
     assert_one_line(done, 1, "checkpoints cannot be read", "Remove that folder to start")
 
 

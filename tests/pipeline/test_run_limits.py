@@ -5,16 +5,16 @@ import shutil
 
 import pytest
 
-from tests.helpers.run_server import SMOKE, TINY, assert_one_line, results
+from tests.helpers.run_server import SCHEDULE, SMOKE, TINY, assert_one_line, results
 
-QUICK = ("--config.contenders.found=0", "--config.contenders.baselines=('bce',)")
+RUN = (*TINY, *SCHEDULE, "--config.contenders.found=0")
 
 
 @pytest.fixture(scope="module")
 def limited(server, tmp_path_factory):
     """A run that a limit ends."""
     folder = tmp_path_factory.mktemp("runs") / "limited"
-    arguments = (*TINY, *QUICK, "--config.search.candidates=1", f"--workdir={folder}")
+    arguments = (*RUN, "--config.search.candidates=1", f"--workdir={folder}")
     return folder, server.run(*arguments), results(folder)
 
 
@@ -31,7 +31,7 @@ def test_a_run_that_a_limit_ended_is_checked_and_tested(limited):
 def test_a_finished_run_goes_on_with_another_limit_without_its_results(limited, server, tmp_path):
     folder = tmp_path / "copy"
     shutil.copytree(limited[0], folder)
-    further = (*TINY, *QUICK, "--config.search.candidates=2", f"--workdir={folder}")
+    further = (*RUN, "--config.search.candidates=2", f"--workdir={folder}")
     done = server.run(*further)
     assert_one_line(done, 1, "this run, finished (search.candidates is 1 there and 2 here)")
     assert str(folder / "results.json") in done.err

@@ -6,7 +6,7 @@ from rich.console import Console
 
 from autolossgen.configs.command_line import read_command_line
 from autolossgen.pipeline.setup import make_setup
-from tests.helpers.run_server import SMOKE, TINY, assert_one_line, results
+from tests.helpers.run_server import SMALL, SMOKE, assert_one_line, results
 
 METRICS = ("ndcg@10", "recall@10", "hit@10", "mrr@10", "mrr")
 
@@ -19,7 +19,7 @@ def test_pairwise_losses_are_searched_and_tested_by_the_family_alone(server, tmp
         "--config.test.epochs=1",
         "--config.contenders.baselines=('bpr','sampled_softmax')",
     )
-    done = server.run(*TINY[:-1], family, *short, f"--workdir={tmp_path / 'run'}")
+    done = server.run(*SMALL, family, *short, f"--workdir={tmp_path / 'run'}")
     assert (done.code, done.err) == (0, "")
     losses = results(tmp_path / "run")["losses"]
     assert [loss["name"] for loss in losses][:2] == ["bpr", "sampled_softmax"]

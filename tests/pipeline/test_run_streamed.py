@@ -1,7 +1,7 @@
 """Data that stay in their file through the command line."""
 
 from tests.helpers.file_generator import write_synthetic_stream
-from tests.helpers.run_server import results
+from tests.helpers.run_server import SMALL_SEARCH, results
 
 
 def test_a_stream_goes_through_all_phases(server, tmp_path):
@@ -13,8 +13,7 @@ def test_a_stream_goes_through_all_phases(server, tmp_path):
         f"--config.data.path={place}",
         "--config.data.held_out=1500",
         "--config.data.piece=2000",
-        "--config.model.embedding_dim=4",
-        "--config.train.batch_size=256",
+        *SMALL_SEARCH,
         "--config.train.interactions=2000",
         "--config.contenders.baselines=('bce','mse')",
         f"--workdir={tmp_path / 'run'}",

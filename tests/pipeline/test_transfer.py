@@ -16,7 +16,7 @@ from autolossgen.pipeline.transfer import make_cells, make_transfer, read_given_
 from tests.helpers.run_server import assert_one_line, contents
 
 CONFIG = """
-from configs import synthetic
+from autolossgen.configs import synthetic
 
 def get_config(preset=""):
     config = synthetic.get_config("smoke").unlock()

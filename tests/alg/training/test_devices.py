@@ -31,7 +31,9 @@ def devices_of(*counts):
 
 @cache
 def run_on(devices):
-    return make_tiny_run(f"--config.devices={devices}", "--config.generation.restart=stalled")
+    widths = ("--config.generation.num_lanes=8", "--config.promote.num_lanes=8")
+    devices_flag, restart = f"--config.devices={devices}", "--config.generation.restart=stalled"
+    return make_tiny_run(*widths, devices_flag, restart)
 
 
 @cache

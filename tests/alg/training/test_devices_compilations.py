@@ -44,7 +44,7 @@ def phases(tmp_path_factory):
     with jax.log_compiles():
         run = make_tiny_run(
             *("--config.search.generations=12", "--config.search.round_generations=3"),
-            "--config.search.checkpoint_every=4",
+            *("--config.search.checkpoint_every=4", "--config.devices=2"),
         )
         state, _ = search_losses(run.search, folder / "checkpoints", folder)
         seen = {"search": compilations.phase()}

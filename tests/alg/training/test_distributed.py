@@ -11,22 +11,15 @@ from contextlib import suppress
 import pytest
 
 from autolossgen.training.devices import ProcessError, connect_processes
-from tests.helpers.run_server import assert_one_line
-from tests.helpers.tiny_run import FLAGS
+from tests.helpers.run_server import TINY, assert_one_line
 
 FLAGS = (
-    *FLAGS,
-    "--config.contenders.baselines=('bce',)",
+    *TINY,
     "--config.search.generations=16",
     "--config.search.round_generations=4",
     "--config.search.checkpoint_every=8",
 )
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="jaxlib has no Gloo on Windows")
-
-
-@pytest.fixture(scope="module")
-def environment(environment):
-    return {**environment, "JAX_NUM_CPU_DEVICES": "1"}
 
 
 def start(server, folder):
