@@ -240,9 +240,9 @@ def test_bad_usage_is_one_line_and_status_2(server, argument, fragments, tmp_pat
     [
         (
             "--config.policy.name=reinforced",
-            ["policy 'reinforced'", "risk_seeking, evolution, random"],
+            ["policy.name 'reinforced'", "risk_seeking, evolution, random"],
         ),
-        ("--config.filter.name=strict", ["filter 'strict'", "graded, paper"]),
+        ("--config.filter.name=strict", ["filter.name 'strict'", "graded, paper"]),
         ("--config.model.name=biased", ["model 'biased'", "biased_mf"]),
         ("--config.model.name=models.deep:Dep", ["has no 'Dep'", "did you mean 'Deep'?"]),
         ("--config.model.options={'depth': 3}", ["BiasedMF has no options", "'depth'"]),

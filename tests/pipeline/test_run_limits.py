@@ -31,9 +31,9 @@ def test_a_run_that_a_limit_ended_is_checked_and_tested(limited):
 def test_a_finished_run_goes_on_with_another_limit_without_its_results(limited, server, tmp_path):
     folder = tmp_path / "copy"
     shutil.copytree(limited[0], folder)
-    further = (*RUN, "--config.search.candidates=2", f"--workdir={folder}")
+    further = (*RUN, "--config.search.candidates=40", f"--workdir={folder}")
     done = server.run(*further)
-    assert_one_line(done, 1, "this run, finished (search.candidates is 1 there and 2 here)")
+    assert_one_line(done, 1, "this run, finished (search.candidates is 1 there and 40 here)")
     assert str(folder / "results.json") in done.err
     before = results(folder)
     (folder / "results.json").unlink()
