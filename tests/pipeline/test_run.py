@@ -244,7 +244,10 @@ def test_bad_usage_is_one_line_and_status_2(server, argument, fragments, tmp_pat
         ),
         ("--config.filter.name=strict", ["filter.name 'strict'", "graded, paper"]),
         ("--config.model.name=biased", ["model 'biased'", "biased_mf"]),
-        ("--config.model.name=models.deep:Dep", ["has no 'Dep'", "did you mean 'Deep'?"]),
+        (
+            "--config.model.name=autolossgen.models.deep:Dep",
+            ["has no 'Dep'", "did you mean 'Deep'?"],
+        ),
         ("--config.model.options={'depth': 3}", ["BiasedMF has no options", "'depth'"]),
         ("--config.space.operators=('add','sqare')", ["'sqare'", "did you mean 'square'?"]),
         ("--config.space.operands=()", ["at least one operand"]),
@@ -271,7 +274,7 @@ def test_bad_usage_is_one_line_and_status_2(server, argument, fragments, tmp_pat
         ("--config.devices=-1", ["devices is 0, or at most", "got -1"]),
         ("--config.data.reward_split=none", ["reward_split"]),
         ("--config.data.num_interactions=1", ["num_interactions=1"]),
-        ("--config.data.name=ml10m", ["'ml10m'", "ml100k"]),
+        ("--config.data.name=ml10m", ["'ml10m'", "did you mean 'ml1m'?"]),
     ],
 )
 def test_a_value_that_cannot_be_is_one_line_and_status_1(server, argument, fragments, tmp_path):
