@@ -31,8 +31,10 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
 
 import jax
+import numpy as np
 
 Array = jax.Array
+AnyArray = jax.Array | np.ndarray  # where data come from NumPy and computations from JAX
 Params = Any  # a pytree of arrays: dense (non-embedding) parameters of a recommender
 Statistics = Any  # a pytree of arrays that training moves without a gradient, such as batch norm's
 Rows = Mapping[str, Array]  # field -> looked-up embedding rows [B, D]
@@ -56,7 +58,7 @@ class Side(NamedTuple):
     """
 
     field: str  # whose id chooses the value
-    values: Array  # int32 [rows, m], categories, -1 where there are fewer; or float32 [rows]
+    values: AnyArray  # int32 [rows, m], categories, -1 where there are fewer; or float32 [rows]
 
 
 class ApplyFn(Protocol):
@@ -70,7 +72,7 @@ class ApplyFn(Protocol):
         features: Mapping[str, Array],
         *,
         train: bool,
-        weight: Array | None = None,
+        weight: AnyArray | None = None,
         key: Array | None = None,
     ) -> tuple[Array, Statistics]:
         """Computes logits [B], and new statistics, of one lane.
@@ -102,9 +104,9 @@ class Batch(NamedTuple):
     A group is a user's positive, first, and other items for the same user.
     """
 
-    ids: Mapping[str, Array]  # field -> int32 row of the field's table
-    label: Array  # float32, 0 or 1
-    weight: Array  # float32, 0 for padding
+    ids: Mapping[str, AnyArray]  # field -> int32 row of the field's table
+    label: AnyArray  # float32, 0 or 1
+    weight: AnyArray  # float32, 0 for padding
 
 
 class Positives(NamedTuple):
@@ -114,10 +116,10 @@ class Positives(NamedTuple):
     in the catalogue's order: how many of the catalogue's other items come before it.
     """
 
-    ids: Mapping[str, Array]  # field -> int32 [n]; "user" and "item" are among them
-    catalogue: Array  # int32 [num_items], ids of all items, ascending
-    unknown_below: Array  # int32, of all users' known items
-    start: Array  # int32 [num_users + 1], where each user's entries begin
+    ids: Mapping[str, AnyArray]  # field -> int32 [n]; "user" and "item" are among them
+    catalogue: AnyArray  # int32 [num_items], ids of all items, ascending
+    unknown_below: AnyArray  # int32, of all users' known items
+    start: AnyArray  # int32 [num_users + 1], where each user's entries begin
 
 
 @jax.tree_util.register_static

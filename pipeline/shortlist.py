@@ -14,7 +14,7 @@ from autolossgen.evaluation.contenders import Contender, make_contender
 from autolossgen.evaluation.gradient_check import check_gradients
 from autolossgen.evaluation.promotion import Promote, make_promotion
 from autolossgen.files import write_atomically
-from autolossgen.interfaces import Array, Batch, Data
+from autolossgen.interfaces import AnyArray, Array, Batch, Data
 from autolossgen.language.programs import Program
 from autolossgen.search.hall_of_fame import HallOfFame
 from autolossgen.search.log_record import program_of_tokens, token_names
@@ -47,7 +47,7 @@ class SoundLoss(NamedTuple):
     rank: int
     tokens: tuple[str, ...]
     program: Program
-    fingerprint: np.ndarray  # [P]
+    fingerprint: AnyArray  # [P]
 
 
 class CheckedHall(NamedTuple):

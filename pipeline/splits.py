@@ -56,7 +56,13 @@ def make_splits(
         [] if task.metric.of_ranks else [*EVAL_SPLITS]
     )
     data.check_both_labels(dataset.name, {name: rows[name] for name in with_labels})
-    splits: RunSplits = RunSplits(**{name: _as_data(part) for name, part in rows.items()})
+    splits = RunSplits(
+        train=_as_data(rows["train"]),
+        full_train=_as_data(rows["full_train"]),
+        reward=_as_batch(rows["reward"]),
+        valid=_as_batch(rows["valid"]),
+        test=_as_batch(rows["test"]),
+    )
     notes: tuple[str, ...] = ()
     if task.metric.of_ranks:
         ranked = data.make_rankings(dataset, seed=seed, **ranking)
@@ -71,10 +77,15 @@ def make_splits(
 
 
 def _as_data(part: data.Interactions | data.Streamed) -> Batch | StreamedData:
-    """Returns a split as it is trained on, each interaction with weight 1."""
+    """Returns a split as it is trained on."""
     if isinstance(part, data.Streamed):
-        return StreamedData(part.rows, part.piece, lambda *place: _as_data(part.draw(*place)))
-    return Batch(*part, np.ones_like(part.label))
+        return StreamedData(part.rows, part.piece, lambda *place: _as_batch(part.draw(*place)))
+    return _as_batch(part)
+
+
+def _as_batch(part: data.Interactions) -> Batch:
+    """Returns interactions, each with weight 1."""
+    return Batch(*part, weight=np.ones_like(part.label))
 
 
 def _check_metric_has_value(split: Batch, task: Task, name: str) -> None:

@@ -19,9 +19,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ..interfaces import Array, Batch, StreamedData
+from ..interfaces import AnyArray, Array, Batch, StreamedData
 from ..language.inputs import LossFn
-from ..training.lanes import Lanes
+from ..training.lanes import Lanes, LaneState
 from ..training.learning_rates import make_settings_grid, scale_settings
 from ..training.loss_gradients import LogitGradFn
 from ..training.optimizers import Hyper
@@ -29,15 +29,15 @@ from ..training.tasks import RATING, Task
 from ..training.trainer import Trainer, make_trainer
 from .contenders import Contender
 from .lane_layout import layout_in_turns
-from .statistics import Splits, TestResult, measure, resample_users
+from .statistics import FairTestResult, Splits, measure, resample_users
 
 
 class Tuned(NamedTuple):
     """Settings that validation chose for J losses, and their rewards, [J] each."""
 
-    learning_rate: np.ndarray  # for the loss as it is written
-    weight_decay: np.ndarray  # the same
-    l2: np.ndarray  # the same
+    learning_rate: AnyArray  # for the loss as it is written
+    weight_decay: AnyArray  # the same
+    l2: AnyArray  # the same
     valid: np.ndarray  # best reward
 
 
@@ -45,7 +45,7 @@ class FairTest(NamedTuple):
     """A fair test as functions of contenders and data."""
 
     tune: Callable[[Sequence[Contender], Splits], Tuned]
-    run: Callable[[Sequence[Contender], Tuned, Splits], list[TestResult]]
+    run: Callable[[Sequence[Contender], Tuned, Splits], list[FairTestResult]]
 
 
 class _Settings(NamedTuple):
@@ -202,7 +202,7 @@ def _scale_settings(
 
 def _run(
     settings: _Settings, contenders: Sequence[Contender], tuned: Tuned, splits: Splits
-) -> list[TestResult]:
+) -> list[FairTestResult]:
     """Trains every loss from scratch with several seeds; the best epoch of their mean counts."""
     num_losses, seeds = len(contenders), settings.seeds
     best, best_epoch = np.full(num_losses, -1.0), np.zeros(num_losses, int)
@@ -231,7 +231,7 @@ def _run(
     for j, contender in enumerate(contenders):
         on_valid, on_test = measure(valid[:, j], test[:, j], splits, settings.task)
         results.append(
-            TestResult(
+            FairTestResult(
                 contender=contender,
                 learning_rate=float(tuned.learning_rate[j]),
                 weight_decay=float(tuned.weight_decay[j]),
@@ -307,5 +307,8 @@ def _train_group(
         # One key is for all devices together, several are for one device each.
         shuffle = shuffles if len(keys) > 1 else shuffles[0]
         state, valid = trainer.epoch(state, ones, of_lanes, shuffle, splits.train, splits.valid)
-        predict = partial(trainer.predict, state)
-        yield layout.unflatten(valid), lambda data, f=predict: layout.unflatten(f(data))
+
+        def predict(data: Batch, state: LaneState = state) -> np.ndarray:
+            return layout.unflatten(trainer.predict(state, data))
+
+        yield layout.unflatten(valid), predict

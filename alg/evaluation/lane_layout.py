@@ -11,7 +11,7 @@ from typing import NamedTuple
 import chex
 import numpy as np
 
-from ..interfaces import Array
+from ..interfaces import AnyArray
 
 
 class LaneLayout(NamedTuple):
@@ -27,12 +27,12 @@ class LaneLayout(NamedTuple):
         """The number of lanes, K."""
         return len(self.loss)
 
-    def flatten(self, values: np.ndarray) -> np.ndarray:
+    def flatten(self, values: AnyArray) -> AnyArray:
         """Returns the values [num_settings, J] of all lanes, [K]."""
         chex.assert_shape(values, self.shape[1:])
         return values[self.setting, self.loss]
 
-    def unflatten(self, values: Array | np.ndarray) -> np.ndarray:
+    def unflatten(self, values: AnyArray) -> np.ndarray:
         """Returns the values [K, ...] of lanes as [S, num_settings, J, ...].
 
         Where several lanes train the same, the first one counts.

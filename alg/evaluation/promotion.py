@@ -63,7 +63,8 @@ def kinds_first(fingerprints: np.ndarray, distinct_tolerance: float) -> np.ndarr
       >>> kinds_first(fingerprints, distinct_tolerance=0.1).tolist()
       [0, 2, 4, 1, 3]
     """
-    first, others = [], []
+    first: list[int] = []
+    others: list[int] = []
     for j, fingerprint in enumerate(fingerprints):
         is_near = np.abs(fingerprints[first] - fingerprint).max(1) <= distinct_tolerance
         (others if is_near.any() else first).append(j)

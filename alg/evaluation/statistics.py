@@ -31,10 +31,8 @@ class Splits(NamedTuple):
     test: Batch
 
 
-class TestResult(NamedTuple):
+class FairTestResult(NamedTuple):
     """Result of the fair test for one loss: settings, metrics by seed, resamples of users."""
-
-    __test__ = False  # it is no test of pytest's
 
     contender: Contender
     learning_rate: float
@@ -138,7 +136,7 @@ def confidence_interval(values: np.ndarray) -> list[float] | None:
 
 
 def result_records(
-    results: Sequence[TestResult], *, model: str, dataset: str, metric: Metric = RATING.metric
+    results: Sequence[FairTestResult], *, model: str, dataset: str, metric: Metric = RATING.metric
 ) -> list[dict[str, Any]]:
     """Returns the results of losses as ``results.json`` has them in ``losses``.
 
@@ -176,18 +174,20 @@ def result_records(
     ]
 
 
-def _best_baseline(results: Sequence[TestResult], metric: Metric) -> TestResult:
+def _best_baseline(results: Sequence[FairTestResult], metric: Metric) -> FairTestResult:
     """Returns the baseline that is best on validation."""
     sign = -1 if metric.lower_is_better else 1
 
-    def on_validation(result: TestResult) -> float:
+    def on_validation(result: FairTestResult) -> float:
         mean = sign * result.valid[metric.name].mean()
         return mean if np.isfinite(mean) else -np.inf
 
     return max((result for result in results if not result.contender.found), key=on_validation)
 
 
-def _compare_with_baseline(result: TestResult, baseline: TestResult, metric: str) -> dict[str, Any]:
+def _compare_with_baseline(
+    result: FairTestResult, baseline: FairTestResult, metric: str
+) -> dict[str, Any]:
     """Returns the difference of a loss from a baseline, with its intervals."""
     by_seed = result.test[metric] - baseline.test[metric]
     by_resample = result.resampled - baseline.resampled

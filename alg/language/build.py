@@ -6,6 +6,7 @@
 import math
 from collections.abc import Callable, Sequence
 from functools import lru_cache, partial
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -79,6 +80,7 @@ def evaluate(
         if op.name == "number":
             value = jnp.full_like(registers[0], constant)
         elif op.name == "logit":
+            assert logit is not None, "a program that loads the logit is evaluated with it"
             value = logit
         else:
             arguments = [registers[r] for r in (lhs, rhs)[: op.arity]]
@@ -141,7 +143,7 @@ def build_from_program(
     name: str = "loss",
 ) -> LossFn:
     """Builds a jitted loss from a static program; ``name`` is what Python and XLA call it."""
-    columns = tuple(tuple(part.tolist()) for part in program)
+    columns = tuple(tuple(np.asarray(part).tolist()) for part in program)
     return _build_from_columns(columns, inputs, bounds, family, name)
 
 
@@ -150,8 +152,9 @@ def _build_from_columns(
     columns: tuple[tuple, ...], inputs: str, bounds: tuple[float, float], family: Family, name: str
 ) -> LossFn:
     """Builds a loss from the columns of a program, which are hashable."""
-    program = Program(*map(np.asarray, columns))
-    for part in program:
+    op, lhs, rhs, constant = (np.asarray(column) for column in columns)
+    program = Program(op=op, lhs=lhs, rhs=rhs, constant=constant)
+    for part in (op, lhs, rhs, constant):
         part.flags.writeable = False  # shared by all callers that build this loss
     clipped = find_active_clips(program, bounds, family)
     run = partial(evaluate, program, bounds=bounds, family=family, clipped=clipped)
@@ -171,7 +174,7 @@ def _build_from_columns(
     text = describe_program(program, family)
     clips = "" if bounds == UNBOUNDED else f", intermediates clipped to {bounds}"
     function.__doc__ = f"The {family.name} loss {text} of {inputs}{clips}."
-    loss = jax.jit(function, static_argnames="reduce_fn")
+    loss: Any = jax.jit(function, static_argnames="reduce_fn")  # its type has no attributes
     loss.program, loss.family, loss.bounds, loss.inputs = program, family, bounds, inputs
     return loss
 
@@ -242,13 +245,13 @@ def _widen(*arrays: Array) -> tuple[jnp.dtype, list[Array]]:
 
     Half precision cannot hold the bounds, so losses are computed in float32 at least.
     """
-    arrays = [jnp.asarray(x) for x in arrays]
-    if any(jnp.iscomplexobj(x) for x in arrays):
-        got = " and ".join(str(x.dtype) for x in arrays)
+    values = [jnp.asarray(x) for x in arrays]
+    if any(jnp.iscomplexobj(x) for x in values):
+        got = " and ".join(str(x.dtype) for x in values)
         raise ValueError(f"a loss is of real scores and labels, got {got}")
-    dtype = arrays[0].dtype
+    dtype = values[0].dtype
     dtype = dtype if jnp.issubdtype(dtype, jnp.floating) else jnp.dtype(jnp.float32)
-    return dtype, [x.astype(jnp.promote_types(dtype, jnp.float32)) for x in arrays]
+    return dtype, [x.astype(jnp.promote_types(dtype, jnp.float32)) for x in values]
 
 
 def _reduce(

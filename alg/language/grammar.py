@@ -148,14 +148,13 @@ def make_vocabulary(
         if name not in known:
             raise ValueError(f"{name!r} is not an operator{did_you_mean(name, list(known))}")
         tokens.append(_Token(name, arity=family.table[known[name]].arity, op=known[name]))
-    columns = _Token(*zip(*tokens, strict=True))
     return Vocabulary(
-        names=columns.name,
-        arity=np.asarray(columns.arity, np.int32),
-        op=np.asarray(columns.op, np.int32),
-        register=np.asarray(columns.register, np.int32),
-        reads=np.asarray(columns.reads, np.int32),
-        constant=np.asarray(columns.constant, np.float32),
+        names=tuple(token.name for token in tokens),
+        arity=np.asarray([token.arity for token in tokens], np.int32),
+        op=np.asarray([token.op for token in tokens], np.int32),
+        register=np.asarray([token.register for token in tokens], np.int32),
+        reads=np.asarray([token.reads for token in tokens], np.int32),
+        constant=np.asarray([token.constant for token in tokens], np.float32),
         family=family,
     )
 

@@ -11,7 +11,7 @@ from typing import NamedTuple, Protocol, runtime_checkable
 import jax.numpy as jnp
 import numpy as np
 
-from ..interfaces import Array
+from ..interfaces import AnyArray, Array
 from .families import (
     POINTWISE,
     Family,
@@ -55,11 +55,11 @@ class LossFn(Protocol):
 
     def __call__(
         self,
-        scores: Array,
-        labels: Array,
+        scores: AnyArray,
+        labels: AnyArray,
         *,
-        where: Array | None = None,
-        weights: Array | None = None,
+        where: AnyArray | None = None,
+        weights: AnyArray | None = None,
         reduce_fn: Callable[..., Array] | None = jnp.mean,
     ) -> Array:
         """Computes the reduced loss.
@@ -126,10 +126,10 @@ def _check_instructions(program: Program, family: Family) -> None:
             raise ValueError(f"instruction {i}: float32 does not hold the constant {value}")
 
 
-def _decode_token(position: int, token: int, names: Sequence[str]) -> str:
+def _decode_token(position: int, token: int | str, names: Sequence[str]) -> str:
     """Returns the name of a token's number."""
     try:
-        number = operator.index(token)
+        number = -1 if isinstance(token, str) else operator.index(token)
     except TypeError:
         number = -1
     if not 0 <= number < len(names):
@@ -137,17 +137,19 @@ def _decode_token(position: int, token: int, names: Sequence[str]) -> str:
     return names[number]
 
 
-def _assemble_names(tokens: Sequence[int] | Sequence[str], family: Family) -> Program:
+def _assemble_names(tokens: Sequence[int | str], family: Family) -> Program:
     """Assembles tokens outside ``jit``; ``assemble`` would compile for each length."""
-    names = list(tokens)
-    if not all(isinstance(token, str) for token in names):
+    tokens = list(tokens)
+    names = [token for token in tokens if isinstance(token, str)]
+    if len(names) < len(tokens):
         known = make_vocabulary(family=family).names
-        names = [_decode_token(position, token, known) for position, token in enumerate(names)]
+        names = [_decode_token(position, token, known) for position, token in enumerate(tokens)]
     operands = (*get_operands(family), "1")
     operators = tuple(get_operators(family))
     numbers = {name for name in names if parse_number(name) is not None} - {"1"}
     vocab = make_vocabulary(operators, (*operands, *sorted(numbers)), family=family)
-    emit, stack = Emitter(family), []
+    emit = Emitter(family)
+    stack: list[int] = []
     for token in encode_tokens(names, vocab):
         if vocab.arity[token] > 0:
             arguments = [stack.pop() for _ in range(vocab.arity[token])][::-1]
@@ -155,8 +157,8 @@ def _assemble_names(tokens: Sequence[int] | Sequence[str], family: Family) -> Pr
         elif vocab.register[token] >= 0:
             stack.append(int(vocab.register[token]))
         elif vocab.arity[token] == 0:
-            reads, constant = vocab.reads[token].tolist(), float(vocab.constant[token])
-            stack.append(emit(int(vocab.op[token]), *reads, constant))
+            (lhs, rhs), constant = vocab.reads[token].tolist(), float(vocab.constant[token])
+            stack.append(emit(int(vocab.op[token]), lhs, rhs, constant))
     return emit.program(stack[0])
 
 

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ..interfaces import Array
+from ..interfaces import AnyArray, Array
 from .operators import (
     DEFAULT_BOUNDS,
     NUMBER_OF,
@@ -26,7 +26,7 @@ ELEMENTWISE = tuple(number for number, op in enumerate(OPERATORS) if not op.aggr
 def interpret(
     program: Program,
     pred: Array,
-    label: Array,
+    label: AnyArray,
     *,
     logit: Array | None = None,
     bounds: tuple[Array | float, Array | float] = DEFAULT_BOUNDS,
@@ -124,7 +124,7 @@ def _execute(code: _Code, i: Array, x: Array, y: Array, logit: Array) -> Array:
     return jnp.where(code.load[i] == 0, value, loaded)
 
 
-def _run(code: _Code, first: Array, second: Array, logit: Array) -> Array:
+def _run(code: _Code, first: Array, second: AnyArray, logit: Array) -> Array:
     """Returns all registers [3 + I, ...] after the last instruction."""
     second = jnp.broadcast_to(jnp.asarray(second, first.dtype), first.shape)
     slots, base = code.lhs.shape[0], len(REGISTERS)
@@ -157,7 +157,7 @@ def _check_operators(program: Program, operators: Sequence[int], table: Sequence
 def compute_logit_grad(
     program: Program,
     logit: Array,
-    label: Array,
+    label: AnyArray,
     *,
     bounds: tuple[Array | float, Array | float] = DEFAULT_BOUNDS,
     operators: Sequence[int],

@@ -228,7 +228,11 @@ def named_program(name: str, *, smoothing: float = 1e-6, **options: float) -> Pr
         raise ValueError(f"smoothing is positive, got {smoothing!r}")
     formula = get_formula(name, **options)
     constants = {**_resolve_options(name, loss, options), "s": smoothing}
-    used = {key: value for key, value in constants.items() if _mentions(formula, key)}
+    used = {
+        key: value
+        for key, value in constants.items()
+        if value is not None and _mentions(formula, key)
+    }
     return as_program(formula, family=loss.family, **used)
 
 

@@ -26,8 +26,8 @@ _BETWEEN = np.random.default_rng(0).uniform(0, 10, 100)
 
 
 def _either_sign(*sizes: np.ndarray) -> np.ndarray:
-    sizes = np.unique(np.float32(np.concatenate([_SIZES, *sizes])))
-    return np.concatenate([-sizes[sizes > 0][::-1], sizes])
+    ordered = np.unique(np.float32(np.concatenate([_SIZES, *sizes])))
+    return np.concatenate([-ordered[ordered > 0][::-1], ordered])
 
 
 # A pole shows only where a point hits it, and people put poles at short decimal numbers.
@@ -60,7 +60,8 @@ def make_arguments(op: Op, dtype=np.float32) -> list[jax.Array]:
 
 def compute_derivatives(op: Op, function: Callable[..., jax.Array]) -> list[jax.Array]:
     """Computes forward-mode derivatives of a function by each argument, then reverse-mode ones."""
-    inputs = make_arguments(op, np.float64 if jax.config.jax_enable_x64 else np.float32)
+    has_float64 = jax.config.jax_enable_x64  # type: ignore[attr-defined]  # JAX adds its flags later
+    inputs = make_arguments(op, np.float64 if has_float64 else np.float32)
 
     def forward(i: int, *inputs: jax.Array) -> jax.Array:
         tangents = [jnp.full_like(x, i == j) for j, x in enumerate(inputs)]

@@ -11,9 +11,10 @@ The text is parsed by the grammar below and never evaluated; precedence is Pytho
 """
 
 import re
+import string
 import unicodedata
 from collections.abc import Mapping
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import jax
 import numpy as np
@@ -96,10 +97,12 @@ class _Parser:
     def advance(self) -> None:
         match = _TOKEN.match(self.text, self.end)
         if match is None:
-            self.start = re.compile(r"\s*", re.ASCII).match(self.text, self.end).end()
+            rest = self.text[self.end :].lstrip(string.whitespace)
+            self.start = len(self.text) - len(rest)
             self.refuse_character(self.text[self.start])
-        self.kind, self.value = match.lastgroup, match[match.lastgroup]
-        self.start, self.end = match.start(match.lastgroup), match.end()
+        self.kind = match.lastgroup or "end"
+        self.value = match[self.kind]
+        self.start, self.end = match.start(self.kind), match.end()
 
     def refuse_character(self, character: str) -> NoReturn:
         name = unicodedata.name(character, f"U+{ord(character):04X}")
@@ -166,7 +169,7 @@ class _Parser:
             self.unused.discard(self.value)
         else:
             exponent = None
-        if exponent not in range(MAX_POWER + 1):
+        if exponent is None or exponent not in range(MAX_POWER + 1):
             self.fail(f"a whole number from 0 to {MAX_POWER} as the power")
         self.advance()
         if self.is_symbol("**"):
@@ -175,14 +178,17 @@ class _Parser:
 
     def repeated(self, base: int, exponent: int) -> int:
         """Multiplies ``base`` with itself, by squaring."""
-        result = None if exponent else self.emit.number(1.0)
-        while True:
-            if exponent % 2:
-                result = base if result is None else self.emit(NUMBER_OF["mul"], result, base)
-            exponent //= 2
-            if not exponent:
-                return result
+        if exponent == 0:
+            return self.emit.number(1.0)
+        while exponent % 2 == 0:
             base = self.emit(NUMBER_OF["square"], base)
+            exponent //= 2
+        result = base
+        while exponent := exponent // 2:
+            base = self.emit(NUMBER_OF["square"], base)
+            if exponent % 2:
+                result = self.emit(NUMBER_OF["mul"], result, base)
+        return result
 
     def atom(self) -> int:
         if self.kind == "number":
@@ -242,7 +248,7 @@ class _Parser:
         return self.emit(number, *arguments)
 
 
-def as_float(value: object, name: str) -> float:
+def as_float(value: Any, name: str) -> float:
     """Returns a number of Python, NumPy or JAX as a float, and NaN for anything else.
 
     Raises:

@@ -18,8 +18,13 @@ def _strip_copies(program: Program) -> Program:
     """Drops the copies of the result that fill up a short program."""
     last = len(program.op) - 1
     while program.op[last] == NUMBER_OF["id"] and program.lhs[last] >= len(REGISTERS):
-        last = program.lhs[last] - len(REGISTERS)
-    return Program(*(part[: last + 1] for part in program))
+        last = int(program.lhs[last]) - len(REGISTERS)
+    return Program(
+        op=program.op[: last + 1],
+        lhs=program.lhs[: last + 1],
+        rhs=program.rhs[: last + 1],
+        constant=np.asarray(program.constant)[: last + 1],
+    )
 
 
 def find_live_registers(rows: Sequence[tuple], result: int, family: Family) -> set[int]:

@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ..interfaces import Array
+from ..interfaces import AnyArray, Array
 from .families import POINTWISE
 from .grammar import DEFAULT_VOCABULARY, Vocabulary
 from .operators import NUMBER_OF
@@ -27,10 +27,10 @@ class Program(NamedTuple):
     Leading axes, before [I], hold several programs.
     """
 
-    op: Array  # int [I], rows of the family's table
-    lhs: Array  # int [I], registers; -1 for ``logit`` and ``number``
-    rhs: Array  # int [I], registers; -1 also for unary operators
-    constant: Array | tuple[()] = ()  # float [I], what ``number`` loads; () where none does
+    op: AnyArray  # int [I], rows of the family's table
+    lhs: AnyArray  # int [I], registers; -1 for ``logit`` and ``number``
+    rhs: AnyArray  # int [I], registers; -1 also for unary operators
+    constant: AnyArray | tuple[()] = ()  # float [I], what ``number`` loads; () where none does
 
 
 def assemble(tokens: Array, vocab: Vocabulary = DEFAULT_VOCABULARY) -> Program:
@@ -61,21 +61,27 @@ def assemble(tokens: Array, vocab: Vocabulary = DEFAULT_VOCABULARY) -> Program:
     has_loads = bool(np.any((vocab.op >= 0) & (vocab.arity == 0)))
     slots = length if has_loads else max(length - 1, 1)
     stack, instructions, position, is_instruction = _run_stack(tokens, vocab)
+    op, lhs, rhs, constant = instructions
     target = jnp.where(is_instruction, position, slots)  # out of range is dropped
 
     def place(values: Array, empty: Array) -> Array:
         return jnp.full(slots, empty, values.dtype).at[target].set(values, mode="drop")
 
     return Program(
-        op=place(instructions.op, jnp.int32(NUMBER_OF["id"])),
-        lhs=place(instructions.lhs, stack[0]),
-        rhs=place(instructions.rhs, jnp.int32(-1)),
-        constant=place(instructions.constant, jnp.float32(0.0)),
+        op=place(op, jnp.int32(NUMBER_OF["id"])),
+        lhs=place(lhs, stack[0]),
+        rhs=place(rhs, jnp.int32(-1)),
+        constant=place(constant, jnp.float32(0.0)),
     )
 
 
-def _run_stack(tokens: Array, vocab: Vocabulary) -> tuple[Array, Program, Array, Array]:
-    """Returns the final stack and, per token, its instruction, position, and whether it has one."""
+def _run_stack(
+    tokens: Array, vocab: Vocabulary
+) -> tuple[Array, tuple[Array, Array, Array, Array], Array, Array]:
+    """Returns the final stack and, per token, its instruction, position, and whether it has one.
+
+    An instruction is op, lhs, rhs and constant.
+    """
     arity, op = jnp.asarray(vocab.arity), jnp.asarray(vocab.op)
     register, constant = jnp.asarray(vocab.register), jnp.asarray(vocab.constant)
     reads = jnp.asarray(vocab.reads)
@@ -88,7 +94,7 @@ def _run_stack(tokens: Array, vocab: Vocabulary) -> tuple[Array, Program, Array,
             num_arguments == 2, below, jnp.where(num_arguments == 1, top, reads[token, 0])
         )
         rhs = jnp.where(num_arguments == 2, top, reads[token, 1])
-        instruction = Program(op=op[token], lhs=lhs, rhs=rhs, constant=constant[token])
+        instruction = (op[token], lhs, rhs, constant[token])
         result = jnp.where(is_instruction, len(REGISTERS) + count, register[token])
         is_pad = num_arguments < 0
         new_depth = jnp.where(is_pad, depth, depth - num_arguments + 1)

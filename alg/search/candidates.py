@@ -8,7 +8,7 @@ import chex
 import jax
 import jax.numpy as jnp
 
-from ..interfaces import Array, Batch, Data
+from ..interfaces import Array, Batch, Data, Positives
 from ..language.inputs import as_program
 from ..language.operators import DEFAULT_BOUNDS
 from ..language.programs import Program
@@ -122,7 +122,7 @@ def make_candidate_trainer(
         scale = jnp.clip(compute_factors(size, size[:1]), 1e-6, 1e6)
         return losses._replace(scale=scale)
 
-    def batches_of_all_epochs(data: Data, key: Array) -> Batch:
+    def batches_of_all_epochs(data: Batch | Positives, key: Array) -> Batch:
         """Returns batches [N, B] of all epochs together, as a loop of loops would copy tables."""
         further = jax.vmap(partial(jax.random.fold_in, key))(FURTHER_EPOCHS + jnp.arange(1, epochs))
         keys = jnp.concatenate([key[None], further])

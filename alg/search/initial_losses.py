@@ -111,6 +111,7 @@ class _Writer:
         instructions = list(zip(*program, strict=True))
         live = find_live_registers(instructions, first + len(instructions) - 1, self.family)
         self.registers, missing = [], []
+        reads: Sequence[int]
         for number in range(first + len(instructions)):
             if number < first:
                 name, op, reads, is_operand = self.family.registers[number], "", (), True

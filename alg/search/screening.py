@@ -16,7 +16,7 @@ import chex
 import jax.numpy as jnp
 import numpy as np
 
-from ..interfaces import Array
+from ..interfaces import AnyArray, Array
 
 
 class Verdict(IntEnum):
@@ -77,7 +77,7 @@ def pointwise_probes(num_points: int, limit: float = 5.0) -> ProbePoints:
     if num_points < 4 or num_points % 2:
         raise ValueError(f"probe points come in pairs and at least 4, got {num_points}")
     logit = np.linspace(-limit, limit, num_points // 2, dtype=np.float32)
-    label = np.repeat(np.float32([0, 1]), num_points // 2)
+    label = np.repeat(np.array([0, 1], np.float32), num_points // 2)
     return ProbePoints(logit=np.tile(logit, 2), label=label)
 
 
@@ -130,7 +130,8 @@ def split_by_label(logit_grads: Array, group: int = 1) -> tuple[Array, Array]:
       [..., P / G].
     """
     if group == 1:
-        return tuple(jnp.split(logit_grads, 2, axis=-1))
+        of_zero, of_one = jnp.split(logit_grads, 2, axis=-1)
+        return of_zero, of_one
     grouped = logit_grads.reshape(*logit_grads.shape[:-1], -1, group)
     return grouped[..., 1:].reshape(*logit_grads.shape[:-1], -1), grouped[..., 0]
 
@@ -239,10 +240,10 @@ def twins(fingerprints: Array, others: Array, *, tolerance: float) -> Array:
     return distance <= tolerance
 
 
-def unit_length(logit_grads: Array) -> Array:
+def unit_length(logit_grads: AnyArray) -> Array:
     """Scales logit gradients [M, P] to length 1."""
     length = jnp.linalg.norm(logit_grads, axis=-1, keepdims=True)
-    return logit_grads / jnp.maximum(length, 1e-30)
+    return jnp.divide(logit_grads, jnp.maximum(length, 1e-30))
 
 
 def make_graded_filter(
@@ -330,4 +331,7 @@ def make_paper_filter(
     )
 
 
-FILTERS = {"graded": make_graded_filter, "paper": make_paper_filter}
+FILTERS: dict[str, Callable[..., Filter]] = {
+    "graded": make_graded_filter,
+    "paper": make_paper_filter,
+}

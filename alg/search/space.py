@@ -124,6 +124,8 @@ def _load_names(path: str) -> Mapping[str, Any]:
         if not path.endswith(".py"):
             return vars(importlib.import_module(path))
         module_spec = importlib.util.spec_from_file_location(Path(path).stem, path)
+        if module_spec is None or module_spec.loader is None:
+            raise ImportError("it is no file of Python")
         module = importlib.util.module_from_spec(module_spec)
         module_spec.loader.exec_module(module)
         return vars(module)

@@ -24,7 +24,7 @@ import jax.numpy as jnp
 from jax.sharding import Mesh, NamedSharding
 from jax.sharding import PartitionSpec as Spec
 
-from ..interfaces import Array, Batch, Params, Recommender, Rows, Statistics
+from ..interfaces import AnyArray, Array, Batch, Params, Recommender, Rows, Statistics
 from .loss_gradients import LogitGradFn, compute_gradient_size
 from .optimizers import SGD, Hyper, Optimizer, SparseGrad, out_of_range_id
 from .permutation import random_permutation
@@ -45,7 +45,20 @@ class LaneState(NamedTuple):
 CutBatches = Callable[[Any, Array], Batch]
 """(data, key) -> batches [N, B]."""
 
-_LANE_AXIS = LaneState(tables=-1, scale=0, dense=0, statistics=0, accumulators=-1, opt_state=0)
+
+def _make_prefix(*, tables: Any, accumulators: Any, others: Any) -> LaneState:
+    """Returns a prefix of a state's tree: for each part what is the same for all its arrays."""
+    return LaneState(
+        tables=tables,
+        scale=others,
+        dense=others,
+        statistics=others,
+        accumulators=accumulators,
+        opt_state=others,
+    )
+
+
+_LANE_AXIS = _make_prefix(tables=-1, accumulators=-1, others=0)
 
 
 def _map_lanes(function: Callable[..., Array], *states: LaneState) -> LaneState:
@@ -85,7 +98,7 @@ class Lanes(NamedTuple):
     predict: Callable[[LaneState, Batch], Array]  # state, batches [N, B] -> logits [K, N * B]
     # untrained state, losses, batches [N, B] -> size of the losses' gradients there, [K]
     gradient_size: Callable[[LaneState, Any, Batch], Array]
-    replicate: Callable[[Array], Array]  # numbers [K, ...] -> the same, whole on every device
+    replicate: Callable[[Any], Any]  # tree of arrays [K, ...] -> the same, whole on every device
     scale_free: bool  # whether steps are as large whatever the size of gradients
     devices: int  # over which lanes are divided; lanes that train or predict are a multiple
 
@@ -118,14 +131,16 @@ def make_batches(data: Batch, size: int, key: Array | None = None) -> Batch:
     return cut._replace(weight=weight.reshape(steps, -1))
 
 
-def _join(recommender: Recommender, ids: Mapping[str, Array]) -> tuple[dict, dict]:
+def _join(
+    recommender: Recommender, ids: Mapping[str, AnyArray]
+) -> tuple[dict[str, Array], dict[str, Array]]:
     """Returns the ids [B] or [B, m] of each table, and the numbers [B], of a batch's ids [B]."""
     sides = {
         name: jnp.asarray(side.values)[ids[side.field]] for name, side in recommender.sides.items()
     }
     numbers = {name: sides.pop(name) for name in sides.keys() - recommender.tables.keys()}
     table_ids = {**ids, **sides}
-    return {name: table_ids[name] for name in recommender.tables}, numbers
+    return {name: jnp.asarray(table_ids[name]) for name in recommender.tables}, numbers
 
 
 def _category_weights(ids: Array) -> Array:
@@ -158,7 +173,7 @@ def _forward(
     recommender: Recommender,
     *,
     train: bool,
-    weight: Array | None = None,
+    weight: AnyArray | None = None,
     key: Array | None = None,
 ) -> Callable[..., tuple[Array, Statistics]]:
     """Returns the forward pass of all lanes.
@@ -184,7 +199,7 @@ def _step(
     """Trains all lanes on one batch [B]."""
     ids, numbers = _join(recommender, batch.ids)
     rows = _look_up_all(state, ids)
-    share = batch.weight / jnp.maximum(batch.weight.sum(), 1e-30)
+    share = jnp.divide(batch.weight, jnp.maximum(batch.weight.sum(), 1e-30))
     forward_all = _forward(recommender, train=True, weight=batch.weight, key=key)
 
     def forward(dense: Params, rows: Rows) -> tuple[Array, Statistics]:
@@ -197,7 +212,8 @@ def _step(
     logits, pullback, statistics = jax.vjp(forward, state.dense, rows, has_aux=True)
     dense_grad, row_grads = pullback(_fusion_barrier(mean_loss_grad, logits, batch.label))
     scale = state.scale * _decay_factor(hyper)
-    tables, accumulators = {}, {}
+    tables: dict[str, Array] = {}
+    accumulators: dict[str, Array] = {}
     for name, table in state.tables.items():
         flat_ids, grads = _split_over_ids(ids[name], row_grads[name])
         sparse = SparseGrad(ids=flat_ids, gradient=grads, before=state.scale, after=scale)
@@ -223,7 +239,7 @@ def _decay_factor(hyper: Hyper) -> Array:
     return jnp.where(factor == 0, jnp.finfo(factor.dtype).epsneg, factor)
 
 
-def _fusion_barrier(function: Callable[[Array], Array], x: Array, label: Array) -> Array:
+def _fusion_barrier(function: Callable[[Array], Array], x: Array, label: AnyArray) -> Array:
     """Calls ``function`` so that XLA cannot fuse it into what uses the result.
 
     The CPU backend would compute the loss again for every column of the embedding update, and it
@@ -309,8 +325,8 @@ def _predict(recommender: Recommender, state: LaneState, batches: Batch) -> Arra
     forward = _forward(recommender, train=False)
 
     def logits(ids: Mapping[str, Array]) -> Array:
-        ids, numbers = _join(recommender, ids)
-        return forward(state.dense, state.statistics, _look_up_all(state, ids), numbers)[0]
+        table_ids, numbers = _join(recommender, ids)
+        return forward(state.dense, state.statistics, _look_up_all(state, table_ids), numbers)[0]
 
     scores = jax.lax.map(logits, batches.ids)
     return scores.reshape(-1, scores.shape[-1]).T
@@ -369,13 +385,8 @@ def make_lanes(
 def _divide(lanes: Lanes, train_on_own: Callable[..., LaneState], mesh: Mesh) -> Lanes:
     """Divides the lanes of one device over all devices of a mesh."""
     first = Spec("lanes")
-    state = LaneState(
-        tables=Spec(None, None, "lanes"),
-        scale=first,
-        dense=first,
-        statistics=first,
-        accumulators=Spec(None, "lanes"),
-        opt_state=first,
+    state = _make_prefix(
+        tables=Spec(None, None, "lanes"), accumulators=Spec(None, "lanes"), others=first
     )
     training = state, first, first  # state, losses, hyper
     wrap = partial(jax.shard_map, mesh=mesh)

@@ -20,7 +20,7 @@ from itertools import product
 import jax.numpy as jnp
 import numpy as np
 
-from ..interfaces import Array
+from ..interfaces import AnyArray, Array
 from .optimizers import Hyper
 
 SCALES = ("gradient", "raw")
@@ -77,14 +77,12 @@ def compute_factors(gradient_size: Array, common_size: Array | float) -> Array:
     return common_size / jnp.maximum(gradient_size, 1e-30)
 
 
-def scale_settings(
-    settings: np.ndarray, factors: Array | np.ndarray | float, *, l2: float
-) -> Hyper:
+def scale_settings(settings: np.ndarray, factors: AnyArray, *, l2: float) -> Hyper:
     """Returns hyper-parameters that treat each loss as if it were multiplied by its factor.
 
     Args:
       settings: learning rate and weight decay, [..., 2], as of ``make_settings_grid``.
-      factors: of each loss, [...], that broadcasts with the settings; 1 to use them as given.
+      factors: of each loss, [...], that broadcasts with the settings; ones to use them as given.
       l2: penalty in the loss.
 
     Returns:

@@ -7,13 +7,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ..interfaces import Array
+from ..interfaces import AnyArray, Array
 from ..language.inputs import LossFn
 from ..language.interpreter import compute_logit_grad, compute_pairwise_logit_grads
 from ..language.operators import NUMBER_OF, OPERATORS, Op
 from ..language.programs import REGISTERS, Program
 
-LogitGradFn = Callable[[Any, Array, Array], Array]
+LogitGradFn = Callable[[Any, Array, AnyArray], Array]
 """(losses of K lanes, logits [K, B], label [B]) -> d loss / d logit [K, B].
 
 For pairwise losses, the B examples are groups of a positive and its negatives, one after the other,
@@ -50,13 +50,18 @@ def pad_programs(program: Program, slots: int) -> Program:
     if missing < 0:
         raise ValueError(f"{program.op.shape[-1]} instructions do not fit into {slots}")
     result = len(REGISTERS) + program.op.shape[-1] - 1
-    fills = Program(NUMBER_OF["id"], result, -1, 0.0)
 
-    def lengthen(part: Array, fill: float) -> Array:
-        padding = jnp.full((*part.shape[:-1], missing), fill, part.dtype)
-        return jnp.concatenate([part, padding], axis=-1)
+    def lengthen(part: AnyArray | tuple[()], fill: float) -> Array:
+        values = jnp.asarray(part)
+        padding = jnp.full((*values.shape[:-1], missing), fill, values.dtype)
+        return jnp.concatenate([values, padding], axis=-1)
 
-    return Program(*map(lengthen, map(jnp.asarray, program), fills))
+    return Program(
+        op=lengthen(program.op, NUMBER_OF["id"]),
+        lhs=lengthen(program.lhs, result),
+        rhs=lengthen(program.rhs, -1),
+        constant=lengthen(program.constant, 0.0),
+    )
 
 
 def stack_losses(
@@ -94,12 +99,12 @@ def traced_logit_grads(
       table: the operators that ``operators`` number, of a family with a user's own.
     """
 
-    def pointwise(program: Program, bounds: tuple, logit: Array, label: Array) -> Array:
+    def pointwise(program: Program, bounds: tuple, logit: Array, label: AnyArray) -> Array:
         return compute_logit_grad(
             program, logit, label, bounds=bounds, operators=operators, table=table
         )
 
-    def pairwise(program: Program, bounds: tuple, logit: Array, label: Array) -> Array:
+    def pairwise(program: Program, bounds: tuple, logit: Array, label: AnyArray) -> Array:
         del label
         grouped = logit.reshape(-1, group)
         pos, neg = compute_pairwise_logit_grads(
@@ -114,7 +119,7 @@ def traced_logit_grads(
 
     family_grads = pointwise if group == 1 else pairwise
 
-    def logit_grads(losses: LossBatch, logits: Array, label: Array) -> Array:
+    def logit_grads(losses: LossBatch, logits: Array, label: AnyArray) -> Array:
         def one(program: Program, low: Array, high: Array, scale: Array, logit: Array) -> Array:
             return scale * family_grads(program, (low, high), logit, label)
 
@@ -142,27 +147,29 @@ def static_logit_grads(losses: Sequence[LossFn], *, group: int = 1) -> LogitGrad
       group: as in ``traced_logit_grads``.
     """
 
-    def pointwise(turns: Array, label: Array) -> Array:
+    def pointwise(turns: Array, label: AnyArray) -> Array:
         def value(turns: Array) -> Array:
             parts = [loss(turns[:, j], label, reduce_fn=None) for j, loss in enumerate(losses)]
             return jnp.stack(parts, axis=1)
 
         return jax.jvp(value, (turns,), (jnp.ones_like(turns),))[1]
 
-    def pairwise(turns: Array, label: Array) -> Array:
+    def pairwise(turns: Array, label: AnyArray) -> Array:
         del label
 
         def total(turns: Array) -> Array:
             grouped = turns.reshape(*turns.shape[:2], -1, group)
             pos, neg = grouped[..., 0], grouped[..., 1:]
-            return sum(loss(pos[:, j], neg[:, j], reduce_fn=jnp.sum) for j, loss in each)
+            first, *rest = (
+                loss(pos[:, j], neg[:, j], reduce_fn=jnp.sum) for j, loss in enumerate(losses)
+            )
+            return sum(rest, first)
 
-        each = list(enumerate(losses))
         return group * jax.grad(total)(turns)
 
     family_grads = pointwise if group == 1 else pairwise
 
-    def logit_grads(scale: Array, logits: Array, label: Array) -> Array:
+    def logit_grads(scale: Array, logits: Array, label: AnyArray) -> Array:
         turns = logits.reshape(-1, len(losses), logits.shape[-1])
         return scale[:, None] * family_grads(turns, label).reshape(logits.shape)
 

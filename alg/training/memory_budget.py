@@ -159,12 +159,11 @@ def check_memory(
     free = free_memory(mesh)
     if free is None:
         return
-    options = {"searching": searching, "waiting": waiting}
     for name, lanes in num_lanes.items():
-        needed = need.compute_bytes(-(-lanes // mesh.size), **options)
+        needed = need.compute_bytes(-(-lanes // mesh.size), searching=searching, waiting=waiting)
         if needed <= free:
             continue
-        most = mesh.size * need.compute_max_lanes(free, **options)
+        most = mesh.size * need.compute_max_lanes(free, searching=searching, waiting=waiting)
         raise ValueError(
             f"{name} is {lanes}, which takes {needed / 1e9:.3g} GB of each of {mesh.size} devices, "
             f"where {free / 1e9:.3g} GB are free: at most {most} lanes fit. A smaller "
@@ -204,8 +203,8 @@ def _allowed() -> list[int]:
     limit = _ALLOWED.read_text().strip() if _ALLOWED.exists() else "max"
     if limit == "max":
         return []
-    used, kinds = _ALLOWED.with_name("memory.current"), _ALLOWED.with_name("memory.stat")
-    used = int(used.read_text()) if used.exists() else 0
+    current, kinds = _ALLOWED.with_name("memory.current"), _ALLOWED.with_name("memory.stat")
+    used = int(current.read_text()) if current.exists() else 0
     lines = kinds.read_text().splitlines() if kinds.exists() else []
     given_back = dict(line.split() for line in lines).get("inactive_file", 0)  # files' pages
     return [max(0, int(limit) - used + int(given_back))]

@@ -13,7 +13,7 @@ import chex
 import jax
 import jax.numpy as jnp
 
-from ..interfaces import Array
+from ..interfaces import AnyArray, Array
 from ..language.families import Family
 from ..suggest import did_you_mean
 from .metrics import (
@@ -39,9 +39,9 @@ CUTOFF = 10
 class EvalTargets(NamedTuple):
     """Targets of n interactions or groups: what a metric needs in addition to predictions."""
 
-    label: Array  # float32 [n]
-    user: Array  # int32 [n]
-    weight: Array  # float32 [..., n], 0 for padding
+    label: AnyArray  # float32 [n]
+    user: AnyArray  # int32 [n]
+    weight: AnyArray  # float32 [..., n], 0 for padding
 
 
 class Metric(NamedTuple):
@@ -113,7 +113,7 @@ def _of_ranks(metric: Callable) -> Callable:
     return lambda ranks, targets, **k: metric(ranks, targets.weight, **k)
 
 
-_RANKED = {
+_RANKED: dict[str, Callable[..., Array]] = {
     "ndcg": _of_ranks(ndcg),
     "recall": _of_ranks(recall),
     "hit": _hits,
@@ -220,8 +220,11 @@ def compute_metrics(
         chex.assert_rank(predictions, 1)
         chex.assert_equal_shape([predictions, targets.label, targets.user])
     cuts = {metric.name: metric.threshold(valid, valid_targets) for metric in metrics}
-    splits = ((valid, valid_targets), (test, test_targets))
-    return tuple(
-        {metric.name: metric.value(values - cuts[metric.name], targets) for metric in metrics}
-        for values, targets in splits
-    )
+
+    def compute_all(predictions: Array, targets: EvalTargets) -> dict[str, Array]:
+        return {
+            metric.name: metric.value(predictions - cuts[metric.name], targets)
+            for metric in metrics
+        }
+
+    return compute_all(valid, valid_targets), compute_all(test, test_targets)

@@ -12,10 +12,10 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from ..interfaces import Array
+from ..interfaces import AnyArray, Array
 
 
-def auc(scores: Array, labels: Array, weights: Array | None = None) -> Array:
+def auc(scores: Array, labels: AnyArray, weights: AnyArray | None = None) -> Array:
     """Computes the exact area under the ROC curve; a tie counts half; NaN if a class is missing.
 
     One sort serves all leading axes of the weights.
@@ -43,7 +43,9 @@ def _ordered(x: Array) -> Array:
     return jnp.where(bits < 0, bits ^ jnp.iinfo(bits.dtype).max, bits)
 
 
-def user_auc(scores: Array, labels: Array, users: Array, weights: Array | None = None) -> Array:
+def user_auc(
+    scores: Array, labels: AnyArray, users: AnyArray, weights: AnyArray | None = None
+) -> Array:
     """Computes the mean of the users' own AUCs; NaN if no user has both classes.
 
     Every user with both classes counts the same, however many rows are theirs; the others do not
@@ -84,12 +86,12 @@ def user_auc(scores: Array, labels: Array, users: Array, weights: Array | None =
     return jnp.sum(user_weight * user_aucs, axis=-1) / jnp.sum(user_weight, axis=-1)
 
 
-def log_loss(scores: Array, labels: Array, weights: Array | None = None) -> Array:
+def log_loss(scores: Array, labels: AnyArray, weights: AnyArray | None = None) -> Array:
     """Computes the mean binary cross-entropy of logits, in nats."""
     return _mean(jax.nn.softplus(scores) - labels * scores, weights)
 
 
-def rmse(scores: Array, labels: Array, weights: Array | None = None) -> Array:
+def rmse(scores: Array, labels: AnyArray, weights: AnyArray | None = None) -> Array:
     """Computes the root of the mean squared error of the probabilities.
 
     Example:
@@ -99,7 +101,7 @@ def rmse(scores: Array, labels: Array, weights: Array | None = None) -> Array:
     return jnp.sqrt(_mean(jnp.square(jax.nn.sigmoid(scores) - labels), weights))
 
 
-def mae(scores: Array, labels: Array, weights: Array | None = None) -> Array:
+def mae(scores: Array, labels: AnyArray, weights: AnyArray | None = None) -> Array:
     """Computes the mean absolute error of the probabilities.
 
     Example:
@@ -119,7 +121,11 @@ class Counts(NamedTuple):
 
 
 def count_predictions(
-    scores: Array, labels: Array, weights: Array | None = None, *, threshold: Array | float = 0.0
+    scores: Array,
+    labels: AnyArray,
+    weights: AnyArray | None = None,
+    *,
+    threshold: Array | float = 0.0,
 ) -> Counts:
     """Counts what ``accuracy`` and ``f1`` need at a threshold on the logits."""
     w = _weights(scores, weights)
@@ -153,7 +159,10 @@ def f1(counts: Counts) -> Array:
 
 
 def best_threshold(
-    metric: Callable[[Counts], Array], scores: Array, labels: Array, weights: Array | None = None
+    metric: Callable[[Counts], Array],
+    scores: Array,
+    labels: AnyArray,
+    weights: AnyArray | None = None,
 ) -> Array:
     """Finds the threshold on the logits at which ``accuracy`` or ``f1`` is largest.
 
@@ -180,7 +189,7 @@ def best_threshold(
     return cuts[jnp.argmax(jnp.where(is_cut, metric(counts), -1.0))]
 
 
-def count_ahead(scores: Array, first: Array, weights: Array) -> Array:
+def count_ahead(scores: Array, first: Array, weights: AnyArray) -> Array:
     """Computes by how much scores [..., n] push back the positives of their groups.
 
     The rank of a positive is 1 plus the sum of this over the others of its group. A tie counts
@@ -201,7 +210,7 @@ def count_ahead(scores: Array, first: Array, weights: Array) -> Array:
     return jnp.where(jnp.isfinite(scores), weights * above, jnp.nan)
 
 
-def ndcg(ranks: Array, weights: Array | None = None, *, k: int = 10) -> Array:
+def ndcg(ranks: Array, weights: AnyArray | None = None, *, k: int = 10) -> Array:
     """Computes the mean normalised discounted gain at ``k`` of ranks [n], one relevant item each.
 
     A relevant item on rank r up to k gains 1 / log2(1 + r), the best possible being 1 (Järvelin and
@@ -214,12 +223,12 @@ def ndcg(ranks: Array, weights: Array | None = None, *, k: int = 10) -> Array:
     return _mean(jnp.where(ranks <= k, 1 / jnp.log2(1 + ranks), 0.0), weights)
 
 
-def recall(ranks: Array, weights: Array | None = None, *, k: int = 10) -> Array:
+def recall(ranks: Array, weights: AnyArray | None = None, *, k: int = 10) -> Array:
     """Computes the share of relevant items with a rank [n] up to ``k``."""
     return _mean((ranks <= k).astype(jnp.float32), weights)
 
 
-def mrr(ranks: Array, weights: Array | None = None, *, k: float = jnp.inf) -> Array:
+def mrr(ranks: Array, weights: AnyArray | None = None, *, k: float = jnp.inf) -> Array:
     """Computes the mean reciprocal of ranks [n], 0 for those beyond ``k``.
 
     Example:
@@ -229,7 +238,9 @@ def mrr(ranks: Array, weights: Array | None = None, *, k: float = jnp.inf) -> Ar
     return _mean(jnp.where(ranks <= k, 1 / ranks, 0.0), weights)
 
 
-def hit_rate(ranks: Array, users: Array, weights: Array | None = None, *, k: int = 10) -> Array:
+def hit_rate(
+    ranks: Array, users: AnyArray, weights: AnyArray | None = None, *, k: int = 10
+) -> Array:
     """Computes the share of users with a relevant item on a rank [n] up to ``k``.
 
     It is the recall where each user has one relevant item. With weights, a user counts by the
@@ -248,11 +259,11 @@ def hit_rate(ranks: Array, users: Array, weights: Array | None = None, *, k: int
     return jnp.sum(hits, axis=-1) / jnp.sum(user_weight, axis=-1)
 
 
-def _weights(values: Array, weights: Array | None) -> Array:
+def _weights(values: Array, weights: AnyArray | None) -> AnyArray:
     return jnp.ones_like(values, jnp.float32) if weights is None else weights
 
 
-def _mean(values: Array, weights: Array | None) -> Array:
+def _mean(values: Array, weights: AnyArray | None) -> Array:
     """Computes the mean of values [n] by weights [..., n]."""
     weights = _weights(values, weights)
     return jnp.sum(weights * values, axis=-1) / jnp.sum(weights, axis=-1)

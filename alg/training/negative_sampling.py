@@ -3,7 +3,7 @@
 import jax
 import jax.numpy as jnp
 
-from ..interfaces import Array, Batch, Positives
+from ..interfaces import AnyArray, Array, Batch, Positives
 
 
 def sample_negatives(data: Positives, key: Array, *, count: int) -> Batch:
@@ -40,7 +40,7 @@ def sample_negatives(data: Positives, key: Array, *, count: int) -> Batch:
     return Batch(ids, label, jnp.ones(item.shape))
 
 
-def _known_below(data: Positives, begin: Array, end: Array, rank: Array) -> Array:
+def _known_below(data: Positives, begin: AnyArray, end: AnyArray, rank: Array) -> Array:
     """Returns how many of a user's known items lie below the ``rank``-th unknown one.
 
     Those are the known items with at most ``rank`` unknown ones below, found by bisection. (On the

@@ -25,17 +25,19 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 
-from ..interfaces import Array, Params
+from ..interfaces import AnyArray, Array, Params
 
 
 class Hyper(NamedTuple):
     """Hyper-parameters in which lanes differ, [K] each."""
 
-    learning_rate: Array
-    weight_decay: Array  # decoupled from the loss and from the clipping, as in PyTorch's SGD
-    l2: Array  # times the sum of squares of all parameters, added to the loss (adagrad: see above)
+    learning_rate: AnyArray
+    weight_decay: AnyArray  # decoupled from the loss and from the clipping, as in PyTorch's SGD
+    # Times the sum of squares of all parameters, added to the loss (adagrad: see above).
+    l2: AnyArray
 
 
 class SparseGrad(NamedTuple):
@@ -64,7 +66,8 @@ class Optimizer(NamedTuple):
     scale_free: bool  # whether steps are as large whatever the size of gradients
 
 
-_NO_STEP = Hyper(learning_rate=0, weight_decay=0, l2=0)  # the state does not depend on rates
+# The state of dense parameters does not depend on rates.
+_NO_STEP = Hyper(learning_rate=np.zeros(()), weight_decay=np.zeros(()), l2=np.zeros(()))
 
 
 def out_of_range_id(ids: Array) -> int:
@@ -131,7 +134,9 @@ def sgd(*, clip: float | None = None) -> Optimizer:
     """
     clipping = _clipping(clip)
 
-    def step_rows(stored: Array, accumulator: None, sparse: SparseGrad, hyper: Hyper):
+    def step_rows(
+        stored: Array, accumulator: Array | None, sparse: SparseGrad, hyper: Hyper
+    ) -> tuple[Array, Array | None]:
         if clip is None:
             step = -hyper.learning_rate / sparse.after * sparse.gradient
             return stored.at[sparse.ids].add(step), accumulator
@@ -198,7 +203,10 @@ def adagrad(
     def init_accumulator(stored: Array) -> Array:
         return jnp.full_like(stored[:, 0], initial_accumulator)
 
-    def step_rows(stored: Array, accumulator: Array, sparse: SparseGrad, hyper: Hyper):
+    def step_rows(
+        stored: Array, accumulator: Array | None, sparse: SparseGrad, hyper: Hyper
+    ) -> tuple[Array, Array | None]:
+        assert accumulator is not None, "init_accumulator makes one for each table"
         unique, total = _sum_by_id(sparse)
         if clip is not None:
             total = jnp.clip(total, -clip, clip)

@@ -2,9 +2,9 @@
 
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-from ..interfaces import Array, Batch, Data
+from ..interfaces import Array, Batch
 from ..language.families import PAIRWISE, POINTWISE, Family, as_family
 from ..language.inputs import LossFn
 from .loss_gradients import LogitGradFn, static_logit_grads, traced_logit_grads
@@ -22,7 +22,8 @@ class Task(NamedTuple):
     family: Family
     metric: Metric  # that rewards, chooses and compares
     group: int  # examples that a loss takes together in training, G; 1 if pointwise
-    examples: Callable[[Data, Array], Batch]  # data, key -> interactions [n] or groups [n, G]
+    # data of the task's kind, interactions or positives; key -> interactions [n] or groups [n, G]
+    examples: Callable[[Any, Array], Batch]
     reference: str  # formula of the loss with which the search compares all others
     baselines: tuple[str, ...]  # named losses that found ones are tested against
     common_gradient_size: float  # of gradients that learning rates are given for: the reference's

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ..interfaces import Array, Batch, Data, Positives
+from ..interfaces import AnyArray, Array, Batch, Data, Positives
 from .chunks import iterate_chunks
 from .evaluate import compute_predictions, evaluate, make_epoch_batches
 from .lanes import Lanes, LaneState
@@ -162,7 +162,9 @@ def train_from_scratch(
       Rewards [K] after each epoch.
     """
     state = trainer.init(jnp.repeat(key[None], len(settings)))
-    factors = trainer.learning_rate_factors(losses, state, data) if scale == "gradient" else 1.0
+    factors: AnyArray = np.ones(())
+    if scale == "gradient":
+        factors = trainer.learning_rate_factors(losses, state, data)
     hyper = Hyper(*jnp.broadcast_arrays(*scale_settings(settings, factors, l2=l2)))
     first, *others = splits
     for epoch in range(epochs):

@@ -8,7 +8,7 @@ import sklearn.metrics
 
 from autolossgen import PAIRWISE, POINTWISE, build_loss
 from autolossgen.evaluation.contenders import Contender
-from autolossgen.evaluation.statistics import TestResult, result_records
+from autolossgen.evaluation.statistics import FairTestResult, result_records
 from autolossgen.training.evaluate import evaluate
 from autolossgen.training.lanes import make_lanes
 from autolossgen.training.metric_registry import (
@@ -121,7 +121,7 @@ def test_lanes_are_judged_by_the_metric_and_a_diverged_one_gets_nothing(name):
 def outcome(name, found, valid, test):
     values = {"rmse": np.asarray(valid)}, {"rmse": np.asarray(test)}
     contender = Contender(name, "label", build_loss("label"), found)
-    return TestResult(contender, 1.0, 0.0, 3, *values, np.asarray([np.mean(test)]))
+    return FairTestResult(contender, 1.0, 0.0, 3, *values, np.asarray([np.mean(test)]))
 
 
 def test_the_best_usual_loss_has_the_lowest_error():
