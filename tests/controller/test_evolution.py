@@ -8,6 +8,8 @@ import pytest
 from autolossgen import controller, make_grammar, make_vocabulary
 from autolossgen.language.grammar import encode_tokens
 
+pytestmark = pytest.mark.slow
+
 VOCAB, LENGTH = make_vocabulary(), 12
 OPTIONS = {
     "population": 32,

@@ -8,6 +8,8 @@ import pytest
 from autolossgen import controller, make_grammar, make_vocabulary
 from autolossgen.configs import base
 
+pytestmark = pytest.mark.slow
+
 TINY = make_vocabulary(operators=("add", "neg"), operands=("pred", "label"))
 LENGTH = 4
 

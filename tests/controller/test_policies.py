@@ -14,6 +14,8 @@ from autolossgen.controller.reinforce import LSTMPolicy
 from autolossgen.controller.rollout import roll_out
 from autolossgen.language.grammar import encode_tokens
 
+pytestmark = pytest.mark.slow
+
 TINY = make_vocabulary(operators=("add", "neg"), operands=("pred", "label"))
 LENGTH = 4
 SPACES = {

@@ -11,6 +11,8 @@ import pytest
 from autolossgen import models
 from autolossgen.interfaces import Side
 
+pytestmark = pytest.mark.slow
+
 WIDTH, USERS, ITEMS, GENRES, HOURS, BATCH = 4, 7, 6, 5, 3, 8
 RNG = np.random.default_rng(0)
 SIDES = {

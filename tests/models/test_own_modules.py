@@ -15,6 +15,8 @@ import pytest
 from autolossgen import models
 from autolossgen.interfaces import Side
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[2]
 SIZES = {"user": 4, "item": 3}
 SOURCE = """

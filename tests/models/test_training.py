@@ -12,6 +12,8 @@ from autolossgen.training.loss_gradients import static_logit_grads
 from autolossgen.training.metrics import auc
 from autolossgen.training.optimizers import Hyper
 
+pytestmark = pytest.mark.slow
+
 USERS, ITEMS, GENRES, HOURS, NEW, LANES = 60, 50, 6, 4, 10, 2
 RNG = np.random.default_rng(0)
 AGE = RNG.normal(size=USERS).astype(np.float32)

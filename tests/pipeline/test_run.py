@@ -24,6 +24,8 @@ from tests.helpers.run_server import (
     results,
 )
 
+pytestmark = pytest.mark.slow
+
 RUN = (*TINY, *SCHEDULE)
 FILES = {"config.json", "metrics.jsonl", "hall_of_fame.csv", "results.json", "results.csv"}
 

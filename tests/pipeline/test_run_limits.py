@@ -7,6 +7,8 @@ import pytest
 
 from tests.helpers.run_server import SCHEDULE, SMOKE, TINY, assert_one_line, results
 
+pytestmark = pytest.mark.slow
+
 RUN = (*TINY, *SCHEDULE, "--config.contenders.found=0")
 
 

@@ -8,6 +8,8 @@ from autolossgen.configs.command_line import read_command_line
 from autolossgen.pipeline.setup import make_setup
 from tests.helpers.run_server import SMALL, SMOKE, assert_one_line, results
 
+pytestmark = pytest.mark.slow
+
 METRICS = ("ndcg@10", "recall@10", "hit@10", "mrr@10", "mrr")
 
 

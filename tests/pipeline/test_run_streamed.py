@@ -1,7 +1,11 @@
 """Data that stay in their file through the command line."""
 
+import pytest
+
 from tests.helpers.file_generator import write_synthetic_stream
 from tests.helpers.run_server import SMALL_SEARCH, results
+
+pytestmark = pytest.mark.slow
 
 
 def test_a_stream_goes_through_all_phases(server, tmp_path):

@@ -16,6 +16,8 @@ from autolossgen.search.log_record import program_of_tokens
 from autolossgen.training.loss_gradients import stack_losses
 from tests.helpers.tiny_run import make_tiny_run
 
+pytestmark = pytest.mark.slow
+
 MSE, OTHER, WRONG = "label pred sub square", "label pred sub square square", "pred square"
 
 

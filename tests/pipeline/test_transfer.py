@@ -15,6 +15,8 @@ from autolossgen.pipeline import checks
 from autolossgen.pipeline.transfer import make_cells, make_transfer, read_given_losses
 from tests.helpers.run_server import assert_one_line, contents
 
+pytestmark = pytest.mark.slow
+
 CONFIG = """
 from autolossgen.configs import synthetic
 

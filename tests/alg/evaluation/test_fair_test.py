@@ -22,6 +22,8 @@ from autolossgen.training.optimizers import Hyper
 from autolossgen.training.trainer import make_trainer
 from tests.helpers import toy_recommender as toys
 
+pytestmark = pytest.mark.slow
+
 USERS, ITEMS = 20, 15
 OPTIONS = {
     "learning_rates": (0.01, 4.0),

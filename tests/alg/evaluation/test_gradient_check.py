@@ -9,6 +9,8 @@ from autolossgen.evaluation.gradient_check import check_gradients
 from autolossgen.language.inputs import as_program
 from autolossgen.training.loss_gradients import stack_losses, static_logit_grads, traced_logit_grads
 
+pytestmark = pytest.mark.slow
+
 BCE = "-(label * log(pred) + (1 - label) * log(1 - pred))"
 
 

@@ -17,6 +17,8 @@ from autolossgen.training.lanes import make_batches, make_lanes
 from autolossgen.training.loss_gradients import stack_losses, traced_logit_grads
 from tests.helpers import toy_recommender as toys
 
+pytestmark = pytest.mark.slow
+
 USERS, ITEMS = 20, 15
 OPTIONS = {
     "learning_rates": (0.5, 4.0),

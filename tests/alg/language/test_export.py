@@ -45,6 +45,8 @@ from tests.alg.language.test_random_programs import (
 )
 from tests.helpers.exported import by_jax, by_torch, function_of
 
+pytestmark = pytest.mark.slow
+
 has_torch = importlib.util.find_spec("torch") is not None
 needs_torch = pytest.mark.skipif(not has_torch, reason="PyTorch is not installed")
 needs_sympy = pytest.mark.skipif(

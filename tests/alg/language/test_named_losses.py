@@ -20,6 +20,8 @@ from autolossgen import (
 )
 from autolossgen.language.operator_checks import use_float64
 
+pytestmark = pytest.mark.slow
+
 # A logit of log(3) is a probability of 3/4. Values for label 1 and label 0, smoothing 0.1.
 AT_LOG_3 = {
     "bce": (log(4 / 3), log(4)),

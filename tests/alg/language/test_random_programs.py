@@ -38,6 +38,8 @@ from autolossgen.language.operator_checks import use_float64
 from tests.helpers import numpy_reference
 from tests.helpers.exported import by_jax, by_torch
 
+pytestmark = pytest.mark.slow
+
 has_torch = importlib.util.find_spec("torch") is not None
 
 LENGTH, BATCH, EXAMPLES = 13, 40, 6  # 4 spaces: 960 programs

@@ -36,6 +36,8 @@ from tests.alg.language.test_random_programs import (
     sequences,
 )
 
+pytestmark = pytest.mark.slow
+
 __all__ = ["compiled_clip"]  # a fixture
 
 SHORTER = [

@@ -12,6 +12,8 @@ from autolossgen.search.dedup import select_to_train
 from autolossgen.search.hall_of_fame import init_seen_losses, remember
 from autolossgen.search.screening import FILTERS, Verdict
 
+pytestmark = pytest.mark.slow
+
 FILTER = FILTERS["graded"](**base.get_config().filter.graded)._replace(tolerance=0.1)
 COUNT, LANES, PROBES = 12, 4, 2
 jitted_select = jax.jit(lambda *given: select_to_train(FILTER, *given, LANES))

@@ -3,10 +3,13 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from autolossgen.search.hall_of_fame import HallOfFame, admit, init_hall, init_seen_losses, remember
+
+pytestmark = pytest.mark.slow
 
 ROWS, LENGTH, PROBES, NEW, TOLERANCE = 4, 2, 3, 5, 0.1
 jitted_admit = jax.jit(admit, static_argnames="tolerance")

@@ -18,6 +18,8 @@ from autolossgen.search.space import make_space
 from autolossgen.training.lanes import make_lanes
 from tests.helpers import toy_recommender as toys
 
+pytestmark = pytest.mark.slow
+
 SIGNED = (-1e5, 1e5)
 SPACES = {
     "default": {"length": 15},

@@ -22,6 +22,8 @@ from autolossgen.search.screening import (
 from autolossgen.training.loss_gradients import stack_losses
 from autolossgen.training.tasks import make_ranking_task
 
+pytestmark = pytest.mark.slow
+
 CONFIG = base.get_config()
 NEGATIVES = (1, 3, 8)
 

@@ -18,6 +18,8 @@ from autolossgen.search.screening import (
     twins,
 )
 
+pytestmark = pytest.mark.slow
+
 CONFIG = base.get_config()
 GRADED, PAPER = (FILTERS[name](**CONFIG.filter.get(name, {})) for name in ("graded", "paper"))
 SCREENS = {"graded": jax.jit(GRADED.screen), "paper": jax.jit(PAPER.screen)}

@@ -19,6 +19,8 @@ from autolossgen.search.space import make_space
 from autolossgen.training.lanes import make_lanes
 from tests.helpers import toy_recommender as toys
 
+pytestmark = pytest.mark.slow
+
 CONFIG = base.get_config()
 USERS, ITEMS, LENGTH, SAMPLES, LANES = 20, 15, 9, 40, 4
 SPACE = make_space(

@@ -15,6 +15,8 @@ from autolossgen.training.optimizers import Hyper
 from tests.helpers.hlo import find_collectives
 from tests.helpers.tiny_run import make_tiny_run
 
+pytestmark = pytest.mark.slow
+
 
 class Device(NamedTuple):
     """What ``choose_devices`` reads of a device."""

@@ -12,6 +12,8 @@ from autolossgen.pipeline.shortlist import check_hall, promote_losses
 from autolossgen.pipeline.test import compare_losses
 from tests.helpers.tiny_run import make_tiny_run
 
+pytestmark = pytest.mark.slow
+
 OURS = {"_init", "_generation", "_advance", "init", "factors", "train", "score", "logit_grads"}
 
 

@@ -19,7 +19,10 @@ FLAGS = (
     "--config.search.round_generations=4",
     "--config.search.checkpoint_every=8",
 )
-pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="jaxlib has no Gloo on Windows")
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(sys.platform == "win32", reason="jaxlib has no Gloo on Windows"),
+]
 
 
 def start(server, folder):

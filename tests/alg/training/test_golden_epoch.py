@@ -20,6 +20,8 @@ from autolossgen.training.metrics import auc
 from autolossgen.training.optimizers import Hyper, sgd
 from tests.helpers import optimized_compile as for_users
 
+pytestmark = pytest.mark.slow
+
 SHARED = Path(__file__).resolve().parents[3].parent / "shared"
 GOLDEN, SPLIT = SHARED / "golden" / "epoch_dev.json", SHARED / "data" / "ml100k01-1-5"
 needs_golden = pytest.mark.skipif(

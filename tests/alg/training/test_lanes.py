@@ -16,6 +16,8 @@ from autolossgen.training.optimizers import Hyper, sgd
 from tests.helpers import toy_recommender as toys
 from tests.helpers.hlo import find_collectives
 
+pytestmark = pytest.mark.slow
+
 USERS, ITEMS, BATCH = 20, 15, 16  # a batch holds many ids twice
 MET = 15  # the other users are in no batch
 LANES = 8

@@ -15,6 +15,8 @@ from autolossgen.training.loss_gradients import static_logit_grads
 from autolossgen.training.optimizers import Hyper, sgd
 from tests.helpers import toy_recommender as toys
 
+pytestmark = pytest.mark.slow
+
 USERS, ITEMS, GENRES, HOURS, WIDTH, BATCH, LANES = 12, 9, 5, 4, 3, 16, 4
 RNG = np.random.default_rng(0)
 KEY = jax.random.key(3)

@@ -31,6 +31,8 @@ from autolossgen.training.optimizers import OPTIMIZERS, Hyper
 from autolossgen.training.tasks import make_ranking_task
 from tests.helpers import optimized_compile as for_users
 
+pytestmark = pytest.mark.slow
+
 
 class Shape(NamedTuple):
     """What lanes are trained on."""

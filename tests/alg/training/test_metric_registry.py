@@ -21,6 +21,8 @@ from autolossgen.training.metric_registry import (
 from autolossgen.training.tasks import RATING, make_task
 from tests.helpers import toy_recommender as toys
 
+pytestmark = pytest.mark.slow
+
 COUNT = 60
 RNG = np.random.default_rng(5)
 LABELS = np.float32(RNG.random(COUNT) < 0.4)

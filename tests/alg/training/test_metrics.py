@@ -28,6 +28,8 @@ from autolossgen.training.metrics import (
     user_auc,
 )
 
+pytestmark = pytest.mark.slow
+
 SCORES = np.float32([-2, -0.5, 0, 1, 3])
 MOST = 32  # every drawn split is padded to this, so that all share one compilation
 compiled_auc = jax.jit(auc)

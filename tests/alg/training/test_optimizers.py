@@ -19,6 +19,8 @@ from autolossgen.training.optimizers import OPTIMIZERS, Hyper, adagrad, sgd
 from autolossgen.training.trainer import make_trainer
 from tests.helpers import toy_recommender as toys
 
+pytestmark = pytest.mark.slow
+
 USERS, ITEMS, GENRES, WIDTH, BATCH, STEPS, LANES = 12, 9, 5, 3, 16, 50, 4
 MET = 8  # the other users are in no batch
 RNG = np.random.default_rng(0)

@@ -23,6 +23,8 @@ from autolossgen.training.tasks import make_ranking_task, make_task
 from autolossgen.training.trainer import make_trainer
 from tests.helpers import toy_recommender as toys
 
+pytestmark = pytest.mark.slow
+
 USERS, ITEMS, SIZE, LANES = 20, 15, 8, 4
 TASK = make_ranking_task(3)
 FORMULAS = (
