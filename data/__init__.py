@@ -4,8 +4,7 @@ from .download import get_cache_folder
 from .implicit import add_negatives, make_positives, make_rankings
 from .loading import build
 from .splitting import check_both_labels
-from .stream import Streamed
-from .types import DataError, Dataset, Interactions, merge_reward_rows
+from .types import DataError, Dataset, Interactions, Streamed, merge_reward_rows
 
 __all__ = [
     "DataError",

@@ -58,8 +58,13 @@ def read_column(table: Table, name: str, kind: Kind) -> pl.Series:
     values = text.cast(kind.dtype, strict=False)
     good = kind.valid(values).fill_null(False)
     if not good.all():
-        raise _value_error(table, name, int(good.arg_min()), kind.expected)
+        raise _value_error(table, name, find_first_bad(good), kind.expected)
     return values
+
+
+def find_first_bad(good: pl.Series) -> int:
+    """Returns the first row that is not good, of bool [n] where one is not."""
+    return int((~good).arg_true()[0])
 
 
 def require_columns(table: Table, names: tuple[str, ...]) -> None:
@@ -134,7 +139,7 @@ def read_times(table: Table, name: str) -> np.ndarray:
         expected = NUMBER.expected
     good = seconds.is_finite().fill_null(False)
     if not good.all():
-        raise _value_error(table, name, int(good.arg_min()), expected)
+        raise _value_error(table, name, find_first_bad(good), expected)
     values = seconds.to_numpy()
     return values / 1000.0 ** int(np.searchsorted(UNIT_LIMITS, np.abs(values).max(initial=0)))
 

@@ -112,7 +112,7 @@ def load_csv(
         test=test,
         rule=rule,
         notes=(*encoded.notes, *describe_features(extra)),
-        sizes={field: known.size for field, known in encoded.index.items()} | extra.sizes,
+        sizes={field: known.size for field, known in encoded.indexes.items()} | extra.sizes,
         sides=extra.sides,
     )
 
@@ -138,17 +138,12 @@ def _read_table(path: str, key: str, separator: str) -> Table:
 
 def _parse_features(features: tuple[str, ...], timed: bool) -> list[Feature | str]:
     """Returns the features that words ask for; those of time as they are."""
-    wanted = {}
+    wanted: dict[str, Feature | str] = {}
     for word in features:
-        if word in CLOCK_FIELDS:
-            if not timed:
-                raise DataError(
-                    f"data.features: {word!r} needs times: name their column, data.time"
-                )
-            name, feature = word, word
-        else:
-            feature = _parse_feature(word)
-            name = feature.name
+        if word in CLOCK_FIELDS and not timed:
+            raise DataError(f"data.features: {word!r} needs times: name their column, data.time")
+        feature = word if word in CLOCK_FIELDS else _parse_feature(word)
+        name = feature if isinstance(feature, str) else feature.name
         if name in {"user", "item", *wanted}:
             raise DataError(f"data.features: two fields are called {name!r}. Rename a column.")
         wanted[name] = feature
@@ -180,7 +175,7 @@ def _make_features(
             fields[feature.name], sizes[feature.name] = make_row_field(feature, table, encoded.at)
         else:
             source, key = side_tables[feature.of]
-            values, size = make_side(feature, source, key, encoded.index[feature.of])
+            values, size = make_side(feature, source, key, encoded.indexes[feature.of])
             sides[feature.name] = values
             if size is not None:
                 sizes[feature.name] = size

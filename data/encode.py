@@ -25,7 +25,7 @@ class Encoded(NamedTuple):
     """Interactions of one file, in time order, and where they come from."""
 
     rows: Interactions  # [n] of users and items
-    index: dict[str, Index]  # "user" and "item": which id has which row
+    indexes: dict[str, Index]  # "user" and "item": which id has which row
     time: np.ndarray | None  # float64[n], seconds since 1970; None if the file does not say
     at: np.ndarray  # int64[n], the rows of the table
     notes: tuple[str, ...]  # what was read and dropped

@@ -12,7 +12,7 @@ import polars as pl
 from autolossgen.interfaces import Side
 from autolossgen.suggest import did_you_mean
 
-from .columns import Index, require_columns
+from .columns import Index, find_first_bad, require_columns
 from .tables import Table
 from .types import DataError, Interactions
 
@@ -113,7 +113,7 @@ def _standardise(feature: Feature, table: Table, frame: pl.DataFrame, size: int)
     number = frame["text"].cast(pl.Float64, strict=False)
     good = number.is_finite().fill_null(False)
     if not good.all():
-        row = int(good.arg_min())
+        row = find_first_bad(good)
         raise DataError(
             f"{table.path}, {table.place(frame['place'][row])}, {feature.name}: expected a finite "
             f"number, got {frame['text'][row][:40]!r}. Correct it, or name it in data.features as "
@@ -145,13 +145,18 @@ def make_row_field(feature: Feature, table: Table, at: np.ndarray) -> tuple[np.n
     return ids, size + int(text.null_count() > 0)
 
 
-def make_clock_field(name: str, time: np.ndarray) -> tuple[np.ndarray, int]:
+def make_clock_field(name: str, time: np.ndarray | None) -> tuple[np.ndarray, int]:
     """Returns hours or weekdays int32[n] of times [n] in seconds since 1970, and their number.
+
+    Raises:
+      DataError: without times.
 
     Example:
       >>> make_clock_field("weekday", np.array([0.0, 4 * DAY]))[0].tolist()
       [3, 0]
     """
+    if time is None:
+        raise DataError(f"data.features: {name!r} needs times, and the file has none")
     size, of = CLOCK_FIELDS[name]
     return of(time.astype(np.int64)).astype(np.int32), size
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from autolossgen.interfaces import Batch, Positives
 
-from .types import DataError, Dataset, Interactions, merge_reward_rows, take
+from .types import DataError, Dataset, Interactions, Streamed, merge_reward_rows, take
 
 MAX_CELLS = 1_000_000_000  # pairs of a positive and an item to rank, at 16 bytes or more each
 
@@ -36,7 +36,7 @@ class _Pairs(NamedTuple):
         """Returns where each user's pairs begin."""
         return np.searchsorted(self.user, user, side="left")
 
-    def count(self, user: np.ndarray) -> np.ndarray:
+    def count_pairs(self, user: np.ndarray) -> np.ndarray:
         """Returns how many pairs each user has."""
         return np.searchsorted(self.user, user, side="right") - self.start(user)
 
@@ -79,16 +79,16 @@ def make_rankings(
             f"implicit.candidates, implicit.test_candidates and implicit.seed are at least 0, got "
             f"{candidates}, {test_candidates} and {seed}"
         )
-    items = _list_items(dataset)
-    whole = merge_reward_rows(dataset)
+    train, whole = _read_train_splits(dataset)
+    items = _list_items(dataset, train)
     rng = np.random.default_rng(seed)
-    before = [_find_pairs(rows, items) for rows in (dataset.train, whole, dataset.valid)]
+    before = [_find_pairs(rows, items) for rows in (train, whole, dataset.valid)]
     groups = {
         "reward": _rank_split(dataset.reward, items, before[:1], candidates, rng),
         "valid": _rank_split(dataset.valid, items, before[1:2], test_candidates, rng),
         "test": _rank_split(dataset.test, items, before[1:], test_candidates, rng),
     }
-    notes = ()
+    notes: tuple[str, ...] = ()
     if test_candidates:
         notes = (
             f"SAMPLED rankings: each positive of validation and test among {test_candidates:,} "
@@ -107,13 +107,13 @@ def make_positives(dataset: Dataset) -> tuple[Positives, Positives]:
     Raises:
       DataError: if there are none.
     """
-    items = _list_items(dataset)
-    rows = {"train": dataset.train, "full_train": merge_reward_rows(dataset)}
-    made = {
-        name: _to_positives(part, _find_liked_pairs(part, items), items)
-        for name, part in rows.items()
-    }
-    return tuple(_require_positives(made).values())
+    splits = _read_train_splits(dataset)
+    items = _list_items(dataset, splits[0])
+    train, full_train = (
+        _to_positives(part, _find_liked_pairs(part, items), items) for part in splits
+    )
+    _require_positives({"train": train, "full_train": full_train})
+    return train, full_train
 
 
 def add_negatives(dataset: Dataset, *, negatives: int, seed: int) -> dict[str, Interactions]:
@@ -142,10 +142,13 @@ def add_negatives(dataset: Dataset, *, negatives: int, seed: int) -> dict[str, I
         raise DataError(
             f"implicit.negatives and implicit.seed are at least 0, got {negatives} and {seed}"
         )
-    items = _list_items(dataset)
+    train, full_train = _read_train_splits(dataset)
+    items = _list_items(dataset, train)
     rng = np.random.default_rng([seed, 1])
-    rows = {"train": dataset.train, "full_train": merge_reward_rows(dataset)}
-    return {name: _insert_negatives(part, items, negatives, rng) for name, part in rows.items()}
+    return {
+        "train": _insert_negatives(train, items, negatives, rng),
+        "full_train": _insert_negatives(full_train, items, negatives, rng),
+    }
 
 
 def _insert_negatives(
@@ -153,7 +156,7 @@ def _insert_negatives(
 ) -> Interactions:
     """Returns rows [n] with ``negatives`` drawn ones behind each positive."""
     known = _find_pairs(rows, items)
-    free = items.size - known.count(rows.ids["user"])
+    free = items.size - known.count_pairs(rows.ids["user"])
     drawn = np.where((rows.label > 0) & (free > 0), negatives, 0)
     if negatives and not drawn.any():
         raise DataError("implicit.negatives: every user with a positive has a row with every item")
@@ -174,15 +177,21 @@ def _require_positives(parts: dict) -> dict:
     return parts
 
 
-def _list_items(dataset: Dataset) -> np.ndarray:
-    """Returns the ids of all items, ascending."""
-    if not isinstance(dataset.train, Interactions):
+def _read_train_splits(dataset: Dataset) -> tuple[Interactions, Interactions]:
+    """Returns train, and train with the reward split put back, which must be in memory."""
+    train, full_train = dataset.train, merge_reward_rows(dataset)
+    if isinstance(train, Streamed) or isinstance(full_train, Streamed):
         raise DataError(
             f"pairwise losses, sampled negatives and rankings need data in memory, and "
             f"{dataset.name!r} stays in its file. Use space.family=pointwise with "
             f"search.reward=auc, or read the file with data.name=csv."
         )
-    splits = (dataset.train, dataset.reward, dataset.valid, dataset.test)
+    return train, full_train
+
+
+def _list_items(dataset: Dataset, train: Interactions) -> np.ndarray:
+    """Returns the ids of all items, ascending."""
+    splits = (train, dataset.reward, dataset.valid, dataset.test)
     return np.unique(np.concatenate([rows.ids["item"] for rows in splits]))
 
 
@@ -204,7 +213,7 @@ def _make_pairs(user: np.ndarray, index: np.ndarray, items: int) -> _Pairs:
 def _select_liked(rows: Interactions, known: _Pairs, items: np.ndarray) -> dict[str, np.ndarray]:
     """Returns ids of the positives, less those of users who know everything: field -> int32[n]."""
     liked = rows.label > 0
-    liked[liked] = known.count(rows.ids["user"][liked]) < items.size
+    liked[liked] = known.count_pairs(rows.ids["user"][liked]) < items.size
     return {field: values[liked].astype(np.int32) for field, values in rows.ids.items()}
 
 
@@ -274,7 +283,7 @@ def _rank_split(
     liked = _select_liked(rows, known, items)
     user = liked["user"]
     if candidates:
-        rank = _draw_distinct(items.size - known.count(user), candidates, rng)
+        rank = _draw_distinct(items.size - known.count_pairs(user), candidates, rng)
         is_one = rank >= 0
         groups = _make_groups(
             liked, items[_pick_unknown(known, user, np.maximum(rank, 0), items.size)]

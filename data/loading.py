@@ -2,6 +2,7 @@
 
 import inspect
 import math
+from collections.abc import Callable
 from pathlib import Path
 
 from autolossgen.suggest import did_you_mean
@@ -34,7 +35,11 @@ from .stream import load_stream
 from .tables import Table, read_text
 from .types import DataError, Dataset
 
-OTHER_BUILDERS = {"csv": load_csv, "stream": load_stream, "synthetic": make_synthetic}
+OTHER_BUILDERS: dict[str, Callable[..., Dataset]] = {
+    "csv": load_csv,
+    "stream": load_stream,
+    "synthetic": make_synthetic,
+}
 
 
 def build(*, name: str, **options) -> Dataset:
@@ -53,7 +58,7 @@ def build(*, name: str, **options) -> Dataset:
     known = [*DATA_SETS, *OTHER_BUILDERS]
     if name not in known:
         raise DataError(f"data.name={name!r} is not a data set{did_you_mean(str(name), known)}")
-    builder = OTHER_BUILDERS.get(name, load)
+    builder: Callable[..., Dataset] = OTHER_BUILDERS.get(name, load)
     accepted = [word for word in inspect.signature(builder).parameters if word != "name"]
     for option in options:
         if option not in accepted:
@@ -103,7 +108,7 @@ def load(
     table, roles = origin.read(located.raw, located.path)
     encoded = encode(table, roles, threshold)
     clocks = {f: make_clock_field(f, encoded.time) for f in wanted if f in CLOCK_FIELDS}
-    extra = _read_sides(name, located.open_sibling, wanted, encoded.index)
+    extra = _read_sides(name, located.open_sibling, wanted, encoded.indexes)
     fields = {f: ids for f, (ids, _) in clocks.items()}
     sizes = extra.sizes | {f: size for f, (_, size) in clocks.items()}
     extra = Features(fields, extra.sides, sizes)
@@ -116,7 +121,7 @@ def load(
         test=test,
         rule=rule,
         notes=(*encoded.notes, *describe_features(extra)),
-        sizes=_get_table_sizes(encoded.index) | sizes,
+        sizes=_get_table_sizes(encoded.indexes) | sizes,
         sides=extra.sides,
     )
 
@@ -130,7 +135,7 @@ def _load_parts(
     tables = [read_labelled(read_file(file), str(file)) for file in files]
     _, encoded, sizes = encode_parts(tables, Roles(label="label", time=""), None)
     train, valid, test = split_at(encoded.rows, sizes)
-    extra = _read_sides(name, open_folder(folder), wanted, encoded.index)
+    extra = _read_sides(name, open_folder(folder), wanted, encoded.indexes)
     return make_dataset(
         name=name,
         source=str(folder),
@@ -139,7 +144,7 @@ def _load_parts(
         test=test,
         rule=rule,
         notes=(*encoded.notes, *describe_features(extra)),
-        sizes=_get_table_sizes(encoded.index) | extra.sizes,
+        sizes=_get_table_sizes(encoded.indexes) | extra.sizes,
         sides=extra.sides,
     )
 

@@ -109,11 +109,12 @@ def read_reviews(raw: bytes, path: str) -> tuple[Table, Roles]:
         )
     if columns:
         return read_text(raw, path, Layout(",", columns)), Roles(ids=None)
-    table = read_text(raw, path, Layout(",", ("item", "user", *RATINGS[2:]), header=False))
+    layout = Layout(",", ("item", "user", *RATINGS[2:]), header=False)
+    table = read_text(raw, path, layout)
     is_item = [(table.frame[side].str.len_chars() == ASIN_LENGTH).all() for side in RATINGS[:2]]
     if is_item == [True, False]:  # what was taken for users are the items
         frame = table.frame.rename({"item": "user", "user": "item"})
-        table = table._replace(frame=frame, layout=table.layout._replace(columns=RATINGS))
+        table = table._replace(frame=frame, layout=layout._replace(columns=RATINGS))
     return table, Roles(ids=None)
 
 

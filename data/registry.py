@@ -52,8 +52,8 @@ def _make_user_file(name: str, layout: Layout) -> SideFile:
     """Describes a file of users with columns id, age, gender, occupation and zip."""
     age = pl.col("age").cast(pl.Int64, strict=False)
     band = pl.lit(0).cast(pl.Int64)
-    for first in AGE_BANDS:
-        band = pl.when(age >= first).then(first).otherwise(band)
+    for youngest in AGE_BANDS:
+        band = pl.when(age >= youngest).then(youngest).otherwise(band)
     # The first digit of a US zip code is a part of the country; other countries' have letters.
     first = pl.col("zip").str.slice(0, 1)
     region = pl.when(first.str.contains(r"\d")).then(first).otherwise(pl.lit("abroad"))

@@ -9,15 +9,16 @@ A draw touches pages all over the file. That is fast where the system's page cac
 and one read of the disk for every row where it does not.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import DTypeLike
 
 from .columns import MAX_ID
 from .features import select_features
-from .types import DataError, Dataset, Interactions, take
+from .types import DataError, Dataset, Interactions, Streamed, take
 
 ROUNDS = 6
 LABEL = "label"
@@ -40,16 +41,7 @@ class Stream(NamedTuple):
         return int(self.starts[-1]) - self.held_out
 
 
-class Streamed(NamedTuple):
-    """Interactions to train on that are read when they are needed."""
-
-    rows: int  # of an epoch
-    piece: int  # to be read together, at most
-    # Of all epochs, one after the other: the first place, how many -> interactions [n].
-    draw: Callable[[int, int], Interactions]
-
-
-def _import_arrow():
+def _import_arrow() -> Any:
     """Imports PyArrow, whose memory maps NumPy can read without a copy."""
     try:
         import pyarrow
@@ -77,7 +69,9 @@ def write_stream(path: str | Path, chunks: Iterable[Interactions]) -> Path:
       ...     open_stream(write_stream(Path(folder) / "x.arrow", [chunk, chunk])).rows
       4
     """
-    arrow, writer, schema = _import_arrow(), None, None
+    arrow = _import_arrow()
+    writer: Any = None  # PyArrow has no types
+    schema: Any = None
     path = Path(path)
     try:
         for number, chunk in enumerate(chunks):
@@ -217,8 +211,8 @@ def _read_rows(stream: Stream, row: np.ndarray, shape: tuple[int, ...]) -> Inter
     ascending = row[order]
     bounds = np.searchsorted(ascending, stream.starts)
 
-    def column(name: str, dtype: type) -> np.ndarray:
-        values = np.empty(row.size, dtype)
+    def column(name: str, dtype: DTypeLike) -> np.ndarray:
+        values: np.ndarray = np.empty(row.size, dtype)
         for piece, start, low, high in zip(
             stream.columns[name], stream.starts, bounds, bounds[1:], strict=False
         ):
@@ -310,7 +304,9 @@ def load_stream(
     return Dataset(
         name="stream",
         train=train,
-        **splits,
+        reward=splits["reward"],
+        valid=splits["valid"],
+        test=splits["test"],
         reward_rows=np.zeros(0, np.int64),
         sizes=stream.sizes,
         notes=notes,

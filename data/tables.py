@@ -64,7 +64,7 @@ class Table(NamedTuple):
             return None
         line = self.raw.split(b"\n")[row + self.layout.header].decode(errors="replace")
         fields = line.rstrip("\r").split(self.layout.separator)
-        return _field_count_error(self, row, fields)
+        return _field_count_error(self, self.layout, row, fields)
 
 
 def read_text(raw: bytes, path: str, layout: Layout) -> Table:
@@ -108,7 +108,7 @@ def read_text(raw: bytes, path: str, layout: Layout) -> Table:
             quote_char='"' if layout.quoted else None,
         )
     except pl.exceptions.PolarsError as error:
-        raise _table_error(table, error) from error
+        raise _table_error(table, layout, error) from error
     return table._replace(frame=frame)
 
 
@@ -128,23 +128,24 @@ def _check_utf8(raw: bytes, path: str) -> None:
 def _read_header(raw: bytes, path: str, layout: Layout) -> tuple[str, ...]:
     first = raw.split(b"\n", 1)[0]
     _check_utf8(first, path)
-    first, separator = first.decode().rstrip("\r"), layout.separator
-    if not first.strip():
+    line, separator = first.decode().rstrip("\r"), layout.separator
+    if not line.strip():
         raise DataError(
             f"{path}, line 1: expected the names of columns, got an empty line. Delete it."
         )
-    names = (
-        next(csv.reader([first], delimiter=separator)) if layout.quoted else first.split(separator)
+    fields = (
+        next(csv.reader([line], delimiter=separator)) if layout.quoted else line.split(separator)
     )
-    names = [name.strip() for name in names]
+    names = [field.strip() for field in fields]
     if twice := sorted({name for name in names if names.count(name) > 1}):
         raise DataError(f"{path}, line 1: the name {twice[0]!r} occurs twice. Rename a column.")
     return tuple(names)
 
 
-def _read_rows(table: Table) -> Iterator[list[str]]:
+def _read_rows(raw: bytes, layout: Layout) -> Iterator[list[str]]:
     """Yields the fields of each row, slowly."""
-    text, layout = table.raw.decode(errors="replace"), table.layout
+    text = raw.decode(errors="replace")
+    rows: Iterator[list[str]]
     if layout.quoted:
         rows = csv.reader(io.StringIO(text, newline=""), delimiter=layout.separator)
     else:
@@ -154,19 +155,21 @@ def _read_rows(table: Table) -> Iterator[list[str]]:
     return rows
 
 
-def _table_error(table: Table, error: Exception) -> DataError:
+def _table_error(table: Table, layout: Layout, error: Exception) -> DataError:
     """Returns what is wrong with the first bad row of a file that polars refuses."""
     _check_utf8(table.raw, table.path)
-    wrong = [(row, fields) for row, fields in enumerate(_read_rows(table)) if fields]
+    wrong = [(row, fields) for row, fields in enumerate(_read_rows(table.raw, layout)) if fields]
     # Lines that are too short are read, but for a first one.
-    for row, fields in [one for one in wrong if len(one[1]) > len(table.layout.columns)] or wrong:
-        if error_here := _field_count_error(table, row, fields):
+    for row, fields in [one for one in wrong if len(one[1]) > len(layout.columns)] or wrong:
+        if error_here := _field_count_error(table, layout, row, fields):
             return error_here
     return DataError(f"{table.path} could not be read: {_first_line(error)}.")
 
 
-def _field_count_error(table: Table, row: int, fields: list[str]) -> DataError | None:
-    separator, columns = table.layout.separator, table.layout.columns
+def _field_count_error(
+    table: Table, layout: Layout, row: int, fields: list[str]
+) -> DataError | None:
+    separator, columns = layout.separator, layout.columns
     if len(fields) == len(columns):
         return None
     return DataError(

@@ -1,6 +1,6 @@
 """What this package hands out. Letters: ``n`` interactions, ``r`` of them in the reward split."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import NamedTuple
 
@@ -20,6 +20,15 @@ class Interactions(NamedTuple):
     label: np.ndarray  # float32[n], 0 or 1
 
 
+class Streamed(NamedTuple):
+    """Interactions to train on that are read when they are needed."""
+
+    rows: int  # of an epoch
+    piece: int  # to be read together, at most
+    # Of all epochs, one after the other: the first place, how many -> interactions [n].
+    draw: Callable[[int, int], Interactions]
+
+
 class Dataset(NamedTuple):
     """One data set in splits.
 
@@ -28,9 +37,7 @@ class Dataset(NamedTuple):
     """
 
     name: str
-    # What recommenders train on during the search, no row of ``reward``; or what reads it
-    # (Streamed).
-    train: Interactions
+    train: Interactions | Streamed  # for training during the search, no row of ``reward``
     reward: Interactions  # what rewards the search
     valid: Interactions  # model selection
     test: Interactions
@@ -54,7 +61,7 @@ def take(interactions: Interactions, rows: np.ndarray) -> Interactions:
     return Interactions(ids, interactions.label[rows])
 
 
-def merge_reward_rows(dataset: Dataset) -> Interactions:
+def merge_reward_rows(dataset: Dataset) -> Interactions | Streamed:
     """Returns train with the held-out reward rows put back in their original places.
 
     Interactions [n], n = train + r rows; just ``train`` where reward rows are none of
@@ -69,7 +76,7 @@ def merge_reward_rows(dataset: Dataset) -> Interactions:
       [1, 2, 3]
     """
     train, reward, at = dataset.train, dataset.reward, dataset.reward_rows
-    if at.size == 0:
+    if at.size == 0 or isinstance(train, Streamed):
         return train
     is_reward = np.zeros(train.label.size + at.size, bool)
     is_reward[at] = True

@@ -21,7 +21,8 @@ import jax.numpy as jnp
 loss = build_loss("square(label - pred)")
 assert float(loss(jnp.zeros(2), jnp.array([1.0, 0.0]))) == 0.25
 import importlib.resources
-assert importlib.resources.files("autolossgen").joinpath("py.typed").is_file(), "types are not shipped"
+marker = importlib.resources.files("autolossgen").joinpath("py.typed")
+assert marker.is_file(), "types are not shipped"
 foreign = {"flax", "optax", "polars", "rich", "orbax", "sympy", "torch"} & set(sys.modules)
 assert not foreign, f"importing autolossgen imports {foreign}"
 assert seconds < 2, f"import takes {seconds:.2f} s beyond jax"

@@ -224,7 +224,9 @@ def test_the_key_is_of_the_loss_under_its_bounds():
     )
 
 
-RULES_OF_64 = make_graded_filter(probes=64, min_gradient=1e-4, min_direction=0.5, tolerance=1e-4)
+RULES_OF_64 = make_graded_filter(
+    num_probes=64, min_gradient=1e-4, min_direction=0.5, tolerance=1e-4
+)
 
 
 def prints(*formulas, rules=RULES_OF_64):
