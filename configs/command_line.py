@@ -10,7 +10,7 @@ from ml_collections import ConfigDict, config_flags
 from autolossgen.suggest import did_you_mean
 
 from . import base
-from .old_keys import describe_old_key, new_key
+from .old_keys import describe_old_key, rename_key
 from .presets import PRESETS
 
 NOT_CONFIGS = ("base", "command_line", "old_keys", "presets")  # files next to the configs
@@ -56,7 +56,7 @@ def read_command_line(argv: list[str]) -> tuple[ConfigDict, str]:
     return config, str(Path(known.workdir or default).expanduser())
 
 
-def shipped_configs() -> dict[str, Path]:
+def find_shipped_configs() -> dict[str, Path]:
     """Returns the files of the shipped configs, by name."""
     files = sorted(Path(DEFAULT).parent.glob("[!_]*.py"))
     return {file.stem: file for file in files if file.stem not in NOT_CONFIGS}
@@ -74,7 +74,7 @@ def _check_no_old_flags(argv: list[str]) -> None:
     keys = _leaves(base.get_config())
     for key, value in _config_flags(argv):
         if key not in keys and (what_became := describe_old_key(key)):
-            new = new_key(key)
+            new = rename_key(key)
             hint = f": give --config.{new}={value or '...'}" if new else ""
             raise UsageError(f"{what_became}{hint}")
 
@@ -143,5 +143,5 @@ def _one_line(error: BaseException) -> str:
 
 def _nearest_config(path: str) -> str:
     """Returns a hint at the shipped config with a name like that of a missing file, or ""."""
-    names = [f"configs/{file.name}" for file in shipped_configs().values()]
+    names = [f"configs/{file.name}" for file in find_shipped_configs().values()]
     return did_you_mean(f"configs/{Path(path).name}", names, otherwise="")

@@ -50,11 +50,11 @@ ADDED = {"space.extra_operators": ""}
 """Key that version 0.1 did not have -> the value that means what version 0.1 did."""
 
 
-def new_key(key: str) -> str | None:
+def rename_key(key: str) -> str | None:
     """Returns the name that a key of version 0.1 has now; None if it is no such key.
 
     Example:
-      >>> new_key("policy"), new_key("evolution.population"), new_key("search.seconds")
+      >>> rename_key("policy"), rename_key("evolution.population"), rename_key("search.seconds")
       ('policy.name', 'policy.evolution.population', None)
     """
     if key in REMOVED:
@@ -81,18 +81,18 @@ def describe_old_key(key: str) -> str | None:
         return f"config.{key} is no longer a setting: it is always {REMOVED[key]}"
     if key == "paper":
         return "config.paper is no longer a section: the paper's filter has no settings"
-    new = new_key(key)
+    new = rename_key(key)
     return None if new is None else f"config.{key} is now config.{new}"
 
 
-def with_new_keys(config: Mapping[str, Any]) -> dict[str, Any]:
+def update_keys(config: Mapping[str, Any]) -> dict[str, Any]:
     """Returns a config of version 0.1, as ``config.json`` has it, with the keys of today.
 
     A config of today stays as it is.
 
     Example:
       >>> old = {"policy": "random", "promote": {"width": 64, "keep": 0.25}}
-      >>> with_new_keys(old) == {
+      >>> update_keys(old) == {
       ...     "policy": {"name": "random"},
       ...     "promote": {"num_lanes": 64},
       ...     "space": {"extra_operators": ""},
@@ -103,7 +103,7 @@ def with_new_keys(config: Mapping[str, Any]) -> dict[str, Any]:
     for key, value in [*ADDED.items(), *_flattened(config)]:
         if key in REMOVED and value == REMOVED[key]:
             continue
-        *sections, name = (new_key(key) or key).split(".")
+        *sections, name = (rename_key(key) or key).split(".")
         place = renamed
         for section in sections:
             place = place.setdefault(section, {})

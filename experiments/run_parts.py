@@ -14,7 +14,7 @@ from autolossgen.interfaces import Batch
 from autolossgen.pipeline.run import Run, make_run
 from autolossgen.pipeline.search import next_generation, next_round
 from autolossgen.pipeline.setup import Setup, make_setup
-from autolossgen.pipeline.shortlist import promotion_splits
+from autolossgen.pipeline.shortlist import choose_promotion_splits
 from autolossgen.pipeline.test import compare_losses
 from autolossgen.search.search import SearchState
 from autolossgen.training.devices import configure_jax
@@ -60,7 +60,7 @@ def build_setup(config: ConfigDict, tested: Mapping[str, int]) -> Setup:
 
 def get_promotion_splits(setup: Setup) -> list[Batch]:
     """Returns the splits that promotion evaluates on."""
-    return promotion_splits(setup)
+    return choose_promotion_splits(setup)
 
 
 def iterate_generations(

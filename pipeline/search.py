@@ -22,7 +22,7 @@ from autolossgen.training.random_keys import advance_number, generation_number
 from autolossgen.training.tasks import Task
 
 from .interrupt import Interrupt
-from .setup import Setup, named
+from .setup import Setup, look_up
 
 INTERRUPTED = "stopping after this generation; Ctrl-C again to stop at once"
 
@@ -59,9 +59,9 @@ def make_search_phase(setup: Setup, space: Space) -> SearchPhase:
       ValueError: for unknown names or values out of range.
     """
     config, task = setup.config, setup.task
-    make_policy = named("policy.name", config.policy.name, controller.POLICIES)
+    make_policy = look_up("policy.name", config.policy.name, controller.POLICIES)
     policy = make_policy(space.grammar, **config.policy.get(config.policy.name, {}))
-    make_filter = named("filter.name", config.filter.name, FILTERS)
+    make_filter = look_up("filter.name", config.filter.name, FILTERS)
     filter_ = make_filter(**config.filter.get(config.filter.name, {}), group=task.group)
     search = make_search(
         policy,
@@ -105,7 +105,7 @@ def search_losses(
       Stopped: after Ctrl-C, with a checkpoint written.
       CheckpointError: for a checkpoint that cannot be read.
     """
-    key = search_key(phase)
+    key = make_search_key(phase)
     state = phase.search.init(key, phase.reward_split)
     checkpoints = open_checkpoints(checkpoint_dir)
     if checkpoints.latest() is not None:
@@ -124,7 +124,7 @@ def search_losses(
     return state, journal.entries
 
 
-def search_key(phase: SearchPhase) -> Array:
+def make_search_key(phase: SearchPhase) -> Array:
     """Returns the random key that a search begins with."""
     return jax.random.fold_in(jax.random.key(phase.seed), 0)
 

@@ -11,7 +11,7 @@ from ml_collections import ConfigDict
 from rich.console import Console
 
 from autolossgen import data, models, report
-from autolossgen.evaluation.contenders import Contender, baseline_contenders
+from autolossgen.evaluation.contenders import Contender, make_baselines
 from autolossgen.evaluation.fair_test import FairTest, make_fair_test
 from autolossgen.interfaces import Recommender, StreamedData
 from autolossgen.search.space import load_family
@@ -55,9 +55,10 @@ def make_setup(config: ConfigDict, console: Console, tested: Mapping[str, int]) 
     config = _with_learning_rates(config)
     family = load_family(config.space.family, config.space.extra_operators)
     task = make_task(family, config.train.negatives, config.search.reward)
-    mesh = make_lane_mesh(config.devices, num_lanes(config))
+    mesh = make_lane_mesh(config.devices, count_lanes(config))
     optimizer = _make_optimizer(config)
-    baselines = make_baselines(config, task)
+    section = config.contenders
+    baselines = make_baselines(task, baselines=section.baselines, smoothing=section.smoothing)
     dataset = data.build(**config.data)
     recommender = models.build(**config.model, sizes=dataset.sizes, sides=dataset.sides)
     lanes = partial(_make_lanes, recommender, optimizer, mesh)
@@ -69,7 +70,7 @@ def make_setup(config: ConfigDict, console: Console, tested: Mapping[str, int]) 
     init = lanes(task.static_logit_grads([baseline.loss for baseline in baselines])).init
     _check_memory(config, parts, task, recommender, optimizer, init, mesh, contenders)
     fair_test = make_fair_test(
-        lanes, **config.test, **training_settings(config, console), task=task, devices=mesh.size
+        lanes, **config.test, **get_training_settings(config, console), task=task, devices=mesh.size
     )
     return Setup(
         config=config,
@@ -84,7 +85,7 @@ def make_setup(config: ConfigDict, console: Console, tested: Mapping[str, int]) 
     )
 
 
-def training_settings(config: ConfigDict, console: Console) -> dict[str, Any]:
+def get_training_settings(config: ConfigDict, console: Console) -> dict[str, Any]:
     """Returns the keywords that promotion and the fair test share."""
     return {
         "batch_size": config.train.batch_size,
@@ -94,18 +95,12 @@ def training_settings(config: ConfigDict, console: Console) -> dict[str, Any]:
     }
 
 
-def make_baselines(config: ConfigDict, task: Task) -> list[Contender]:
-    """Builds the losses that found ones are tested against."""
-    section = config.contenders
-    return baseline_contenders(task, baselines=section.baselines, smoothing=section.smoothing)
-
-
-def num_lanes(config: ConfigDict) -> dict[str, int]:
+def count_lanes(config: ConfigDict) -> dict[str, int]:
     """Returns config key -> lanes that train next to each other."""
     return {f"{phase}.num_lanes": config[phase].num_lanes for phase in ("generation", "promote")}
 
 
-def named(key: str, name: str, known: Mapping[str, Any]) -> Any:
+def look_up(key: str, name: str, known: Mapping[str, Any]) -> Any:
     """Returns what a config key names.
 
     Raises:
@@ -138,7 +133,7 @@ def _with_learning_rates(config: ConfigDict) -> ConfigDict:
 
 def _make_optimizer(config: ConfigDict) -> Optimizer:
     section = config.optimizer
-    make = named("optimizer.name", section.name, OPTIMIZERS)
+    make = look_up("optimizer.name", section.name, OPTIMIZERS)
     return make(clip=config.train.clip, **section.get(section.name, {}))
 
 
@@ -170,4 +165,4 @@ def _check_memory(
         devices=mesh.size,
     )
     streamed = isinstance(splits.train, StreamedData)
-    check_fits_memory(config, need, num_lanes(config), mesh, contenders, streamed)
+    check_fits_memory(config, need, count_lanes(config), mesh, contenders, streamed)

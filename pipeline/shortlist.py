@@ -23,7 +23,7 @@ from autolossgen.search.space import Space
 from autolossgen.training.loss_gradients import LogitGradFn, LossBatch, stack_losses
 from autolossgen.training.tasks import Task
 
-from .setup import Setup, training_settings
+from .setup import Setup, get_training_settings
 
 
 class ShortlistPhase(NamedTuple):
@@ -70,7 +70,7 @@ def make_shortlist_phase(setup: Setup, space: Space, filter_: Filter) -> Shortli
         setup.make_lanes,
         logit_grads,
         **config.promote,
-        **training_settings(config, setup.console),
+        **get_training_settings(config, setup.console),
         min_survivors=num_found,
         task=task,
     )
@@ -78,7 +78,7 @@ def make_shortlist_phase(setup: Setup, space: Space, filter_: Filter) -> Shortli
         promote=promote,
         num_found=num_found,
         train=setup.splits.train,
-        eval_splits=promotion_splits(setup),
+        eval_splits=choose_promotion_splits(setup),
         task=task,
         space=space,
         logit_grads=logit_grads,
@@ -88,7 +88,7 @@ def make_shortlist_phase(setup: Setup, space: Space, filter_: Filter) -> Shortli
     )
 
 
-def promotion_splits(setup: Setup) -> list[Batch]:
+def choose_promotion_splits(setup: Setup) -> list[Batch]:
     """Returns the splits that promotion evaluates on: all that it does not train on, but for test.
 
     Without validation where that has another number of candidates to rank: the mean of a metric

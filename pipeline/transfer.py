@@ -11,8 +11,8 @@ from rich.console import Console
 
 from autolossgen import PAIRWISE_LOSSES, POINTWISE_LOSSES, report
 from autolossgen.configs.base import get_config
-from autolossgen.configs.command_line import shipped_configs
-from autolossgen.evaluation.contenders import Contender, baseline_contenders, make_contender
+from autolossgen.configs.command_line import find_shipped_configs
+from autolossgen.evaluation.contenders import Contender, make_baselines, make_contender
 from autolossgen.language.families import Family
 from autolossgen.search.space import load_family, make_space
 from autolossgen.suggest import did_you_mean
@@ -20,7 +20,7 @@ from autolossgen.training.tasks import Task, make_task
 
 from .checks import check_numbers
 from .save import NO_SEARCH, save_results
-from .setup import Setup, make_baselines, make_setup
+from .setup import Setup, make_setup
 from .test import compare_losses
 from .workdir import check_workdir, claim_workdir, read_results
 
@@ -161,9 +161,9 @@ def _check_agrees(name: str, data_config: ConfigDict, config: ConfigDict) -> Non
 
 def _data_config(name: str) -> ConfigDict:
     """Returns the config of a data set."""
-    path = Path(name).expanduser() if name.endswith(".py") else shipped_configs().get(name)
+    path = Path(name).expanduser() if name.endswith(".py") else find_shipped_configs().get(name)
     if path is None or not path.is_file():
-        hint = did_you_mean(name, shipped_configs(), otherwise="")
+        hint = did_you_mean(name, find_shipped_configs(), otherwise="")
         raise ValueError(
             f"transfer.datasets has {name!r}, which is no config in configs/ nor a file{hint}"
         )
@@ -189,12 +189,14 @@ def read_given_losses(config: ConfigDict) -> list[Contender]:
     """
     family = load_family(config.space.family, config.space.extra_operators)
     task = make_task(family, config.train.negatives, config.search.reward)
-    baselines = {baseline.name for baseline in make_baselines(config, task)}
+    section = config.contenders
+    baselines = make_baselines(task, baselines=section.baselines, smoothing=section.smoothing)
+    names = {baseline.name for baseline in baselines}
     losses = [
         loss
         for source in config.transfer.losses
         for loss in _read_losses(source, task, config)
-        if loss.name not in baselines
+        if loss.name not in names
     ]
     return _without_duplicates(losses)
 
@@ -203,7 +205,7 @@ def _read_losses(source: str, task: Task, config: ConfigDict) -> Sequence[Conten
     named = {**POINTWISE_LOSSES, **PAIRWISE_LOSSES}
     if source in named:
         smoothing = config.contenders.smoothing
-        return baseline_contenders(task, baselines=(source,), smoothing=smoothing)
+        return make_baselines(task, baselines=(source,), smoothing=smoothing)
     bounds = make_space(**config.space).bounds
     path = Path(source).expanduser()
     if path.is_dir() or path.suffix == ".csv":

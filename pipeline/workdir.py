@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from autolossgen.configs.old_keys import with_new_keys
+from autolossgen.configs.old_keys import update_keys
 from autolossgen.files import is_draft, write_atomically
 
 
@@ -87,7 +87,7 @@ def _read_config(path: Path) -> dict[str, Any]:
         raise ValueError(f"{path} cannot be read ({error}); choose another --workdir") from None
     if not isinstance(config, dict):
         raise ValueError(f"{path} is not the config of a run; choose another --workdir")
-    return with_new_keys(config)
+    return update_keys(config)
 
 
 def _replace_keys(

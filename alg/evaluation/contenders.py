@@ -11,6 +11,12 @@ from ..language.printing import to_text
 from ..language.programs import Program
 from ..training.tasks import Task
 
+BASELINES = {
+    "pointwise": ("bce", "mse", "hinge", "focal", "maxr", "sumr", "logmin"),
+    "pairwise": ("bpr", "hinge_rank", "sampled_softmax", "ccl", "gbce", "bce_mean", "bce_sum"),
+}
+"""Family -> the named losses that found ones are tested against, unless a config names others."""
+
 
 class Contender(NamedTuple):
     """A loss in the fair test."""
@@ -58,14 +64,14 @@ def make_contender(
     )
 
 
-def baseline_contenders(
+def make_baselines(
     task: Task, *, baselines: Sequence[str] | None, smoothing: float
 ) -> list[Contender]:
     """Builds the contenders that found losses are compared with.
 
     Args:
       task: whose family the losses have.
-      baselines: named losses; None for the task's.
+      baselines: named losses; None for the ``BASELINES`` of the family.
       smoothing: of those that have one.
 
     Raises:
@@ -73,7 +79,7 @@ def baseline_contenders(
     """
     other_family = {"pointwise": PAIRWISE_LOSSES, "pairwise": POINTWISE_LOSSES}[task.family.name]
     contenders = []
-    for name in task.baselines if baselines is None else baselines:
+    for name in BASELINES[task.family.name] if baselines is None else baselines:
         if name in other_family:
             raise ValueError(f"contenders are {task.family.name} losses, got {name!r}")
         loss = named_loss(name, smoothing=smoothing)

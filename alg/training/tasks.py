@@ -25,7 +25,6 @@ class Task(NamedTuple):
     # data of the task's kind, interactions or positives; key -> interactions [n] or groups [n, G]
     examples: Callable[[Any, Array], Batch]
     reference: str  # formula of the loss with which the search compares all others
-    baselines: tuple[str, ...]  # named losses that found ones are tested against
     common_gradient_size: float  # of gradients that learning rates are given for: the reference's
 
     def traced_logit_grads(self, operators: Sequence[int]) -> LogitGradFn:
@@ -48,7 +47,6 @@ RATING = Task(
     group=1,
     examples=_return_unchanged,
     reference="-(label * log(pred) + add(1, -label) * log(add(1, -pred)))",
-    baselines=("bce", "mse", "hinge", "focal", "maxr", "sumr", "logmin"),
     common_gradient_size=0.5,
 )
 """Likes and dislikes, evaluated by the area under the ROC curve. The reference is BCE in operators
@@ -73,7 +71,6 @@ def make_ranking_task(negatives: int) -> Task:
         group=group,
         examples=partial(sample_negatives, count=negatives),
         reference="softplus(-diff)",
-        baselines=("bpr", "hinge_rank", "sampled_softmax", "ccl", "gbce", "bce_mean", "bce_sum"),
         # BPR's gradient is one half at the positive, and one half shared among its negatives.
         common_gradient_size=0.5 * group / negatives**0.5,
     )

@@ -13,10 +13,10 @@ from autolossgen import controller, data, models
 from autolossgen.configs import base
 from autolossgen.configs.command_line import (
     UsageError,
+    find_shipped_configs,
     read_command_line,
-    shipped_configs,
 )
-from autolossgen.configs.old_keys import with_new_keys
+from autolossgen.configs.old_keys import update_keys
 from autolossgen.configs.presets import PRESETS
 from autolossgen.data.csv_files import load_csv
 from autolossgen.data.generator import make_synthetic
@@ -30,7 +30,7 @@ from autolossgen.search.space import make_space
 from autolossgen.training.optimizers import adagrad
 
 FOLDER = Path(base.__file__).parent
-NAMES = [*shipped_configs()]
+NAMES = [*find_shipped_configs()]
 VARIANTS = ["", *(f":{preset}" for preset in PRESETS)]
 ALL = [f"{FOLDER.name}/{name}.py{variant}" for name in NAMES for variant in VARIANTS]
 ALL.remove("configs/ml100k_ranking.py:paper")  # the paper has no such losses
@@ -294,7 +294,7 @@ def test_an_old_key_in_a_config_file_is_told_the_new_one(line, message, tmp_path
 def test_the_config_of_an_old_run_reads_as_one_of_today():
     old = {"policy": "evolution", "evolution": {"population": 256, "tournament": 8}}
     old |= {"generation": {"width": 32, "starts": 1}, "train": {"l2": 0.0, "optimizer": "sgd"}}
-    new = with_new_keys(old)
+    new = update_keys(old)
     assert new == {
         "space": {"extra_operators": ""},
         "policy": {"name": "evolution", "evolution": {"population": 256}},
@@ -302,6 +302,6 @@ def test_the_config_of_an_old_run_reads_as_one_of_today():
         "train": {"l2": 0.0},
         "optimizer": {"name": "sgd"},
     }
-    assert with_new_keys(new) == new
+    assert update_keys(new) == new
     today = base.get_config().to_dict()
-    assert with_new_keys(today) == today
+    assert update_keys(today) == today

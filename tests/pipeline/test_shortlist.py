@@ -10,7 +10,7 @@ import pytest
 from autolossgen.configs import base, stream
 from autolossgen.configs import csv as own
 from autolossgen.language.grammar import encode_tokens
-from autolossgen.pipeline.shortlist import check_hall, promote_losses, promotion_splits
+from autolossgen.pipeline.shortlist import check_hall, choose_promotion_splits, promote_losses
 from autolossgen.search.hall_of_fame import HallOfFame, init_hall
 from autolossgen.search.log_record import program_of_tokens
 from autolossgen.training.loss_gradients import stack_losses
@@ -87,4 +87,6 @@ def test_promotion_judges_by_splits_that_compare(config, of_ranks, changes, name
     config.update_from_flattened_dict(changes)
     task = SimpleNamespace(metric=SimpleNamespace(of_ranks=of_ranks))
     splits = SimpleNamespace(train="train", reward="reward", valid="valid", test="test")
-    assert promotion_splits(SimpleNamespace(config=config, task=task, splits=splits)) == names
+    assert (
+        choose_promotion_splits(SimpleNamespace(config=config, task=task, splits=splits)) == names
+    )
