@@ -91,16 +91,11 @@ def update_keys(config: Mapping[str, Any]) -> dict[str, Any]:
     A config of today stays as it is.
 
     Example:
-      >>> old = {"policy": "random", "promote": {"width": 64, "keep": 0.25}}
-      >>> update_keys(old) == {
-      ...     "policy": {"name": "random"},
-      ...     "promote": {"num_lanes": 64},
-      ...     "space": {"extra_operators": ""},
-      ... }
-      True
+      >>> update_keys({"policy": "random", "promote": {"width": 64, "keep": 0.25}})
+      {'policy': {'name': 'random'}, 'promote': {'num_lanes': 64}}
     """
     renamed: dict[str, Any] = {}
-    for key, value in [*ADDED.items(), *_flattened(config)]:
+    for key, value in _flattened(config):
         if key in REMOVED and value == REMOVED[key]:
             continue
         *sections, name = (rename_key(key) or key).split(".")
@@ -108,6 +103,10 @@ def update_keys(config: Mapping[str, Any]) -> dict[str, Any]:
         for section in sections:
             place = place.setdefault(section, {})
         place[name] = value
+    for key, value in ADDED.items():
+        section, name = key.split(".")
+        if section in renamed:
+            renamed[section].setdefault(name, value)
     return renamed
 
 

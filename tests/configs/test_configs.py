@@ -293,10 +293,14 @@ def test_an_old_key_in_a_config_file_is_told_the_new_one(line, message, tmp_path
 
 def test_the_config_of_an_old_run_reads_as_one_of_today():
     old = {"policy": "evolution", "evolution": {"population": 256, "tournament": 8}}
-    old |= {"generation": {"width": 32, "starts": 1}, "train": {"l2": 0.0, "optimizer": "sgd"}}
+    old |= {
+        "space": {"length": 9},
+        "generation": {"width": 32, "starts": 1},
+        "train": {"l2": 0.0, "optimizer": "sgd"},
+    }
     new = update_keys(old)
     assert new == {
-        "space": {"extra_operators": ""},
+        "space": {"length": 9, "extra_operators": ""},
         "policy": {"name": "evolution", "evolution": {"population": 256}},
         "generation": {"num_lanes": 32},
         "train": {"l2": 0.0},
