@@ -17,14 +17,19 @@ from autolossgen.evaluation.fair_test import make_fair_test
 from autolossgen.evaluation.statistics import Splits, confidence_interval, measure, result_records
 from autolossgen.interfaces import StreamedData
 from autolossgen.training.lanes import make_lanes
-from autolossgen.training.loss_gradients import static_logit_grads
 from autolossgen.training.optimizers import Hyper
-from autolossgen.training.trainer import make_trainer
+from autolossgen.training.tasks import RATING
+from autolossgen.training.trainer import Trainer
 from tests.helpers import toy_recommender as toys
+from tests.helpers.shared_trainers import share_trainers
 
+<<<<<<< HEAD
 pytestmark = pytest.mark.slow
 
 USERS, ITEMS = 20, 15
+=======
+USERS, ITEMS = toys.NUM_COUNTED_USERS, 15
+>>>>>>> d1372ab (Share one trainer among the tests of the fair test, and script the one that ends a stage)
 OPTIONS = {
     "learning_rates": (0.01, 4.0),
     "weight_decays": (1e-4, 1e-3),
@@ -48,26 +53,32 @@ BCE = Contender("bce", "softplus(logit) - label * logit", named_loss("bce"), Fal
 ALL = (BCE, MSE, LOUD)
 
 
+@pytest.fixture(scope="module", autouse=True)
+def _shared_trainers():
+    with share_trainers(fair_test_module):
+        yield
+
+
 @cache
 def splits():
     rng = np.random.default_rng(11)
-    return Splits(*(toys.make_interactions(rng, USERS, ITEMS, n) for n in (1600, 300, 320)))
-
-
-def mesh(devices):
-    chosen = jax.devices()[:devices]
-    return jax.make_mesh((devices,), ("lanes",), axis_types=(AxisType.Auto,), devices=chosen)
+    return Splits(*(toys.make_interactions(rng, USERS, ITEMS, n) for n in (1600, 300, 300)))
 
 
 @cache
+def lanes_over(devices):
+    chosen = jax.devices()[:devices]
+    mesh = jax.make_mesh((devices,), ("lanes",), axis_types=(AxisType.Auto,), devices=chosen)
+    return partial(make_lanes, toys.make_recommender(USERS, ITEMS, 1.0), mesh=mesh)
+
+
 def fair_test(devices=1, **options):
-    lanes = partial(make_lanes, toys.make_recommender(USERS, ITEMS, 1.0), mesh=mesh(devices))
-    return make_fair_test(lanes, **OPTIONS | options, devices=devices)
+    return make_fair_test(lanes_over(devices), **OPTIONS | options, devices=devices)
 
 
 @cache
 def results(**options):
-    """Tune and run the losses, once for all tests; return what was tuned and the results."""
+    """Tunes and runs the losses, once for all tests; returns what was tuned and the results."""
     test = fair_test(**options)
     tuned = test.tune(ALL, splits())
     return tuned, {o.contender.name: o for o in test.run(ALL, tuned, splits())}
@@ -79,16 +90,21 @@ def assert_equal(one, other, **tolerance):
         np.testing.assert_allclose(one[name], other[name], err_msg=name, **tolerance)
 
 
-def test_lanes_are_gone_when_others_begin(monkeypatch):
-    """The memory check counts those of one stage, all its seeds side by side."""
+@pytest.fixture
+def lane_counts(monkeypatch):
+    """The lanes that are alive whenever others begin."""
     counts = []
     counting = toys.count_lanes_at_init(fair_test_module.make_trainer, counts)
     monkeypatch.setattr(fair_test_module, "make_trainer", counting)
-    lanes = partial(make_lanes, toys.make_recommender(toys.NUM_COUNTED_USERS, ITEMS))
-    test = make_fair_test(lanes, **OPTIONS)
-    test.run(ALL[:2], test.tune(ALL[:2], splits()), splits())
-    # For the sizes of gradients, tuning, and testing: two losses, one seed after another.
-    assert counts == [0, 0, 0, 2, 4]
+    return counts
+
+
+def test_lanes_are_gone_when_others_begin(lane_counts):
+    """The memory check counts those of one stage, all its seeds side by side."""
+    test = fair_test()
+    test.run(ALL, test.tune(ALL, splits()), splits())
+    # For the sizes of gradients, tuning, and testing: three losses, one seed after another.
+    assert lane_counts == [0, 0, 0, 3, 6]
 
 
 def test_validation_chooses_the_learning_rate_and_decay():
@@ -109,41 +125,48 @@ def test_validation_chooses_the_learning_rate_and_decay():
 
 
 def test_settings_are_chosen_by_the_mean_over_the_tuning_seeds():
-    """Beside courses of the same seeds."""
+    """Next to trainings of the same seeds."""
     seeds, epochs = 3, 4
     test = fair_test(tuning_seeds=seeds, epochs=epochs, learning_rates=(4.0,), weight_decays=(0.0,))
-    found = test.tune((MSE,), splits()).valid[0]
+    chosen = test.tune(ALL, splits()).valid
 
-    lanes = partial(make_lanes, toys.make_recommender(USERS, ITEMS, 1.0))
-    courses = make_trainer(lanes, static_logit_grads([MSE.loss]), batch_size=OPTIONS["batch_size"])
-    tuning_key, _ = jax.random.split(jax.random.key(0))
-    factor = courses.learning_rate_factors(
-        jnp.ones(1), courses.init(tuning_key[None]), splits().train
+    trainer = fair_test_module.make_trainer(
+        lanes_over(1),
+        RATING.static_logit_grads(tuple(each.loss for each in ALL)),
+        batch_size=OPTIONS["batch_size"],
+        task=RATING,
     )
-    reached = np.zeros((epochs, seeds))
+    tuning_key, _ = jax.random.split(jax.random.key(0))
+    ones = jnp.ones(len(ALL))
+
+    def begin(key):
+        return trainer.init(jnp.repeat(key[None], len(ALL)))
+
+    factor = trainer.learning_rate_factors(ones, begin(tuning_key), splits().train)
+    hyper = Hyper(4.0 * factor, 0 * ones, 0 * ones)
+    reached = np.zeros((epochs, seeds, len(ALL)))
     for seed, key in enumerate(jax.random.split(tuning_key, seeds)):
         weight_key, shuffle_key = jax.random.split(key)
-        state = courses.init(weight_key[None])
-        hyper = Hyper(4.0 * factor, jnp.zeros(1), jnp.zeros(1))
+        state = begin(weight_key)
         for number in range(epochs):
             shuffle = jax.random.fold_in(shuffle_key, number)
-            state, valid = courses.epoch(
-                state, jnp.ones(1), hyper, shuffle, splits().train, splits().valid
+            state, valid = trainer.epoch(
+                state, ones, hyper, shuffle, splits().train, splits().valid
             )
-            reached[number, seed] = valid[0]
-    np.testing.assert_allclose(found, np.mean(reached, axis=1).max(), atol=2e-3)
-    assert np.ptp(reached, axis=1).min() > 0.005  # so that no seed alone has the mean
+            reached[number, seed] = valid
+    np.testing.assert_allclose(chosen, np.mean(reached, axis=1).max(0), atol=2e-3)
+    assert np.ptp(reached, axis=1).max(0).min() > 0.01  # so that no seed alone has the mean
 
 
 @pytest.mark.parametrize("l2", [0.0, 1e-3])
 def test_the_size_of_a_loss_is_made_up_for(l2):
-    tuned, found = results(l2=l2)
+    tuned, outcomes = results(l2=l2)
     mse, loud = ALL.index(MSE), ALL.index(LOUD)
     np.testing.assert_allclose(tuned.learning_rate[mse] / tuned.learning_rate[loud], 50, rtol=1e-4)
     np.testing.assert_allclose(tuned.weight_decay[loud] / tuned.weight_decay[mse], 50, rtol=1e-4)
     np.testing.assert_allclose(tuned.l2[loud], 50 * tuned.l2[mse], rtol=1e-4)
-    assert_equal(found["mse"].valid, found["loud"].valid, atol=1e-3)
-    assert_equal(found["mse"].test, found["loud"].test, atol=4e-3)
+    assert_equal(outcomes["mse"].valid, outcomes["loud"].valid, atol=1e-3)
+    assert_equal(outcomes["mse"].test, outcomes["loud"].test, atol=4e-3)
 
 
 def test_raw_learning_rates_stand_as_they_are():
@@ -156,14 +179,14 @@ def test_learning_rates_are_for_a_gradient_as_large_as_bces():
     """On predictions near one half BCE's slope is about one half, MSE's about one quarter."""
     tuned, _ = results()
     bce, mse = (tuned.learning_rate[ALL.index(each)] for each in (BCE, MSE))
-    assert bce == pytest.approx(4, abs=0.6)
+    assert bce == pytest.approx(4, abs=0.8)
     assert 2 < mse / bce < 3
 
 
 def test_seeds_are_paired():
     """A loss and its multiple meet the same weights and batches, seed by seed."""
-    _, found = results()
-    one, other = (found[name].test["logloss"] for name in ("mse", "loud"))
+    _, outcomes = results()
+    one, other = (outcomes[name].test["logloss"] for name in ("mse", "loud"))
     np.testing.assert_allclose(one, other, atol=2e-5)
     assert np.diff(np.sort(one)).min() > 1e-4
 
@@ -171,30 +194,30 @@ def test_seeds_are_paired():
 def test_seeds_differ_in_their_batches_too(monkeypatch):
     """With the same first weights for all; batches alone tell their trainings apart."""
 
-    def alike(*given, **options):
-        courses = make_trainer(*given, **options)
+    def start_alike(make_trainer, *given, **options):
+        trainer = make_trainer(*given, **options)
         key = jax.random.key(7)
-        return courses._replace(init=lambda keys: courses.init(jnp.repeat(key[None], len(keys))))
+        return trainer._replace(init=lambda keys: trainer.init(jnp.repeat(key[None], len(keys))))
 
-    monkeypatch.setattr(fair_test_module, "make_trainer", alike)
-    test = fair_test.__wrapped__()
-    outcome = test.run((MSE,), test.tune((MSE,), splits()), splits())[0]
-    assert len({*outcome.test["auc"].tolist()}) == OPTIONS["seeds"]
+    shared = fair_test_module.make_trainer
+    monkeypatch.setattr(fair_test_module, "make_trainer", partial(start_alike, shared))
+    for outcome in fair_test().run(ALL, results()[0], splits()):
+        assert len({*outcome.test["auc"].tolist()}) == OPTIONS["seeds"]
 
 
 def test_the_seed_decides_everything():
-    tuned, found = results()
+    tuned, outcomes = results()
     again = fair_test().run(ALL, fair_test().tune(ALL, splits()), splits())
     other = fair_test(seed=1).run(ALL, tuned, splits())
     for one, two in zip(again, other, strict=True):
-        assert_equal(one.test, found[one.contender.name].test, rtol=0)
+        assert_equal(one.test, outcomes[one.contender.name].test, rtol=0)
         assert not np.array_equal(one.test["auc"], two.test["auc"])
 
 
-@pytest.mark.parametrize("devices", [2, 4])
-def test_devices_make_no_difference(devices):
-    """Seed by seed: with 2 devices the last training has a seed over, with 4 the only one has."""
-    (one, of_one), (other, of_other) = results(), results(devices=devices)
+@pytest.mark.parametrize("seeds", [3, 1])
+def test_devices_make_no_difference(seeds):
+    """Seed by seed: on 2 devices the last of 2 trainings has a seed over, or the only one has."""
+    (one, of_one), (other, of_other) = (results(seeds=seeds, devices=n) for n in (1, 2))
     np.testing.assert_allclose(one.learning_rate, other.learning_rate, rtol=1e-4)
     for name in of_one:
         np.testing.assert_allclose(
@@ -203,14 +226,10 @@ def test_devices_make_no_difference(devices):
         assert_equal(of_one[name].test, of_other[name].test, atol=4e-3)
 
 
-def test_a_seed_trains_on_each_device(monkeypatch):
-    counts = []
-    counting = toys.count_lanes_at_init(fair_test_module.make_trainer, counts)
-    monkeypatch.setattr(fair_test_module, "make_trainer", counting)
-    lanes = partial(make_lanes, toys.make_recommender(toys.NUM_COUNTED_USERS, ITEMS), mesh=mesh(2))
-    test = make_fair_test(lanes, **OPTIONS | {"seeds": 4}, devices=2)
-    test.run(ALL[:2], test.tune(ALL[:2], splits()), splits())
-    assert counts[-2:] == [0, 4]  # four seeds in two trainings, each with two losses on a device
+def test_a_seed_trains_on_each_device(lane_counts):
+    tuned, _ = results()
+    fair_test(devices=2, seeds=4).run(ALL, tuned, splits())
+    assert lane_counts == [0, 6]  # four seeds in two trainings, each with three losses on a device
 
 
 def test_all_devices_train_a_seed_of_a_stream():
@@ -218,7 +237,7 @@ def test_all_devices_train_a_seed_of_a_stream():
     draw = lambda first, count: jax.tree.map(  # noqa: E731
         lambda x: x[(first + np.arange(count)) % len(whole.label)], whole
     )
-    streamed = splits()._replace(train=StreamedData(len(whole.label), 500, draw))
+    streamed = splits()._replace(train=StreamedData(len(whole.label), 800, draw))
     tuned, _ = results()
     one, two = (fair_test(devices=n).run(ALL, tuned, streamed) for n in (1, 2))
     for of_one, of_two in zip(one, two, strict=True):
@@ -238,47 +257,63 @@ def test_test_labels_choose_nothing():
 
 
 def test_the_number_of_epochs_is_the_best_on_validation():
-    tuned, found = results()
+    tuned, outcomes = results()
     shorter = [fair_test(epochs=epochs).run(ALL, tuned, splits()) for epochs in (1, 2)]
     for j, each in enumerate(ALL):
         reached = [run[j].valid["auc"].mean() for run in shorter]
-        outcome = found[each.name]
+        outcome = outcomes[each.name]
         assert outcome.valid["auc"].mean() == pytest.approx(max(reached), abs=1e-6)
         assert outcome.epochs == 1 + int(np.argmax(reached))
 
 
-def test_a_stage_ends_when_no_loss_gets_better():
-    wrong, seen = contender("wrong", "-square(label - pred)"), []
-    options = OPTIONS | {"epochs": 9, "patience": 2, "seeds": 1, "learning_rates": (5.0,)}
-    lanes = partial(make_lanes, toys.make_recommender(USERS, ITEMS, 1.0))
-    test = make_fair_test(lanes, **options, progress=lambda *told: seen.append(told))
-    outcome = test.run((wrong,), test.tune((wrong,), splits()), splits())[0]
-    for stage in ("tuning", "testing"):
-        told = [(done, total) for name, done, total in seen if name == stage]
-        assert told == [(k + 1, 9) for k in range(len(told))]
-        assert len(told) < 9
-    testing = [done for name, done, _ in seen if name == "testing"]
-    assert testing[-1] == outcome.epochs + 2
+def script_trainer(rewards):
+    """Builds a trainer whose rewards, epoch by epoch, are these."""
+    return Trainer(
+        init=lambda keys: 0,
+        learning_rate_factors=lambda losses, state, data: jnp.ones(1),
+        epoch=lambda state, *given: (state + 1, jnp.array([rewards[state]])),
+        evaluate=None,
+        predict=lambda state, data: jnp.zeros((1, data.label.size)),
+        devices=1,
+    )
+
+
+def test_a_stage_ends_when_no_loss_gets_better(monkeypatch):
+    rewards, calls = (0.5, 0.6, 0.6, 0.55, 0.9, 0.9, 0.9), []
+    monkeypatch.setattr(fair_test_module, "make_trainer", lambda *_, **__: script_trainer(rewards))
+    options = {"epochs": 7, "patience": 2, "seeds": 1, "learning_rates": (4.0,)}
+    options |= {"weight_decays": (0.0,), "progress": lambda *call: calls.append(call)}
+    test = fair_test(**options)
+    tuned = test.tune((MSE,), splits())
+    outcome = test.run((MSE,), tuned, splits())[0]
+    assert calls == [(stage, k, 7) for stage in ("tuning", "testing") for k in (1, 2, 3, 4)]
+    np.testing.assert_allclose(tuned.valid, [0.6])
+    assert outcome.epochs == 2
 
 
 def test_metrics_are_scikit_learns_at_the_threshold_of_validation():
     rng = np.random.default_rng(4)
-    labels = [jnp.asarray(rng.random(n) < 0.4, jnp.float32) for n in (80, 90)]
+    labels = [jnp.asarray(rng.random(n) < 0.4, jnp.float32) for n in (300, 300)]
     scores = [np.float32(rng.standard_normal((2, y.size)) + y) for y in labels]
     parts = [toys.make_interactions(rng, USERS, ITEMS, y.size)._replace(label=y) for y in labels]
     valid, test = measure(*scores, Splits(splits().train, *parts))
     for s in range(2):
-        cuts = np.unique(scores[0][s])
+        cuts = np.array([-9, *np.unique(scores[0][s])])
+        chosen, label = scores[0][s] > cuts[:, None], np.asarray(labels[0]) > 0
+        reached = {
+            "accuracy": np.mean(chosen == label, axis=1),
+            "f1": 2 * np.sum(chosen & label, axis=1) / (np.sum(chosen, axis=1) + np.sum(label)),
+        }
         for name, metric in (("accuracy", "accuracy_score"), ("f1", "f1_score")):
             score = getattr(sklearn.metrics, metric)
-            reached = [score(labels[0], scores[0][s] > cut) for cut in [-9, *cuts]]
-            np.testing.assert_allclose(valid[name][s], max(reached), rtol=1e-6)
-            best = [-9, *cuts][int(np.argmax(reached))]
+            best = cuts[int(np.argmax(reached[name]))]
+            np.testing.assert_allclose(valid[name][s], reached[name].max(), rtol=1e-6)
+            assert valid[name][s] == pytest.approx(score(labels[0], scores[0][s] > best))
             # The cut lies between two scores of validation; what lies between may go both ways.
             above = cuts[cuts > best].min(initial=9)
             sure = (scores[1][s] <= best) | (scores[1][s] >= above)
             assert (~sure).sum() <= 5
-            slack = (~sure).sum() / 30
+            slack = (~sure).sum() / 100
             expected = score(labels[1], scores[1][s] > best)
             assert test[name][s] == pytest.approx(expected, abs=slack + 1e-6)
         auc = sklearn.metrics.roc_auc_score(labels[1], scores[1][s])
@@ -293,14 +328,14 @@ def test_intervals_are_scipys():
 
 
 def test_rows_compare_seed_by_seed_with_the_best_baseline_on_validation():
-    _, found = results()
+    _, outcomes = results()
     table = {
-        row["name"]: row for row in result_records(list(found.values()), model="m", dataset="d")
+        row["name"]: row for row in result_records(list(outcomes.values()), model="m", dataset="d")
     }
     best = max(("bce", "mse"), key=lambda name: table[name]["valid"]["auc"])
     assert table[best]["vs_best_baseline"] is None
     for name in {*table} - {best}:
-        pair = found[name].test["auc"], found[best].test["auc"]
+        pair = outcomes[name].test["auc"], outcomes[best].test["auc"]
         against = table[name]["vs_best_baseline"]
         assert against["metric"] == "auc"
         assert against["difference"] == pytest.approx(np.mean(pair[0] - pair[1]), abs=1e-9)
@@ -309,15 +344,15 @@ def test_rows_compare_seed_by_seed_with_the_best_baseline_on_validation():
             np.testing.assert_allclose(against["ci95"], expected, rtol=1e-6)
     assert [row["found"] for row in table.values()] == [False, False, True]
     for name, row in table.items():
-        auc = found[name].test["auc"]
+        auc = outcomes[name].test["auc"]
         assert row["test"]["auc"]["mean"] == pytest.approx(auc.mean())
         assert row["test"]["auc"]["std"] == pytest.approx(auc.std(ddof=1))
         assert row["seeds"] == [0, 1, 2]
 
 
 def test_validation_not_test_says_which_baseline_is_best():
-    _, found = results()
-    mse, bce = found["mse"], found["bce"]
+    _, outcomes = results()
+    mse, bce = outcomes["mse"], outcomes["bce"]
     worse = mse._replace(valid={"auc": bce.valid["auc"] - 0.1}, test={"auc": bce.test["auc"] + 0.1})
     table = result_records([worse, bce], model="m", dataset="d")
     assert table[1]["vs_best_baseline"] is None

@@ -61,7 +61,7 @@ def searched(devices):
     passed = [state]
     for generation in range(3):
         step = jax.random.fold_in(key, generation)
-        state, report = compiled(devices, "generation")(state, step, *data)
+        state, report = compiled(devices, "run_generation")(state, step, *data)
         passed.append((state, report))
     passed.append(compiled(devices, "advance")(state, key, *data))
     return passed
@@ -124,7 +124,7 @@ def test_devices_with_seeds_of_their_own_tell_one_another_nothing():
 
 def test_a_generation_gathers_three_numbers_a_lane():
     """The size of its gradient, its reward, and whether that is finite."""
-    found = find_collectives(compiled(8, "generation"))
+    found = find_collectives(compiled(8, "run_generation"))
     assert [kind for kind, _ in found] == ["all-gather"] * 3
     assert sorted(re.match(r"\w+\[\d+\]", shape)[0] for _, shape in found) == [
         "f32[8]",
