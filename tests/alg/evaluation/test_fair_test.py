@@ -23,13 +23,9 @@ from autolossgen.training.trainer import Trainer
 from tests.helpers import toy_recommender as toys
 from tests.helpers.shared_trainers import share_trainers
 
-<<<<<<< HEAD
 pytestmark = pytest.mark.slow
 
-USERS, ITEMS = 20, 15
-=======
 USERS, ITEMS = toys.NUM_COUNTED_USERS, 15
->>>>>>> d1372ab (Share one trainer among the tests of the fair test, and script the one that ends a stage)
 OPTIONS = {
     "learning_rates": (0.01, 4.0),
     "weight_decays": (1e-4, 1e-3),
