@@ -94,7 +94,7 @@ def needed(shape):
 
 
 def compiled_bytes(function, *arguments):
-    """Returns what XLA says; the optimizations that conftest.py turns off change next to nothing."""
+    """Returns what XLA says; the optimizations that conftest.py turns off hardly change it."""
     analysis = jax.jit(function).lower(*arguments).compile().memory_analysis()
     parts = analysis.argument_size_in_bytes, analysis.output_size_in_bytes
     return sum(parts) + analysis.temp_size_in_bytes - analysis.alias_size_in_bytes
