@@ -1,1 +1,1 @@
-"""Configs: ``base`` declares every key, the others change values."""
+"""Configs: ``base`` declares every key, the others change values. Needs the extra ``search``."""

@@ -1,12 +1,17 @@
-"""Prove the wheel, not the checkout: build it, install it alone, run the examples elsewhere.
+"""Proves the wheel, not the checkout: build it, install it alone, run the examples elsewhere.
 
 A script, not a test module: ``python tests/wheel.py``.
 """
 
+import ast
+import os
+import re
 import subprocess
 import sys
+import tarfile
 import tempfile
 import venv
+import zipfile
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -21,57 +26,113 @@ import jax.numpy as jnp
 loss = build_loss("square(label - pred)")
 assert float(loss(jnp.zeros(2), jnp.array([1.0, 0.0]))) == 0.25
 import importlib.resources
-marker = importlib.resources.files("autolossgen").joinpath("py.typed")
-assert marker.is_file(), "types are not shipped"
+typed = importlib.resources.files("autolossgen").joinpath("py.typed")
+assert typed.is_file(), "types are not shipped"
 foreign = {"flax", "optax", "polars", "rich", "orbax", "sympy", "torch"} & set(sys.modules)
 assert not foreign, f"importing autolossgen imports {foreign}"
-assert seconds < 2, f"import takes {seconds:.2f} s beyond jax"
+assert seconds < 1, f"import takes {seconds:.2f} s beyond jax"
 print(f"import takes {seconds:.3f} s beyond jax")
 """
 
 NOTHING_ELSE = """
 import importlib.util
-for name in ("alg", "models", "controller", "data", "report", "configs", "tests", "run"):
+FOLDERS = ("alg", "language", "training", "search", "evaluation", "models", "controller", "data",
+           "report", "pipeline", "configs", "tests", "benchmarks", "experiments", "run")
+for name in FOLDERS:
     assert importlib.util.find_spec(name) is None, f"{name} landed in site-packages"
+"""
+
+IMPORT_ALL = """
+import importlib, pkgutil, sys
+package = importlib.import_module(sys.argv[1])
+left_out = {"__main__", *sys.argv[2:]}
+for module in pkgutil.walk_packages(package.__path__, f"{package.__name__}."):
+    if module.name.rpartition(".")[2] not in left_out:
+        importlib.import_module(module.name)
 """
 
 
 def main() -> int:
-    """Run the checks; give the exit status."""
-    passed = failed = 0
-    with tempfile.TemporaryDirectory() as folder:
-        python = _installed_wheel(Path(folder))
-        elsewhere = Path(folder) / "elsewhere"
-        elsewhere.mkdir()
-        checks = {
-            "the loss language, with jax alone": [str(python), "-c", USE_IT],
-            "no other name in site-packages": [str(python), "-c", NOTHING_ELSE],
-        }
-        for name, command in checks.items():
-            good = _passes(name, command, elsewhere)
-            passed, failed = passed + good, failed + (not good)
-        _pip(python, "install", "flax", "optax")
+    """Runs the checks and returns the exit status."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        sdist, wheel = _build(folder / "dist")
+        outcomes = [
+            _holds(_names_in_sdist(sdist), "sdist"),
+            _holds(_names_in_wheel(wheel), "wheel"),
+        ]
+        environment = folder / "env"
+        venv.create(environment, with_pip=True)
+        python = environment / ("Scripts" if sys.platform == "win32" else "bin") / "python"
+        outside = folder / "outside"
+        outside.mkdir()
+
+        def passes(name: str, *arguments: str) -> None:
+            outcomes.append(_passes(name, [str(python), *arguments], outside))
+
+        _pip(python, "install", str(wheel))
+        passes("the loss language, with jax alone", "-c", USE_IT)
+        language = ("-c", IMPORT_ALL, "autolossgen.language")
+        passes("autolossgen.language, with jax alone", *language, "sympy_latex")
+        passes("no other name in site-packages", "-c", NOTHING_ELSE)
+        _pip(python, "install", f"{wheel}[search,symbolic]")
+        passes("autolossgen.language, with the extra symbolic", *language)
+        for package, extra in _extras().items():
+            if extra == "search":
+                name = f"autolossgen.{package}"
+                passes(f"{name}, with the extra search", "-c", IMPORT_ALL, name)
         for example in sorted((ROOT / "examples").glob("*.py")):
-            copy = elsewhere / example.name
-            copy.write_text(example.read_text())
-            good = _passes(f"examples/{example.name}", [str(python), copy.name], elsewhere)
-            passed, failed = passed + good, failed + (not good)
-    print(f"wheel: {passed} passed, {failed} failed")
+            (outside / example.name).write_text(example.read_text())
+            passes(f"examples/{example.name}", example.name)
+    failed = outcomes.count(False)
+    print(f"wheel: {len(outcomes) - failed} passed, {failed} failed")
     return 1 if failed else 0
 
 
-def _installed_wheel(folder: Path) -> Path:
-    """Build the wheel and install it into a new environment; give that one's Python."""
-    subprocess.run(
-        [sys.executable, "-m", "build", "--wheel", "--outdir", folder, ROOT],
-        check=True,
-        stdout=subprocess.DEVNULL,
-    )
-    (wheel,) = folder.glob("*.whl")
-    venv.create(folder / "env", with_pip=True)
-    python = folder / "env" / ("Scripts" if sys.platform == "win32" else "bin") / "python"
-    _pip(python, "install", str(wheel))
-    return python
+def _extras() -> dict[str, str]:
+    """Returns the extra that each sub-package names in its docstring, "" for none."""
+    extras = {}
+    for path in sorted((ROOT / "src" / "autolossgen").glob("*/__init__.py")):
+        docstring = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or ""
+        named = re.search(r"[Nn]eeds\s+(?:the\s+)?extra\s+``(\w+)``", docstring)
+        extras[path.parent.name] = named[1] if named else ""
+    return extras
+
+
+def _build(folder: Path) -> tuple[Path, Path]:
+    """Builds the sdist, and the wheel out of it."""
+    command = [sys.executable, "-m", "build", "--outdir", folder, ROOT]
+    subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+    (sdist,), (wheel,) = folder.glob("*.tar.gz"), folder.glob("*.whl")
+    return sdist, wheel
+
+
+def _names_in_wheel(wheel: Path) -> set[str]:
+    """Returns the Python files of a wheel."""
+    with zipfile.ZipFile(wheel) as file:
+        return {name for name in file.namelist() if name.endswith((".py", ".typed"))}
+
+
+def _names_in_sdist(sdist: Path) -> set[str]:
+    """Returns the Python files of an sdist, those of the package as in a wheel."""
+    with tarfile.open(sdist) as file:
+        names = [name.partition("/")[2].removeprefix("src/") for name in file.getnames()]
+    return {name for name in names if name.endswith((".py", ".typed"))}
+
+
+def _holds(names: set[str], what: str) -> bool:
+    """Whether an archive holds exactly the files that src/ links to."""
+    source = ROOT / "src"
+    expected = {
+        (Path(folder).relative_to(source) / name).as_posix()
+        for folder, _, files in os.walk(source, followlinks=True)
+        for name in files
+        if name.endswith((".py", ".typed"))
+    }
+    print(f"{'ok' if names == expected else 'FAILED'}: files of the {what}")
+    if names != expected:
+        print(f"too many: {sorted(names - expected)}, too few: {sorted(expected - names)}")
+    return names == expected
 
 
 def _pip(python: Path, *arguments: str) -> None:
