@@ -113,7 +113,7 @@ def _check_flags_are_read(config: ConfigDict, argv: list[str]) -> None:
 
 
 def _one_line(error: BaseException) -> str:
-    """Returns the one line that says what is wrong, of an error in a flag or a config.
+    r"""Returns the one line that says what is wrong, of an error in a flag or a config.
 
     Example:
       >>> _one_line(KeyError("'serch'\\nDid you mean \\"search\\" instead of \\"serch\\"?"))

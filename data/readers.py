@@ -48,7 +48,7 @@ REVIEW = Roles("reviewerID", "asin", "overall", "unixReviewTime", ids=None)
 
 
 def read_ratings(raw: bytes, path: str) -> tuple[Table, Roles]:
-    """Reads the table of a MovieLens-like rating file.
+    r"""Reads the table of a MovieLens-like rating file.
 
     Understands ``user::item::rating::time`` (ML-1M, MovieTweetings), tab-separated without header
     (ML-100K) and with one (RecBole ``.inter``), and commas below a header (ml-latest-small).
@@ -85,7 +85,7 @@ def read_labelled(raw: bytes, path: str) -> Table:
 
 
 def read_reviews(raw: bytes, path: str) -> tuple[Table, Roles]:
-    """Reads the table of an Amazon review or rating file.
+    r"""Reads the table of an Amazon review or rating file.
 
     Understands JSON lines, and commas with a header or without: then the column whose words all
     have the length of an item id is the item's, and the first one where that does not tell.
@@ -157,7 +157,7 @@ def _format_error(path: str, first: str, wanted: tuple[str, ...]) -> DataError:
 
 
 def sniff_layout(raw: bytes, separator: str) -> Layout:
-    """Returns the layout of a file with a header; "" for the likeliest separator.
+    r"""Returns the layout of a file with a header; "" for the likeliest separator.
 
     Fields may be quoted, but between double colons.
 

@@ -68,7 +68,7 @@ class Table(NamedTuple):
 
 
 def read_text(raw: bytes, path: str, layout: Layout) -> Table:
-    """Reads a text file's bytes into a table.
+    r"""Reads a text file's bytes into a table.
 
     A line with too few fields has nulls for the others.
 

@@ -1,4 +1,4 @@
-"""Draws the picture of the README: baseline losses and a found one, for both labels::
+"""Draws the picture of the README: baseline losses and a found one, for both labels.
 
 python docs/make_curves.py [FILE]
 """

@@ -1,4 +1,4 @@
-"""Writes settings.md, every key of a config with its default and its comment::
+"""Writes settings.md, every key of a config with its default and its comment.
 
     python docs/make_settings.py
 
@@ -34,7 +34,7 @@ value is chosen for you, as the comment says.
 
 
 def read_comments(source: str) -> dict[str, str]:
-    """Reads the comment of each key that a config file assigns: the lines above it, then its own.
+    r"""Reads the comment of each key that a config file assigns: the lines above it, then its own.
 
     Keys of a section that a function builds are listed without the section's name.
 
