@@ -16,10 +16,11 @@ from autolossgen.language.inputs import as_program
 from autolossgen.training.lanes import make_batches, make_lanes
 from autolossgen.training.loss_gradients import stack_losses, traced_logit_grads
 from tests.helpers import toy_recommender as toys
+from tests.helpers.shared_trainers import share_trainers
 
 pytestmark = pytest.mark.slow
 
-USERS, ITEMS = 20, 15
+USERS, ITEMS = toys.NUM_COUNTED_USERS, 15
 OPTIONS = {
     "learning_rates": (0.5, 4.0),
     "weight_decays": (1e-4,),
@@ -34,6 +35,15 @@ OPTIONS = {
 GOOD = ("square(label - pred)", "square(square(label - pred))", "log(1 + square(label - pred))")
 BAD = ("-square(label - pred)", "square(pred)")
 FORMULAS = (BAD[0], *GOOD, BAD[1])
+LOGIT_GRADS = traced_logit_grads(
+    sorted({int(op) for formula in FORMULAS for op in as_program(formula).op})
+)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _shared_trainers():
+    with share_trainers(promotion_module):
+        yield
 
 
 def losses(*formulas):
@@ -42,40 +52,43 @@ def losses(*formulas):
 
 
 def unlike(*formulas):
-    """Give losses with fingerprints that no two share."""
+    """Returns losses with fingerprints that no two share."""
     return losses(*formulas), np.arange(float(len(formulas)))[:, None]
 
 
 @cache
 def splits():
-    """Give what is trained on, and the splits that are judged."""
+    """Returns what is trained on, and the splits to evaluate on."""
     rng = np.random.default_rng(11)
-    data, judged = (toys.make_interactions(rng, USERS, ITEMS, n) for n in (1600, 300))
-    return data, (judged,)
+    data, rewarded = (toys.make_interactions(rng, USERS, ITEMS, n) for n in (1600, 300))
+    return data, (rewarded,)
 
 
 @cache
-def promotion(devices=1, **options):
+def lanes_over(devices):
     chosen = jax.devices()[:devices]
     mesh = jax.make_mesh((devices,), ("lanes",), axis_types=(AxisType.Auto,), devices=chosen)
-    lanes = partial(make_lanes, toys.make_recommender(USERS, ITEMS, 1.0), mesh=mesh)
-    operators = {int(op) for formula in FORMULAS for op in as_program(formula).op}
-    return make_promotion(lanes, traced_logit_grads(sorted(operators)), **OPTIONS | options)
+    return partial(make_lanes, toys.make_recommender(USERS, ITEMS, 1.0), mesh=mesh)
+
+
+def promotion(devices=1, **options):
+    return make_promotion(lanes_over(devices), LOGIT_GRADS, **OPTIONS | options)
 
 
 def test_the_good_losses_come_to_the_last_rung():
-    order, found = promotion()(*unlike(*FORMULAS), *splits())
+    order, rewards = promotion()(*unlike(*FORMULAS), *splits())
     assert sorted(order) == [1, 2, 3]  # half of five, rounded up
-    assert np.all(np.diff(found) <= 0)
-    assert found.min() > 0.75
+    assert np.all(np.diff(rewards) <= 0)
+    assert rewards.min() > 0.75
 
 
 def test_the_best_of_each_kind_go_on_first():
-    prints = np.array([2.1, 0.1, 0.2, 0.9, 2.0])[:, None]  # two good ones are of a kind
-    order, found = promotion(distinct_tolerance=0.5, keep=0.6)(losses(*FORMULAS), prints, *splits())
+    fingerprints = np.array([2.1, 0.1, 0.2, 0.9, 2.0])[:, None]  # two good ones are of a kind
+    promote = promotion(distinct_tolerance=0.5, keep=0.6)
+    order, rewards = promote(losses(*FORMULAS), fingerprints, *splits())
     assert sorted(order[:2]) in ([1, 3], [2, 3])
     assert order[2] in (0, 4)  # no good one, but the best of its kind
-    assert found[0] >= found[1] > 0.75 > found[2]
+    assert rewards[0] >= rewards[1] > 0.75 > rewards[2]
 
 
 def test_as_many_go_on_as_are_to_be_tested():
@@ -90,18 +103,14 @@ def test_lanes_are_gone_when_others_begin(monkeypatch):
     counts = []
     counting = toys.count_lanes_at_init(promotion_module.make_trainer, counts)
     monkeypatch.setattr(promotion_module, "make_trainer", counting)
-    lanes = partial(make_lanes, toys.make_recommender(toys.NUM_COUNTED_USERS, ITEMS))
-    operators = sorted({int(op) for formula in GOOD for op in as_program(formula).op})
-    make_promotion(lanes, traced_logit_grads(operators), **OPTIONS)(
-        *unlike(*GOOD, *GOOD), *splits()
-    )
+    promotion()(*unlike(*GOOD, *GOOD), *splits())
     assert counts == [0, 0, 0]  # six losses, three at a time, then the best three
 
 
 def test_the_score_of_a_loss_is_the_best_of_its_settings_and_epochs():
     """Each setting alone, in one rung: nothing may do better, and one must do as well."""
     alone = [
-        promotion(learning_rates=(rate,), epochs=(3,))(*unlike(GOOD[0]), *splits())[1][0]
+        promotion(learning_rates=(rate, rate), epochs=(3,))(*unlike(GOOD[0]), *splits())[1][0]
         for rate in OPTIONS["learning_rates"]
     ]
     together = promotion(epochs=(3,))(*unlike(GOOD[0]), *splits())[1][0]
@@ -134,25 +143,25 @@ def test_the_size_of_a_loss_earns_nothing_unless_raw(l2):
         assert np.isclose(*scores, atol=1e-6) == same
 
 
-def test_a_score_is_an_auc_of_the_judged_split():
+def test_a_score_is_an_auc_of_the_reward_split():
     """Against training in a loop, in float64."""
-    data, (judged,) = splits()
+    data, (rewarded,) = splits()
     model = toys.make_recommender(USERS, ITEMS, 1.0)
     rate, key = 4.0, jax.random.key(0)
-    promote = promotion(learning_rates=(rate,), epochs=(1,), scale="raw")
+    promote = promotion(learning_rates=(rate, rate), epochs=(1,), scale="raw")
     setting = toys.LaneSetting(lambda z, y: jnp.square(y - jax.nn.sigmoid(z)), rate, 1e-4)
     cut = make_batches(data, OPTIONS["batch_size"], jax.random.fold_in(key, 0))
     start, _, weights = model.init(key)
     dense, tables = toys.train_dense_sgd(start, weights, cut, setting)
-    rows = {field: tables[field][np.asarray(judged.ids[field])] for field in tables}
-    expected = sklearn.metrics.roc_auc_score(judged.label, toys.forward(dense, rows))
-    found = promote(*unlike(GOOD[0]), data, (judged,))[1][0]
-    np.testing.assert_allclose(found, expected, atol=1e-4)
+    rows = {field: tables[field][np.asarray(rewarded.ids[field])] for field in tables}
+    expected = sklearn.metrics.roc_auc_score(rewarded.label, toys.forward(dense, rows))
+    reward = promote(*unlike(GOOD[0]), data, (rewarded,))[1][0]
+    np.testing.assert_allclose(reward, expected, atol=1e-4)
 
 
 def test_a_score_is_the_mean_over_seeds():
     """One setting, one epoch; each seed has a score of its own."""
-    fixed = {"learning_rates": (4.0,), "epochs": (1,)}
+    fixed = {"learning_rates": (4.0, 4.0), "epochs": (1,)}
     one, two, three = (
         promotion(seeds=seeds, **fixed)(*unlike(GOOD[0]), *splits())[1][0] for seeds in (1, 2, 3)
     )
@@ -162,37 +171,37 @@ def test_a_score_is_the_mean_over_seeds():
 
 
 def test_of_several_seeds_it_is_the_best_epoch_of_their_mean(monkeypatch):
-    """Not the mean of each seed's best: (0.9 + 0.9) / 2."""
+    """It is not the mean of each seed's best: (0.9 + 0.9) / 2."""
     curves = iter([(0.9, 0.5, 0.6), (0.5, 0.6, 0.9)])
 
-    def trained(courses, losses, settings, *, epochs, **others):
+    def trained(trainer, losses, settings, *, epochs, **others):
         return (np.full(len(settings), reward) for reward in next(curves)[:epochs])
 
     monkeypatch.setattr(promotion_module, "train_from_scratch", trained)
-    told = []
-    options = {"epochs": (3,), "seeds": 2, "progress": lambda *what: told.append(what)}
-    promote = promotion.__wrapped__(**options)
+    calls = []
+    options = {"epochs": (3,), "seeds": 2, "progress": lambda *call: calls.append(call)}
+    promote = promotion(**options)
     np.testing.assert_allclose(promote(*unlike(GOOD[0]), *splits())[1], [0.75])
-    assert told[-1] == ("promoting", 6, 6)
+    assert calls[-1] == ("promoting", 6, 6)
 
 
-def test_a_score_is_the_mean_over_the_judged_splits():
-    """One setting, one epoch; the half splits have different scores."""
-    data, (judged,) = splits()
-    halves = [jax.tree.map(lambda x, part=part: x[part::2], judged) for part in (0, 1)]
-    promote = promotion(learning_rates=(4.0,), epochs=(1,))
-    ones = [promote(*unlike(GOOD[0]), data, (half,))[1][0] for half in halves]
+def test_a_score_is_the_mean_over_the_reward_splits():
+    """One setting, one epoch; two splits have different scores."""
+    data, (rewarded,) = splits()
+    both_splits = [rewarded, toys.make_interactions(np.random.default_rng(12), USERS, ITEMS, 300)]
+    promote = promotion(learning_rates=(4.0, 4.0), epochs=(1,))
+    ones = [promote(*unlike(GOOD[0]), data, (split,))[1][0] for split in both_splits]
     assert abs(ones[0] - ones[1]) > 1e-3
-    both = promote(*unlike(GOOD[0]), data, halves)[1][0]
+    both = promote(*unlike(GOOD[0]), data, both_splits)[1][0]
     np.testing.assert_allclose(both, np.mean(ones), atol=1e-6)
 
 
 def test_progress_counts_to_the_end():
-    told = []
-    promote = promotion(progress=lambda *what: told.append(what), epochs=(1, 3), keep=0.4)
+    calls = []
+    promote = promotion(progress=lambda *call: calls.append(call), epochs=(1, 3), keep=0.4)
     promote(*unlike(*FORMULAS), *splits())
     # Three losses at two settings fill six lanes: two groups, then one.
-    assert told == [("promoting", done, 5) for done in range(1, 6)]
+    assert calls == [("promoting", done, 5) for done in range(1, 6)]
 
 
 @pytest.mark.parametrize(
@@ -214,4 +223,4 @@ def test_progress_counts_to_the_end():
 )
 def test_options_out_of_range_are_refused(wrong, message):
     with pytest.raises(ValueError, match=message):
-        promotion.__wrapped__(**wrong)
+        promotion(**wrong)
