@@ -14,6 +14,16 @@ def get_config() -> ConfigDict:
     config.seed = 0  # of the search and of all trainings
     config.devices = 0  # number of devices that share the lanes; 0 for all (on CPU: all cores)
 
+    _declare_data(config)
+    _declare_recommender(config)
+    _declare_space(config)
+    _declare_search(config)
+    _declare_test(config)
+    return config
+
+
+def _declare_data(config: ConfigDict) -> None:
+    """Declares the keys of the data, and the ranking of positives."""
     config.data = ConfigDict()
     # ml100k, ml1m, ml_latest_small, movietweetings or electronics; csv and synthetic have keys of
     # their own, see configs/csv.py and configs/synthetic.py.
@@ -40,6 +50,9 @@ def get_config() -> ConfigDict:
     config.implicit.test_candidates = 0  # the same for positives of validation and test
     config.implicit.seed = 0  # of these draws
 
+
+def _declare_recommender(config: ConfigDict) -> None:
+    """Declares the keys of the recommender, and how it is trained."""
     config.model = ConfigDict()
     # biased_mf, deep, neumf, deepfm, dcn_v2, two_tower, or your own: "package.module:Class".
     config.model.name = "biased_mf"
@@ -66,6 +79,9 @@ def get_config() -> ConfigDict:
     config.optimizer.adagrad.eps = 1e-20  # added to an accumulated square, under the root
     config.optimizer.adagrad.initial_accumulator = 0.0  # where accumulated squares begin
 
+
+def _declare_space(config: ConfigDict) -> None:
+    """Declares the keys of what losses a search writes, and what writes and screens them."""
     config.space = ConfigDict()
     # pointwise: losses of a prediction and its label, rewarded by AUC. pairwise: losses of a
     # positive and its sampled negatives, rewarded by NDCG at 10.
@@ -100,6 +116,9 @@ def get_config() -> ConfigDict:
     # Largest difference between the gradients of twins, scaled to length 1.
     config.filter.graded.tolerance = 1e-2
 
+
+def _declare_search(config: ConfigDict) -> None:
+    """Declares the keys of the search."""
     config.generation = ConfigDict()
     config.generation.samples = 8192  # losses that the policy writes
     config.generation.num_lanes = 32  # losses that train together, one of them the reference
@@ -137,6 +156,10 @@ def get_config() -> ConfigDict:
     # Sound losses of the hall of fame train from scratch, rung by rung. The reward split and
     # validation together judge them (the reward split alone if it ranks among another number of
     # candidates). The best are tested.
+
+
+def _declare_test(config: ConfigDict) -> None:
+    """Declares the keys of promotion, the fair test and transfers."""
     config.promote = ConfigDict()
     config.promote.learning_rates = placeholder(tuple)  # None for the model's own
     config.promote.weight_decays = (1e-4,)  # tried at each learning rate
@@ -177,7 +200,6 @@ def get_config() -> ConfigDict:
     config.transfer.models = ()  # names of models
     # Names of configs or paths of config files, each with =PATH after it if its data lie elsewhere.
     config.transfer.datasets = ()
-    return config
 
 
 def _policy_gradient() -> ConfigDict:
