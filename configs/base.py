@@ -153,13 +153,12 @@ def _declare_search(config: ConfigDict) -> None:
     # losses cannot be judged by logloss, rmse or mae, as their logits are no probabilities.
     config.search.reward = placeholder(str)
 
-    # Sound losses of the hall of fame train from scratch, rung by rung. The reward split and
-    # validation together judge them (the reward split alone if it ranks among another number of
-    # candidates). The best are tested.
-
 
 def _declare_test(config: ConfigDict) -> None:
     """Declares the keys of promotion, the fair test and transfers."""
+    # Sound losses of the hall of fame train from scratch, rung by rung. The reward split and
+    # validation together judge them (the reward split alone if it ranks among another number of
+    # candidates). The best are tested.
     config.promote = ConfigDict()
     config.promote.learning_rates = placeholder(tuple)  # None for the model's own
     config.promote.weight_decays = (1e-4,)  # tried at each learning rate
