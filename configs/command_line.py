@@ -116,7 +116,7 @@ def _one_line(error: BaseException) -> str:
     r"""Returns the one line that says what is wrong, of an error in a flag or a config.
 
     Example:
-      >>> _one_line(KeyError("'serch'\\nDid you mean \\"search\\" instead of \\"serch\\"?"))
+      >>> _one_line(KeyError("'serch'\nDid you mean \"search\" instead of \"serch\"?"))
       "the config has no key 'serch' (did you mean 'search'?)"
     """
     while error.args and isinstance(error.args[0], BaseException):

@@ -57,7 +57,7 @@ def read_ratings(raw: bytes, path: str) -> tuple[Table, Roles]:
       DataError: if the first line is none of these.
 
     Example:
-      >>> read_ratings(b"1::5::4::978300760\\n", "ratings.dat")[0].frame.rows()
+      >>> read_ratings(b"1::5::4::978300760\n", "ratings.dat")[0].frame.rows()
       [('1', '5', '4', '978300760')]
     """
     first = _first_line(raw)
@@ -94,7 +94,7 @@ def read_reviews(raw: bytes, path: str) -> tuple[Table, Roles]:
       DataError: for a first line that is neither.
 
     Example:
-      >>> read_reviews(b"A2CX7LUOHB2NDG,0321732944,5.0,1341100800\\n", "ratings.csv")[1].ids is None
+      >>> read_reviews(b"A2CX7LUOHB2NDG,0321732944,5.0,1341100800\n", "ratings.csv")[1].ids is None
       True
     """
     if raw.lstrip().startswith(b"{"):
@@ -165,7 +165,7 @@ def sniff_layout(raw: bytes, separator: str) -> Layout:
       DataError: for a separator that cannot be.
 
     Example:
-      >>> sniff_layout(b"user;item\\n1;2\\n", "").separator
+      >>> sniff_layout(b"user;item\n1;2\n", "").separator
       ';'
     """
     separator = {"\\t": "\t"}.get(separator, separator)  # as shells leave it

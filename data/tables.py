@@ -78,7 +78,7 @@ def read_text(raw: bytes, path: str, layout: Layout) -> Table:
 
     Example:
       >>> layout = Layout("::", ("user", "item"), header=False)
-      >>> read_text(b"1::5\\n2::7\\n", "f", layout).frame["item"].to_list()
+      >>> read_text(b"1::5\n2::7\n", "f", layout).frame["item"].to_list()
       ['5', '7']
     """
     if raw.startswith((b"\xff\xfe", b"\xfe\xff")):

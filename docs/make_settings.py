@@ -39,7 +39,7 @@ def read_comments(source: str) -> dict[str, str]:
     Keys of a section that a function builds are listed without the section's name.
 
     Example:
-      >>> read_comments("# Of the data.\\nconfig.data.name = 'csv'  # a file")
+      >>> read_comments("# Of the data.\nconfig.data.name = 'csv'  # a file")
       {'data.name': 'Of the data; a file'}
     """
     tokens = tokenize.generate_tokens(io.StringIO(source).readline)
