@@ -13,6 +13,8 @@ import pytest
 
 from autolossgen import PAIRWISE_LOSSES, POINTWISE_LOSSES
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "language.md").read_text(encoding="utf-8")
 NAMES = [*POINTWISE_LOSSES, *PAIRWISE_LOSSES]

@@ -13,6 +13,8 @@ import pytest
 from autolossgen.configs import base, csv, stream, synthetic
 from autolossgen.configs.old_keys import REMOVED, RENAMED
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[2]
 PAGES = {
     path.relative_to(ROOT).as_posix(): path.read_text(encoding="utf-8")

@@ -6,6 +6,8 @@ import pytest
 from experiments.fidelity import correlate
 from experiments.scratch_training import Curves
 
+pytestmark = pytest.mark.slow
+
 
 def test_the_test_metric_is_that_of_the_epoch_and_rate_that_validation_picks():
     valid = np.array([[[0.1, 0.2], [0.9, 0.3]], [[0.4, 0.3], [0.5, 0.6]]])  # [E, J, V]

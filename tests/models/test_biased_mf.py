@@ -7,6 +7,8 @@ import pytest
 
 from autolossgen import models
 
+pytestmark = pytest.mark.slow
+
 SIZES, WIDTH = {"user": 30, "item": 20}, 5
 
 

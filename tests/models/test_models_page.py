@@ -11,6 +11,8 @@ import pytest
 
 from autolossgen import models
 
+pytestmark = pytest.mark.slow
+
 PAGE = (Path(__file__).parents[2] / "docs" / "models.md").read_text(encoding="utf-8")
 ROWS = {
     cells[0].strip(" `"): [cell.strip() for cell in cells]

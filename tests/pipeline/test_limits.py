@@ -11,6 +11,8 @@ from rich.console import Console
 from autolossgen.pipeline import search as search_module
 from tests.helpers.tiny_run import make_tiny_run
 
+pytestmark = pytest.mark.slow
+
 NONE = {"generations": 6, "candidates": 0, "seconds": 0.0, "target": None}
 
 

@@ -11,6 +11,8 @@ from autolossgen import OPERATORS, PAPER_BOUNDS, Program, build_loss, interpret
 from autolossgen.language.operator_checks import use_float64
 from tests.helpers import numpy_reference
 
+pytestmark = pytest.mark.slow
+
 GOLDEN = Path(__file__).parents[4] / "shared" / "golden" / "programs_dev.npz"
 NAMES = [op.name for op in OPERATORS]
 EVALUATORS = ["interpret", "build_loss"]

@@ -18,6 +18,8 @@ from autolossgen.training.random_keys import FURTHER_EPOCHS
 from autolossgen.training.tasks import RATING
 from tests.helpers import toy_recommender as toys
 
+pytestmark = pytest.mark.slow
+
 USERS, ITEMS = 20, 15
 MSE = as_program("square(label - pred)")
 LOSSES = stack_losses([as_program(RATING.reference), MSE], [DEFAULT_BOUNDS] * 2)

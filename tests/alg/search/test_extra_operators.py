@@ -13,6 +13,8 @@ from autolossgen.search.space import load_family, load_operators, make_space
 from autolossgen.training.loss_gradients import LossBatch
 from autolossgen.training.tasks import make_task
 
+pytestmark = pytest.mark.slow
+
 SOURCE = """
 from autolossgen import Op
 

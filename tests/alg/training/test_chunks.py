@@ -18,6 +18,8 @@ from autolossgen.training.optimizers import Hyper, adagrad
 from autolossgen.training.trainer import make_trainer
 from tests.helpers import toy_recommender as toys
 
+pytestmark = pytest.mark.slow
+
 USERS, ITEMS, ROWS, PIECE = 20, 15, 1000, 300
 KEYS = [jax.random.key(k) for k in range(20)]
 WHOLE = jax.tree.map(
@@ -117,7 +119,7 @@ def test_a_search_draws_for_each_generation_and_move():
     source, drawn = recorded()
     search = with_subsampling(Search(None, step, step), 80)
     for key in KEYS[:2]:
-        for part in (search.generation, search.advance):
+        for part in (search.run_generation, search.advance):
             assert part((), key, source, JUDGED)[1].label.shape == (80,)
     assert [count for _, count in drawn] == [80] * 4
     assert drawn[0] == drawn[1] != drawn[2]

@@ -8,6 +8,8 @@ import pytest
 from autolossgen.interfaces import Positives
 from autolossgen.training.negative_sampling import sample_negatives
 
+pytestmark = pytest.mark.slow
+
 USERS, CATALOGUE = 7, np.int32([1, 2, 4, 5, 9, 10, 11, 30])
 
 
