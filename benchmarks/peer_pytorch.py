@@ -2,7 +2,7 @@
 
 Usage::
 
-    pip install "autolossgen[bench]"
+    pip install -e ".[search,bench]"
     python benchmarks/peer_pytorch.py [--rows N] [--repeats N]
 
 Every candidate is a program of ten operator nodes, each clamped, that Python evaluates node by

@@ -9,8 +9,8 @@ candidate, evaluated at its end. All ways run in one process, in turns, so that 
 a machine whose speed drifts: ratios are the result, times are context.
 
 Ways: candidates in lanes, as the search trains them; one loss at a time in JAX, compiled, with
-dense updates; one candidate at a time in PyTorch, if it is installed (``pip install
-"autolossgen[bench]"``); screening, which samples, probes and filters candidates untrained.
+dense updates; one candidate at a time in PyTorch, if it is installed (``pip install -e
+".[search,bench]"``); screening, which samples, probes and filters candidates untrained.
 """
 
 import argparse
@@ -129,7 +129,7 @@ def make_ways(case: Case, widths: list[int]) -> dict[str, Way]:
 
         ways[PEER] = make_peer_way(case, data, rewarded), 1
     else:
-        print(f'without "{PEER}", as torch is not installed (pip install "autolossgen[bench]")')
+        print(f'without "{PEER}", as torch is not installed (pip install -e ".[search,bench]")')
     ways["screening"] = make_screening_way(NUM_SCREENED), NUM_SCREENED
     return ways
 

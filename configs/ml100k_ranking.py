@@ -18,13 +18,12 @@ from autolossgen.configs import base, presets
 
 
 def get_config(preset: str = "") -> ConfigDict:
-    """Give the config, or that of a preset."""
+    """Returns the config, or that of a preset."""
     config = base.get_config()
     config.name = "ml100k_ranking"
     config.space.family = "pairwise"
-    # Chosen by the usual losses' NDCG on validation, with BiasedMF: another model.name needs other
-    # generation.learning_rate, promote.learning_rates and test.learning_rates beside it, such as
-    # docs/models.md has. Four negatives leave the losses 0.003 to 0.009 lower; larger learning
+    # Chosen by the baselines' NDCG on validation, with BiasedMF. Another model needs its own learning
+    # rates (generation, promote, test): see docs/models.md. Four negatives leave the losses 0.003 to 0.009 lower; larger learning
     # rates undo those of several negatives, more decay undoes all.
     config.train.negatives = 8
     config.generation.update(learning_rate=10.0, weight_decay=3e-5)

@@ -18,7 +18,7 @@ from autolossgen.configs import base, presets
 
 
 def get_config(preset: str = "") -> ConfigDict:
-    """Give the config, or that of a preset."""
+    """Returns the config, or that of a preset."""
     config = base.get_config()
     config.name = "movietweetings"
     config.data.name = "movietweetings"

@@ -95,7 +95,7 @@ PRESETS: dict[str, Callable[[ConfigDict], None]] = {
 
 
 def apply(config: ConfigDict, preset: str) -> ConfigDict:
-    """Give the locked config with a preset's changes.
+    """Returns the locked config with a preset's changes.
 
     Raises:
       ValueError: for an unknown preset.

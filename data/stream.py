@@ -47,7 +47,7 @@ def _import_arrow() -> Any:
         import pyarrow
     except ModuleNotFoundError as error:
         raise DataError(
-            "streams need PyArrow: pip install pyarrow, or autolossgen[stream]"
+            "streams need PyArrow: pip install pyarrow, or '.[stream]' in the repository"
         ) from error
     return pyarrow
 

@@ -230,7 +230,7 @@ def to_latex(
       **constants: values of names in the formula.
 
     Raises:
-      ImportError: without SymPy; ``pip install autolossgen[symbolic]`` installs it.
+      ImportError: without SymPy; ``pip install '.[symbolic]'`` in the repository installs it.
       ValueError: as ``to_python``, or if the formula is too long to write.
 
     Example:
@@ -238,7 +238,7 @@ def to_latex(
       \frac{\left(y - \hat{y}\right)^{2}}{2}
     """
     if importlib.util.find_spec("sympy") is None:
-        raise ImportError("to_latex needs SymPy: pip install 'autolossgen[symbolic]'")
+        raise ImportError("to_latex needs SymPy: pip install '.[symbolic]' in the repository")
     from .sympy_latex import write_latex
 
     program, family, _ = _read_simplified(source, bounds, family, constants)

@@ -100,7 +100,7 @@ def test_no_key_hides_behind_a_method(source):
 
 
 def options(builder):
-    """Give the keyword-only options of a builder."""
+    """Returns the keyword-only options of a builder."""
     parameters = inspect.signature(builder).parameters.values()
     return {p.name for p in parameters if p.kind == p.KEYWORD_ONLY}
 

@@ -27,7 +27,7 @@ def policy(**options):
 
 
 def fed(made, count=64, seed=0, reward=None):
-    """Give a state after one generation, with its tokens and rewards."""
+    """Returns a state after one generation, with its tokens and rewards."""
     state = made.init(jax.random.key(seed))
     tokens = made.sample(state, jax.random.key(seed), count)
     reward = jnp.arange(count, dtype=jnp.float32) if reward is None else reward

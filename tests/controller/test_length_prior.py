@@ -15,7 +15,7 @@ LENGTH = 4
 
 
 def written(tokens):
-    """Give the mean length of sequences, less their padding."""
+    """Returns the mean length of sequences, less their padding."""
     return float(np.mean(np.sum(np.asarray(tokens) > 0, axis=1)))
 
 

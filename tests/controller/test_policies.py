@@ -50,7 +50,7 @@ def policy(name="reinforce", space="tiny", **options):
 
 @cache
 def sequences():
-    """Give all sequences of the tiny grammar [M, L], found by trying everything."""
+    """Returns all sequences of the tiny grammar [M, L], found by trying everything."""
     found = []
     for tokens in itertools.product(range(len(TINY.names)), repeat=LENGTH):
         try:
@@ -63,7 +63,7 @@ def sequences():
 
 @jax.jit
 def replay(params, tokens):
-    """Give the log-probability [M] of sequences under an LSTM policy."""
+    """Returns the log-probability [M] of sequences under an LSTM policy."""
     module = LSTMPolicy(
         len(TINY.names), PLAIN["hidden_dim"], 0.1, base.get_config().policy.reinforce.squash
     )
@@ -75,7 +75,7 @@ def replay(params, tokens):
 
 
 def wide(state, factor=20.0):
-    """Give a policy with strong opinions: its first weights are next to nothing."""
+    """Returns a policy with strong opinions: its first weights are next to nothing."""
     return state._replace(params=jax.tree.map(lambda x: factor * x, state.params))
 
 
@@ -161,7 +161,7 @@ def rewards(seed=0):
 
 
 def step(state, reward, weight, **options):
-    """Give the update's step in units of the gradient, and the next state."""
+    """Returns the update's step in units of the gradient, and the next state."""
     made = policy(**PLAIN | AS_SGD | options)
     after, log = made.update(state, sequences(), reward, weight, 0.5)
     assert log["baseline"] == after.moving_average or np.isnan(after.moving_average)
@@ -228,7 +228,7 @@ def test_a_generation_without_any_reward_breaks_nothing(options, average):
 
 
 def few(*values):
-    """Give values [M] of all sequences: these first, then zeros."""
+    """Returns values [M] of all sequences: these first, then zeros."""
     return jnp.zeros(len(sequences())).at[: len(values)].set(jnp.asarray(values))
 
 
@@ -356,7 +356,7 @@ BCE = "pred 1 neg add log label pred reciprocal 1 neg add log mul add"
 
 @cache
 def warmed(steps):
-    """Give the policy of the base config and its state, warmed up with BCE."""
+    """Returns the policy of the base config and its state, warmed up with BCE."""
     vocab, length = SPACES["default"]
     seed = encode_tokens(BCE.split(), vocab)
     seeds = jnp.zeros((1, length), jnp.int32).at[0, : len(seed)].set(seed)

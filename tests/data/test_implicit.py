@@ -32,7 +32,7 @@ def dataset(request):
 
 
 def liked(interactions):
-    """Give each user's positives."""
+    """Returns each user's positives."""
     found = {}
     ids = interactions.ids
     triples = zip(ids["user"], ids["item"], interactions.label, strict=True)
@@ -42,7 +42,7 @@ def liked(interactions):
 
 
 def met(interactions):
-    """Give the items that each user has a row with."""
+    """Returns the items that each user has a row with."""
     found = {}
     for user, item in pairs_of(*(interactions.ids[field] for field in ("user", "item"))):
         found.setdefault(user, set()).add(item)

@@ -24,7 +24,7 @@ SPLITS = ("train", "reward", "valid", "test")
 
 
 def everything(dataset):
-    """Give all interactions of a data set as sorted rows."""
+    """Returns all interactions of a data set as sorted rows."""
     columns = [
         np.concatenate([getattr(dataset, s).ids[f] for s in SPLITS]) for f in dataset.train.ids
     ]
@@ -33,7 +33,7 @@ def everything(dataset):
 
 
 def expected(made, users=lambda x: x, items=lambda x: x):
-    """Give the pairs of ratings, each as it was rated last."""
+    """Returns the pairs of ratings, each as it was rated last."""
     last = {}
     for k in np.argsort(made.time):
         last[int(made.user[k]), int(made.item[k])] = float(made.rating[k] > 3)

@@ -15,7 +15,7 @@ ROWS = 1_000
 
 
 def chunk(first, n):
-    """Give interactions whose user is the number of the row."""
+    """Returns interactions whose user is the number of the row."""
     user = np.arange(first, first + n)
     return data.Interactions({"user": user, "item": user % 7, "hour": user % 24}, user % 2)
 

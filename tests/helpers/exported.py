@@ -6,14 +6,14 @@ import numpy as np
 
 
 def function_of(source, name="loss"):
-    """Give the function that a source defines."""
+    """Returns the function that a source defines."""
     scope = {}
     exec(compile(source, f"<{name}>", "exec"), scope)
     return scope[name]
 
 
 def along(by_first, by_second, direction):
-    """Give the slope [P] of derivatives [P] and [P, S] by both arguments along a direction.
+    """Returns the slope [P] of derivatives [P] and [P, S] by both arguments along a direction.
 
     A pointwise loss has none, and the slope is that by the logit.
     """
@@ -23,14 +23,14 @@ def along(by_first, by_second, direction):
 
 
 def by_jax(source, points, direction=None):
-    """Give value and slope of a Python source, evaluated eagerly."""
+    """Returns value and slope of a Python source, evaluated eagerly."""
     value, pullback = jax.vjp(function_of(source), *map(jnp.asarray, points))
     derivatives = map(np.asarray, pullback(jnp.ones_like(value)))
     return np.asarray(value), along(*derivatives, direction)
 
 
 def by_torch(source, points, direction=None):
-    """Give value and slope of a PyTorch source; needs PyTorch."""
+    """Returns value and slope of a PyTorch source; needs PyTorch."""
     import torch
 
     points = [torch.tensor(x, requires_grad=True) for x in points]

@@ -88,7 +88,7 @@ RULES = {
 
 
 def run(program, names, registers, *, logit=None, bounds):
-    """Give value and derivative of a program.
+    """Returns value and derivative of a program.
 
     ``names[number]`` is an operator's name; ``registers`` and ``logit`` are pairs.
     """
@@ -111,14 +111,14 @@ def run(program, names, registers, *, logit=None, bounds):
 
 
 def pointwise(program, names, logit, label, *, bounds):
-    """Give value and d value / d logit, as arrays like ``logit``."""
+    """Returns value and d value / d logit, as arrays like ``logit``."""
     pred, one = sigmoid(logit), np.ones_like(logit)
     pairs = ((pred, pred * sigmoid(-logit)), (label, 0 * label), (one, 0 * one))
     return run(program, names, pairs, logit=(logit, one), bounds=bounds)
 
 
 def pairwise(program, names, pos, neg, direction, *, bounds):
-    """Give the mean over negatives [B] and its derivative along ``direction``."""
+    """Returns the mean over negatives [B] and its derivative along ``direction``."""
     d_pos, d_neg = direction
     wide, d_wide = (np.broadcast_to(x[..., None], neg.shape) for x in (pos, d_pos))
     one = np.ones_like(neg)

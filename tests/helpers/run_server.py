@@ -99,7 +99,7 @@ def results(folder):
 
 
 def contents(folder):
-    """Give every file's content and time of change."""
+    """Returns every file's content and time of change."""
     return {
         path: (hashlib.sha256(path.read_bytes()).hexdigest(), path.stat().st_mtime_ns)
         for path in sorted(folder.rglob("*"))

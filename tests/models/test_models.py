@@ -142,13 +142,13 @@ def build(name, options=None, **changes):
 
 @cache
 def of_case(case):
-    """Give the model of a case, its compiled functions shared by all tests."""
+    """Returns the model of a case, its compiled functions shared by all tests."""
     name, _, options = CASES[case]
     return build(name, options)
 
 
 def given(model, count=BATCH, seed=1):
-    """Give parameters, statistics, and drawn rows and numbers of a model."""
+    """Returns parameters, statistics, and drawn rows and numbers of a model."""
     params, statistics, _ = jax.tree.map(np.asarray, model.init(jax.random.key(seed)))
     rng = np.random.default_rng(seed)
     # Biases start at zero; anywhere else says more.

@@ -263,7 +263,7 @@ class Impatient(nn.Module):
     learning_rates = (5, 0.5)
 
     def __call__(self, rows, features, *, train):
-        """Give the sum of all that is looked up."""
+        """Returns the sum of all that is looked up."""
         return sum(row.sum(-1) for row in rows.values())
 
 

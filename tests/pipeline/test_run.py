@@ -72,7 +72,7 @@ def generations(folder):
 
 
 def entries(folder):
-    """Give the journal without what time decides."""
+    """Returns the journal without what time decides."""
     return [{**json.loads(line), "seconds": None} for line in journal(folder)]
 
 

@@ -50,7 +50,7 @@ def place(tmp_path_factory):
 
 
 def asked(place, *more, **changes):
-    """Give the arguments; a tuple given twice would be both."""
+    """Returns the arguments; a tuple given twice would be both."""
     wanted = {
         "losses": ("logmin", GIVEN, str(place / "hall_of_fame.csv")),
         "models": ("biased_mf",),

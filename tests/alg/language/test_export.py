@@ -320,5 +320,5 @@ def test_latex_of_a_program_that_is_too_long_to_write_is_refused():
 
 def test_latex_without_sympy_says_what_to_install(monkeypatch):
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
-    with pytest.raises(ImportError, match=r"pip install 'autolossgen\[symbolic\]'"):
+    with pytest.raises(ImportError, match=r"pip install '\.\[symbolic\]'"):
         to_latex("pred")

@@ -29,7 +29,7 @@ def fingerprints_of(numbers):
 
 
 def by_hand(losses, known):
-    """Give the verdict, lane and remembered gain of each candidate in turn."""
+    """Returns the verdict, lane and remembered gain of each candidate in turn."""
     lane_of, rows, free = {}, [], 1
     for number, found in losses:
         if found != Verdict.TRAINED:

@@ -39,7 +39,7 @@ def losses_of(formulas):
 
 
 def slopes_of(formulas, negatives):
-    """Give the slopes [J, P] of formulas at the probes."""
+    """Returns the slopes [J, P] of formulas at the probes."""
     operators, losses = losses_of(formulas)
     probe = graded(negatives).probe
     logits = jnp.broadcast_to(probe.logit, (len(formulas), probe.logit.size))

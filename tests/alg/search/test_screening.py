@@ -28,7 +28,7 @@ jitted_twins = jax.jit(twins, static_argnames="tolerance")
 
 
 def slopes_of(formula, probe=GRADED.probe):
-    """Give d loss / d logit [1, P] of a formula at the probes."""
+    """Returns d loss / d logit [1, P] of a formula at the probes."""
     loss = build_loss(formula, bounds=UNBOUNDED)
     value = lambda z: loss(z, jnp.asarray(probe.label), reduce_fn=None)  # noqa: E731
     logit = jnp.asarray(probe.logit)

@@ -29,7 +29,7 @@ JUDGED = toys.make_interactions(np.random.default_rng(1), USERS, ITEMS, 200)
 
 
 def recorded(order=None):
-    """Give a source of the interactions, and the list of what was drawn from it."""
+    """Returns a source of the interactions, and the list of what was drawn from it."""
     drawn = []
 
     def draw(place, count):

@@ -26,7 +26,7 @@ class Device(NamedTuple):
 
 
 def devices_of(*counts):
-    """Give the devices of processes with so many each."""
+    """Returns the devices of processes with so many each."""
     owners = [process for process, count in enumerate(counts) for _ in range(count)]
     return [Device(number, process) for number, process in enumerate(owners)]
 
@@ -40,7 +40,7 @@ def run_on(devices):
 
 @cache
 def compiled(devices, name):
-    """Give a function of the search, compiled."""
+    """Returns a function of the search, compiled."""
     search, splits = run_on(devices).search.search, run_on(devices).setup.splits
     arguments = (begun(devices), jax.random.key(1), splits.train, splits.reward)
     return jax.jit(getattr(search, name)).lower(*arguments).compile()
@@ -48,14 +48,14 @@ def compiled(devices, name):
 
 @cache
 def begun(devices):
-    """Give the first state."""
+    """Returns the first state."""
     search, splits = run_on(devices).search.search, run_on(devices).setup.splits
     return search.init(jax.random.key(1), splits.reward)
 
 
 @cache
 def searched(devices):
-    """Give the first state, and states and reports of three generations and a round's end."""
+    """Returns the first state, and states and reports of three generations and a round's end."""
     splits, key = run_on(devices).setup.splits, jax.random.key(1)
     data, state = (splits.train, splits.reward), begun(devices)
     passed = [state]

@@ -30,14 +30,14 @@ class Compilations(logging.Handler):
             self.seen.append(found.groups())
 
     def phase(self):
-        """Give what was compiled since the last call."""
+        """Returns what was compiled since the last call."""
         seen, self.seen = self.seen, []
         return seen
 
 
 @pytest.fixture(scope="module")
 def phases(tmp_path_factory):
-    """Give what each phase of a run compiles; the search goes on once from its checkpoint."""
+    """Returns what each phase of a run compiles; the search goes on once from its checkpoint."""
     folder = tmp_path_factory.mktemp("run")
     compilations = Compilations()
     logger = logging.getLogger("jax._src.interpreters.pxla")

@@ -62,7 +62,7 @@ def wait_for(path, seconds=240):
 
 
 def files(folder):
-    """Give what a run left, without what time decides."""
+    """Returns what a run left, without what time decides."""
     hall = (folder / "hall_of_fame.csv").read_text()
     losses = json.loads((folder / "results.json").read_text())["losses"]
     lines = (folder / "metrics.jsonl").read_text().splitlines()

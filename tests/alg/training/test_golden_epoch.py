@@ -132,7 +132,7 @@ def tables_of(state, k):
 
 
 def measured(golden, k):
-    """Give what a row holds, of lane k."""
+    """Returns what a row holds, of lane k."""
     (state, *scores), splits = golden
     tables, row = tables_of(state, k), {}
     for field in FIELDS:

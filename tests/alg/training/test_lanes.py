@@ -64,7 +64,7 @@ def hyper(settings):
 
 
 def lane(state, k):
-    """Give one lane's parameters, as a single recommender has them."""
+    """Returns one lane's parameters, as a single recommender has them."""
     one = jax.tree.map(np.asarray, state)
     tables = {field: one.scale[k] * table[..., k] for field, table in one.tables.items()}
     return jax.tree.map(lambda x: x[k], one.dense), tables
@@ -82,7 +82,7 @@ KNOWN = static_logit_grads([build_loss(formula) for formula in FORMULAS])
 
 @cache
 def prepare(clip=None, devices=1, logit_grads=SLOPES):
-    """Give lanes with compiled functions, shared by all tests, and their initial state."""
+    """Returns lanes with compiled functions, shared by all tests, and their initial state."""
     mesh = None if devices == 1 else mesh_of(devices)
     lanes = make_lanes(
         toys.make_recommender(USERS, ITEMS), logit_grads, optimizer=sgd(clip=clip), mesh=mesh

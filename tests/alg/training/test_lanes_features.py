@@ -34,7 +34,7 @@ def forward(dense, rows, numbers):
 
 
 def mean_logit(dense, statistics, rows, features, *, train, weight, key):
-    """Give logits less their moving mean over real examples, which training moves."""
+    """Returns logits less their moving mean over real examples, which training moves."""
     logits = forward(dense, rows, features)
     if not train:
         assert weight is None
@@ -95,7 +95,7 @@ def data():
 
 
 def alone(state, k):
-    """Give one lane's parameters as a single recommender has them."""
+    """Returns one lane's parameters as a single recommender has them."""
     one = jax.tree.map(np.asarray, state)
     return {name: one.scale[k] * t[..., k] for name, t in one.tables.items()} | {
         "dense": {"age": one.dense["age"][k]}

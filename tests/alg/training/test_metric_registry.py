@@ -33,7 +33,7 @@ OF_RANKS = [name for name in METRIC_NAMES if get_metric(name).of_ranks]
 
 
 def good_and_bad(metric):
-    """Give what is kept of scores that follow the labels, and of scores that turn them round."""
+    """Returns what is kept of scores that follow the labels, and of scores that turn them round."""
     if metric.of_ranks:
         return np.float32(RNG.integers(1, 5, COUNT)), np.float32(RNG.integers(20, 30, COUNT))
     right = np.float32(2 * LABELS - 1 + RNG.normal(0, 0.7, COUNT))

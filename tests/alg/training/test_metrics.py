@@ -191,7 +191,7 @@ def naive_rank(scores, ranked):
 
 
 def first_rank(scores, ranked=None):
-    """Give the ranks of the first of groups [..., G]."""
+    """Returns the ranks of the first of groups [..., G]."""
     weights = np.ones_like(scores) if ranked is None else ranked
     firsts = jnp.asarray(scores[..., :1])
     return 1 + count_ahead(scores[..., 1:], firsts, weights[..., 1:]).sum(-1)

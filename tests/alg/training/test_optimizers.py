@@ -122,7 +122,7 @@ def scale_by_row_rss(initial, eps):
 
 
 def dense_chain(case, rate, decay, l2):
-    """Give what ``alg.optimizers`` says that the optimizer is."""
+    """Returns what ``alg.optimizers`` says that the optimizer is."""
     options = CASES[case]
     clip = optax.clip(options.get("clip", np.inf))
     penalty = optax.add_decayed_weights(2 * l2)
@@ -162,7 +162,7 @@ def in_float64(function, *arguments):
 
 
 def alone(state, k):
-    """Give one lane's parameters as a single recommender has them."""
+    """Returns one lane's parameters as a single recommender has them."""
     one = jax.tree.map(np.asarray, state)
     tables = {name: one.scale[k] * table[..., k] for name, table in one.tables.items()}
     return jax.tree.map(lambda x: x[k], one.dense), tables

@@ -155,7 +155,7 @@ def test_judging_is_ranking_group_by_group():
 
 
 def ranks_in_float64(bias, tables, data):
-    """Give the ranks [n] of the first of groups, of scores in double precision."""
+    """Returns the ranks [n] of the first of groups, of scores in double precision."""
     tables, ids = jax.tree.map(np.float64, tables), jax.tree.map(np.asarray, data.ids)
     user, item = (tables[field][ids[field]] for field in ("user", "item"))
     scores = np.sum(user * item[..., :-1], -1) + item[..., -1] + np.float64(bias["bias"])
