@@ -22,9 +22,10 @@ def get_config(preset: str = "") -> ConfigDict:
     config = base.get_config()
     config.name = "ml100k_ranking"
     config.space.family = "pairwise"
-    # Chosen by the baselines' NDCG on validation, with BiasedMF. Another model needs its own learning
-    # rates (generation, promote, test): see docs/models.md. Four negatives leave the losses 0.003 to 0.009 lower; larger learning
-    # rates undo those of several negatives, more decay undoes all.
+    # Chosen by the baselines' NDCG on validation, with BiasedMF. Another model needs its own
+    # learning rates (generation, promote, test): see docs/models.md. Four negatives leave the
+    # losses 0.003 to 0.009 lower; larger learning rates undo those of several negatives, more decay
+    # undoes all.
     config.train.negatives = 8
     config.generation.update(learning_rate=10.0, weight_decay=3e-5)
     config.promote.update(learning_rates=(10.0, 30.0), weight_decays=(3e-5,), epochs=(3, 8))
