@@ -1,4 +1,4 @@
-"""Which format a rating file has, told by its first line."""
+"""Recognizes the format of a rating file by its first line."""
 
 import re
 from typing import NamedTuple

@@ -178,8 +178,8 @@ def test_features_of_one_file_and_of_files_beside(own):
     assert d.sides["tags"].values[items.index("p-9")].tolist() == [0, 1]
     people = frame.select("customer", "region").unique("customer")
     people.write_csv(own.parent / "people.tsv", separator="\t")
-    beside = read(own, features=("user.region",), user_path=str(own.parent / "people.tsv"))
-    np.testing.assert_array_equal(beside.sides["region"].values, d.sides["region"].values)
+    separate = read(own, features=("user.region",), user_path=str(own.parent / "people.tsv"))
+    np.testing.assert_array_equal(separate.sides["region"].values, d.sides["region"].values)
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""The vectorised split against one that walks each user's rows as the rule is told."""
+"""The vectorised split against one that walks each user's rows as the rule says."""
 
 import numpy as np
 import pytest

@@ -66,7 +66,7 @@ BAD_RATINGS = {
     "bytes in a field": (b"1\t2\t3\t4\n1\t2\t\xff\t4\n", ["line 2", "0xff", "as UTF-8"]),
     "semicolons": ("1;2;3;4\n", ["line 1", "tabs or '::'"]),
     "missing column": (INTER.replace("\ttimestamp:float", "") + "1\t2\t3\n", ["lacks time"]),
-    "bad line beside a column not read": (
+    "bad line next to a column not read": (
         "note:token\t" + INTER + "x\t1\t2\t3\t4\nx\t1\t2\tbad\t4\n",
         ["line 3, column 4 (rating)", "'bad'"],
     ),

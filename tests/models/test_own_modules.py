@@ -1,4 +1,4 @@
-"""Anyone's Flax module is a recommender, and what cannot be one is told why."""
+"""A user's Flax module is a recommender; what cannot be one is refused with the reason."""
 
 import os
 import re

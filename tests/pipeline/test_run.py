@@ -332,7 +332,7 @@ def test_broken_results_and_then_a_broken_checkpoint_are_named(server, whole, tm
     folder = Path(shutil.copytree(whole[0], tmp_path / "copy"))
     (folder / "results.json").write_text("{")
     done = server.run(*RUN, f"--workdir={folder}")
-    assert_one_line(done, 1, "results.json cannot be read", "Remove it to test anew")
+    assert_one_line(done, 1, "results.json cannot be read", "Remove it to test again")
     (folder / "results.json").unlink()
     for path in filter(Path.is_file, folder.glob("checkpoints/**/*")):
         path.write_bytes(b"broken")

@@ -1,4 +1,4 @@
-"""What of a hall of fame is tested: sound losses, no usual ones, the best of each kind."""
+"""What of a hall of fame is tested: sound losses, no baselines, the best of each kind."""
 
 import csv
 from types import SimpleNamespace
@@ -39,9 +39,11 @@ def hall_of(phase, *losses, gains):
     slopes = phase.logit_grads(
         stack_losses(made, [phase.space.bounds] * len(made)), logits, probe.label
     )
-    prints = jnp.pad(phase.filter.fingerprint(slopes), ((0, 1), (0, 0)), constant_values=jnp.nan)
+    fingerprints = jnp.pad(
+        phase.filter.fingerprint(slopes), ((0, 1), (0, 0)), constant_values=jnp.nan
+    )
     gains = jnp.array([*gains, -jnp.inf])
-    return HallOfFame(tokens, prints, gains, gains + 0.5, jnp.ones(len(gains)))
+    return HallOfFame(tokens, fingerprints, gains, gains + 0.5, jnp.ones(len(gains)))
 
 
 def rows(folder):
@@ -49,7 +51,7 @@ def rows(folder):
         return list(csv.DictReader(file))
 
 
-def test_a_usual_loss_and_a_wrong_one_are_named_and_not_tested(phase, tmp_path):
+def test_a_baseline_and_a_wrong_loss_are_named_and_not_tested(phase, tmp_path):
     hall = hall_of(phase, MSE, OTHER, WRONG, gains=(0.03, 0.02, 0.01))
     checked = check_hall(phase, hall, tmp_path)
     assert [each.rank for each in checked.sound] == [2]

@@ -73,9 +73,8 @@ def test_every_loss_is_tested_in_every_cell(done):
     folder, finished = done
     assert (finished.code, finished.err) == (0, "")
     assert {path.name for path in folder.iterdir() if path.is_file()} == FILES
-    assert (
-        finished.out.count("  source: generated, seed=") == 2
-    )  # what is known of the data is told
+    # The notes of the data, for each cell.
+    assert finished.out.count("  source: generated, seed=") == 2
     names = ["bce", "mse", "logmin", "given", "found-2"]
     assert [loss["name"] for loss in losses_of(folder)] == 2 * names
     for cell in ("one", "two"):
@@ -298,13 +297,13 @@ def test_either_family_is_judged_on_interactions_and_on_rankings(
     given = {"losses": losses[1:], "datasets": (str(place / "one.py"),)}
     ran = server.run(*asked(place, *changes, **given), f"--workdir={tmp_path / 'run'}")
     assert ran.code == 0, ran.err
-    usual, new = losses_of(tmp_path / "run")
-    assert [usual["name"], new["name"]] == [losses[0], "given"]
+    baseline, new = losses_of(tmp_path / "run")
+    assert [baseline["name"], new["name"]] == [losses[0], "given"]
     assert metrics <= set(new["test"])
     assert "logloss" not in new["test"]
     against = new["vs_best_baseline"]
     assert against["metric"] == reward
-    paired = new["test"][reward]["mean"] - usual["test"][reward]["mean"]
+    paired = new["test"][reward]["mean"] - baseline["test"][reward]["mean"]
     assert against["difference"] == pytest.approx(paired)
 
 

@@ -26,8 +26,8 @@ def test_what_is_open_may_differ_until_there_are_results(tmp_path):
         check_workdir(tmp_path, further | {"seed": 1}, open_keys=["search.seconds"])
     (tmp_path / "results.json").write_text("{}")
     check_workdir(tmp_path, config, open_keys=["search.seconds"])
-    told = r"finished \(search.seconds is 1.0 there and 2.0 here\); .* remove .*results\.json"
-    with pytest.raises(ValueError, match=told):
+    message = r"finished \(search.seconds is 1.0 there and 2.0 here\); .* remove .*results\.json"
+    with pytest.raises(ValueError, match=message):
         check_workdir(tmp_path, further, open_keys=["search.seconds"])
 
 

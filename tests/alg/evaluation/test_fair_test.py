@@ -20,12 +20,12 @@ from autolossgen.training.lanes import make_lanes
 from autolossgen.training.optimizers import Hyper
 from autolossgen.training.tasks import RATING
 from autolossgen.training.trainer import Trainer
-from tests.helpers import toy_recommender as toys
+from tests.helpers import toy_recommender
 from tests.helpers.shared_trainers import share_trainers
 
 pytestmark = pytest.mark.slow
 
-USERS, ITEMS = toys.NUM_COUNTED_USERS, 15
+USERS, ITEMS = toy_recommender.NUM_COUNTED_USERS, 15
 OPTIONS = {
     "learning_rates": (0.01, 4.0),
     "weight_decays": (1e-4, 1e-3),
@@ -58,14 +58,16 @@ def _shared_trainers():
 @cache
 def splits():
     rng = np.random.default_rng(11)
-    return Splits(*(toys.make_interactions(rng, USERS, ITEMS, n) for n in (1600, 300, 300)))
+    return Splits(
+        *(toy_recommender.make_interactions(rng, USERS, ITEMS, n) for n in (1600, 300, 300))
+    )
 
 
 @cache
 def lanes_over(devices):
     chosen = jax.devices()[:devices]
     mesh = jax.make_mesh((devices,), ("lanes",), axis_types=(AxisType.Auto,), devices=chosen)
-    return partial(make_lanes, toys.make_recommender(USERS, ITEMS, 1.0), mesh=mesh)
+    return partial(make_lanes, toy_recommender.make_recommender(USERS, ITEMS, 1.0), mesh=mesh)
 
 
 def fair_test(devices=1, **options):
@@ -90,7 +92,7 @@ def assert_equal(one, other, **tolerance):
 def lane_counts(monkeypatch):
     """The lanes that are alive whenever others begin."""
     counts = []
-    counting = toys.count_lanes_at_init(fair_test_module.make_trainer, counts)
+    counting = toy_recommender.count_lanes_at_init(fair_test_module.make_trainer, counts)
     monkeypatch.setattr(fair_test_module, "make_trainer", counting)
     return counts
 
@@ -291,7 +293,10 @@ def test_metrics_are_scikit_learns_at_the_threshold_of_validation():
     rng = np.random.default_rng(4)
     labels = [jnp.asarray(rng.random(n) < 0.4, jnp.float32) for n in (300, 300)]
     scores = [np.float32(rng.standard_normal((2, y.size)) + y) for y in labels]
-    parts = [toys.make_interactions(rng, USERS, ITEMS, y.size)._replace(label=y) for y in labels]
+    parts = [
+        toy_recommender.make_interactions(rng, USERS, ITEMS, y.size)._replace(label=y)
+        for y in labels
+    ]
     valid, test = measure(*scores, Splits(splits().train, *parts))
     for s in range(2):
         cuts = np.array([-9, *np.unique(scores[0][s])])

@@ -15,12 +15,12 @@ from autolossgen.evaluation.promotion import make_promotion
 from autolossgen.language.inputs import as_program
 from autolossgen.training.lanes import make_batches, make_lanes
 from autolossgen.training.loss_gradients import stack_losses, traced_logit_grads
-from tests.helpers import toy_recommender as toys
+from tests.helpers import toy_recommender
 from tests.helpers.shared_trainers import share_trainers
 
 pytestmark = pytest.mark.slow
 
-USERS, ITEMS = toys.NUM_COUNTED_USERS, 15
+USERS, ITEMS = toy_recommender.NUM_COUNTED_USERS, 15
 OPTIONS = {
     "learning_rates": (0.5, 4.0),
     "weight_decays": (1e-4,),
@@ -60,7 +60,7 @@ def unlike(*formulas):
 def splits():
     """Returns what is trained on, and the splits to evaluate on."""
     rng = np.random.default_rng(11)
-    data, rewarded = (toys.make_interactions(rng, USERS, ITEMS, n) for n in (1600, 300))
+    data, rewarded = (toy_recommender.make_interactions(rng, USERS, ITEMS, n) for n in (1600, 300))
     return data, (rewarded,)
 
 
@@ -68,7 +68,7 @@ def splits():
 def lanes_over(devices):
     chosen = jax.devices()[:devices]
     mesh = jax.make_mesh((devices,), ("lanes",), axis_types=(AxisType.Auto,), devices=chosen)
-    return partial(make_lanes, toys.make_recommender(USERS, ITEMS, 1.0), mesh=mesh)
+    return partial(make_lanes, toy_recommender.make_recommender(USERS, ITEMS, 1.0), mesh=mesh)
 
 
 def promotion(devices=1, **options):
@@ -101,7 +101,7 @@ def test_as_many_go_on_as_are_to_be_tested():
 def test_lanes_are_gone_when_others_begin(monkeypatch):
     """The memory check counts those of one training."""
     counts = []
-    counting = toys.count_lanes_at_init(promotion_module.make_trainer, counts)
+    counting = toy_recommender.count_lanes_at_init(promotion_module.make_trainer, counts)
     monkeypatch.setattr(promotion_module, "make_trainer", counting)
     promotion()(*unlike(*GOOD, *GOOD), *splits())
     assert counts == [0, 0, 0]  # six losses, three at a time, then the best three
@@ -146,15 +146,17 @@ def test_the_size_of_a_loss_earns_nothing_unless_raw(l2):
 def test_a_score_is_an_auc_of_the_reward_split():
     """Against training in a loop, in float64."""
     data, (rewarded,) = splits()
-    model = toys.make_recommender(USERS, ITEMS, 1.0)
+    model = toy_recommender.make_recommender(USERS, ITEMS, 1.0)
     rate, key = 4.0, jax.random.key(0)
     promote = promotion(learning_rates=(rate, rate), epochs=(1,), scale="raw")
-    setting = toys.LaneSetting(lambda z, y: jnp.square(y - jax.nn.sigmoid(z)), rate, 1e-4)
+    setting = toy_recommender.LaneSetting(
+        lambda z, y: jnp.square(y - jax.nn.sigmoid(z)), rate, 1e-4
+    )
     cut = make_batches(data, OPTIONS["batch_size"], jax.random.fold_in(key, 0))
     start, _, weights = model.init(key)
-    dense, tables = toys.train_dense_sgd(start, weights, cut, setting)
+    dense, tables = toy_recommender.train_dense_sgd(start, weights, cut, setting)
     rows = {field: tables[field][np.asarray(rewarded.ids[field])] for field in tables}
-    expected = sklearn.metrics.roc_auc_score(rewarded.label, toys.forward(dense, rows))
+    expected = sklearn.metrics.roc_auc_score(rewarded.label, toy_recommender.forward(dense, rows))
     reward = promote(*unlike(GOOD[0]), data, (rewarded,))[1][0]
     np.testing.assert_allclose(reward, expected, atol=1e-4)
 
@@ -188,7 +190,10 @@ def test_of_several_seeds_it_is_the_best_epoch_of_their_mean(monkeypatch):
 def test_a_score_is_the_mean_over_the_reward_splits():
     """One setting, one epoch; two splits have different scores."""
     data, (rewarded,) = splits()
-    both_splits = [rewarded, toys.make_interactions(np.random.default_rng(12), USERS, ITEMS, 300)]
+    both_splits = [
+        rewarded,
+        toy_recommender.make_interactions(np.random.default_rng(12), USERS, ITEMS, 300),
+    ]
     promote = promotion(learning_rates=(4.0, 4.0), epochs=(1,))
     ones = [promote(*unlike(GOOD[0]), data, (split,))[1][0] for split in both_splits]
     assert abs(ones[0] - ones[1]) > 1e-3

@@ -59,8 +59,8 @@ def test_a_loss_brings_its_family(read):
 
 @pytest.mark.parametrize("read", OF_BOUNDS)
 def test_a_loss_brings_its_family_and_bounds(read):
-    told = read(named_program("ccl"), family="pairwise", bounds=UNBOUNDED)
-    assert str(read(named_loss("ccl"))) == str(told)
+    expected = read(named_program("ccl"), family="pairwise", bounds=UNBOUNDED)
+    assert str(read(named_loss("ccl"))) == str(expected)
     assert str(read("--pred", bounds=PAPER_BOUNDS)) == str(
         read(build_loss("--pred", bounds=PAPER_BOUNDS))
     )

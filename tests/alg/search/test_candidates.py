@@ -16,7 +16,7 @@ from autolossgen.training.loss_gradients import pad_programs, stack_losses
 from autolossgen.training.optimizers import Hyper
 from autolossgen.training.random_keys import FURTHER_EPOCHS
 from autolossgen.training.tasks import RATING
-from tests.helpers import toy_recommender as toys
+from tests.helpers import toy_recommender
 
 pytestmark = pytest.mark.slow
 
@@ -27,7 +27,7 @@ LOSSES = stack_losses([as_program(RATING.reference), MSE], [DEFAULT_BOUNDS] * 2)
 
 def make_trainer(**options):
     return make_candidate_trainer(
-        partial(make_lanes, toys.make_recommender(USERS, ITEMS, 1.0)),
+        partial(make_lanes, toy_recommender.make_recommender(USERS, ITEMS, 1.0)),
         {*MSE.op.tolist()},
         task=RATING,
         length=7,
@@ -45,7 +45,9 @@ def make_trainer(**options):
 def test_candidates_train_as_lanes_do_for_one_epoch_after_another(epochs):
     trainer, key = make_trainer(epochs=epochs), jax.random.key(1)
     rng = np.random.default_rng(3)
-    data, reward_split = (toys.make_interactions(rng, USERS, ITEMS, count) for count in (800, 400))
+    data, reward_split = (
+        toy_recommender.make_interactions(rng, USERS, ITEMS, count) for count in (800, 400)
+    )
     base_model = trainer.lanes.init(jax.random.split(jax.random.key(0), 1))
     # The first program gives way to the reference.
     programs = stack_losses([MSE, MSE], [DEFAULT_BOUNDS] * 2).program

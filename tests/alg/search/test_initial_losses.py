@@ -16,7 +16,7 @@ from autolossgen.search.screening import FILTERS, Verdict
 from autolossgen.search.search import make_search
 from autolossgen.search.space import make_space
 from autolossgen.training.lanes import make_lanes
-from tests.helpers import toy_recommender as toys
+from tests.helpers import toy_recommender
 
 pytestmark = pytest.mark.slow
 
@@ -157,7 +157,7 @@ def make(**options):
     rates = {"learning_rate": 7.0, "weight_decay": 1e-3, "l2": 0.0, "reward_scale": "gradient"}
     return make_search(
         FakePolicy(),
-        partial(make_lanes, toys.make_recommender(USERS, ITEMS, 1.0)),
+        partial(make_lanes, toy_recommender.make_recommender(USERS, ITEMS, 1.0)),
         SPACE,
         FILTERS["graded"](**section),
         **{"reference": None, "restart": "never", **sizes, **rates, **options},
@@ -169,7 +169,7 @@ def begun():
     """Returns a search, its data, its first state, and state and result of a generation."""
     search = make()
     rng = np.random.default_rng(3)
-    data = [toys.make_interactions(rng, USERS, ITEMS, count) for count in (800, 400)]
+    data = [toy_recommender.make_interactions(rng, USERS, ITEMS, count) for count in (800, 400)]
     state = search.init(jax.random.key(5), data[1])
     return search, data, state, *search.run_generation(state, jax.random.key(1), *data)
 

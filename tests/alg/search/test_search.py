@@ -17,7 +17,7 @@ from autolossgen.search.screening import FILTERS, Verdict
 from autolossgen.search.search import make_search
 from autolossgen.search.space import make_space
 from autolossgen.training.lanes import make_lanes
-from tests.helpers import toy_recommender as toys
+from tests.helpers import toy_recommender
 
 pytestmark = pytest.mark.slow
 
@@ -92,7 +92,7 @@ def searching(filter_="graded", **options):
     replicated = NamedSharding(mesh, PartitionSpec())
     search = make_search(
         FakePolicy(),
-        partial(make_lanes, toys.make_recommender(USERS, ITEMS, 1.0), mesh=mesh),
+        partial(make_lanes, toy_recommender.make_recommender(USERS, ITEMS, 1.0), mesh=mesh),
         SPACE,
         FILTERS[filter_](**CONFIG.filter.get(filter_, {})),
         **OPTIONS | options,
@@ -100,7 +100,7 @@ def searching(filter_="graded", **options):
     )
     rng = np.random.default_rng(3)
     data = jax.device_put(
-        [toys.make_interactions(rng, USERS, ITEMS, n) for n in (1600, 400)], replicated
+        [toy_recommender.make_interactions(rng, USERS, ITEMS, n) for n in (1600, 400)], replicated
     )
     return search, search.init(jax.random.key(5), data[1]), data
 
@@ -156,7 +156,7 @@ def test_each_candidate_gets_its_verdict():
         "TWIN",
         "TRAINED",
         "WRONG_DIRECTION",
-        "OVER_CAPACITY",  # four lanes: three candidates beside the reference
+        "OVER_CAPACITY",  # four lanes: three candidates and the reference
     ]
     assert result.trained.tolist() == [False, True, True, True]
 
@@ -322,7 +322,7 @@ def test_the_base_reward_is_the_auc_of_the_base_model():
             field: np.asarray(each.base_model.scale * table)[rewarded.ids[field], :, 0]
             for field, table in each.base_model.tables.items()
         }
-        scores = toys.forward({"bias": each.base_model.dense["bias"][0]}, rows)
+        scores = toy_recommender.forward({"bias": each.base_model.dense["bias"][0]}, rows)
         expected = sklearn.metrics.roc_auc_score(rewarded.label, scores)
         np.testing.assert_allclose(each.base_reward, expected, atol=1e-5)
 

@@ -16,16 +16,16 @@ from autolossgen.training.lanes import make_lanes
 from autolossgen.training.loss_gradients import static_logit_grads
 from autolossgen.training.optimizers import Hyper, adagrad
 from autolossgen.training.trainer import make_trainer
-from tests.helpers import toy_recommender as toys
+from tests.helpers import toy_recommender
 
 pytestmark = pytest.mark.slow
 
 USERS, ITEMS, ROWS, PIECE = 20, 15, 1000, 300
 KEYS = [jax.random.key(k) for k in range(20)]
 WHOLE = jax.tree.map(
-    np.asarray, toys.make_interactions(np.random.default_rng(0), USERS, ITEMS, ROWS)
+    np.asarray, toy_recommender.make_interactions(np.random.default_rng(0), USERS, ITEMS, ROWS)
 )
-JUDGED = toys.make_interactions(np.random.default_rng(1), USERS, ITEMS, 200)
+JUDGED = toy_recommender.make_interactions(np.random.default_rng(1), USERS, ITEMS, 200)
 
 
 def recorded(order=None):
@@ -97,7 +97,9 @@ def test_some_of_what_is_in_memory_are_different_ones():
 def test_an_epoch_of_pieces_trains_as_its_pieces_do():
     devices = jax.devices()[:2]
     mesh = jax.make_mesh((2,), ("lanes",), axis_types=(AxisType.Auto,), devices=devices)
-    make = partial(make_lanes, toys.make_recommender(USERS, ITEMS), optimizer=adagrad(), mesh=mesh)
+    make = partial(
+        make_lanes, toy_recommender.make_recommender(USERS, ITEMS), optimizer=adagrad(), mesh=mesh
+    )
     trainer = make_trainer(make, static_logit_grads([named_loss("bce")]), batch_size=32)
     source, _ = recorded(np.random.default_rng(0).permutation(ROWS))
     ones = jnp.ones(4)

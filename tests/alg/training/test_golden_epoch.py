@@ -18,7 +18,7 @@ from autolossgen.training.lanes import LaneState, make_batches, make_lanes
 from autolossgen.training.loss_gradients import stack_losses, traced_logit_grads
 from autolossgen.training.metrics import auc
 from autolossgen.training.optimizers import Hyper, sgd
-from tests.helpers import optimized_compile as for_users
+from tests.helpers.optimized_compile import compile_optimized
 
 pytestmark = pytest.mark.slow
 
@@ -83,7 +83,7 @@ def train(weights, scales, losses, penalties, splits):
     hyper = Hyper(RATE * ones, DECAY * ones, jnp.asarray(penalties, jnp.float32))
     cut = make_batches(splits["train"], SIZE)
     given = start, stack_losses(programs, bounds), hyper, cut, jax.random.key(0)
-    end = for_users.compile_optimized(lanes.train, *given)(*given)
+    end = compile_optimized(lanes.train, *given)(*given)
     scores = [
         lanes.predict(end, make_batches(splits[name], SIZE))[:, : splits[name].label.size]
         for name in ("valid", "test")

@@ -13,7 +13,7 @@ from autolossgen.language.inputs import as_program
 from autolossgen.training.lanes import make_batches, make_lanes
 from autolossgen.training.loss_gradients import stack_losses, static_logit_grads, traced_logit_grads
 from autolossgen.training.optimizers import Hyper, sgd
-from tests.helpers import toy_recommender as toys
+from tests.helpers import toy_recommender
 from tests.helpers.hlo import find_collectives
 
 pytestmark = pytest.mark.slow
@@ -45,7 +45,7 @@ FORMULAS = {
 }
 PROGRAMS = [as_program(formula) for formula in FORMULAS] * 2
 SETTINGS = [
-    toys.LaneSetting(loss, rate, decay, l2)
+    toy_recommender.LaneSetting(loss, rate, decay, l2)
     for loss, rate, decay, l2 in zip(
         [*FORMULAS.values()] * 2,
         (0.3, 0.05, 1.0, 1e-4, 3.0, 0.5, 0.5, 5e-5),
@@ -73,7 +73,7 @@ def lane(state, k):
 @pytest.fixture(scope="module")
 def data():
     """50 training batches, the last one padded."""
-    drawn = toys.make_interactions(np.random.default_rng(1), MET, ITEMS, 50 * BATCH - 5)
+    drawn = toy_recommender.make_interactions(np.random.default_rng(1), MET, ITEMS, 50 * BATCH - 5)
     return make_batches(drawn, BATCH)
 
 
@@ -85,7 +85,10 @@ def prepare(clip=None, devices=1, logit_grads=SLOPES):
     """Returns lanes with compiled functions, shared by all tests, and their initial state."""
     mesh = None if devices == 1 else mesh_of(devices)
     lanes = make_lanes(
-        toys.make_recommender(USERS, ITEMS), logit_grads, optimizer=sgd(clip=clip), mesh=mesh
+        toy_recommender.make_recommender(USERS, ITEMS),
+        logit_grads,
+        optimizer=sgd(clip=clip),
+        mesh=mesh,
     )
     start = jax.jit(lanes.init)(jax.random.split(jax.random.key(0), LANES))
     return lanes._replace(train=jax.jit(lanes.train), predict=jax.jit(lanes.predict)), start
@@ -105,13 +108,13 @@ def test_a_lane_is_a_single_training_by_dense_sgd(clip, data):
     lanes, start = prepare(clip)
     trained = lanes.train(start, OBJECTIVE, hyper(SETTINGS), data, KEY)
     for k, setting in enumerate(SETTINGS):
-        expected = toys.train_dense_sgd(
+        expected = toy_recommender.train_dense_sgd(
             *lane(start, k), data, setting._replace(clip=clip or np.inf)
         )
         assert_close(lane(trained, k), expected, rtol=1e-4, atol=1e-5)
         assert np.abs(lane(start, k)[1]["user"] - expected[1]["user"]).max() > 5e-5
         if clip == 50 and setting.loss is loud_mse:
-            free = toys.train_dense_sgd(*lane(start, k), data, setting)
+            free = toy_recommender.train_dense_sgd(*lane(start, k), data, setting)
             assert np.abs(free[1]["user"] - expected[1]["user"]).max() > 0.02  # it was clipped
 
 
@@ -143,9 +146,11 @@ def test_a_lane_ignores_what_its_neighbours_do(data):
     alone = lanes.train(start, OBJECTIVE, hyper(SETTINGS), data, KEY)
     others = hyper([SETTINGS[0], *([SETTINGS[3]] * 7)])
     programs = [PROGRAMS[0], *([PROGRAMS[3]] * 7)]
-    beside = lanes.train(start, stack_losses(programs, [DEFAULT_BOUNDS] * LANES), others, data, KEY)
-    jax.tree.map(np.testing.assert_array_equal, lane(alone, 0), lane(beside, 0))
-    assert not np.array_equal(lane(alone, 1)[1]["user"], lane(beside, 1)[1]["user"])
+    with_others = lanes.train(
+        start, stack_losses(programs, [DEFAULT_BOUNDS] * LANES), others, data, KEY
+    )
+    jax.tree.map(np.testing.assert_array_equal, lane(alone, 0), lane(with_others, 0))
+    assert not np.array_equal(lane(alone, 1)[1]["user"], lane(with_others, 1)[1]["user"])
 
 
 def test_a_lane_that_diverges_leaves_the_others_alone(data):
@@ -220,7 +225,7 @@ def test_slopes_are_the_derivatives_of_each_lanes_loss():
 
 
 def test_batches_hold_everything_once_and_pad_with_weight_zero():
-    drawn = toys.make_interactions(np.random.default_rng(0), USERS, ITEMS, 37)
+    drawn = toy_recommender.make_interactions(np.random.default_rng(0), USERS, ITEMS, 37)
     for key in (None, jax.random.key(1), jax.random.key(2)):
         cut = make_batches(drawn, 16, key)
         assert cut.label.shape == (3, 16)
@@ -247,4 +252,6 @@ def test_predictions_are_the_recommenders(data):
     assert scores.shape == (LANES, data.label.size)
     dense, tables = lane(start, 4)
     rows = {field: tables[field][np.asarray(data.ids[field]).ravel()] for field in tables}
-    np.testing.assert_allclose(scores[4], toys.forward(dense, rows), rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(
+        scores[4], toy_recommender.forward(dense, rows), rtol=1e-5, atol=1e-6
+    )

@@ -13,7 +13,7 @@ from autolossgen.interfaces import Batch, Side
 from autolossgen.training.lanes import make_batches, make_lanes
 from autolossgen.training.loss_gradients import static_logit_grads
 from autolossgen.training.optimizers import Hyper, sgd
-from tests.helpers import toy_recommender as toys
+from tests.helpers import toy_recommender
 
 pytestmark = pytest.mark.slow
 
@@ -61,7 +61,7 @@ def recommender(apply, statistics):
         return {"age": jnp.float32(0.2)}, statistics, rows
 
     tables = {name: (rows, WIDTH) for name, rows in TABLES.items()}
-    return toys.Recommender(tables, SIDES, init, apply)
+    return toy_recommender.Recommender(tables, SIDES, init, apply)
 
 
 MOVING = recommender(mean_logit, {"mean": jnp.float32(0)})
@@ -133,7 +133,7 @@ def dense_sgd(parameters, data, setting, clip):
     mean = 0.0
     with jax.enable_x64(True):
         parameters = jax.tree.map(lambda x: jnp.asarray(x, float), parameters)
-        for ids, label, weight in toys.iterate_batches(data):
+        for ids, label, weight in toy_recommender.iterate_batches(data):
             real = np.asarray(weight) > 0
             ids = {name: np.asarray(x)[real] for name, x in ids.items()}
             logits = forward(parameters["dense"], *full_rows(parameters, ids))

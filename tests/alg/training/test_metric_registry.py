@@ -19,7 +19,7 @@ from autolossgen.training.metric_registry import (
     metrics_to_report,
 )
 from autolossgen.training.tasks import RATING, make_task
-from tests.helpers import toy_recommender as toys
+from tests.helpers import toy_recommender
 
 pytestmark = pytest.mark.slow
 
@@ -104,9 +104,9 @@ def test_what_is_reported_is_of_one_kind():
 
 @pytest.mark.parametrize("name", OF_LABELS)
 def test_lanes_are_judged_by_the_metric_and_a_diverged_one_gets_nothing(name):
-    data = toys.make_interactions(np.random.default_rng(0), 20, 15, 70)
+    data = toy_recommender.make_interactions(np.random.default_rng(0), 20, 15, 70)
     logit_grads = RATING.static_logit_grads([lambda z, y, reduce_fn: z])
-    lanes = make_lanes(toys.make_recommender(20, 15), logit_grads)
+    lanes = make_lanes(toy_recommender.make_recommender(20, 15), logit_grads)
     state = lanes.init(jax.random.split(jax.random.key(0), 3))
     broken = state._replace(scale=state.scale.at[1].set(jnp.nan))
     task = RATING._replace(metric=get_metric(name))
@@ -115,7 +115,7 @@ def test_lanes_are_judged_by_the_metric_and_a_diverged_one_gets_nothing(name):
     for lane in (0, 2):
         tables = {field: table[..., lane] for field, table in state.tables.items()}
         rows_ = {field: tables[field][data.ids[field]] for field in tables}
-        logits = toys.forward({"bias": state.dense["bias"][lane]}, rows_)
+        logits = toy_recommender.forward({"bias": state.dense["bias"][lane]}, rows_)
         np.testing.assert_allclose(found[lane], task.metric.reward(logits, user), atol=1e-5)
     assert found[1] == 0
 

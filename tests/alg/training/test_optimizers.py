@@ -17,7 +17,7 @@ from autolossgen.training.lanes import make_batches, make_lanes
 from autolossgen.training.loss_gradients import static_logit_grads
 from autolossgen.training.optimizers import OPTIMIZERS, Hyper, adagrad, sgd
 from autolossgen.training.trainer import make_trainer
-from tests.helpers import toy_recommender as toys
+from tests.helpers import toy_recommender
 
 pytestmark = pytest.mark.slow
 
@@ -48,7 +48,7 @@ def loss(logit, label, reduce_fn=None):
 
 def forward(dense, rows):
     both = jnp.sum(rows["user"] * (rows["item"] + rows["genre"]), -1)
-    # Items matter beside weights and users that have decayed to nothing, too.
+    # Items matter even where weights and users have decayed to nothing.
     return both + rows["item"] @ (1 + dense["weights"]) + dense["bias"]
 
 
@@ -65,7 +65,7 @@ def apply(dense, statistics, rows, features, *, train, weight, key):
     return forward(dense, rows), statistics
 
 
-RECOMMENDER = toys.Recommender(
+RECOMMENDER = toy_recommender.Recommender(
     {name: (rows, WIDTH) for name, rows in TABLES.items()},
     {"genre": Side("item", GENRE)},
     init,
@@ -122,7 +122,7 @@ def scale_by_row_rss(initial, eps):
 
 
 def dense_chain(case, rate, decay, l2):
-    """Returns what ``alg.optimizers`` says that the optimizer is."""
+    """Returns the optimizer as ``training.optimizers`` describes it, in Optax."""
     options = CASES[case]
     clip = optax.clip(options.get("clip", np.inf))
     penalty = optax.add_decayed_weights(2 * l2)
@@ -209,7 +209,7 @@ STRONG = [(0.2, 0.5, 0.0), (0.5, 1.96, 0.0), (1.0, 1 - 1e-7, 0.0), (0.1, 1e-2, 0
 
 @pytest.mark.parametrize("case", [case for case in CASES if "not from 0" not in case])
 def test_strong_decay_stays_exact_in_an_epoch_of_many_steps(case, data):
-    """Rows shrink by 1e-91 and more, so that no float32 could hold them beside a scale."""
+    """Rows shrink by 1e-91 and more, so that no float32 could hold them next to a scale."""
     lanes, start = prepare(of_case(case))
     data = jax.tree.map(lambda x: jnp.tile(x, (40, 1)), data)
     trained = train(lanes, start, data, settings=STRONG)

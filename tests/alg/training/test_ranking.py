@@ -1,4 +1,4 @@
-"""Pairwise losses in lanes, trials and the fair test, against dense training of one at a time."""
+"""Pairwise losses in lanes, trainers and the fair test, against dense training of one at a time."""
 
 from functools import cache, partial
 
@@ -20,7 +20,7 @@ from autolossgen.training.loss_gradients import stack_losses
 from autolossgen.training.optimizers import Hyper
 from autolossgen.training.tasks import make_ranking_task, make_task
 from autolossgen.training.trainer import make_trainer
-from tests.helpers import toy_recommender as toys
+from tests.helpers import toy_recommender
 
 pytestmark = pytest.mark.slow
 
@@ -36,7 +36,7 @@ RATES, DECAYS = np.float32([0.5, 0.1, 0.05, 0.2]), np.float32([0, 1e-3, 1e-2, 0]
 
 
 def groups(rng, count, size, masked=0.0):
-    """Draw groups; users like what ``toys.make_interactions`` makes them like."""
+    """Draws groups; users like what ``toy_recommender.make_interactions`` makes them like."""
     user = rng.integers(0, USERS, count)
     taste, kind = np.cos(1.0 + np.arange(USERS)), np.sin(3.0 * np.arange(ITEMS))
     drawn = rng.integers(0, ITEMS, (count, 4 * size))
@@ -52,7 +52,7 @@ def groups(rng, count, size, masked=0.0):
 
 
 def liked(rng, count):
-    """Draw positives of users, each of whom is known to like those alone."""
+    """Draws positives of users, who are known to like nothing else."""
     first = groups(rng, count, 1)
     user, item = (np.asarray(first.ids[field][:, 0]) for field in ("user", "item"))
     pairs = np.unique(np.stack([user, item], 1), axis=0)
@@ -65,7 +65,7 @@ def liked(rng, count):
 def lanes_of(logit_grads, devices=1):
     chosen = jax.devices()[:devices]
     mesh = jax.make_mesh((devices,), ("lanes",), axis_types=(AxisType.Auto,), devices=chosen)
-    return make_lanes(toys.make_recommender(USERS, ITEMS), logit_grads, mesh=mesh)
+    return make_lanes(toy_recommender.make_recommender(USERS, ITEMS), logit_grads, mesh=mesh)
 
 
 def traced():
@@ -80,7 +80,7 @@ def dense(tables, bias, data, formula, rate, decay):
 
     def value(parameters, user, item):
         rows = {"user": parameters[1]["user"][user], "item": parameters[1]["item"][item]}
-        scores = toys.forward(parameters[0], rows)
+        scores = toy_recommender.forward(parameters[0], rows)
         return loss(scores[:, 0], scores[:, 1:])
 
     parameters = (bias, tables)
@@ -145,7 +145,7 @@ def test_judging_is_ranking_group_by_group():
     for k in range(LANES):
         bias, tables = lane(state, k)
         rows_ = {field: tables[field][np.asarray(data.ids[field])] for field in tables}
-        scores = np.asarray(toys.forward(bias, rows_))
+        scores = np.asarray(toy_recommender.forward(bias, rows_))
         gains = []
         for s, w in zip(scores, np.asarray(data.weight), strict=True):
             others = s[1:][w[1:] > 0]
@@ -199,7 +199,7 @@ def test_learning_rates_are_for_a_gradient_as_large_as_bprs():
         named_loss("bpr"),
         build_loss("3 * softplus(-diff)", bounds=UNBOUNDED, family=PAIRWISE),
     ]
-    make = partial(make_lanes, toys.make_recommender(USERS, ITEMS, 0.01))
+    make = partial(make_lanes, toy_recommender.make_recommender(USERS, ITEMS, 0.01))
     trainer = make_trainer(make, TASK.static_logit_grads(losses), batch_size=SIZE, task=TASK)
     state = trainer.init(jax.random.split(jax.random.key(0), 2))
     np.testing.assert_allclose(
@@ -219,7 +219,7 @@ def compared(devices=1):
     rng = np.random.default_rng(7)
     splits = Splits(liked(rng, 400), *(groups(rng, n, 12, 0.1) for n in (60, 70)))
     test = make_fair_test(
-        partial(make_lanes, toys.make_recommender(USERS, ITEMS, 0.5), mesh=mesh),
+        partial(make_lanes, toy_recommender.make_recommender(USERS, ITEMS, 0.5), mesh=mesh),
         devices=devices,
         learning_rates=(0.5, 3.0),
         weight_decays=(1e-4,),
