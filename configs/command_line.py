@@ -14,6 +14,7 @@ from .old_keys import describe_old_key, rename_key
 from .presets import PRESETS
 
 NOT_CONFIGS = ("base", "command_line", "old_keys", "presets")  # files next to the configs
+CHOICES = ("policy", "filter", "optimizer")  # sections in which ``name`` chooses an option
 DEFAULT = str(Path(__file__).resolve().parent / "ml100k.py")
 HELP = f"""\
 python run.py [--config=FILE[:PRESET]] [--workdir=FOLDER] [--config.SECTION.KEY=VALUE ...]
@@ -103,7 +104,7 @@ def _check_flags_are_read(config: ConfigDict, argv: list[str]) -> None:
     for key, _ in _config_flags(argv):
         section, _, rest = key.partition(".")
         option = rest.partition(".")[0]
-        if "." not in rest or "name" not in config.get(section, {}):
+        if "." not in rest or section not in CHOICES:
             continue
         if (chosen := config[section].name) != option:
             raise UsageError(
@@ -122,10 +123,8 @@ def _one_line(error: BaseException) -> str:
     while error.args and isinstance(error.args[0], BaseException):
         error = error.args[0]
     text = str(error.args[0]) if isinstance(error, KeyError) and error.args else str(error)
-    # As in config.policy = "evolution", or in config.reinforce.explore = 0.1.
-    if old := re.search(r"override field '(\w+)'|^\W*'(\w+)'", text):
-        if what_became := describe_old_key(old[1] or old[2]):
-            return f"the config sets an old key: {what_became}"
+    if what_became := find_old_key(text):
+        return f"the config sets an old key: {what_became}"
     if key := re.match(r"('[^']*')(?:\nDid you mean \"(.*?)\"|$)", text):
         hint = f" (did you mean {key[2]!r}?)" if key[2] else ""
         return f"the config has no key {key[1]}{hint}"
@@ -139,6 +138,18 @@ def _one_line(error: BaseException) -> str:
         last += _nearest_config(missing[1])
     is_plain = isinstance(error, flags.Error | OSError)
     return last if is_plain else f"the config fails: {type(error).__name__}: {last}"
+
+
+def find_old_key(message: str) -> str | None:
+    """Returns what became of the key of version 0.1 that an error of ml_collections names, if any.
+
+    Example:
+      >>> find_old_key("Could not override field 'policy' (reference). evolution is of ...")
+      'config.policy is now config.policy.name'
+    """
+    # As in config.policy = "evolution", or in config.reinforce.explore = 0.1.
+    named = re.search(r"override field '(\w+)'|^\W*'(\w+)'", message)
+    return describe_old_key(named[1] or named[2]) if named else None
 
 
 def _nearest_config(path: str) -> str:

@@ -78,7 +78,8 @@ def describe_old_key(key: str) -> str | None:
       'config.promote.keep is no longer a setting: it is always 0.25'
     """
     if key in REMOVED:
-        return f"config.{key} is no longer a setting: it is always {REMOVED[key]}"
+        value = "the task's own" if REMOVED[key] is None else REMOVED[key]
+        return f"config.{key} is no longer a setting: it is always {value}"
     if key == "paper":
         return "config.paper is no longer a section: the paper's filter has no settings"
     new = rename_key(key)
@@ -95,14 +96,12 @@ def update_keys(config: Mapping[str, Any]) -> dict[str, Any]:
       {'policy': {'name': 'random'}, 'promote': {'num_lanes': 64}}
     """
     renamed: dict[str, Any] = {}
-    for key, value in _flattened(config):
-        if key in REMOVED and value == REMOVED[key]:
-            continue
-        *sections, name = (rename_key(key) or key).split(".")
-        place = renamed
-        for section in sections:
-            place = place.setdefault(section, {})
-        place[name] = value
+    for section, keys in config.items():
+        if isinstance(keys, Mapping) and keys:
+            for name, value in keys.items():
+                _put(renamed, f"{section}.{name}", value)
+        else:
+            _put(renamed, section, keys)
     for key, value in ADDED.items():
         section, name = key.split(".")
         if section in renamed:
@@ -110,11 +109,11 @@ def update_keys(config: Mapping[str, Any]) -> dict[str, Any]:
     return renamed
 
 
-def _flattened(config: Mapping[str, Any], prefix: str = "") -> list[tuple[str, Any]]:
-    pairs = []
-    for name, value in config.items():
-        if isinstance(value, Mapping):
-            pairs += _flattened(value, f"{prefix}{name}.")
-        else:
-            pairs.append((f"{prefix}{name}", value))
-    return pairs
+def _put(config: dict[str, Any], key: str, value: Any) -> None:
+    """Writes a value where its key belongs today, or nowhere if it is no longer a setting."""
+    if key in REMOVED and value == REMOVED[key]:
+        return
+    *sections, name = (rename_key(key) or key).split(".")
+    for section in sections:
+        config = config.setdefault(section, {})
+    config[name] = value

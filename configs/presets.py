@@ -4,11 +4,13 @@ from collections.abc import Callable
 
 from ml_collections import ConfigDict
 
+from autolossgen.suggest import did_you_mean
+
 OPERATORS = ("add", "mul", "max", "min", "neg", "id", "log", "square", "reciprocal")
 
 
-def _smoke(config: ConfigDict) -> None:
-    """Every phase once, in under a minute."""
+def _set_smoke(config: ConfigDict) -> None:
+    """Runs every phase once, in about a minute."""
     config.generation.update(samples=256, num_lanes=8, hall=8)
     config.search.update(generations=4, round_generations=2, checkpoint_every=2)
     decays = config.promote.weight_decays[-1:]
@@ -17,8 +19,8 @@ def _smoke(config: ConfigDict) -> None:
     config.test.update(weight_decays=decays, tuning_seeds=1, seeds=3, epochs=2)
 
 
-def _paper(config: ConfigDict) -> None:
-    """The original's protocol and hyper-parameters.
+def _set_paper(config: ConfigDict) -> None:
+    """Follows the original's protocol and hyper-parameters.
 
     Sequences are ours (postfix, where the original writes graphs of ten nodes); rounds have a
     fixed length (the original's has no bound).
@@ -58,7 +60,7 @@ def _paper(config: ConfigDict) -> None:
     )
 
 
-def _thorough(config: ConfigDict) -> None:
+def _set_thorough(config: ConfigDict) -> None:
     """Candidates are trained from fresh weights for six epochs, and pointwise losses may be longer.
 
     Some twenty minutes on two cores, where the default takes eight; see docs/results.md.
@@ -75,7 +77,7 @@ def _thorough(config: ConfigDict) -> None:
     config.contenders.found = 8
 
 
-def _adagrad(config: ConfigDict) -> None:
+def _set_adagrad(config: ConfigDict) -> None:
     """Row-wise Adagrad: learning rates are lengths of first steps, and decay is per unit of them.
 
     Of BCE on MovieLens-100K: 0.1 with decay 0.01 is best after 4 epochs.
@@ -87,10 +89,10 @@ def _adagrad(config: ConfigDict) -> None:
 
 
 PRESETS: dict[str, Callable[[ConfigDict], None]] = {
-    "smoke": _smoke,
-    "paper": _paper,
-    "thorough": _thorough,
-    "adagrad": _adagrad,
+    "smoke": _set_smoke,
+    "paper": _set_paper,
+    "thorough": _set_thorough,
+    "adagrad": _set_adagrad,
 }
 
 
@@ -106,7 +108,8 @@ def apply(config: ConfigDict, preset: str) -> ConfigDict:
         if preset == "paper" and "reward_split" not in config.data:
             raise ValueError(f"preset 'paper' rewards on validation, {config.data.name!r} cannot")
         if preset not in PRESETS:
-            raise ValueError(f"preset {preset!r} is not known (known: {', '.join(PRESETS)})")
+            hint = did_you_mean(preset, PRESETS, otherwise="")
+            raise ValueError(f"preset {preset!r} is not known{hint} (known: {', '.join(PRESETS)})")
         PRESETS[preset](config)
         config.name = f"{config.name}-{preset}"
     return config.lock()

@@ -1,5 +1,8 @@
 """Policies: they write losses as token sequences and learn from rewards. Needs extra ``search``."""
 
+if __name__ != "autolossgen.controller":  # a second copy of every class
+    raise ImportError(f"import autolossgen.controller, not {__name__}")
+
 from functools import partial
 
 from .evolution import make_evolution

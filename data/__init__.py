@@ -1,5 +1,8 @@
 """Reads data sets, splits them and draws negatives. Needs the extra ``search``."""
 
+if __name__ != "autolossgen.data":  # a second copy of every class
+    raise ImportError(f"import autolossgen.data, not {__name__}")
+
 from .download import get_cache_folder
 from .implicit import add_negatives, make_positives, make_rankings
 from .loading import build

@@ -10,7 +10,7 @@ from autolossgen.search.space import make_space
 
 from .checks import check_numbers
 from .save import save_results, summarize_search
-from .search import SearchPhase, Stopped, make_search_phase, search_losses
+from .search import SearchPhase, Stopped, make_policy, make_search_phase, search_losses
 from .setup import Setup, make_setup
 from .shortlist import ShortlistPhase, check_hall, make_shortlist_phase, promote_losses
 from .test import compare_losses
@@ -32,8 +32,9 @@ def make_run(config: ConfigDict, console: Console) -> Run:
     """
     check_numbers(config)
     space = make_space(**config.space)
+    policy = make_policy(config, space)  # before data are read: a wrong name fails at once
     setup = make_setup(config, console, {"contenders.found": config.contenders.found})
-    search = make_search_phase(setup, space)
+    search = make_search_phase(setup, space, policy)
     return Run(
         setup=setup, search=search, shortlist=make_shortlist_phase(setup, space, search.filter)
     )

@@ -10,7 +10,7 @@ from ml_collections import ConfigDict
 from rich.console import Console
 
 from autolossgen import controller, report, to_text
-from autolossgen.interfaces import Array, Batch, Data
+from autolossgen.interfaces import Array, Batch, Data, Policy
 from autolossgen.search.checkpoints import Checkpoints, open_checkpoints
 from autolossgen.search.log_record import make_log_record, program_of_tokens
 from autolossgen.search.screening import FILTERS, Filter
@@ -52,15 +52,23 @@ class Stopped(Exception):
         self.state = state
 
 
-def make_search_phase(setup: Setup, space: Space) -> SearchPhase:
-    """Builds the policy, the filter and the search that a config names.
+def make_policy(config: ConfigDict, space: Space) -> Policy:
+    """Builds the policy that a config names, which takes no data.
+
+    Raises:
+      ValueError: for an unknown name or values out of range.
+    """
+    make = look_up("policy.name", config.policy.name, controller.POLICIES)
+    return make(space.grammar, **config.policy.get(config.policy.name, {}))
+
+
+def make_search_phase(setup: Setup, space: Space, policy: Policy) -> SearchPhase:
+    """Builds the filter and the search that a config names.
 
     Raises:
       ValueError: for unknown names or values out of range.
     """
     config, task = setup.config, setup.task
-    make_policy = look_up("policy.name", config.policy.name, controller.POLICIES)
-    policy = make_policy(space.grammar, **config.policy.get(config.policy.name, {}))
     make_filter = look_up("filter.name", config.filter.name, FILTERS)
     filter_ = make_filter(**config.filter.get(config.filter.name, {}), group=task.group)
     search = make_search(

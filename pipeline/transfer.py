@@ -11,7 +11,7 @@ from rich.console import Console
 
 from autolossgen import PAIRWISE_LOSSES, POINTWISE_LOSSES, report
 from autolossgen.configs.base import get_config
-from autolossgen.configs.command_line import find_shipped_configs
+from autolossgen.configs.command_line import find_old_key, find_shipped_configs
 from autolossgen.evaluation.contenders import Contender, make_baselines, make_contender
 from autolossgen.language.families import Family
 from autolossgen.search.space import load_family, make_space
@@ -170,7 +170,8 @@ def _data_config(name: str) -> ConfigDict:
     try:
         data_config = runpy.run_path(str(path))["get_config"]()
     except Exception as error:  # a config is a Python file, and can fail in any way
-        raise ValueError(f"{path} gives no config: {type(error).__name__}: {error}") from error
+        why = find_old_key(str(error)) or f"{type(error).__name__}: {error}"
+        raise ValueError(f"{path} gives no config: {why}") from error
     needed = ("data", "train", "space", "search", "transfer")
     if not isinstance(data_config, ConfigDict) or not set(needed) <= set(data_config):
         raise ValueError(f"{path} gives no config with the sections {', '.join(needed)}")

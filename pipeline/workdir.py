@@ -14,7 +14,7 @@ def check_workdir(
 ) -> None:
     """Checks that the folder of a run is free, or holds the same run; changes nothing.
 
-    A run of version 0.1 is the same if its keys, by their new names, have the same values.
+    A finished run of version 0.1 is the same if its keys, by their new names, have the same values.
 
     Args:
       workdir: the folder.
@@ -33,13 +33,19 @@ def check_workdir(
         if workdir.exists() and not all(is_draft(file, path) for file in workdir.iterdir()):
             raise ValueError(f"{workdir} is not empty and holds no run; choose another --workdir")
         return
-    saved, wanted = _read_config(path), json.loads(json.dumps(config))
+    as_written = _read_config(path)
+    saved, wanted = update_keys(as_written), json.loads(json.dumps(config))
     if difference := _difference(_replace_keys(saved, wanted, open_keys), wanted):
         raise ValueError(
             f"{workdir} holds the run of another config ({difference}); choose another --workdir, "
             "or remove that folder"
         )
     results = workdir / "results.json"
+    if saved != as_written and not results.exists():
+        raise ValueError(
+            f"{workdir} holds an unfinished run of version 0.1, whose checkpoints this version "
+            "cannot read; choose another --workdir, or remove that folder"
+        )
     if results.exists() and (difference := _difference(saved, wanted)):
         raise ValueError(
             f"{workdir} holds this run, finished ({difference}); choose another --workdir, or "
@@ -87,7 +93,7 @@ def _read_config(path: Path) -> dict[str, Any]:
         raise ValueError(f"{path} cannot be read ({error}); choose another --workdir") from None
     if not isinstance(config, dict):
         raise ValueError(f"{path} is not the config of a run; choose another --workdir")
-    return update_keys(config)
+    return config
 
 
 def _replace_keys(

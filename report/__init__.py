@@ -3,6 +3,9 @@
 Needs the extra ``search``.
 """
 
+if __name__ != "autolossgen.report":  # a second copy of every class
+    raise ImportError(f"import autolossgen.report, not {__name__}")
+
 from .csv_tables import find_pareto_front, make_hall_of_fame_csv, make_results_csv
 from .html_report import write_report
 from .metrics_journal import Journal

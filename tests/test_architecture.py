@@ -5,6 +5,7 @@ import configparser
 import graphlib
 import importlib.metadata
 import re
+import subprocess
 import sys
 from pathlib import Path
 
@@ -214,3 +215,14 @@ def test_what_development_imports_is_declared(path):
     siblings = {normal(other.stem) for other in path.parent.glob("*.py")}
     declared = requirements("search", "stream", "symbolic", "bench", "dev") | siblings
     assert undeclared(path, declared) == []
+
+
+@pytest.mark.parametrize("part", ["alg", "controller", "data", "models", "pipeline", "report"])
+def test_a_part_has_one_import_name(part):
+    """Under a second name a process would have a second copy of every class."""
+    code = f"import {part}"
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 1
+    assert "ImportError: import autolossgen" in done.stderr

@@ -217,7 +217,8 @@ def test_flags_change_the_config_and_the_workdir():
         ("--confg=x", "Unknown command line flag 'confg'. Did you mean: config"),
         (
             "--config=configs/ml100k.py:smok",
-            "preset 'smok' is not known (known: smoke, paper, thorough, adagrad)",
+            "preset 'smok' is not known (did you mean 'smoke'?) (known: smoke, paper, thorough, "
+            "adagrad)",
         ),
         ("--config=configs/ml100k_ranking.py:paper", "protocol of pointwise losses"),
         ("--config=configs/stream.py:paper", "rewards on validation, 'stream' cannot"),
