@@ -1,5 +1,7 @@
 """Evolution on a toy reward and on populations made by hand."""
 
+from functools import cache
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -21,17 +23,34 @@ OPTIONS = {
 }
 
 
+@cache
 def policy(**options):
     made = controller.make_evolution(make_grammar(VOCAB, LENGTH), **OPTIONS | options)
     return made._replace(sample=jax.jit(made.sample, static_argnums=2), update=jax.jit(made.update))
 
 
-def fed(made, count=64, seed=0, reward=None):
-    """Returns a state after one generation, with its tokens and rewards."""
-    state = made.init(jax.random.key(seed))
-    tokens = made.sample(state, jax.random.key(seed), count)
-    reward = jnp.arange(count, dtype=jnp.float32) if reward is None else reward
-    return made.update(state, tokens, reward, jnp.ones(count), 0.0)[0], tokens
+COUNT = 64  # samples at a time, always: another number of them would compile again
+
+
+def fed(made, reward=None):
+    """Returns a state after one generation, with its tokens."""
+    state = made.init(jax.random.key(0))
+    tokens = made.sample(state, jax.random.key(0), COUNT)
+    reward = jnp.arange(COUNT, dtype=jnp.float32) if reward is None else reward
+    return made.update(state, tokens, reward, jnp.ones(COUNT), 0.0)[0], tokens
+
+
+def draw(made, state, key, batches):
+    """Returns samples [batches * COUNT, L]."""
+    keys = jax.random.split(jax.random.key(key), batches)
+    return np.concatenate([made.sample(state, key, COUNT) for key in keys])
+
+
+def draw_distinct(count):
+    """Returns so many different losses."""
+    tokens = np.asarray(policy().sample(policy().init(jax.random.key(0)), jax.random.key(0), COUNT))
+    _, first = np.unique(tokens, axis=0, return_index=True)
+    return jnp.asarray(tokens[np.sort(first)][:count])
 
 
 def rows(tokens):
@@ -41,7 +60,7 @@ def rows(tokens):
 def test_without_edits_children_are_their_parents():
     made = policy(mutation=0.0, crossover=0.0)
     state, _ = fed(made)
-    children = rows(made.sample(state, jax.random.key(1), 200))
+    children = rows(draw(made, state, 1, 3))
     assert set(children) <= set(rows(state.tokens[:8]))
     assert len(set(children)) > 3
 
@@ -50,16 +69,16 @@ def test_without_edits_children_are_their_parents():
 def test_every_child_is_a_loss(options):
     made = policy(**options)
     state, _ = fed(made)
-    for row in rows(made.sample(state, jax.random.key(2), 300)):
+    for row in rows(draw(made, state, 2, 5)):
         encode_tokens([VOCAB.names[token] for token in row], VOCAB)  # raises if it is none
 
 
 def test_a_child_is_mostly_its_parent():
     made = policy(tournament=32, mutation=0.05, crossover=0.0)
     state, tokens = fed(made, reward=jnp.zeros(64).at[9].set(1.0))
-    children = np.asarray(made.sample(state, jax.random.key(3), 500))
+    children = draw(made, state, 3, 8)
     parent = np.asarray(tokens[9])
-    unrelated = np.asarray(made.sample(made.init(jax.random.key(0)), jax.random.key(4), 500))
+    unrelated = draw(made, made.init(jax.random.key(0)), 4, 8)
     assert np.mean((children == parent).all(1)) > 0.3
     assert np.mean((children == parent).all(1)) < 0.9
     assert np.mean(children == parent) > 2 * np.mean(unrelated == parent)
@@ -68,7 +87,7 @@ def test_a_child_is_mostly_its_parent():
 def test_the_tournament_prefers_the_better():
     made = policy(mutation=0.0, crossover=0.0, tournament=6)
     state, _ = fed(made)
-    children = rows(made.sample(state, jax.random.key(5), 1000))
+    children = rows(draw(made, state, 5, 16))
     rank = {row: place for place, row in enumerate(rows(state.tokens[:8]))}
     counts = np.bincount([rank[child] for child in children], minlength=8)
     assert counts[0] == counts.max()
@@ -78,9 +97,7 @@ def test_the_tournament_prefers_the_better():
 def test_the_best_come_in_and_the_oldest_go():
     made = policy(population=6, newcomers=2, tournament=2)
     state = made.init(jax.random.key(0))
-    written = made.sample(state, jax.random.key(0), 40)
-    _, first = np.unique(np.asarray(written), axis=0, return_index=True)
-    tokens = written[np.sort(first)][:16].reshape(4, 4, LENGTH)
+    tokens = draw_distinct(16).reshape(4, 4, LENGTH)
     for generation in range(4):
         reward = jnp.array([0.0, 3.0, 1.0, 2.0]) + 3 - generation  # later ones are worse
         state, log = made.update(state, tokens[generation], reward, jnp.ones(4), 0.0)
@@ -90,27 +107,22 @@ def test_the_best_come_in_and_the_oldest_go():
     np.testing.assert_array_equal(state.tokens, jnp.stack(expected))
 
 
-def test_generations_are_compared_beside_the_reference():
+def test_generations_are_compared_with_the_reference():
     """A good loss of a generation that began badly is worth more than a poor one of a good one."""
     made = policy(population=6, newcomers=2, tournament=2)
     state = made.init(jax.random.key(0))
-    written = made.sample(state, jax.random.key(0), 40)
-    _, first = np.unique(np.asarray(written), axis=0, return_index=True)
-    tokens = written[np.sort(first)][:4]
+    tokens = draw_distinct(4)
     rewards = jnp.array([[0.6, 0.4], [0.7, -0.1]])  # the last one was not trained
     for generation, reference in enumerate((0.5, 0.8)):
-        mine = tokens[2 * generation :][:2]
-        state, _ = made.update(state, mine, rewards[generation], jnp.ones(2), reference)
+        written = tokens[2 * generation :][:2]
+        state, _ = made.update(state, written, rewards[generation], jnp.ones(2), reference)
     np.testing.assert_allclose(state.fitness[:4], [-0.1, -1.1, 0.1, -0.1], atol=1e-6)
 
 
 def test_what_has_no_reward_or_is_there_already_stays_out():
     made = policy(population=6, newcomers=4, tournament=2)
     state = made.init(jax.random.key(0))
-    _, first = np.unique(
-        np.asarray(made.sample(state, jax.random.key(0), 40)), axis=0, return_index=True
-    )
-    tokens = made.sample(state, jax.random.key(0), 40)[np.sort(first)][:3]
+    tokens = draw_distinct(3)
     state, _ = made.update(
         state, tokens, jnp.array([1.0, 5.0, 2.0]), jnp.array([1.0, 0.0, 1.0]), 0.0
     )

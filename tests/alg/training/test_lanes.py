@@ -103,7 +103,7 @@ def assert_close(ours, theirs, **tolerance):
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, **tolerance), ours, theirs)
 
 
-@pytest.mark.parametrize("clip", [None, 50.0, 0.02])
+@pytest.mark.parametrize("clip", [None, 50.0])
 def test_a_lane_is_a_single_training_by_dense_sgd(clip, data):
     lanes, start = prepare(clip)
     trained = lanes.train(start, OBJECTIVE, hyper(SETTINGS), data, KEY)
@@ -163,11 +163,10 @@ def test_a_lane_that_diverges_leaves_the_others_alone(data):
         jax.tree.map(np.testing.assert_array_equal, lane(trained, k), lane(expected, k))
 
 
-@pytest.mark.parametrize(("devices", "clip"), [(2, 50.0), (8, None)])
-def test_devices_make_no_difference(devices, clip, data):
+def test_devices_make_no_difference(data):
     results = []
-    for count in (1, devices):
-        lanes, start = prepare(clip, count)
+    for count in (1, 2):
+        lanes, start = prepare(50.0, count)
         trained = lanes.train(start, OBJECTIVE, hyper(SETTINGS), data, KEY)
         scores = lanes.predict(trained, data)
         assert len(trained.tables["user"].sharding.device_set) == count

@@ -1,6 +1,6 @@
 """Lanes of recommenders with features, statistics and randomness."""
 
-from functools import partial
+from functools import cache, partial
 
 import jax
 import jax.numpy as jnp
@@ -64,18 +64,25 @@ def recommender(apply, statistics):
     return toy_recommender.Recommender(tables, SIDES, init, apply)
 
 
-MOVING = recommender(mean_logit, {"mean": jnp.float32(0)})
-DRAWING = recommender(uniform, {"drawn": jnp.zeros(2)})
+MODELS = {
+    "moving": recommender(mean_logit, {"mean": jnp.float32(0)}),
+    "drawing": recommender(uniform, {"drawn": jnp.zeros(2)}),
+}
 
 
-def prepare(model, **options):
-    lanes = make_lanes(model, static_logit_grads([loss]), **options)
+@cache
+def prepare(name, *, clip=None, mesh=None):
+    """Returns lanes with compiled functions, shared by all tests, and their initial state."""
+    lanes = make_lanes(MODELS[name], LOGIT_GRADS, optimizer=sgd(clip=clip), mesh=mesh)
     start = jax.jit(lanes.init)(jax.random.split(jax.random.key(0), LANES))
     return lanes._replace(train=jax.jit(lanes.train), predict=jax.jit(lanes.predict)), start
 
 
 def loss(logit, label, reduce_fn=None):
     return jax.nn.softplus(logit) - label * logit
+
+
+LOGIT_GRADS = static_logit_grads([loss])
 
 
 def hyper():
@@ -145,7 +152,7 @@ def dense_sgd(parameters, data, setting, clip):
 
 @pytest.mark.parametrize("clip", [None, 0.01])
 def test_features_are_trained_as_by_dense_sgd(clip, data):
-    lanes, start = prepare(MOVING, optimizer=sgd(clip=clip))
+    lanes, start = prepare("moving", clip=clip)
     trained = train(lanes, start, data)
     for k, setting in enumerate(SETTINGS):
         expected, mean = dense_sgd(alone(start, k), data, setting, clip or np.inf)
@@ -157,7 +164,7 @@ def test_features_are_trained_as_by_dense_sgd(clip, data):
 
 
 def test_scores_use_the_statistics_that_training_left(data):
-    lanes, start = prepare(MOVING)
+    lanes, start = prepare("moving")
     trained = train(lanes, start, data)
     scores = lanes.predict(trained, data)
     ids = {name: np.asarray(x).ravel() for name, x in data.ids.items()}
@@ -169,7 +176,7 @@ def test_scores_use_the_statistics_that_training_left(data):
 
 
 def test_an_item_without_categories_has_a_row_of_zeros(data):
-    lanes, start = prepare(MOVING)
+    lanes, start = prepare("moving")
     one = jax.tree.map(lambda x: x[:1, :1], data)
     one = one._replace(ids=one.ids | {"item": jnp.int32([[2]])})
     other = start._replace(tables=start.tables | {"genre": 100 + start.tables["genre"]})
@@ -177,7 +184,7 @@ def test_an_item_without_categories_has_a_row_of_zeros(data):
 
 
 def test_a_step_draws_the_same_in_all_lanes_and_steps_differ(data):
-    lanes, start = prepare(DRAWING)
+    lanes, start = prepare("drawing")
     drawn = np.asarray(train(lanes, start, data).statistics["drawn"])
     assert drawn.shape == (LANES, 2)
     np.testing.assert_array_equal(drawn, drawn[:1].repeat(LANES, axis=0))
@@ -192,7 +199,7 @@ def test_devices_make_no_difference(data):
     for count in (1, 2):
         chosen = jax.devices()[:count]
         mesh = jax.make_mesh((count,), ("lanes",), axis_types=(AxisType.Auto,), devices=chosen)
-        lanes, start = prepare(DRAWING, mesh=mesh)
+        lanes, start = prepare("drawing", mesh=mesh)
         trained = train(lanes, start, data)
         assert len(trained.statistics["drawn"].sharding.device_set) == count
         results.append(jax.tree.map(np.asarray, (trained, lanes.predict(trained, data))))
@@ -200,7 +207,7 @@ def test_devices_make_no_difference(data):
 
 
 def test_spread_and_take_copy_the_statistics(data):
-    lanes, start = prepare(MOVING)
+    lanes, start = prepare("moving")
     trained = train(lanes, start, data)
     copies = lanes.repeat(lanes.take(trained, jnp.array([2])), 3)
     expected = trained.statistics["mean"][2]
@@ -209,8 +216,8 @@ def test_spread_and_take_copy_the_statistics(data):
 
 def test_a_recommender_that_draws_nothing_pays_for_no_keys(data):
     drawn = {}
-    for name, model in {"moving": MOVING, "drawing": DRAWING}.items():
-        lanes, start = prepare(model)
+    for name in MODELS:
+        lanes, start = prepare(name)
         lowered = lanes.train.lower(start, jnp.ones(LANES), hyper(), data, KEY)
         drawn[name] = "threefry" in lowered.compile().as_text()
     assert drawn == {"moving": False, "drawing": True}

@@ -100,15 +100,13 @@ def lane(state, k):
     return jax.tree.map(lambda x: x[k], one.dense), tables
 
 
-@pytest.mark.parametrize("kind", ["traced", "static"])
-@pytest.mark.parametrize("devices", [1, 2])
+# Lanes take turns within a device, so each has all static losses when there is one.
+@pytest.mark.parametrize(("kind", "devices"), [("traced", 1), ("traced", 2), ("static", 1)])
 def test_a_lane_is_a_single_training_on_groups(kind, devices):
     data = groups(np.random.default_rng(0), 4 * SIZE + 3, TASK.group)  # the last batch is padded
     if kind == "traced":
         logit_grads, of_lanes = traced()
     else:
-        # Lanes take turns within a device, so each has all losses when there is one.
-        devices = 1
         logit_grads = TASK.static_logit_grads([build_loss(f, family=PAIRWISE) for f in FORMULAS])
         of_lanes = jnp.ones(LANES)
     lanes = lanes_of(logit_grads, devices)
@@ -164,16 +162,20 @@ def ranks_in_float64(bias, tables, data):
     return 1 + np.sum(above * np.asarray(data.weight)[:, 1:], 1)
 
 
-@pytest.mark.parametrize("devices", [1, 2])
-@pytest.mark.parametrize("count", [1, 64, 150])
+@cache
+def trainer_over(devices):
+    make = partial(lanes_of, devices=devices)
+    return make_trainer(make, traced()[0], batch_size=SIZE, task=TASK)
+
+
+@pytest.mark.parametrize(("devices", "count"), [(1, 1), (1, 64), (1, 150), (2, 150)])
 @pytest.mark.parametrize("whole", [False, True], ids=["sampled", "all items"])
 def test_ranks_are_those_of_a_count_in_float64(devices, count, whole):
     """Ties, of items with the same row, count half; groups fill a block, several or none."""
     data = groups(np.random.default_rng(count), count, ITEMS + 1, masked=0.3)
     if whole:
         data.ids["item"] = data.ids["item"].at[:, 1:].set(jnp.arange(ITEMS))
-    make = partial(lanes_of, devices=devices)
-    trainer = make_trainer(make, traced()[0], batch_size=SIZE, task=TASK)
+    trainer = trainer_over(devices)
     state = trainer.init(jax.random.split(jax.random.key(1), LANES))
     item = state.tables["item"]
     state.tables["item"] = item.at[ITEMS // 2 :].set(item[: ITEMS - ITEMS // 2])
