@@ -124,7 +124,7 @@ def scale_by_row_rss(initial, eps):
 
 
 def dense_chain(case, rate, decay, l2):
-    """Returns what the module of the optimizers says that the optimizer is."""
+    """Returns the optimizer as ``training.optimizers`` describes it, in Optax."""
     options = CASES[case]
     clip = optax.clip(options.get("clip", np.inf))
     penalty = optax.add_decayed_weights(2 * l2)
