@@ -21,7 +21,7 @@ from matplotlib.axes import Axes
 from matplotlib.container import ErrorbarContainer
 from matplotlib.figure import Figure
 
-from autolossgen.evaluation.statistics import confidence_interval
+from autolossgen.evaluation.statistics import compute_confidence_interval
 
 LOOKS = (25, 50, 100, 200, 400)  # trainings, at which ablations.py looks
 MARKS = LOOKS[1:]  # of the table and the plot; at the first look, hardly a generation has trained
@@ -58,7 +58,9 @@ def estimate_mean(values: list[float]) -> Point:
     """Returns mean and interval of values, one a seed."""
     if not values:
         return Point(np.nan, np.nan, 0)
-    low, high = confidence_interval(np.array(values)) if len(values) > 2 else (np.nan, np.nan)
+    low, high = (
+        compute_confidence_interval(np.array(values)) if len(values) > 2 else (np.nan, np.nan)
+    )
     return Point(float(np.mean(values)), (high - low) / 2, len(values))
 
 

@@ -29,7 +29,7 @@ import numpy as np
 from autolossgen.evaluation.gradient_check import check_gradients
 from autolossgen.language.inputs import as_program
 from autolossgen.search.hall_of_fame import HallOfFame
-from autolossgen.search.log_record import program_of_tokens, token_names
+from autolossgen.search.log_record import get_token_names, make_program
 from autolossgen.training.trainer import Trainer
 from benchmarks.timing import write_figures
 from experiments.ablation_curves import LOOKS
@@ -92,11 +92,11 @@ def find_best_losses(run: Run, hall: HallOfFame) -> list[Tokens]:
         return []
     # Always the same number, for one compilation.
     rows = np.minimum(np.arange(NUM_CHECKED), len(tokens) - 1)
-    programs = [program_of_tokens(space, family, tokens[row]) for row in rows]
+    programs = [make_program(space, family, tokens[row]) for row in rows]
     losses = stack_padded(run, programs, [space.bounds] * NUM_CHECKED)
     sound = check_gradients(run.shortlist.logit_grads, losses).sound
     best = np.unique(rows[sound])[:NUM_BEST]
-    return [token_names(space, tokens[row]) for row in best]
+    return [get_token_names(space, tokens[row]) for row in best]
 
 
 def measure_search(run: Run, trainer: Trainer, seed: int) -> dict:

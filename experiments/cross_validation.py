@@ -30,7 +30,7 @@ import jax
 import numpy as np
 
 from autolossgen.evaluation.contenders import Contender, make_contender
-from autolossgen.evaluation.statistics import Splits, confidence_interval
+from autolossgen.evaluation.statistics import Splits, compute_confidence_interval
 from autolossgen.interfaces import Batch, StreamedData
 from autolossgen.report.results import parse_bounds
 from benchmarks.timing import write_figures
@@ -141,7 +141,7 @@ def main() -> None:
     losses = []
     for contender, by_fold in zip(contenders, rewards.T, strict=True):
         lead = by_fold - reference_rewards
-        interval = confidence_interval(lead)
+        interval = compute_confidence_interval(lead)
         losses.append(
             {
                 "name": contender.name,

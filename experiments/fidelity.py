@@ -36,7 +36,7 @@ from autolossgen.language.programs import Program, assemble
 from autolossgen.search.candidates import CandidateTrainer, make_candidate_trainer
 from autolossgen.search.dedup import select_to_train
 from autolossgen.search.hall_of_fame import init_seen_losses
-from autolossgen.search.log_record import program_of_tokens
+from autolossgen.search.log_record import make_program
 from autolossgen.search.screening import Verdict
 from autolossgen.training.lanes import LaneState
 from autolossgen.training.loss_gradients import LossBatch, pad_programs
@@ -248,7 +248,7 @@ def main() -> None:
     run = build_run(read_config(flags))
     setup, seed = run.setup, run.setup.config.seed
     tokens, gains = read_hall(run, hall) if hall else (draw_candidates(run), None)
-    programs = [program_of_tokens(run.search.space, setup.task.family, row) for row in tokens]
+    programs = [make_program(run.search.space, setup.task.family, row) for row in tokens]
     trainer = make_final_trainer(run)
     reference, *worth = measure_worth(run, trainer, programs, seed)
     worth = np.array(worth)

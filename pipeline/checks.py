@@ -7,9 +7,9 @@ from operator import attrgetter
 from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
-from autolossgen.evaluation.fair_test import seeds_together
+from autolossgen.evaluation.fair_test import count_seeds_together
 from autolossgen.interfaces import Data
-from autolossgen.training.chunks import max_chunk_rows, subsample_size
+from autolossgen.training.chunks import compute_subsample_size, get_max_chunk_rows
 from autolossgen.training.memory_budget import MemoryNeed, check_memory
 
 MINIMA = {
@@ -58,9 +58,11 @@ def max_examples_at_once(config: ConfigDict, train: Data, full_train: Data) -> i
     A search cuts all epochs of its candidates, a test one epoch.
     """
     if config.transfer.losses:  # nothing is searched
-        return max_chunk_rows(full_train)
-    of_candidate = config.generation.epochs * subsample_size(train, config.train.interactions)
-    return max(max_chunk_rows(full_train), of_candidate)
+        return get_max_chunk_rows(full_train)
+    of_candidate = config.generation.epochs * compute_subsample_size(
+        train, config.train.interactions
+    )
+    return max(get_max_chunk_rows(full_train), of_candidate)
 
 
 def check_fits_memory(
@@ -97,7 +99,7 @@ def check_fits_memory(
         "testing": (f"{losses} on each of {mesh.size} devices", 1, "seeds"),
     }
     for stage, (what, variants, seeds) in stages.items():
-        together = seeds_together(variants, mesh.size, streamed=streamed)
+        together = count_seeds_together(variants, mesh.size, streamed=streamed)
         name = (
             f"the number of lanes of the fair test's {stage}, {what}, for every {together} of "
             f"test.{seeds},"

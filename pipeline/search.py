@@ -12,11 +12,11 @@ from rich.console import Console
 from autolossgen import controller, report, to_text
 from autolossgen.interfaces import Array, Batch, Data, Policy
 from autolossgen.search.checkpoints import Checkpoints, open_checkpoints
-from autolossgen.search.log_record import make_log_record, program_of_tokens
+from autolossgen.search.log_record import make_log_record, make_program
 from autolossgen.search.screening import FILTERS, Filter
 from autolossgen.search.search import Search, SearchState, make_search, with_subsampling
 from autolossgen.search.space import Space
-from autolossgen.search.stopping import Limits, stop_reason
+from autolossgen.search.stopping import Limits, find_stop_reason
 from autolossgen.training.devices import any_process, is_first_process
 from autolossgen.training.random_keys import advance_number, generation_number
 from autolossgen.training.tasks import Task
@@ -220,12 +220,12 @@ def _limit_reached(phase: SearchPhase, state: SearchState, journal: report.Journ
     limits = Limits(
         candidates=settings.candidates, seconds=settings.seconds, target=settings.target
     )
-    return stop_reason(limits, journal.last, state.hall) if journal.last else None
+    return find_stop_reason(limits, journal.last, state.hall) if journal.last else None
 
 
 def _print_initial_losses(phase: SearchPhase) -> None:
     """Prints initial losses as the space writes them, so that a smoothing is seen."""
     family = phase.task.family
     for name, tokens in zip(phase.initial_losses, phase.space.initial_losses, strict=True):
-        formula = to_text(program_of_tokens(phase.space, family, tokens), family=family)
+        formula = to_text(make_program(phase.space, family, tokens), family=family)
         phase.console.print(f"initial loss {name}: {formula}", markup=False, highlight=False)

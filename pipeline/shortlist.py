@@ -17,8 +17,8 @@ from autolossgen.files import write_atomically
 from autolossgen.interfaces import AnyArray, Array, Batch, Data
 from autolossgen.language.programs import Program
 from autolossgen.search.hall_of_fame import HallOfFame
-from autolossgen.search.log_record import program_of_tokens, token_names
-from autolossgen.search.screening import Filter, twins, unit_length
+from autolossgen.search.log_record import get_token_names, make_program
+from autolossgen.search.screening import Filter, are_twins, scale_to_unit_length
 from autolossgen.search.space import Space
 from autolossgen.training.loss_gradients import LogitGradFn, LossBatch, stack_losses
 from autolossgen.training.tasks import Task
@@ -116,7 +116,7 @@ def check_hall(phase: ShortlistPhase, hall: HallOfFame, folder: Path) -> Checked
     hall = jax.device_get(hall)
     hall = jax.tree.map(lambda part: part[np.isfinite(hall.gain)], hall)
     family = phase.task.family
-    programs = [program_of_tokens(phase.space, family, tokens) for tokens in hall.tokens]
+    programs = [make_program(phase.space, family, tokens) for tokens in hall.tokens]
     if not programs:
         return _write_hall(CheckedHall([], []), folder)
     checks = check_gradients(
@@ -125,7 +125,7 @@ def check_hall(phase: ShortlistPhase, hall: HallOfFame, folder: Path) -> Checked
     twin = _baseline_twins(phase, hall.fingerprints)
     sound, table = [], []
     for j, program in enumerate(programs):
-        tokens = token_names(phase.space, hall.tokens[j])
+        tokens = get_token_names(phase.space, hall.tokens[j])
         table.append(
             {
                 "rank": j + 1,
@@ -170,7 +170,7 @@ def promote_losses(phase: ShortlistPhase, checked: CheckedHall, folder: Path) ->
         return []
     losses = _stack(phase.space, [loss.program for loss in sound])
     # Those of the paper's filter are as large as the gradient.
-    fingerprints = np.asarray(unit_length(np.stack([loss.fingerprint for loss in sound])))
+    fingerprints = np.asarray(scale_to_unit_length(np.stack([loss.fingerprint for loss in sound])))
     order, rewards = phase.promote(losses, fingerprints, phase.train, phase.eval_splits)
     for place, (j, reward) in enumerate(zip(order, rewards, strict=True), start=1):
         row = checked.table[sound[j].rank - 1]
@@ -202,7 +202,7 @@ def _baseline_twins(phase: ShortlistPhase, fingerprints: Array) -> list[str]:
     logits = jnp.broadcast_to(probe.logit, (len(baselines), len(probe.logit)))
     gradients = logit_grads(jnp.ones(len(baselines)), logits, jnp.asarray(probe.label))
     of_baselines = phase.filter.fingerprint(gradients)
-    same = twins(jnp.asarray(fingerprints), of_baselines, tolerance=phase.filter.tolerance)
+    same = are_twins(jnp.asarray(fingerprints), of_baselines, tolerance=phase.filter.tolerance)
     names = [*(baseline.name for baseline in baselines), ""]
     return [names[j] for j in np.where(same.any(1), same.argmax(1), -1)]
 

@@ -3,7 +3,7 @@
 from typing import Any
 
 from autolossgen.evaluation.contenders import Contender
-from autolossgen.evaluation.statistics import Splits, result_records
+from autolossgen.evaluation.statistics import Splits, make_result_records
 
 from .setup import Setup
 
@@ -22,7 +22,7 @@ def compare_losses(setup: Setup, losses: list[Contender]) -> list[dict[str, Any]
     splits = Splits(train=setup.splits.full_train, valid=setup.splits.valid, test=setup.splits.test)
     tuned = setup.fair_test.tune(contenders, splits)
     results = setup.fair_test.run(contenders, tuned, splits)
-    return result_records(
+    return make_result_records(
         results,
         model=setup.config.model.name,
         dataset=setup.dataset.name,

@@ -148,14 +148,14 @@ def make_fair_test(
     return FairTest(tune=partial(_tune, settings), run=partial(_run, settings))
 
 
-def seeds_together(num_settings: int, devices: int, *, streamed: bool) -> int:
+def count_seeds_together(num_settings: int, devices: int, *, streamed: bool) -> int:
     """Returns how many seeds train at once: with one setting, a seed on each device.
 
     Several settings are divided over the devices. Of a stream all devices share a chunk, so they
     also share a seed.
 
     Example:
-      >>> seeds_together(1, 8, streamed=False), seeds_together(4, 8, streamed=False)
+      >>> count_seeds_together(1, 8, streamed=False), count_seeds_together(4, 8, streamed=False)
       (8, 1)
     """
     return devices if num_settings == 1 and not streamed else 1
@@ -271,7 +271,7 @@ def _train_seeds(
     """
     num_seeds, num_settings = len(keys), hyper.learning_rate.shape[0]
     streamed = isinstance(splits.train, StreamedData)
-    together = seeds_together(num_settings, settings.devices, streamed=streamed)
+    together = count_seeds_together(num_settings, settings.devices, streamed=streamed)
     # Spare devices of the last training repeat the first seeds.
     groups = np.arange(num_seeds + -num_seeds % together).reshape(-1, together) % num_seeds
     trainings = [_train_group(settings, trainer, keys[group], hyper, splits) for group in groups]

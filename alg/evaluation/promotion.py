@@ -48,7 +48,7 @@ class Promote(Protocol):
         """
 
 
-def kinds_first(fingerprints: np.ndarray, distinct_tolerance: float) -> np.ndarray:
+def order_by_kind(fingerprints: np.ndarray, distinct_tolerance: float) -> np.ndarray:
     """Returns the order of losses, best first, in which the first of each kind come first.
 
     Args:
@@ -60,7 +60,7 @@ def kinds_first(fingerprints: np.ndarray, distinct_tolerance: float) -> np.ndarr
 
     Example:
       >>> fingerprints = np.array([[0.0], [0.05], [0.5], [0.52], [0.9]])
-      >>> kinds_first(fingerprints, distinct_tolerance=0.1).tolist()
+      >>> order_by_kind(fingerprints, distinct_tolerance=0.1).tolist()
       [0, 2, 4, 1, 3]
     """
     first: list[int] = []
@@ -189,7 +189,7 @@ def _promote(
         of_rung = jax.tree.map(lambda part, rows=survivors: part[rows], losses)
         rewards = _run_rung(settings, of_rung, epochs, data, eval_splits, tick)
         order = np.argsort(-rewards, kind="stable")
-        kinds = kinds_first(fingerprints[survivors[order]], settings.distinct_tolerance)
+        kinds = order_by_kind(fingerprints[survivors[order]], settings.distinct_tolerance)
         order = order[kinds]
         survivors, rewards = survivors[order], rewards[order]
     return survivors, rewards

@@ -120,11 +120,11 @@ def resample_users(
     return np.concatenate(blocks, axis=1)
 
 
-def confidence_interval(values: np.ndarray) -> list[float] | None:
-    """Returns the 95 % interval of the mean by Student's t; None for fewer than two values.
+def compute_confidence_interval(values: np.ndarray) -> list[float] | None:
+    """Computes the 95 % interval of the mean by Student's t; None for fewer than two values.
 
     Example:
-      >>> [round(x, 3) for x in confidence_interval(np.array([1.0, 2.0, 3.0]))]
+      >>> [round(x, 3) for x in compute_confidence_interval(np.array([1.0, 2.0, 3.0]))]
       [-0.484, 4.484]
     """
     from scipy.special import stdtrit  # slow to import, and a run needs it last
@@ -135,7 +135,7 @@ def confidence_interval(values: np.ndarray) -> list[float] | None:
     return [float(values.mean() - half), float(values.mean() + half)]
 
 
-def result_records(
+def make_result_records(
     results: Sequence[FairTestResult], *, model: str, dataset: str, metric: Metric = RATING.metric
 ) -> list[dict[str, Any]]:
     """Returns the results of losses as ``results.json`` has them in ``losses``.
@@ -195,7 +195,7 @@ def _compare_with_baseline(
     return {
         "metric": metric,
         "difference": float(by_seed.mean()),
-        "ci95": confidence_interval(by_seed),
+        "ci95": compute_confidence_interval(by_seed),
         "ci95_users": np.quantile(finite, (0.025, 0.975)).tolist() if finite.size else None,
     }
 
@@ -203,7 +203,7 @@ def _compare_with_baseline(
 def _summarize(values: np.ndarray) -> dict[str, Any]:
     """Returns mean, standard deviation and interval of one value for each seed."""
     std = float(values.std(ddof=1)) if len(values) > 1 else None
-    return {"mean": float(values.mean()), "std": std, "ci95": confidence_interval(values)}
+    return {"mean": float(values.mean()), "std": std, "ci95": compute_confidence_interval(values)}
 
 
 def _json_bounds(contender: Contender) -> list[float | None] | None:

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 
 from ..interfaces import Array
 from .hall_of_fame import SeenLosses
-from .screening import Filter, Verdict, twins
+from .screening import Filter, Verdict, are_twins
 
 COMPARED_PER_LANE = 8
 """Valid samples that are compared with one another, for each lane. The cost of comparing grows with
@@ -56,7 +56,7 @@ def select_to_train(
     valid = verdict == Verdict.TRAINED
     compared = jnp.argsort(~valid, stable=True)[:num_compared]  # valid ones first, in order
     is_valid = valid[compared]
-    is_twin = partial(twins, fingerprints[compared], tolerance=filter_.tolerance)
+    is_twin = partial(are_twins, fingerprints[compared], tolerance=filter_.tolerance)
 
     seen_twin = is_twin(seen.fingerprints)  # [num_compared, R]
     earlier_twin = jnp.tril(is_twin(fingerprints[compared]), -1) & is_valid[None, :]

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 
 from ..interfaces import Array
-from .screening import twins
+from .screening import are_twins
 
 
 class HallOfFame(NamedTuple):
@@ -61,7 +61,7 @@ def admit(hall: HallOfFame, new: HallOfFame, *, tolerance: float) -> HallOfFame:
     """
     chex.assert_equal_shape_suffix([hall.fingerprints, new.fingerprints], 1)
     chex.assert_equal_shape_suffix([hall.tokens, new.tokens], 1)
-    in_hall = twins(new.fingerprints, hall.fingerprints, tolerance=tolerance).any(1)
+    in_hall = are_twins(new.fingerprints, hall.fingerprints, tolerance=tolerance).any(1)
     gain = jnp.where(in_hall | jnp.isnan(new.gain), -jnp.inf, new.gain)
     both = jax.tree.map(lambda a, b: jnp.concatenate([a, b]), hall, new._replace(gain=gain))
     best = jnp.argsort(-both.gain)[: hall.gain.shape[0]]

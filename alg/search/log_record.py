@@ -16,14 +16,14 @@ from .search import GenerationResult, SearchState
 from .space import Space
 
 
-def token_names(space: Space, tokens: Array) -> tuple[str, ...]:
+def get_token_names(space: Space, tokens: Array) -> tuple[str, ...]:
     """Returns the names of tokens [L] without padding."""
     return tuple(space.vocabulary.names[token] for token in np.asarray(tokens) if token)
 
 
-def program_of_tokens(space: Space, family: Family, tokens: Array) -> Program:
+def make_program(space: Space, family: Family, tokens: Array) -> Program:
     """Returns the program of tokens [L]."""
-    return as_program(token_names(space, tokens), family=family)
+    return as_program(get_token_names(space, tokens), family=family)
 
 
 def make_log_record(
@@ -66,7 +66,7 @@ def make_log_record(
         "best_gain": None if best is None else float(state.hall.gain[0]),
         "best_formula": None
         if best is None
-        else to_text(program_of_tokens(space, family, best), family=family),
+        else to_text(make_program(space, family, best), family=family),
         "generation_best": float(candidate_rewards.max()) if num_trained else None,
         "generation_mean": float(candidate_rewards.mean()) if num_trained else None,
         "reference_reward": float(rewards[0]),

@@ -220,8 +220,8 @@ def screen_paper(logit_grads: Array, *, min_gradient: float) -> Screening:
     return Screening(verdict=verdict, reward=jnp.full(size.shape, -1.0))
 
 
-def twins(fingerprints: Array, others: Array, *, tolerance: float) -> Array:
-    """Compares each fingerprint with each other one; NaN is like nothing.
+def are_twins(fingerprints: Array, others: Array, *, tolerance: float) -> Array:
+    """Whether each fingerprint is that of a twin of each other one; NaN is like nothing.
 
     Args:
       fingerprints: [n, P].
@@ -240,7 +240,7 @@ def twins(fingerprints: Array, others: Array, *, tolerance: float) -> Array:
     return distance <= tolerance
 
 
-def unit_length(logit_grads: AnyArray) -> Array:
+def scale_to_unit_length(logit_grads: AnyArray) -> Array:
     """Scales logit gradients [M, P] to length 1."""
     length = jnp.linalg.norm(logit_grads, axis=-1, keepdims=True)
     return jnp.divide(logit_grads, jnp.maximum(length, 1e-30))
@@ -275,7 +275,7 @@ def make_graded_filter(
         screen=partial(
             screen_graded, min_gradient=min_gradient, min_direction=min_direction, group=group
         ),
-        fingerprint=unit_length,
+        fingerprint=scale_to_unit_length,
         tolerance=tolerance,
         forgets=False,
         # A policy that is paid for twins writes one loss over and over, and lanes stay empty.

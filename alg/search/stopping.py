@@ -16,8 +16,8 @@ class Limits(NamedTuple):
     target: float | None = None  # a reward; None for no limit
 
 
-def stop_reason(limits: Limits, record: Mapping[str, Any], hall: HallOfFame) -> str | None:
-    """Returns which limit a search has reached, if any.
+def find_stop_reason(limits: Limits, record: Mapping[str, Any], hall: HallOfFame) -> str | None:
+    """Finds which limit a search has reached, if any.
 
     It is read off what is saved, so that a resumed search agrees.
 
@@ -30,7 +30,7 @@ def stop_reason(limits: Limits, record: Mapping[str, Any], hall: HallOfFame) -> 
     Example:
       >>> from .hall_of_fame import init_hall
       >>> record = {"trained_total": 40, "seconds": 12.3}
-      >>> stop_reason(Limits(seconds=10.0), record, init_hall(rows=4, length=7, num_probes=8))
+      >>> find_stop_reason(Limits(seconds=10.0), record, init_hall(rows=4, length=7, num_probes=8))
       'it took 12.3 seconds (search.seconds is 10.0)'
     """
     trained, seconds = record["trained_total"], record["seconds"]

@@ -33,11 +33,11 @@ def iterate_chunks(data: Data, key: Array) -> Iterator[tuple[Array, Batch | Posi
         yield jax.random.fold_in(key, first // data.chunk_rows), data.draw(start + first, count)
 
 
-def max_chunk_rows(data: Data) -> int:
+def get_max_chunk_rows(data: Data) -> int:
     """Returns how many interactions, or positives, of an epoch are in memory together.
 
     Example:
-      >>> max_chunk_rows(StreamedData(10, 4, lambda place, count: None))
+      >>> get_max_chunk_rows(StreamedData(10, 4, lambda place, count: None))
       4
     """
     return min(data.chunk_rows, data.rows) if isinstance(data, StreamedData) else _rows(data)
@@ -53,15 +53,15 @@ def subsample(data: Data, key: Array, count: int) -> Batch | Positives:
       (4,)
     """
     if isinstance(data, StreamedData):
-        return data.draw(_epoch_start(data, key), subsample_size(data, count))
-    return data if subsample_size(data, count) == _rows(data) else _chosen(data, key, count)
+        return data.draw(_epoch_start(data, key), compute_subsample_size(data, count))
+    return data if compute_subsample_size(data, count) == _rows(data) else _chosen(data, key, count)
 
 
-def subsample_size(data: Data, count: int) -> int:
+def compute_subsample_size(data: Data, count: int) -> int:
     """Returns how many interactions, or positives, ``subsample`` returns.
 
     Example:
-      >>> subsample_size(StreamedData(10, 4, lambda place, count: None), 0)
+      >>> compute_subsample_size(StreamedData(10, 4, lambda place, count: None), 0)
       10
     """
     return min(count or _rows(data), _rows(data))

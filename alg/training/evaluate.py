@@ -12,13 +12,13 @@ from .random_keys import EXAMPLES
 from .tasks import RATING, Task
 
 
-def logits(lanes: Lanes, state: LaneState, data: Batch) -> Array:
+def compute_logits(lanes: Lanes, state: LaneState, data: Batch) -> Array:
     """Computes the logits [K, n] of interactions [n]."""
     count = data.label.shape[0]
     return lanes.predict(state, make_batches(data, min(1024, count)))[:, :count]
 
 
-def positive_ranks(lanes: Lanes, state: LaneState, data: Batch) -> Array:
+def compute_positive_ranks(lanes: Lanes, state: LaneState, data: Batch) -> Array:
     """Computes the ranks [K, n] of the positives, the first of groups [n, G].
 
     Groups are scored in blocks, and a block place by place. Among all items, groups have the same
@@ -70,7 +70,7 @@ def compute_predictions(lanes: Lanes, state: LaneState, data: Batch) -> Array:
     """
     chex.assert_rank(data.label, {1, 2})
     chex.assert_equal_shape([data.label, data.weight, *data.ids.values()])
-    return (logits if data.label.ndim == 1 else positive_ranks)(lanes, state, data)
+    return (compute_logits if data.label.ndim == 1 else compute_positive_ranks)(lanes, state, data)
 
 
 def make_epoch_batches(task: Task, data: Batch | Positives, size: int, key: Array) -> Batch:

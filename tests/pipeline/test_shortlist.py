@@ -12,7 +12,7 @@ from autolossgen.configs import csv as own
 from autolossgen.language.grammar import encode_tokens
 from autolossgen.pipeline.shortlist import check_hall, choose_promotion_splits, promote_losses
 from autolossgen.search.hall_of_fame import HallOfFame, init_hall
-from autolossgen.search.log_record import program_of_tokens
+from autolossgen.search.log_record import make_program
 from autolossgen.training.loss_gradients import stack_losses
 from tests.helpers.tiny_run import make_tiny_run
 
@@ -33,7 +33,7 @@ def hall_of(phase, *losses, gains):
     for row, loss in zip(tokens, losses, strict=False):
         numbers = encode_tokens(loss.split(), names)
         row[: len(numbers)] = numbers
-    made = [program_of_tokens(phase.space, phase.task.family, row) for row in tokens[:-1]]
+    made = [make_program(phase.space, phase.task.family, row) for row in tokens[:-1]]
     probe = phase.filter.probe
     logits = jnp.broadcast_to(probe.logit, (len(made), len(probe.logit)))
     slopes = phase.logit_grads(

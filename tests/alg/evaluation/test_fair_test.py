@@ -14,7 +14,12 @@ from autolossgen import UNBOUNDED, build_loss, named_loss
 from autolossgen.evaluation import fair_test as fair_test_module
 from autolossgen.evaluation.contenders import Contender
 from autolossgen.evaluation.fair_test import make_fair_test
-from autolossgen.evaluation.statistics import Splits, confidence_interval, measure, result_records
+from autolossgen.evaluation.statistics import (
+    Splits,
+    compute_confidence_interval,
+    make_result_records,
+    measure,
+)
 from autolossgen.interfaces import StreamedData
 from autolossgen.training.lanes import make_lanes
 from autolossgen.training.optimizers import Hyper
@@ -324,14 +329,15 @@ def test_metrics_are_scikit_learns_at_the_threshold_of_validation():
 def test_intervals_are_scipys():
     values = np.random.default_rng(2).normal(0.8, 0.01, 5)
     expected = stats.t.interval(0.95, 4, loc=values.mean(), scale=stats.sem(values))
-    np.testing.assert_allclose(confidence_interval(values), expected, rtol=1e-10)
-    assert confidence_interval(values[:1]) is None
+    np.testing.assert_allclose(compute_confidence_interval(values), expected, rtol=1e-10)
+    assert compute_confidence_interval(values[:1]) is None
 
 
 def test_rows_compare_seed_by_seed_with_the_best_baseline_on_validation():
     _, outcomes = results()
     table = {
-        row["name"]: row for row in result_records(list(outcomes.values()), model="m", dataset="d")
+        row["name"]: row
+        for row in make_result_records(list(outcomes.values()), model="m", dataset="d")
     }
     best = max(("bce", "mse"), key=lambda name: table[name]["valid"]["auc"])
     assert table[best]["vs_best_baseline"] is None
@@ -355,7 +361,7 @@ def test_validation_not_test_says_which_baseline_is_best():
     _, outcomes = results()
     mse, bce = outcomes["mse"], outcomes["bce"]
     worse = mse._replace(valid={"auc": bce.valid["auc"] - 0.1}, test={"auc": bce.test["auc"] + 0.1})
-    table = result_records([worse, bce], model="m", dataset="d")
+    table = make_result_records([worse, bce], model="m", dataset="d")
     assert table[1]["vs_best_baseline"] is None
     assert table[0]["vs_best_baseline"]["difference"] == pytest.approx(0.1)
 

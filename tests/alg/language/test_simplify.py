@@ -25,7 +25,7 @@ from autolossgen.language import simplify as canonical
 from autolossgen.language.equivalence import TOLERANCE, are_equivalent, is_close
 from autolossgen.language.inputs import as_program
 from autolossgen.language.interpreter import ELEMENTWISE, compute_logit_grad
-from autolossgen.search.screening import make_graded_filter, twins
+from autolossgen.search.screening import are_twins, make_graded_filter
 from autolossgen.training.loss_gradients import pad_programs
 from tests.alg.language.test_random_programs import (
     BATCH,
@@ -251,11 +251,11 @@ def test_the_fingerprint_decides_where_the_key_cannot():
         canonical_key(parse(f)) for f in ("pred + label + log(pred)", "pred + (label + log(pred))")
     }
     assert len(keys) == 2
-    assert twins(same, same, tolerance=1e-4).all()
-    assert twins(same, same, tolerance=1e-6).all()
+    assert are_twins(same, same, tolerance=1e-4).all()
+    assert are_twins(same, same, tolerance=1e-6).all()
     others = prints("square(label - pred)", "softplus(logit) - label * logit", "pred * label")
-    assert not twins(same, others, tolerance=1e-4).any()
-    assert np.array_equal(twins(others, others, tolerance=1e-4), np.eye(3, dtype=bool))
+    assert not are_twins(same, others, tolerance=1e-4).any()
+    assert np.array_equal(are_twins(others, others, tolerance=1e-4), np.eye(3, dtype=bool))
 
 
 def test_what_counts_as_one_loss_at_the_default_tolerance():
@@ -267,5 +267,5 @@ def test_what_counts_as_one_loss_at_the_default_tolerance():
     distances = np.abs(found[1:] - found[0]).max(-1)
     assert (np.diff(distances) > 0).all()
     assert distances[1] < rules.tolerance < distances[2]
-    of_bce = twins(found[:1], found, tolerance=rules.tolerance)[0]
+    of_bce = are_twins(found[:1], found, tolerance=rules.tolerance)[0]
     assert of_bce.tolist() == [True, True, True, False, False]

@@ -8,7 +8,7 @@ import pytest
 from autolossgen import Op, build_loss, to_text
 from autolossgen.language.grammar import encode_tokens
 from autolossgen.language.programs import assemble
-from autolossgen.search.log_record import program_of_tokens
+from autolossgen.search.log_record import make_program
 from autolossgen.search.space import load_family, load_operators, make_space
 from autolossgen.training.loss_gradients import LossBatch
 from autolossgen.training.tasks import make_task
@@ -44,7 +44,7 @@ def test_a_search_trains_and_tests_losses_of_extra_operators(spec, family):
     assert space.vocabulary.family == task.family  # loaded once, though named twice
     first, second = task.family.registers[:2]
     tokens = jnp.asarray(encode_tokens([first, second, "sub", "cube"], space.vocabulary))
-    program = program_of_tokens(space, task.family, tokens)
+    program = make_program(space, task.family, tokens)
     assert to_text(program, family=task.family) == f"cube({first} - {second})"
 
     losses = LossBatch(

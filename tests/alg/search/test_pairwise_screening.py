@@ -13,11 +13,11 @@ from autolossgen.language.named_losses import PAIRWISE_LOSSES, named_loss
 from autolossgen.search.screening import (
     FILTERS,
     Verdict,
+    are_twins,
     compute_direction,
     is_label_blind,
     pairwise_probes,
     split_by_label,
-    twins,
 )
 from autolossgen.training.loss_gradients import stack_losses
 from autolossgen.training.tasks import make_ranking_task
@@ -91,7 +91,7 @@ def test_twins_are_the_same_ranking_loss():
     filter_ = graded(3)
     formulas = ("softplus(-diff)", "softplus(neg - pos)", "7 * softplus(-diff)", "relu(1 - diff)")
     prints = filter_.fingerprint(slopes_of(formulas, 3))
-    same = twins(prints, prints, tolerance=filter_.tolerance)
+    same = are_twins(prints, prints, tolerance=filter_.tolerance)
     np.testing.assert_array_equal(same[0], [True, True, True, False])
 
 

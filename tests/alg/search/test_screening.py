@@ -13,9 +13,9 @@ from autolossgen.configs import base
 from autolossgen.search.screening import (
     FILTERS,
     Verdict,
+    are_twins,
     compute_direction,
     pointwise_probes,
-    twins,
 )
 
 pytestmark = pytest.mark.slow
@@ -24,7 +24,7 @@ CONFIG = base.get_config()
 GRADED, PAPER = (FILTERS[name](**CONFIG.filter.get(name, {})) for name in ("graded", "paper"))
 SCREENS = {"graded": jax.jit(GRADED.screen), "paper": jax.jit(PAPER.screen)}
 PROBES = len(GRADED.probe.label)
-jitted_twins = jax.jit(twins, static_argnames="tolerance")
+jitted_twins = jax.jit(are_twins, static_argnames="tolerance")
 
 
 def slopes_of(formula, probe=GRADED.probe):
@@ -126,7 +126,7 @@ def test_direction_counts_probes_right_less_wrong():
 def test_twins(one, other, by_shape, as_in_the_paper):
     for filter_, expected in ((GRADED, by_shape), (PAPER, as_in_the_paper)):
         prints = [filter_.fingerprint(slopes_of(f, filter_.probe)) for f in (one, other)]
-        assert bool(twins(*prints, tolerance=filter_.tolerance)[0, 0]) == expected
+        assert bool(are_twins(*prints, tolerance=filter_.tolerance)[0, 0]) == expected
 
 
 @given(

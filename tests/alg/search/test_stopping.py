@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from autolossgen.search.hall_of_fame import init_hall
-from autolossgen.search.stopping import Limits, stop_reason
+from autolossgen.search.stopping import Limits, find_stop_reason
 
 RECORD = {"trained_total": 40, "seconds": 12.3}
 HALL = init_hall(rows=3, length=7, num_probes=4)._replace(
@@ -26,9 +26,9 @@ HALL = init_hall(rows=3, length=7, num_probes=4)._replace(
     ],
 )
 def test_a_limit_ends_the_search_when_it_is_reached(limits, reason):
-    found = stop_reason(Limits(**limits), RECORD, HALL)
+    found = find_stop_reason(Limits(**limits), RECORD, HALL)
     assert found is None if reason is None else reason in found
 
 
 def test_an_empty_hall_of_fame_reaches_no_target():
-    assert stop_reason(Limits(target=0.0), RECORD, init_hall(3, 7, 4)) is None
+    assert find_stop_reason(Limits(target=0.0), RECORD, init_hall(3, 7, 4)) is None

@@ -8,7 +8,7 @@ import sklearn.metrics
 
 from autolossgen import PAIRWISE, POINTWISE, build_loss
 from autolossgen.evaluation.contenders import Contender
-from autolossgen.evaluation.statistics import FairTestResult, result_records
+from autolossgen.evaluation.statistics import FairTestResult, make_result_records
 from autolossgen.training.evaluate import evaluate
 from autolossgen.training.lanes import make_lanes
 from autolossgen.training.metric_registry import (
@@ -133,7 +133,7 @@ def test_the_best_usual_loss_has_the_lowest_error():
         outcome("c", False, [np.nan, np.nan], [np.nan, np.nan]),
         outcome("d", True, [0.3, 0.4], [0.3, 0.5]),
     ]
-    table = result_records(some, model="m", dataset="d", metric=get_metric("rmse"))
+    table = make_result_records(some, model="m", dataset="d", metric=get_metric("rmse"))
     assert [row["vs_best_baseline"] is None for row in table] == [False, True, False, False]
     assert table[3]["vs_best_baseline"]["metric"] == "rmse"
     assert table[3]["vs_best_baseline"]["difference"] == pytest.approx(-0.15)

@@ -11,7 +11,7 @@ from jax.sharding import AxisType
 from autolossgen import DEFAULT_BOUNDS, PAIRWISE, UNBOUNDED, build_loss, named_loss
 from autolossgen.evaluation.contenders import Contender
 from autolossgen.evaluation.fair_test import make_fair_test
-from autolossgen.evaluation.statistics import Splits, measure, resample_users, result_records
+from autolossgen.evaluation.statistics import Splits, make_result_records, measure, resample_users
 from autolossgen.interfaces import Batch, Positives
 from autolossgen.language.inputs import as_program
 from autolossgen.training.evaluate import evaluate
@@ -257,7 +257,7 @@ def test_every_device_draws_the_negatives_of_its_seed():
 
 def test_rows_compare_by_the_metric_of_the_task():
     _, outcomes = compared()
-    table = result_records(outcomes, model="m", dataset="d", metric=TASK.metric)
+    table = make_result_records(outcomes, model="m", dataset="d", metric=TASK.metric)
     assert [row["vs_best_baseline"] is None for row in table] == [False, True, False]
     against = table[2]["vs_best_baseline"]
     assert against["metric"] == "ndcg@10"
