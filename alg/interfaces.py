@@ -37,6 +37,7 @@ Array = jax.Array
 AnyArray = jax.Array | np.ndarray  # where data come from NumPy and computations from JAX
 Params = Any  # a pytree of arrays: dense (non-embedding) parameters of a recommender
 Statistics = Any  # a pytree of arrays that training moves without a gradient, such as batch norm's
+Bounds = tuple[float, float]  # lowest and highest intermediate result of a loss
 Rows = Mapping[str, Array]  # field -> looked-up embedding rows [B, D]
 
 

@@ -1,7 +1,17 @@
-"""A hint at the known name that is nearest to a misspelt one."""
+"""The known name that is nearest to a misspelt one, and a hint at it."""
 
 import difflib
 from collections.abc import Iterable
+
+
+def find_nearest(name: str, known: Iterable[str]) -> str | None:
+    """Finds the known name that is most like a name; None if none is near.
+
+    Example:
+      >>> find_nearest("forcal", ("bce", "focal"))
+      'focal'
+    """
+    return next(iter(difflib.get_close_matches(name, known, n=1)), None)
 
 
 def did_you_mean(name: str, known: Iterable[str], *, otherwise: str | None = None) -> str:
@@ -19,7 +29,7 @@ def did_you_mean(name: str, known: Iterable[str], *, otherwise: str | None = Non
       ' (known: bce, focal)'
     """
     known = list(known)
-    near = difflib.get_close_matches(name, known, n=1)
-    if near:
-        return f" (did you mean {near[0]!r}?)"
+    nearest = find_nearest(name, known)
+    if nearest is not None:
+        return f" (did you mean {nearest!r}?)"
     return f" (known: {', '.join(known)})" if otherwise is None else otherwise

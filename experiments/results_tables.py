@@ -237,13 +237,13 @@ def make_cross_validation_table(names: Iterable[str]) -> str:
     rows = []
     for name in names:
         (cell,), folds = parse_cells(read_results(name)), read_results(f"cross_validation_{name}")
-        on_test = {loss.name: loss for loss in cell.losses if loss.found}
+        found_losses = {loss.name: loss for loss in cell.losses if loss.found}
         validated = [loss for loss in folds["losses"] if loss["found"]]  # in promotion's order
         best = max(validated, key=lambda loss: loss["ahead"])
         low, high = best["ci95"]
         picks = [best["name"], validated[0]["name"], get_best_found(cell).name]
-        leads = [on_test[pick].comparison.difference.mean for pick in picks]
-        leads.append(max(loss.comparison.difference.mean for loss in on_test.values()))
+        leads = [found_losses[pick].comparison.difference.mean for pick in picks]
+        leads.append(max(loss.comparison.difference.mean for loss in found_losses.values()))
         kind = name.partition("_")[0]
         rows.append(
             [

@@ -13,6 +13,7 @@ from autolossgen import PAIRWISE_LOSSES, POINTWISE_LOSSES, report
 from autolossgen.configs.base import get_config
 from autolossgen.configs.command_line import find_old_key, find_shipped_configs
 from autolossgen.evaluation.contenders import Contender, make_baselines, make_contender
+from autolossgen.interfaces import Bounds
 from autolossgen.language.families import Family
 from autolossgen.search.space import load_family, make_space
 from autolossgen.suggest import did_you_mean
@@ -23,8 +24,6 @@ from .save import NO_SEARCH, save_results
 from .setup import Setup, make_setup
 from .test import compare_losses
 from .workdir import check_workdir, claim_workdir, read_results
-
-Bounds = tuple[float, float]
 
 
 class Transfer(NamedTuple):

@@ -3,11 +3,11 @@
 from pathlib import Path
 from typing import NamedTuple
 
+from autolossgen.interfaces import Bounds
+
 from .results import ReportError, parse_bounds
 from .run_folder import read_config, read_csv_rows, read_run_folder
 from .verdict import sort_by_validation
-
-Bounds = tuple[float, float]
 
 
 class FoundLoss(NamedTuple):

@@ -48,7 +48,7 @@ class FairTest(NamedTuple):
     run: Callable[[Sequence[Contender], Tuned, Splits], list[FairTestResult]]
 
 
-class _Settings(NamedTuple):
+class _TestSettings(NamedTuple):
     trainer_of: Callable[..., Trainer]  # of losses; the last one is kept
     grid: np.ndarray  # [num_settings, 2], learning rate and weight decay
     l2: float
@@ -130,7 +130,7 @@ def make_fair_test(
         return make_trainer(make_lanes, logit_grads, batch_size=batch_size, task=task)
 
     tuning_key, test_key = jax.random.split(jax.random.key(seed))
-    settings = _Settings(
+    settings = _TestSettings(
         trainer_of=trainer_of,
         grid=make_settings_grid(learning_rates, weight_decays, l2=l2, scale=scale),
         l2=l2,
@@ -161,7 +161,7 @@ def count_seeds_together(num_settings: int, devices: int, *, streamed: bool) -> 
     return devices if num_settings == 1 and not streamed else 1
 
 
-def _tune(settings: _Settings, contenders: Sequence[Contender], splits: Splits) -> Tuned:
+def _tune(settings: _TestSettings, contenders: Sequence[Contender], splits: Splits) -> Tuned:
     """Chooses learning rate and weight decay of every loss by its best epoch on validation."""
     trainer = settings.trainer_of(*(contender.loss for contender in contenders))
     hyper = _scale_settings(settings, trainer, len(contenders), splits)
@@ -185,7 +185,7 @@ def _tune(settings: _Settings, contenders: Sequence[Contender], splits: Splits) 
 
 
 def _scale_settings(
-    settings: _Settings, trainer: Trainer, num_losses: int, splits: Splits
+    settings: _TestSettings, trainer: Trainer, num_losses: int, splits: Splits
 ) -> Hyper:
     """Returns the settings of every loss, [num_settings, J] each, in proportion to its gradient."""
     factor = np.ones(num_losses)
@@ -201,7 +201,7 @@ def _scale_settings(
 
 
 def _run(
-    settings: _Settings, contenders: Sequence[Contender], tuned: Tuned, splits: Splits
+    settings: _TestSettings, contenders: Sequence[Contender], tuned: Tuned, splits: Splits
 ) -> list[FairTestResult]:
     """Trains every loss from scratch with several seeds; the best epoch of their mean counts."""
     num_losses, seeds = len(contenders), settings.seeds
@@ -229,15 +229,15 @@ def _run(
     resampled = resample_users(valid, test, splits, settings.task)
     results = []
     for j, contender in enumerate(contenders):
-        on_valid, on_test = measure(valid[:, j], test[:, j], splits, settings.task)
+        valid_metrics, test_metrics = measure(valid[:, j], test[:, j], splits, settings.task)
         results.append(
             FairTestResult(
                 contender=contender,
                 learning_rate=float(tuned.learning_rate[j]),
                 weight_decay=float(tuned.weight_decay[j]),
                 epochs=int(best_epoch[j]),
-                valid=on_valid,
-                test=on_test,
+                valid=valid_metrics,
+                test=test_metrics,
                 resampled=resampled[j],
             )
         )
@@ -245,7 +245,10 @@ def _run(
 
 
 def _follow(
-    settings: _Settings, stage: str, epochs: Iterator[_Epoch], improves: Callable[[_Epoch], bool]
+    settings: _TestSettings,
+    stage: str,
+    epochs: Iterator[_Epoch],
+    improves: Callable[[_Epoch], bool],
 ) -> None:
     """Trains until ``improves`` was false for ``patience`` epochs."""
     last_improved = 0
@@ -258,7 +261,7 @@ def _follow(
 
 
 def _train_seeds(
-    settings: _Settings, trainer: Trainer, keys: Array, hyper: Hyper, splits: Splits
+    settings: _TestSettings, trainer: Trainer, keys: Array, hyper: Hyper, splits: Splits
 ) -> Iterator[_Epoch]:
     """Trains J losses at all settings with S seeds, epoch by epoch.
 
@@ -285,7 +288,7 @@ def _train_seeds(
 
 
 def _train_group(
-    settings: _Settings, trainer: Trainer, keys: Array, hyper: Hyper, splits: Splits
+    settings: _TestSettings, trainer: Trainer, keys: Array, hyper: Hyper, splits: Splits
 ) -> Iterator[tuple[np.ndarray, Callable[[Batch], np.ndarray]]]:
     """Trains J losses at all settings with one seed, or at one setting with a seed a device.
 

@@ -71,7 +71,7 @@ def order_by_kind(fingerprints: np.ndarray, distinct_tolerance: float) -> np.nda
     return np.array([*first, *others], int)
 
 
-class _Settings(NamedTuple):
+class _PromotionSettings(NamedTuple):
     train: Callable[..., Iterator[np.ndarray]]  # see ``train_from_scratch``
     grid: np.ndarray  # [num_settings, 2], learning rate and weight decay
     keys: list[Array]  # of the seeds
@@ -150,7 +150,7 @@ def make_promotion(
     train = partial(train_from_scratch, trainer, l2=l2, scale=scale)
     return partial(
         _promote,
-        _Settings(
+        _PromotionSettings(
             train=train,
             grid=grid,
             keys=[key, *further],
@@ -167,7 +167,7 @@ def make_promotion(
 
 
 def _promote(
-    settings: _Settings,
+    settings: _PromotionSettings,
     losses: LossBatch,
     fingerprints: np.ndarray,
     data: Data,
@@ -195,7 +195,7 @@ def _promote(
     return survivors, rewards
 
 
-def _rung_sizes(settings: _Settings, num_losses: int) -> list[int]:
+def _rung_sizes(settings: _PromotionSettings, num_losses: int) -> list[int]:
     """Returns how many losses each rung trains."""
     sizes = [num_losses]
     for _ in settings.epochs[1:]:
@@ -205,7 +205,7 @@ def _rung_sizes(settings: _Settings, num_losses: int) -> list[int]:
 
 
 def _run_rung(
-    settings: _Settings,
+    settings: _PromotionSettings,
     losses: LossBatch,
     epochs: int,
     data: Data,

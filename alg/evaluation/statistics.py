@@ -70,11 +70,11 @@ def measure(
     both = [values for pair in by_seed for values in pair]
     finite = {name: np.isfinite([values[name] for values in both]).all() for name in both[0]}
     names = [name for name in finite if finite[name] or name == task.metric.name]
-    on_valid, on_test = (
+    valid_metrics, test_metrics = (
         {name: np.asarray([float(pair[side][name]) for pair in by_seed]) for name in names}
         for side in (0, 1)
     )
-    return on_valid, on_test
+    return valid_metrics, test_metrics
 
 
 def resample_users(
@@ -178,11 +178,13 @@ def _best_baseline(results: Sequence[FairTestResult], metric: Metric) -> FairTes
     """Returns the baseline that is best on validation."""
     sign = -1 if metric.lower_is_better else 1
 
-    def on_validation(result: FairTestResult) -> float:
+    def get_validation_score(result: FairTestResult) -> float:
         mean = sign * result.valid[metric.name].mean()
         return mean if np.isfinite(mean) else -np.inf
 
-    return max((result for result in results if not result.contender.found), key=on_validation)
+    return max(
+        (result for result in results if not result.contender.found), key=get_validation_score
+    )
 
 
 def _compare_with_baseline(

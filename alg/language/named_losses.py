@@ -78,7 +78,10 @@ PAPER_LOSSES: dict[str, NamedLoss] = {
     "focal": NamedLoss(
         _focal,
         "Lin et al., Focal Loss for Dense Object Detection, ICCV 2017, arXiv:1708.02002",
-        {"gamma": Option(2.0, 0.0, 64.0), "alpha": Option(None, 0.0, 1.0)},
+        {
+            "gamma": Option(default=2.0, low=0.0, high=64.0),
+            "alpha": Option(default=None, low=0.0, high=1.0),
+        },
     ),
     "maxr": NamedLoss(
         "max((label + s) / (pred + s), (pred + s) / (label + s))",
@@ -100,28 +103,28 @@ POINTWISE_LOSSES: dict[str, NamedLoss] = {
     "smoothed_bce": NamedLoss(
         "softplus(logit) - (label * (1 - amount) + amount / 2) * logit",
         "label smoothing: Szegedy et al., CVPR 2016, arXiv:1512.00567",
-        {"amount": Option(0.1, 0.0, 1.0)},
+        {"amount": Option(default=0.1, low=0.0, high=1.0)},
     ),
     "asymmetric": NamedLoss(
         _asymmetric,
         "Ridnik et al., Asymmetric Loss for Multi-Label Classification, ICCV 2021, "
         "arXiv:2009.14119",
         {
-            "gamma_pos": Option(0, 0, 64, whole=True),
-            "gamma_neg": Option(4, 0, 64, whole=True),
-            "margin": Option(0.05, 0.0, 1.0, smallest=1e-3),
+            "gamma_pos": Option(default=0, low=0, high=64, whole=True),
+            "gamma_neg": Option(default=4, low=0, high=64, whole=True),
+            "margin": Option(default=0.05, low=0.0, high=1.0, smallest=1e-3),
         },
     ),
     "poly1": NamedLoss(
         "softplus(logit) - label * logit + epsilon * (label * (1 - pred) + (1 - label) * pred)",
         "Leng et al., PolyLoss, ICLR 2022, arXiv:2204.12511",
-        {"epsilon": Option(1.0, -1.0, 1e3)},
+        {"epsilon": Option(default=1.0, low=-1.0, high=1e3)},
     ),
     "generalized_ce": NamedLoss(
         "(label * (1 - exp(-q * softplus(-logit))) + (1 - label) * (1 - exp(-q * softplus(logit))))"
         " / q",
         "Zhang and Sabuncu, Generalized Cross Entropy Loss, NeurIPS 2018, arXiv:1805.07836",
-        {"q": Option(0.7, 1e-3, 1.0)},
+        {"q": Option(default=0.7, low=1e-3, high=1.0)},
     ),
     "margin": NamedLoss(
         "relu(1 - (2 * label - 1) * logit)",
@@ -139,28 +142,34 @@ PAIRWISE_LOSSES: dict[str, NamedLoss] = {
     "hinge_rank": NamedLoss(
         "relu(margin - diff)",
         "Joachims, Optimizing Search Engines using Clickthrough Data, KDD 2002",
-        {"margin": Option(1.0, 0.0, 1e3)},
+        {"margin": Option(default=1.0, low=0.0, high=1e3)},
         PAIRWISE,
     ),
     "sampled_softmax": NamedLoss(
         "softplus(logsumexp_neg(-diff / temperature))",
         "Wu et al., On the Effectiveness of Sampled Softmax Loss for Item Recommendation, "
         "arXiv:2201.02327; no correction for popularity",
-        {"temperature": Option(1.0, 1e-3, 1e3)},
+        {"temperature": Option(default=1.0, low=1e-3, high=1e3)},
         PAIRWISE,
     ),
     "ccl": NamedLoss(
         "1 - pos + weight * mean_neg(relu(neg - margin))",
         "Mao et al., SimpleX, CIKM 2021, arXiv:2109.12613; of cosine similarities, "
         "margin and weight to be tuned",
-        {"margin": Option(0.0, -1.0, 1.0), "weight": Option(1.0, 0.0, 1e4)},
+        {
+            "margin": Option(default=0.0, low=-1.0, high=1.0),
+            "weight": Option(default=1.0, low=0.0, high=1e4),
+        },
         PAIRWISE,
     ),
     "gbce": NamedLoss(
         "((1 - t * (1 - alpha)) * softplus(-pos) + sum_neg(softplus(neg))) / (1 + sum_neg(1))",
         "Petrov and Macdonald, gSASRec, RecSys 2023, arXiv:2308.07192; alpha is the share of the "
         "catalogue that is sampled as negatives, t the calibration",
-        {"alpha": Option(0.01, 0.0, 1.0), "t": Option(0.75, 0.0, 1.0)},
+        {
+            "alpha": Option(default=0.01, low=0.0, high=1.0),
+            "t": Option(default=0.75, low=0.0, high=1.0),
+        },
         PAIRWISE,
     ),
     "bce_sum": NamedLoss(

@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from ..interfaces import Bounds
 from ..language.build import UNBOUNDED
 from ..language.equivalence import evaluate_on_grid, is_close, make_comparison_grid
 from ..language.families import Family, get_load, get_operands, get_operators
@@ -25,7 +26,6 @@ is beyond 8."""
 SHORTER_FORMULAS = {"maxr": "(max(label, pred) + s) / (min(label, pred) + s)"}
 """Formulas of named losses that take fewer tokens than their own."""
 
-Bounds = tuple[float, float]
 Tokens = tuple[int, ...]
 
 # Postfix forms of an operator's result, and of its negative, in other operators. {0} and {1} are
@@ -239,13 +239,17 @@ def _write_shortest(source: str, vocabulary: Vocabulary, length: int, bounds: Bo
     """Returns the fewest tokens that are the same loss."""
     attempts: list[_Attempt] = []
     for programs, its_bounds in _readings(source, vocabulary, bounds):
-        written = [
+        new_attempts = [
             attempt
             for program in programs
             for attempt in _attempts(program, vocabulary, its_bounds)
         ]
-        attempts += written
-        fitting = {each.tokens for each in written if each.tokens and len(each.tokens) <= length}
+        attempts += new_attempts
+        fitting = {
+            attempt.tokens
+            for attempt in new_attempts
+            if attempt.tokens and len(attempt.tokens) <= length
+        }
         for tokens in sorted(fitting, key=lambda tokens: (len(tokens), tokens)):
             names = [vocabulary.names[token] for token in tokens]
             program = as_program(names, family=vocabulary.family)
@@ -304,14 +308,14 @@ def _readings(
     if not isinstance(source, str):
         raise ValueError(f"space.initial_losses are named losses and formulas, got {source!r}")
     family = vocabulary.family
-    own, other = POINTWISE_LOSSES, PAIRWISE_LOSSES
+    family_losses, other_losses = POINTWISE_LOSSES, PAIRWISE_LOSSES
     if family.is_pairwise:
-        own, other = other, own
-    if source in other:
+        family_losses, other_losses = other_losses, family_losses
+    if source in other_losses:
         raise ValueError(
             f"initial losses are {family.name} losses, as the space is, got {source!r}"
         )
-    if source not in own:
+    if source not in family_losses:
         if source.isidentifier() and source not in get_operands(family):
             get_formula(source)  # raises, and says which named loss may be meant
         yield [as_program(source, family=family)], bounds

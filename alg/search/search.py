@@ -206,8 +206,8 @@ def _check_sizes(num_lanes: int, sizes: dict[str, int], num_initial: int) -> Non
             f"generation.num_lanes is at least 2, one of them the reference's, got {num_lanes}"
         )
     if min(sizes.values()) < 1:
-        given = ", ".join(f"{name} {size}" for name, size in sizes.items())
-        raise ValueError(f"a search needs at least 1 of {', '.join(sizes)}, got {given}")
+        named_sizes = ", ".join(f"{name} {size}" for name, size in sizes.items())
+        raise ValueError(f"a search needs at least 1 of {', '.join(sizes)}, got {named_sizes}")
     if num_initial > min(sizes["samples"], num_lanes - 1):
         raise ValueError(
             f"initial losses are trained in the first generation, which has {sizes['samples']} "

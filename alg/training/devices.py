@@ -89,10 +89,10 @@ def choose_devices(
     most = processes * min(map(len, by_process.values()))
     fitting = [n for n in range(processes, most + 1, processes) if divisor % n == 0]
     if count not in (0, *fitting) or not fitting:
-        given = " and ".join(f"{name} ({lanes})" for name, lanes in num_lanes.items())
+        lane_counts = " and ".join(f"{name} ({lanes})" for name, lanes in num_lanes.items())
         several = f", is a multiple of the {processes} processes" if processes > 1 else ""
         raise ValueError(
-            f"devices is 0, or at most {most} here{several} and divides {given}, got {count}"
+            f"devices is 0, or at most {most} here{several} and divides {lane_counts}, got {count}"
         )
     count = count or fitting[-1]
     per_process = count // processes

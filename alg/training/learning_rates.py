@@ -47,18 +47,20 @@ def make_settings_grid(
     """
     if scale not in SCALES:
         raise ValueError(f"scale is 'gradient' or 'raw', got {scale!r}")
-    given = f"learning rates {learning_rates}, weight decays {weight_decays} and l2 {l2}"
+    settings = f"learning rates {learning_rates}, weight decays {weight_decays} and l2 {l2}"
     if not learning_rates or not weight_decays:
-        raise ValueError(f"at least one learning rate and one weight decay are needed, got {given}")
+        raise ValueError(
+            f"at least one learning rate and one weight decay are needed, got {settings}"
+        )
     # Written so that NaN is refused.
     if not (min(learning_rates) > 0 and min(weight_decays) >= 0 and l2 >= 0):
         raise ValueError(
-            f"learning rates are positive, weight decays and l2 not negative, got {given}"
+            f"learning rates are positive, weight decays and l2 not negative, got {settings}"
         )
     if not max(learning_rates) * (max(weight_decays) + 2 * l2) < 1:
         raise ValueError(
             "the largest learning rate times the largest weight decay (and twice l2) stays below "
-            f"1, got {given}"
+            f"1, got {settings}"
         )
     return np.asarray(list(product(learning_rates, weight_decays)))
 

@@ -3,7 +3,6 @@
 A metric says here what it reads, whether lower is better, and how it becomes a reward.
 """
 
-import difflib
 import re
 from collections.abc import Callable, Sequence
 from functools import lru_cache, partial
@@ -15,7 +14,7 @@ import jax.numpy as jnp
 
 from ..interfaces import AnyArray, Array
 from ..language.families import Family
-from ..suggest import did_you_mean
+from ..suggest import did_you_mean, find_nearest
 from .metrics import (
     accuracy,
     auc,
@@ -93,14 +92,18 @@ def _error(name: str, metric: Callable, as_reward: Callable = lambda value: 1 - 
 
 
 _OF_LABELS = (
-    Metric("auc", False, _of_labels(auc)),
-    Metric("user_auc", False, lambda logits, t: user_auc(logits, t.label, t.user, t.weight)),
+    Metric(name="auc", of_ranks=False, value=_of_labels(auc)),
+    Metric(
+        name="user_auc",
+        of_ranks=False,
+        value=lambda logits, t: user_auc(logits, t.label, t.user, t.weight),
+    ),
     # The geometric mean of the probabilities that were given to what came true.
     _error("logloss", log_loss, lambda value: jnp.exp(-value)),
     _error("rmse", rmse),
     _error("mae", mae),
-    Metric("accuracy", False, _at_zero(accuracy), at_threshold=accuracy),
-    Metric("f1", False, _at_zero(f1), at_threshold=f1),
+    Metric(name="accuracy", of_ranks=False, value=_at_zero(accuracy), at_threshold=accuracy),
+    Metric(name="f1", of_ranks=False, value=_at_zero(f1), at_threshold=f1),
 )
 _NAMED = {metric.name: metric for metric in _OF_LABELS}
 
@@ -150,25 +153,25 @@ def get_metric(name: str) -> Metric:
     if name in _NAMED:
         return _NAMED[name]
     if name == "mrr":
-        return Metric(name, True, _RANKED[name])
+        return Metric(name=name, of_ranks=True, value=_RANKED[name])
     plain, _, ranks = name.partition("@")
     if plain not in _RANKED:
         raise ValueError(f"{name!r} is no metric{_hint(name)}")
     if not re.fullmatch("[1-9][0-9]*", ranks):
         raise ValueError(f"{plain} counts the first ranks, as in '{plain}@{CUTOFF}', got {name!r}")
-    return Metric(name, True, partial(_RANKED[plain], k=int(ranks)))
+    return Metric(name=name, of_ranks=True, value=partial(_RANKED[plain], k=int(ranks)))
 
 
 def _hint(name: str) -> str:
     """Returns a hint at the metric with a name like that, at the same number of ranks."""
     plain, _, ranks = name.lower().partition("@")
     names = [*_NAMED, *_RANKED, *_OTHER_NAMES]
-    near = plain if plain in names else next(iter(difflib.get_close_matches(plain, names, n=1)), "")
-    if not near:
+    nearest = plain if plain in names else find_nearest(plain, names)
+    if nearest is None:
         return did_you_mean(name, METRIC_NAMES)
-    near = _OTHER_NAMES.get(near, near)
+    nearest = _OTHER_NAMES.get(nearest, nearest)
     cutoff = ranks if re.fullmatch("[1-9][0-9]*", ranks) else CUTOFF
-    return f" (did you mean '{near}{f'@{cutoff}' if near in _RANKED else ''}'?)"
+    return f" (did you mean '{nearest}{f'@{cutoff}' if nearest in _RANKED else ''}'?)"
 
 
 def get_metric_for(name: str, family: Family) -> Metric:

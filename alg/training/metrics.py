@@ -28,11 +28,11 @@ def auc(scores: Array, labels: AnyArray, weights: AnyArray | None = None) -> Arr
     keys = _ordered(scores)
     place = jnp.searchsorted(jnp.sort(keys), keys)  # that of the first of a tie
     positive, negative = weights * labels, weights * (1 - labels)
-    here = jnp.zeros_like(negative).at[..., place].add(negative)
-    upto = jnp.cumsum(here, axis=-1)
+    negative_at_place = jnp.zeros_like(negative).at[..., place].add(negative)
+    upto = jnp.cumsum(negative_at_place, axis=-1)
     # Negatives below the tie, and half of those in it, as a share: sums of shares stay exact
     # enough in float32 where a product of two counts would not.
-    share = (upto - 0.5 * here)[..., place] / upto[..., -1:]
+    share = (upto - 0.5 * negative_at_place)[..., place] / upto[..., -1:]
     return jnp.sum(positive * share, axis=-1) / jnp.sum(positive, axis=-1)
 
 
