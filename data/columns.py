@@ -8,7 +8,7 @@ import polars as pl
 
 from autolossgen.suggest import did_you_mean
 
-from .tables import Table
+from .tables import TextTable
 from .types import DataError
 
 MAX_ID = 2**31 - 2  # ids and table sizes (largest id + 1) are int32
@@ -34,20 +34,20 @@ LABEL = Kind("0 or 1", pl.Float64, lambda x: (x == 0) | (x == 1))
 # What programs write for something that is missing, and for what is no id, as -1 is.
 MISSING_ID = r"(?i)^([-+]?(nan|inf|infinity)|null|none|nil|na|n/a|<na>|nat|-\d+(\.\d*)?)$"
 WORD = Kind(
-    "an id: a whole number from 0, or a word that does not stand for a missing one",
+    "an id: a whole number from 0, or a word that does not mean a missing one",
     pl.String,
     lambda x: (x != "") & ~x.str.contains(MISSING_ID),
 )
 
 
-def read_column(table: Table, name: str, kind: Kind) -> pl.Series:
+def read_column(table: TextTable, name: str, kind: Kind) -> pl.Series:
     """Returns the values [n] of a column.
 
     Raises:
       DataError: naming the first place with another kind of value.
 
     Example:
-      >>> table = Table("f", pl.DataFrame({"rating": ["4", "good"]}))
+      >>> table = TextTable("f", pl.DataFrame({"rating": ["4", "good"]}))
       >>> read_column(table, "rating", NUMBER)
       Traceback (most recent call last):
       ...
@@ -67,7 +67,7 @@ def find_first_bad(good: pl.Series) -> int:
     return int((~good).arg_true()[0])
 
 
-def require_columns(table: Table, names: tuple[str, ...]) -> None:
+def require_columns(table: TextTable, names: tuple[str, ...]) -> None:
     """Checks that the table has all columns ``names``.
 
     Raises:
@@ -76,7 +76,7 @@ def require_columns(table: Table, names: tuple[str, ...]) -> None:
     if missing := table.missing(names):
         if kind := table.unread.get(missing[0]):
             raise DataError(
-                f"{table.path}: the column {missing[0]!r} is of type {kind}, which stands for no "
+                f"{table.path}: the column {missing[0]!r} is of type {kind}, which is no "
                 f"number, word or time. Write it as one of these, or name another column."
             )
         have = table.frame.columns
@@ -86,7 +86,7 @@ def require_columns(table: Table, names: tuple[str, ...]) -> None:
         )
 
 
-def _value_error(table: Table, name: str, row: int, expected: str) -> DataError:
+def _value_error(table: TextTable, name: str, row: int, expected: str) -> DataError:
     if whole := table.malformed(row):
         return whole
     position, text = table.frame.columns.index(name) + 1, table.frame[name][row] or ""
@@ -97,17 +97,17 @@ def _value_error(table: Table, name: str, row: int, expected: str) -> DataError:
     )
 
 
-def read_ids(table: Table, name: str) -> pl.Series:
+def read_ids(table: TextTable, name: str) -> pl.Series:
     """Returns ids [n]: Int64 if all are whole numbers as one writes them, else text as written.
 
     So 07 is another id than 7.
 
     Raises:
       DataError: if one is empty, a negative number or a word such as nan, NULL, none or NA: it
-        stands for something that is missing, and would be a user or an item that there is not.
+        means that an id is missing, and would become a user or an item that does not exist.
 
     Example:
-      >>> read_ids(Table("f", pl.DataFrame({"user": ["anna", "NaN"]})), "user")
+      >>> read_ids(TextTable("f", pl.DataFrame({"user": ["anna", "NaN"]})), "user")
       Traceback (most recent call last):
       ...
       autolossgen.data.types.DataError: f, row 2, column 1 (user): expected an id: a whole...
@@ -117,14 +117,14 @@ def read_ids(table: Table, name: str) -> pl.Series:
     return numbers if (numbers.cast(pl.String) == words).fill_null(False).all() else words
 
 
-def read_times(table: Table, name: str) -> np.ndarray:
+def read_times(table: TextTable, name: str) -> np.ndarray:
     """Returns seconds float64[n] since 1970, of numbers or ISO dates.
 
-    The largest number tells the unit of all: over 1e11 milliseconds, over 1e14 microseconds, over
+    The largest number decides the unit of all: over 1e11 milliseconds, over 1e14 microseconds, over
     1e17 nanoseconds.
 
     Example:
-      >>> table = Table("f", pl.DataFrame({"t": ["1970-01-02", "1970-01-01 00:00:09"]}))
+      >>> table = TextTable("f", pl.DataFrame({"t": ["1970-01-02", "1970-01-01 00:00:09"]}))
       >>> read_times(table, "t").tolist()
       [86400.0, 9.0]
     """
@@ -160,13 +160,14 @@ class Index(NamedTuple):
     def rows(self, ids: pl.Series) -> np.ndarray:
         """Returns the row int32[n] of each id, -1 for an unknown one."""
         if self.known is None:
-            own = ids.to_numpy()
-            return np.where((own >= 0) & (own < self.size), own, -1).astype(np.int32)
+            numbers = ids.to_numpy()
+            is_row = (numbers >= 0) & (numbers < self.size)
+            return np.where(is_row, numbers, -1).astype(np.int32)
         known = pl.DataFrame({"id": self.known, "row": np.arange(len(self.known), dtype=np.int32)})
         joined = pl.DataFrame({"id": ids}).join(known, on="id", how="left", maintain_order="left")
         return joined["row"].fill_null(-1).to_numpy()
 
-    def read(self, table: Table, name: str) -> np.ndarray:
+    def read(self, table: TextTable, name: str) -> np.ndarray:
         """Returns the row int32[n] of each id in a column of another table of these things."""
         words = table.frame[name].str.strip_chars()
         is_text = self.known is not None and self.known.dtype == pl.String

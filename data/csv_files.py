@@ -27,7 +27,7 @@ from .splitting import (
     split_at,
     split_rows,
 )
-from .tables import Table, decompress, read_parquet, read_text
+from .tables import TextTable, decompress, read_parquet, read_text
 from .types import DataError, Dataset
 
 FEATURE_OWNERS = ("user", "item", "row")
@@ -61,8 +61,8 @@ def load_csv(
       user: the column of user ids: whole numbers of any size, or words.
       item: the column of item ids; otherwise as ``user``.
       label: the column of labels; empty where every row is a positive.
-      time: the column of times: numbers since 1970 (see ``times``) or ISO dates; empty where the
-        order of the file is that of time.
+      time: the column of times: numbers since 1970 (see ``data/columns.py``) or ISO dates; empty
+        where the order of the file is that of time.
       threshold: a label above it is 1; None where the column holds 0 and 1.
       user_path: a file about users, with the ids in a column of the same name; empty where the
         columns of features are in the file of interactions.
@@ -70,12 +70,20 @@ def load_csv(
       features: "user.COLUMN", "item.COLUMN" or "row.COLUMN" for an interaction's own, each with
         ":list" behind it for several categories between bars and ":number" for a number; "hour"
         and "weekday" of the time. A field is named after its column.
-      min_interactions, split, shares, seed, reward_split: see ``splitting``.
+      min_interactions, split, shares, seed, reward_split: see ``data/splitting.py``.
 
     Raises:
       DataError: for what cannot be read or used, with line or row, and column.
     """
-    rule = check_rule(SplitRule(split, shares, seed, min_interactions, reward_split))
+    rule = check_rule(
+        SplitRule(
+            split=split,
+            shares=shares,
+            seed=seed,
+            min_interactions=min_interactions,
+            reward_split=reward_split,
+        )
+    )
     if threshold is not None and not math.isfinite(threshold):
         raise DataError(f"data.threshold must be a finite number or None, got {threshold}")
     if threshold is not None and not label:
@@ -92,14 +100,15 @@ def load_csv(
             raise DataError(
                 f"data.{key} and data.{first} both name the column {name!r}: each has its own"
             )
-    file, roles = Path(path).expanduser(), Roles(user, item, label, time, ids=None)
+    file = Path(path).expanduser()
+    roles = Roles(user=user, item=item, label=label, time=time, ids=None)
     table, encoded, sizes = _read_interactions(file, separator, roles, threshold, rule)
     side_tables = {
         "user": (_read_table(user_path, "user_path", separator) if user_path else table, user),
         "item": (_read_table(item_path, "item_path", separator) if item_path else table, item),
     }
-    for key, given in (("user", user_path), ("item", item_path)):
-        if given and not any(isinstance(f, Feature) and f.of == key for f in wanted):
+    for key, side_path in (("user", user_path), ("item", item_path)):
+        if side_path and not any(isinstance(f, Feature) and f.of == key for f in wanted):
             raise DataError(f"data.{key}_path is given, and no {key}.COLUMN is in data.features")
     extra = _make_features(wanted, table, encoded, side_tables)
     rows = add_fields(encoded.rows, extra.fields)
@@ -112,14 +121,14 @@ def load_csv(
         test=test,
         rule=rule,
         notes=(*encoded.notes, *describe_features(extra)),
-        sizes={field: known.size for field, known in encoded.indexes.items()} | extra.sizes,
+        sizes={field: index.size for field, index in encoded.indexes.items()} | extra.sizes,
         sides=extra.sides,
     )
 
 
 def _read_interactions(
     path: Path, separator: str, roles: Roles, threshold: float | None, rule: SplitRule
-) -> tuple[Table, Encoded, list[int]]:
+) -> tuple[TextTable, Encoded, list[int]]:
     """Returns the table of a file or a folder, its interactions, and the sizes of its parts."""
     if not path.is_dir():
         table = _read_table(str(path), "path", separator)
@@ -129,7 +138,7 @@ def _read_interactions(
     return encode_parts(tables, roles, threshold)
 
 
-def _read_table(path: str, key: str, separator: str) -> Table:
+def _read_table(path: str, key: str, separator: str) -> TextTable:
     raw = decompress(read_file(Path(path).expanduser(), key), path)
     if raw.startswith(b"PAR1"):
         return read_parquet(raw, path)
@@ -163,9 +172,9 @@ def _parse_feature(word: str) -> Feature:
 
 def _make_features(
     wanted: list[Feature | str],
-    table: Table,
+    table: TextTable,
     encoded: Encoded,
-    side_tables: dict[str, tuple[Table, str]],
+    side_tables: dict[str, tuple[TextTable, str]],
 ) -> Features:
     fields, sides, sizes = {}, {}, {}
     for feature in wanted:

@@ -1,4 +1,4 @@
-"""From the rows of a table to interactions in time order. Letters: ``n`` interactions."""
+"""Encodes the rows of a table as interactions in time order. Letters: ``n`` interactions."""
 
 from pathlib import Path
 from typing import NamedTuple
@@ -17,7 +17,7 @@ from .columns import (
     read_times,
 )
 from .readers import Roles
-from .tables import Table
+from .tables import TextTable
 from .types import Interactions
 
 
@@ -31,7 +31,7 @@ class Encoded(NamedTuple):
     notes: tuple[str, ...]  # what was read and dropped
 
 
-def encode(table: Table, roles: Roles, threshold: float | None) -> Encoded:
+def encode(table: TextTable, roles: Roles, threshold: float | None) -> Encoded:
     """Returns the interactions of a table in time order; of a repeated pair the last is kept.
 
     A label is 1 where it is above ``threshold``, or as it is without one, or everywhere without a
@@ -42,16 +42,16 @@ def encode(table: Table, roles: Roles, threshold: float | None) -> Encoded:
 
     Example:
       >>> frame = pl.DataFrame({"user": ["a", "b"], "item": ["7", "7"], "y": ["1", "0"]})
-      >>> encode(Table("f", frame), Roles(label="y", time="", ids=None), None).rows.ids["user"]
+      >>> encode(TextTable("f", frame), Roles(label="y", time="", ids=None), None).rows.ids["user"]
       array([0, 1], dtype=int32)
     """
     ids = {field: _read_ids(table, getattr(roles, field), roles.ids) for field in ("user", "item")}
     label = _read_labels(table, roles.label, threshold)
     time = read_times(table, roles.time) if roles.time else None
-    known = {field: make_index(values) for field, values in ids.items()}
-    number = {field: known[field].rows(values) for field, values in ids.items()}
+    indexes = {field: make_index(values) for field, values in ids.items()}
+    number = {field: indexes[field].rows(values) for field, values in ids.items()}
     at = np.arange(label.size) if time is None else np.argsort(time, kind="stable")
-    pair = (number["user"].astype(np.int64) * known["item"].size + number["item"])[at]
+    pair = (number["user"].astype(np.int64) * indexes["item"].size + number["item"])[at]
     # The first of each pair from the end is the last in time.
     _, last = np.unique(pair[::-1], return_index=True)
     at = at[np.sort(pair.size - 1 - last)]
@@ -61,16 +61,22 @@ def encode(table: Table, roles: Roles, threshold: float | None) -> Encoded:
     ]
     if time is None:
         notes.append("no times: the order of the file is taken for that of time")
-    notes += _describe_numbering(known)
+    notes += _describe_numbering(indexes)
     rows = Interactions({field: number[field][at] for field in number}, label[at])
-    return Encoded(rows, known, None if time is None else time[at], at, tuple(notes))
+    return Encoded(
+        rows=rows,
+        indexes=indexes,
+        time=None if time is None else time[at],
+        at=at,
+        notes=tuple(notes),
+    )
 
 
-def _read_ids(table: Table, name: str, kind: Kind | None) -> pl.Series:
+def _read_ids(table: TextTable, name: str, kind: Kind | None) -> pl.Series:
     return read_column(table, name, kind) if kind else read_ids(table, name)
 
 
-def _read_labels(table: Table, name: str, threshold: float | None) -> np.ndarray:
+def _read_labels(table: TextTable, name: str, threshold: float | None) -> np.ndarray:
     if not name:
         return np.ones(len(table.frame), np.float32)
     if threshold is None:
@@ -86,22 +92,25 @@ def _describe_labels(roles: Roles, threshold: float | None) -> str:
     )
 
 
-def _describe_numbering(known: dict[str, Index]) -> list[str]:
+def _describe_numbering(indexes: dict[str, Index]) -> list[str]:
     return [
-        f"{field} ids numbered from 0 to {one.size - 1:,} in ascending order"
-        for field, one in known.items()
-        if one.known is not None
+        f"{field} ids numbered from 0 to {index.size - 1:,} in ascending order"
+        for field, index in indexes.items()
+        if index.known is not None
     ]
 
 
 def encode_parts(
-    tables: list[Table], roles: Roles, threshold: float | None
-) -> tuple[Table, Encoded, list[int]]:
+    tables: list[TextTable], roles: Roles, threshold: float | None
+) -> tuple[TextTable, Encoded, list[int]]:
     """Returns the interactions of files that are split already, numbered together: none is dropped.
 
-    Given are the rows of all files in one table, the interactions one file after the other, and how
-    many each file has. In a file they are in time order, or as they stand where no column tells.
-    Notes count the pairs of user and item that stand more than once, in a file or in several.
+    In a file interactions are in time order, or in the order of the file without a column of times.
+    Notes count the pairs of user and item that occur more than once, in a file or in several.
+
+    Returns:
+      The rows of all files in one table, the interactions one file after the other, and how many
+      each file has.
 
     Raises:
       DataError: as ``encode``.
@@ -109,8 +118,8 @@ def encode_parts(
     ids = {
         f: [_read_ids(t, getattr(roles, f), roles.ids) for t in tables] for f in ("user", "item")
     }
-    known = {field: make_index(pl.concat(values)) for field, values in ids.items()}
-    number = {f: [known[f].rows(values) for values in ids[f]] for f in ids}
+    indexes = {field: make_index(pl.concat(values)) for field, values in ids.items()}
+    number = {f: [indexes[f].rows(values) for values in ids[f]] for f in ids}
     label = [_read_labels(table, roles.label, threshold) for table in tables]
     time = [read_times(table, roles.time) for table in tables] if roles.time else None
     order = [np.arange(part.size) for part in label]
@@ -119,7 +128,7 @@ def encode_parts(
     sizes = [part.size for part in label]
     starts = np.cumsum([0, *sizes[:-1]])
     at = np.concatenate([start + rows for start, rows in zip(starts, order, strict=True)])
-    joined = Table(
+    joined = TextTable(
         str(Path(tables[0].path).parent), pl.concat([t.frame for t in tables], how="diagonal")
     )
     rows = Interactions(
@@ -127,7 +136,7 @@ def encode_parts(
         np.concatenate(label)[at],
     )
     pairs = [
-        user.astype(np.int64) * known["item"].size + item
+        user.astype(np.int64) * indexes["item"].size + item
         for user, item in zip(number["user"], number["item"], strict=True)
     ]
     order_note = "in time order" if time else "order as in the files"
@@ -135,29 +144,32 @@ def encode_parts(
         f"already split: {sum(sizes):,} ratings read; {_describe_labels(roles, threshold)}; "
         f"{order_note}",
         *_describe_repeats(pairs),
-        *_describe_numbering(known),
+        *_describe_numbering(indexes),
     )
-    return (
-        joined,
-        Encoded(rows, known, np.concatenate(time)[at] if time else None, at, notes),
-        sizes,
+    encoded = Encoded(
+        rows=rows,
+        indexes=indexes,
+        time=np.concatenate(time)[at] if time else None,
+        at=at,
+        notes=notes,
     )
+    return joined, encoded, sizes
 
 
 def _describe_repeats(pairs: list[np.ndarray]) -> list[str]:
     """Returns notes on the pairs of train, validation and test that occur more than once."""
     notes = []
     for name, part in zip(("train", "validation", "test"), pairs, strict=True):
-        if again := part.size - np.unique(part).size:
-            notes.append(f"{again:,} repeated pairs of user and item within {name}, all kept")
+        if num_repeats := part.size - np.unique(part).size:
+            notes.append(f"{num_repeats:,} repeated pairs of user and item within {name}, all kept")
     train, valid, test = pairs
-    for name, part, before, what in (
+    for name, part, earlier, earlier_names in (
         ("validation", valid, train, "train"),
         ("test", test, np.concatenate([train, valid]), "train or validation"),
     ):
-        if seen := int(np.isin(part, before).sum()):
+        if num_seen := int(np.isin(part, earlier).sum()):
             notes.append(
-                f"WARNING: {seen:,} of {part.size:,} rows of {name} have a pair of user and item "
-                f"that {what} has, too: what is measured on them has been seen"
+                f"WARNING: {num_seen:,} of {part.size:,} rows of {name} have a pair of user and "
+                f"item that {earlier_names} has, too: what is measured on them has been seen"
             )
     return notes

@@ -13,7 +13,7 @@ from autolossgen.interfaces import Side
 from autolossgen.suggest import did_you_mean
 
 from .columns import Index, find_first_bad, require_columns
-from .tables import Table
+from .tables import TextTable
 from .types import DataError, Interactions
 
 KINDS = ("category", "list", "number")
@@ -54,7 +54,9 @@ def select_features(wanted: Iterable[str], known: Iterable[str]) -> tuple[str, .
     return known if "all" in wanted else tuple(dict.fromkeys(wanted))
 
 
-def make_side(feature: Feature, table: Table, key: str, index: Index) -> tuple[Side, int | None]:
+def make_side(
+    feature: Feature, table: TextTable, key: str, index: Index
+) -> tuple[Side, int | None]:
     """Builds a feature of users or items, and the number of its categories (None for numbers).
 
     ``key`` is the column of ``table`` with their ids; of one id the last row with a value counts.
@@ -63,7 +65,7 @@ def make_side(feature: Feature, table: Table, key: str, index: Index) -> tuple[S
       DataError: if a column is missing, a number is none, or no user or item has a value.
 
     Example:
-      >>> table = Table("f", pl.DataFrame({"id": ["1", "2"], "genres": ["War|Drama", "War"]}))
+      >>> table = TextTable("f", pl.DataFrame({"id": ["1", "2"], "genres": ["War|Drama", "War"]}))
       >>> genres = Feature("genres", "item", "list", pl.col("genres"))
       >>> make_side(genres, table, "id", Index(None, 3))[0].values
       array([[-1, -1],
@@ -94,7 +96,7 @@ def make_side(feature: Feature, table: Table, key: str, index: Index) -> tuple[S
     return Side(feature.of, ids), size
 
 
-def _read_text(feature: Feature, table: Table, *others: str) -> pl.Series:
+def _read_text(feature: Feature, table: TextTable, *others: str) -> pl.Series:
     require_columns(table, (*others, *feature.text.meta.root_names()))
     text = table.frame.select(feature.text.str.strip_chars()).to_series()
     return text.set(text == "", None)
@@ -102,13 +104,14 @@ def _read_text(feature: Feature, table: Table, *others: str) -> pl.Series:
 
 def _encode_words(words: pl.Series) -> tuple[np.ndarray, int]:
     """Returns the number of each word in ascending order, and how many words there are."""
-    known = words.unique().sort()
-    table = pl.DataFrame({"word": known, "code": np.arange(len(known), dtype=np.int32)})
+    categories = words.unique().sort()
+    codes = np.arange(len(categories), dtype=np.int32)
+    table = pl.DataFrame({"word": categories, "code": codes})
     joined = pl.DataFrame({"word": words}).join(table, on="word", how="left", maintain_order="left")
-    return joined["code"].to_numpy(), len(known)
+    return joined["code"].to_numpy(), len(categories)
 
 
-def _standardise(feature: Feature, table: Table, frame: pl.DataFrame, size: int) -> np.ndarray:
+def _standardise(feature: Feature, table: TextTable, frame: pl.DataFrame, size: int) -> np.ndarray:
     """Returns the numbers float32[size], standardised over the known ones."""
     number = frame["text"].cast(pl.Float64, strict=False)
     good = number.is_finite().fill_null(False)
@@ -119,16 +122,15 @@ def _standardise(feature: Feature, table: Table, frame: pl.DataFrame, size: int)
             f"number, got {frame['text'][row][:40]!r}. Correct it, or name it in data.features as "
             f"a category."
         )
-    values, known = np.zeros(size, np.float32), number.to_numpy()
-    values[frame["row"].to_numpy()] = (known - known.mean()) / (known.std() or 1.0)
+    values, numbers = np.zeros(size, np.float32), number.to_numpy()
+    values[frame["row"].to_numpy()] = (numbers - numbers.mean()) / (numbers.std() or 1.0)
     return values
 
 
-def make_row_field(feature: Feature, table: Table, at: np.ndarray) -> tuple[np.ndarray, int]:
+def make_row_field(feature: Feature, table: TextTable, at: np.ndarray) -> tuple[np.ndarray, int]:
     """Returns a category int32[n] of each interaction, and how many there are.
 
-    ``at`` is the row [n] of each in ``table``. Where none is known the last category stands for
-    that.
+    ``at`` is the row [n] of each in ``table``. The last category means that none is known.
 
     Raises:
       DataError: for a kind that an interaction cannot have.
@@ -157,8 +159,8 @@ def make_clock_field(name: str, time: np.ndarray | None) -> tuple[np.ndarray, in
     """
     if time is None:
         raise DataError(f"data.features: {name!r} needs times, and the file has none")
-    size, of = CLOCK_FIELDS[name]
-    return of(time.astype(np.int64)).astype(np.int32), size
+    size, compute_field = CLOCK_FIELDS[name]
+    return compute_field(time.astype(np.int64)).astype(np.int32), size
 
 
 class Features(NamedTuple):
@@ -180,12 +182,12 @@ def describe_features(features: Features) -> tuple[str, ...]:
     lines = [
         f"{name}: {features.sizes[name]} categories, of an interaction" for name in features.fields
     ]
-    for name, one in features.sides.items():
+    for name, side in features.sides.items():
         if name not in features.sizes:
-            lines.append(f"{name}: a number of {one.field}s, standardised")
+            lines.append(f"{name}: a number of {side.field}s, standardised")
             continue
-        num_known = int(np.any(one.values >= 0, axis=1).sum())
+        num_known = int(np.any(side.values >= 0, axis=1).sum())
         lines.append(
-            f"{name}: {features.sizes[name]} categories, known of {num_known:,} {one.field}s"
+            f"{name}: {features.sizes[name]} categories, known of {num_known:,} {side.field}s"
         )
     return tuple(f"feature {line}" for line in lines)

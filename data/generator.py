@@ -20,9 +20,8 @@ class Preferences(NamedTuple):
     item: np.ndarray  # float64[num_items + 1, WIDTH]
     user_bias: np.ndarray  # float64[num_users + 1]
     item_bias: np.ndarray  # float64[num_items + 1]
-    popularity: (
-        np.ndarray
-    )  # float64[num_items + 1], log of how often an item is met, up to a constant
+    # float64[num_items + 1], log of how often an item is met, up to a constant
+    popularity: np.ndarray
 
 
 def make_preferences(*, num_users: int, num_items: int, seed: int) -> Preferences:
@@ -60,8 +59,8 @@ def make_synthetic(
     """Generates a data set of exactly ``num_interactions`` distinct pairs, split like a real one.
 
     Users differ in activity, items in popularity; a label is a coin with the true preference as
-    its odds, so the best possible AUC is that of ``preference_logits``. See ``splitting`` for the
-    splits.
+    its odds, so the best possible AUC is that of ``compute_preference_logits``. See
+    ``data/splitting.py`` for the splits.
 
     Raises:
       DataError: if the counts cannot be met.
@@ -71,7 +70,15 @@ def make_synthetic(
       >>> sum(s.label.size for s in (tiny.train, tiny.reward, tiny.valid, tiny.test))
       1000
     """
-    rule = check_rule(SplitRule(split, shares, max(seed, 0), min_interactions, reward_split))
+    rule = check_rule(
+        SplitRule(
+            split=split,
+            shares=shares,
+            seed=max(seed, 0),
+            min_interactions=min_interactions,
+            reward_split=reward_split,
+        )
+    )
     pairs = num_users * num_items
     if min(num_users, num_items) < 1 or seed < 0 or not num_users <= num_interactions <= pairs:
         raise DataError(

@@ -4,6 +4,7 @@ Letters: ``n`` groups, ``G`` items of a group, one positive first. All is drawn 
 operations over all users at once.
 """
 
+from collections.abc import Mapping
 from typing import NamedTuple
 
 import numpy as np
@@ -95,14 +96,23 @@ def make_rankings(
             f"items drawn by implicit.seed={seed}, not all {items.size:,}; values are higher, "
             f"and compare with others among so many alone",
         )
-    return Rankings(*make_positives(dataset), **_require_positives(groups), notes=notes)
+    train_positives, full_train_positives = make_positives(dataset)
+    _check_positives(groups)
+    return Rankings(
+        train=train_positives,
+        full_train=full_train_positives,
+        reward=groups["reward"],
+        valid=groups["valid"],
+        test=groups["test"],
+        notes=notes,
+    )
 
 
 def make_positives(dataset: Dataset) -> tuple[Positives, Positives]:
     """Collects the positives of the train split, and of train with the reward split put back.
 
-    For losses that are not judged by ranks; ``make_rankings`` gives them with the groups to rank
-    in.
+    For losses that are not evaluated by ranks; ``make_rankings`` returns them with the groups to
+    rank in.
 
     Raises:
       DataError: if there are none.
@@ -112,7 +122,7 @@ def make_positives(dataset: Dataset) -> tuple[Positives, Positives]:
     train, full_train = (
         _to_positives(part, _find_liked_pairs(part, items), items) for part in splits
     )
-    _require_positives({"train": train, "full_train": full_train})
+    _check_positives({"train": train, "full_train": full_train})
     return train, full_train
 
 
@@ -157,24 +167,23 @@ def _insert_negatives(
     """Returns rows [n] with ``negatives`` drawn ones behind each positive."""
     known = _find_pairs(rows, items)
     free = items.size - known.count_pairs(rows.ids["user"])
-    drawn = np.where((rows.label > 0) & (free > 0), negatives, 0)
-    if negatives and not drawn.any():
+    num_drawn = np.where((rows.label > 0) & (free > 0), negatives, 0)
+    if negatives and not num_drawn.any():
         raise DataError("implicit.negatives: every user with a positive has a row with every item")
-    at = np.repeat(np.arange(rows.label.size), 1 + drawn)
-    new = np.append(False, at[1:] == at[:-1])[: at.size]
-    made = take(rows, at)
-    rank = (rng.random(new.sum()) * free[at[new]]).astype(np.int64)[:, None]
-    index = _pick_unknown(known, made.ids["user"][new], rank, items.size)[:, 0]
-    made.ids["item"][new], made.label[new] = items[index], 0
-    return made
+    source = np.repeat(np.arange(rows.label.size), 1 + num_drawn)  # of each row, its old one
+    is_new = np.append(False, source[1:] == source[:-1])[: source.size]
+    mixed = take(rows, source)
+    rank = (rng.random(is_new.sum()) * free[source[is_new]]).astype(np.int64)[:, None]
+    index = _pick_unknown(known, mixed.ids["user"][is_new], rank, items.size)[:, 0]
+    mixed.ids["item"][is_new], mixed.label[is_new] = items[index], 0
+    return mixed
 
 
-def _require_positives(parts: dict) -> dict:
-    """Returns the parts; DataError if one has no positive."""
+def _check_positives(parts: Mapping[str, Batch | Positives]) -> None:
+    """Checks that each part has a positive; DataError if one has none."""
     for name, part in parts.items():
         if not part.ids["user"].size:
             raise DataError(f"the {name} split has no positive with other items to rank")
-    return parts
 
 
 def _read_train_splits(dataset: Dataset) -> tuple[Interactions, Interactions]:
@@ -207,7 +216,8 @@ def _find_pairs(rows: Interactions, items: np.ndarray) -> _Pairs:
 
 
 def _make_pairs(user: np.ndarray, index: np.ndarray, items: int) -> _Pairs:
-    return _Pairs(*np.divmod(np.unique(user * items + index), items))
+    distinct_user, distinct_index = np.divmod(np.unique(user * items + index), items)
+    return _Pairs(user=distinct_user, item=distinct_index)
 
 
 def _select_liked(rows: Interactions, known: _Pairs, items: np.ndarray) -> dict[str, np.ndarray]:
@@ -221,8 +231,12 @@ def _to_positives(rows: Interactions, known: _Pairs, items: np.ndarray) -> Posit
     """Returns the positives of ``rows``, less those of users who like everything."""
     ids = _select_liked(rows, known, items)
     people = np.arange(rows.ids["user"].max(initial=-1) + 2)
-    parts = (items, known.unknown_below(), known.start(people))
-    return Positives(ids, *(part.astype(np.int32) for part in parts))
+    return Positives(
+        ids=ids,
+        catalogue=items.astype(np.int32),
+        unknown_below=known.unknown_below().astype(np.int32),
+        start=known.start(people).astype(np.int32),
+    )
 
 
 def _pick_unknown(known: _Pairs, user: np.ndarray, rank: np.ndarray, items: int) -> np.ndarray:
@@ -294,7 +308,7 @@ def _rank_split(
         raise DataError(
             f"{user.size:,} positives among {items.size:,} items are {cells:,} pairs to rank, over "
             f"{MAX_CELLS:,}: more than memory holds. Rank among sampled items, "
-            f"--config.implicit.test_candidates=100, judge by a metric of labels, "
+            f"--config.implicit.test_candidates=100, reward a metric of labels, "
             f"--config.search.reward=auc, or hold out fewer, as by data.split=by_user with "
             f"small data.shares."
         )

@@ -32,7 +32,7 @@ from .splitting import (
     split_rows,
 )
 from .stream import load_stream
-from .tables import Table, read_text
+from .tables import TextTable, read_text
 from .types import DataError, Dataset
 
 OTHER_BUILDERS: dict[str, Callable[..., Dataset]] = {
@@ -64,9 +64,9 @@ def build(*, name: str, **options) -> Dataset:
         if option not in accepted:
             builders = (load, *OTHER_BUILDERS.values())
             of_another = any(option in inspect.signature(one).parameters for one in builders)
-            own = f". Its keys are those of --config=configs/{name}.py" if of_another else ""
+            hint = f". Its keys are those of --config=configs/{name}.py" if of_another else ""
             raise DataError(
-                f"data.{option} is not an option of {name!r}{did_you_mean(option, accepted)}{own}"
+                f"data.{option} is not an option of {name!r}{did_you_mean(option, accepted)}{hint}"
             )
     return builder(**options) if name in OTHER_BUILDERS else load(name=name, **options)
 
@@ -90,21 +90,30 @@ def load(
     are in time order and ``threshold`` does not apply). Without a path: the cache folder, then the
     network. A rating above ``threshold`` (in the file's scale) is label 1; of interactions of one
     user with one item the last is kept. ``features`` names those that are read from the files next
-    to the ratings, or from the times; "all" for every one. See ``splitting`` for the splits.
+    to the ratings, or from the times; "all" for every one. See ``data/splitting.py`` for the
+    splits.
 
     Raises:
       DataError: if the data cannot be found, read or split: file, line, column, what was expected.
     """
-    rule = check_rule(SplitRule(split, shares, seed, min_interactions, reward_split))
+    rule = check_rule(
+        SplitRule(
+            split=split,
+            shares=shares,
+            seed=seed,
+            min_interactions=min_interactions,
+            reward_split=reward_split,
+        )
+    )
     if not math.isfinite(threshold):
         raise DataError(f"data.threshold must be a finite rating, got {threshold}")
     if name not in DATA_SETS:
         raise DataError(f"{name!r} is not a data set to load{did_you_mean(str(name), DATA_SETS)}")
-    origin, given = DATA_SETS[name], Path(path).expanduser() if path else None
-    if given and (files := find_split(given)):
-        return _load_parts(name, given, files, rule, features)
+    origin, location = DATA_SETS[name], Path(path).expanduser() if path else None
+    if location and (files := find_split(location)):
+        return _load_parts(name, location, files, rule, features)
     wanted = select_features(features, [*_list_side_features(name), *CLOCK_FIELDS])
-    located = find_rating_file(origin, given)
+    located = find_rating_file(origin, location)
     table, roles = origin.read(located.raw, located.path)
     encoded = encode(table, roles, threshold)
     clocks = {f: make_clock_field(f, encoded.time) for f in wanted if f in CLOCK_FIELDS}
@@ -149,8 +158,8 @@ def _load_parts(
     )
 
 
-def _get_table_sizes(index: dict[str, Index]) -> dict[str, int]:
-    return {field: known.size for field, known in index.items()}
+def _get_table_sizes(indexes: dict[str, Index]) -> dict[str, int]:
+    return {field: index.size for field, index in indexes.items()}
 
 
 def _list_side_features(name: str) -> list[str]:
@@ -163,7 +172,7 @@ def _read_sides(
     name: str, open_sibling: OpenSibling, wanted: tuple[str, ...], index: dict[str, Index]
 ) -> Features:
     """Reads the features ``wanted`` from files next to the ratings."""
-    tables: dict[str, tuple[SideFile, Table]] = {}
+    tables: dict[str, tuple[SideFile, TextTable]] = {}
     sides, sizes = {}, {}
     for feature_name in wanted:
         if feature_name in CLOCK_FIELDS:

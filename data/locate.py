@@ -11,9 +11,8 @@ from .download import get_cache_folder, obtain, unpack
 from .registry import NamedDataSet
 from .types import DataError
 
-OpenSibling = Callable[
-    [str], tuple[str, bytes] | None
-]  # file name -> where, raw; None if not there
+# file name -> path for messages and bytes, None without such a file
+OpenSibling = Callable[[str], tuple[str, bytes] | None]
 # Of people's own: X.train.csv and its like. {} is a part.
 OWN_PART_PATTERN = r"(?i)(.+[._-])?{}\.(csv|tsv|txt|dat|parquet)(\.gz)?"
 MAX_NAMED_FILES = 6  # files in a message
@@ -66,7 +65,8 @@ def find_rating_file(origin: NamedDataSet, path: Path | None) -> LocatedFile:
     open_sibling = (
         open_archive(str(path), raw) if path.suffix == ".zip" else open_folder(path.parent)
     )
-    return LocatedFile(str(path), *unpack(str(path), raw, origin.files), open_sibling)
+    file, rating_bytes = unpack(str(path), raw, origin.files)
+    return LocatedFile(source=str(path), path=file, raw=rating_bytes, open_sibling=open_sibling)
 
 
 def _download_rating_file(origin: NamedDataSet) -> LocatedFile:
@@ -81,7 +81,10 @@ def _download_rating_file(origin: NamedDataSet) -> LocatedFile:
             f"--config=configs/synthetic.py"
         ),
     )
-    return LocatedFile(source, *unpack(file, raw, origin.files), open_archive(file, raw))
+    path, rating_bytes = unpack(file, raw, origin.files)
+    return LocatedFile(
+        source=source, path=path, raw=rating_bytes, open_sibling=open_archive(file, raw)
+    )
 
 
 def open_archive(file: str, raw: bytes) -> OpenSibling:
@@ -122,13 +125,12 @@ def find_own_split(folder: Path) -> list[Path]:
         for part in ("train", "(valid|validation|val|dev)", "test")
     ]
     if [len(files) for files in matches] != [1, 1, 1]:
-        some = [file.name for files in matches for file in files]
-        sibling = ", ".join(
-            (some or sorted(file.name for file in folder.iterdir()))[:MAX_NAMED_FILES]
-        )
+        matching = [file.name for files in matches for file in files]
+        names = matching or sorted(file.name for file in folder.iterdir())
+        shown = ", ".join(names[:MAX_NAMED_FILES])
         raise DataError(
             f"{folder} is a folder: expected one file each of train, valid and test in it, such as "
-            f"train.csv, X.valid.tsv or X-test.parquet, got {sibling or 'nothing'}. Give such a "
+            f"train.csv, X.valid.tsv or X-test.parquet, got {shown or 'nothing'}. Give such a "
             f"folder, or one file that is to be split."
         )
     return [files[0] for files in matches]

@@ -8,7 +8,7 @@ from .tables import (
     DOUBLE_COLON,
     MAX_SHOWN,
     Layout,
-    Table,
+    TextTable,
     read_json_lines,
     read_text,
 )
@@ -47,7 +47,7 @@ class Roles(NamedTuple):
 REVIEW = Roles("reviewerID", "asin", "overall", "unixReviewTime", ids=None)
 
 
-def read_ratings(raw: bytes, path: str) -> tuple[Table, Roles]:
+def read_ratings(raw: bytes, path: str) -> tuple[TextTable, Roles]:
     r"""Reads the table of a MovieLens-like rating file.
 
     Understands ``user::item::rating::time`` (ML-1M, MovieTweetings), tab-separated without header
@@ -71,7 +71,7 @@ def read_ratings(raw: bytes, path: str) -> tuple[Table, Roles]:
     raise _format_error(path, first, RATINGS)
 
 
-def read_labelled(raw: bytes, path: str) -> Table:
+def read_labelled(raw: bytes, path: str) -> TextTable:
     """Reads one part of a split like the original's: tab-separated ``uid iid label``.
 
     Raises:
@@ -84,11 +84,11 @@ def read_labelled(raw: bytes, path: str) -> Table:
     return read_text(raw, path, Layout("\t", columns or LABELLED))
 
 
-def read_reviews(raw: bytes, path: str) -> tuple[Table, Roles]:
+def read_reviews(raw: bytes, path: str) -> tuple[TextTable, Roles]:
     r"""Reads the table of an Amazon review or rating file.
 
     Understands JSON lines, and commas with a header or without: then the column whose words all
-    have the length of an item id is the item's, and the first one where that does not tell.
+    have the length of an item id is the item's, or the first one if that is both or neither.
 
     Raises:
       DataError: for a first line that is neither.

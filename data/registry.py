@@ -19,7 +19,7 @@ from .download import (
 )
 from .features import Feature
 from .readers import Roles, read_ratings, read_reviews
-from .tables import Layout, Table
+from .tables import Layout, TextTable
 
 AGE_BANDS = (18, 25, 35, 45, 50, 56)  # as MovieLens-1M has them; the first is below 18
 GENRES = (  # of u.item, in the order of its flags
@@ -44,7 +44,7 @@ class NamedDataSet(NamedTuple):
     files: tuple[str, ...]  # what its rating file is called, in order of preference
     sources: tuple[Download, ...]
     home: str  # where people find it
-    read: Callable[[bytes, str], tuple[Table, Roles]]
+    read: Callable[[bytes, str], tuple[TextTable, Roles]]
     sides: tuple[SideFile, ...] = ()  # of those with the same features the first found is read
 
 

@@ -33,10 +33,10 @@ class SplitRule(NamedTuple):
 
 
 def check_rule(rule: SplitRule) -> SplitRule:
-    """Returns the rule if it can be applied. Called before anything is read.
+    """Returns the rule if it can be applied.
 
     Raises:
-      DataError: naming the key if it cannot be made. Called before anything is read.
+      DataError: naming the key if it cannot. This comes before anything is read.
     """
     for key, known in (("split", SPLITS), ("reward_split", REWARD_SPLITS)):
         if (value := getattr(rule, key)) not in known:
@@ -198,7 +198,7 @@ def make_dataset(
     """Builds a data set of three splits: cuts the reward split, checks and counts all.
 
     The reward split "leave_one_out" is each user's last positive and the negatives after it, out of
-    ``train``; "same" applies the rule of ``cut.split`` once more, with validation's share; "valid"
+    ``train``; "same" applies the rule of ``rule.split`` once more, with validation's share; "valid"
     rewards on validation and keeps ``train`` whole, as the original does.
 
     Raises:
@@ -210,22 +210,32 @@ def make_dataset(
         held_out = assign_parts(train, reward_rule, rule.shares[:1], 1)
         reward_rows = np.flatnonzero(held_out)
         train, reward = take(train, held_out == 0), take(train, reward_rows)
-    named = {"train": train, "valid": valid, "test": test, "reward": reward}
-    for split, rows in named.items():
+    splits = {"train": train, "valid": valid, "test": test, "reward": reward}
+    for split, rows in splits.items():
         _check_positives(split, rows, source)
-    counts = tuple(f"{split}: {_describe_counts(rows)}" for split, rows in named.items())
+    counts = tuple(f"{split}: {_describe_counts(rows)}" for split, rows in splits.items())
     if rule.reward_split == "valid":
         counts += ("reward split: the validation split itself",)
     notes = (f"source: {source}", *notes, *counts)
-    return Dataset(name, train, reward, valid, test, reward_rows, dict(sizes), notes, sides)
+    return Dataset(
+        name=name,
+        train=train,
+        reward=reward,
+        valid=valid,
+        test=test,
+        reward_rows=reward_rows,
+        sizes=dict(sizes),
+        notes=notes,
+        sides=sides,
+    )
 
 
 def _check_positives(split: str, rows: Interactions, source: str) -> None:
     if rows.label.any():
         return
-    came = f"only label 0 in {rows.label.size:,} rows" if rows.label.size else "no rows"
+    actual = f"only label 0 in {rows.label.size:,} rows" if rows.label.size else "no rows"
     raise DataError(
-        f"{source}: the {split} split must hold label 1, got {came}. Use data of users who have "
+        f"{source}: the {split} split must hold label 1, got {actual}. Use data of users who have "
         f"several likes each, or change data.threshold, data.split, data.min_interactions or "
         f"data.reward_split."
     )
@@ -234,8 +244,8 @@ def _check_positives(split: str, rows: Interactions, source: str) -> None:
 def check_both_labels(source: str, splits: Mapping[str, Interactions]) -> None:
     """Checks that each of the splits, by name, holds labels 0 and 1 if it is in memory.
 
-    Losses of single interactions need both to train on, and metrics of labels to judge by; losses
-    of pairs and rankings need positives alone.
+    Losses of single interactions need both to train on, as metrics of labels need both to be
+    computed; losses of pairs and rankings need positives alone.
 
     Raises:
       DataError: unless each of the splits, by name, holds labels 0 and 1 if it is in memory.

@@ -118,10 +118,12 @@ def open_stream(path: str | Path, *, held_out: int = 0, seed: int = 0) -> Stream
         raise DataError(f"{path} holds no X.arrow files. Write them with write_stream.")
     pieces: dict[str, list[np.ndarray]] = {}
     for file in files:
-        found = _map_file(file)
-        if pieces and found.keys() != pieces.keys():
-            raise DataError(f"{file}: expected columns {', '.join(pieces)}, got {', '.join(found)}")
-        for name, chunks in found.items():
+        file_columns = _map_file(file)
+        if pieces and file_columns.keys() != pieces.keys():
+            raise DataError(
+                f"{file}: expected columns {', '.join(pieces)}, got {', '.join(file_columns)}"
+            )
+        for name, chunks in file_columns.items():
             pieces.setdefault(name, []).extend(chunks)
     columns = {name: tuple(chunks) for name, chunks in pieces.items()}
     largest = _check_ranges(columns, str(path))
@@ -131,7 +133,7 @@ def open_stream(path: str | Path, *, held_out: int = 0, seed: int = 0) -> Stream
             f"{path}: held_out is at least 0 and below its {starts[-1]:,} rows, got {held_out:,}"
         )
     sizes = {field: largest[field] + 1 for field in columns if field != LABEL}
-    return Stream(columns, starts, sizes, held_out, seed)
+    return Stream(columns=columns, starts=starts, sizes=sizes, held_out=held_out, seed=seed)
 
 
 def _map_file(file: Path) -> dict[str, list[np.ndarray]]:
@@ -186,9 +188,9 @@ def draw_batches(
     place = np.arange(start * batch_size, (start + steps) * batch_size, dtype=np.int64)
     epoch, within = np.divmod(place, stream.rows)
     row = np.empty_like(place)
-    for one in np.unique(epoch):
-        of_one = epoch == one
-        row[of_one] = permute(within[of_one], stream.rows, (seed, 1, int(one)))
+    for number in np.unique(epoch):
+        is_in_epoch = epoch == number
+        row[is_in_epoch] = permute(within[is_in_epoch], stream.rows, (seed, 1, int(number)))
     return _read_rows(stream, _to_file_rows(stream, row), (steps, batch_size))
 
 
@@ -235,10 +237,10 @@ def permute(place: np.ndarray, n: int, key: tuple[int, ...]) -> np.ndarray:
     """
     keys = np.random.SeedSequence(key).generate_state(ROUNDS, np.uint64)
     side = np.uint64(max(int(np.ceil(np.sqrt(n))), 1))  # the network permutes side * side numbers
-    found = _apply_network(place.astype(np.uint64), side, keys)
-    while (beyond := np.flatnonzero(found >= n)).size:
-        found[beyond] = _apply_network(found[beyond], side, keys)
-    return found.astype(np.int64)
+    positions = _apply_network(place.astype(np.uint64), side, keys)
+    while (beyond := np.flatnonzero(positions >= n)).size:
+        positions[beyond] = _apply_network(positions[beyond], side, keys)
+    return positions.astype(np.int64)
 
 
 def _apply_network(number: np.ndarray, side: np.uint64, keys: np.ndarray) -> np.ndarray:
@@ -276,11 +278,11 @@ def load_stream(
             f"at least 1, got {held_out} and {piece}"
         )
     stream = _select_columns(open_stream(path, held_out=held_out, seed=seed), features)
-    held = read_held_out(stream)
+    held_out_rows = read_held_out(stream)
     order = np.random.default_rng([seed, 5]).permutation(held_out)
     splits = {
-        name: take(held, np.sort(some))
-        for name, some in zip(("reward", "valid", "test"), np.array_split(order, 3), strict=True)
+        name: take(held_out_rows, np.sort(indexes))
+        for name, indexes in zip(("reward", "valid", "test"), np.array_split(order, 3), strict=True)
     }
     for name, rows in splits.items():
         if np.unique(rows.label).size < 2:
@@ -294,7 +296,7 @@ def load_stream(
         ids = {field: values[:, 0] for field, values in column.ids.items()}
         return Interactions(ids, column.label[:, 0])
 
-    train = Streamed(stream.rows, piece, read)
+    train = Streamed(rows=stream.rows, chunk_rows=piece, draw=read)
     fields = ", ".join(f"{name} of {size:,}" for name, size in stream.sizes.items())
     notes = (
         f"source: {path}",

@@ -30,7 +30,7 @@ class Layout(NamedTuple):
     encoding: str = "utf-8"
 
 
-class Table(NamedTuple):
+class TextTable(NamedTuple):
     """The columns of a file, and what it takes to name a place in it."""
 
     path: str  # the file, for messages
@@ -67,7 +67,7 @@ class Table(NamedTuple):
         return _field_count_error(self, self.layout, row, fields)
 
 
-def read_text(raw: bytes, path: str, layout: Layout) -> Table:
+def read_text(raw: bytes, path: str, layout: Layout) -> TextTable:
     r"""Reads a text file's bytes into a table.
 
     A line with too few fields has nulls for the others.
@@ -94,7 +94,7 @@ def read_text(raw: bytes, path: str, layout: Layout) -> Table:
         raise DataError(f"{path} {what}: expected lines of {names}.")
     if not layout.columns:
         layout = layout._replace(columns=_read_header(raw, path, layout))
-    table = Table(path, pl.DataFrame(), raw, layout)
+    table = TextTable(path, pl.DataFrame(), raw, layout)
     separator = layout.separator
     if separator == DOUBLE_COLON:
         raw, separator = raw.replace(DOUBLE_COLON.encode(), UNIT_SEPARATOR.encode()), UNIT_SEPARATOR
@@ -155,7 +155,7 @@ def _read_rows(raw: bytes, layout: Layout) -> Iterator[list[str]]:
     return rows
 
 
-def _table_error(table: Table, layout: Layout, error: Exception) -> DataError:
+def _table_error(table: TextTable, layout: Layout, error: Exception) -> DataError:
     """Returns what is wrong with the first bad row of a file that polars refuses."""
     _check_utf8(table.raw, table.path)
     wrong = [(row, fields) for row, fields in enumerate(_read_rows(table.raw, layout)) if fields]
@@ -167,7 +167,7 @@ def _table_error(table: Table, layout: Layout, error: Exception) -> DataError:
 
 
 def _field_count_error(
-    table: Table, layout: Layout, row: int, fields: list[str]
+    table: TextTable, layout: Layout, row: int, fields: list[str]
 ) -> DataError | None:
     separator, columns = layout.separator, layout.columns
     if len(fields) == len(columns):
@@ -179,7 +179,7 @@ def _field_count_error(
     )
 
 
-def read_json_lines(raw: bytes, path: str, names: tuple[str, ...]) -> Table:
+def read_json_lines(raw: bytes, path: str, names: tuple[str, ...]) -> TextTable:
     """Reads the columns ``names`` of a file with one JSON object a line; skips blank lines.
 
     Raises:
@@ -195,7 +195,7 @@ def read_json_lines(raw: bytes, path: str, names: tuple[str, ...]) -> Table:
         frame = pl.read_ndjson(raw, schema=dict.fromkeys(names, pl.String))
     except pl.exceptions.PolarsError as error:
         raise _json_lines_error(raw, path, error) from error
-    return Table(path, frame, raw)
+    return TextTable(path, frame, raw)
 
 
 def _json_lines_error(raw: bytes, path: str, error: Exception) -> DataError:
@@ -219,11 +219,10 @@ def _json_error(path: str, number: int, line: bytes) -> DataError | None:
     )
 
 
-def read_parquet(raw: bytes, path: str) -> Table:
+def read_parquet(raw: bytes, path: str) -> TextTable:
     """Reads a Parquet file's bytes into a table, as text that a CSV file would hold.
 
-    Columns of a type that no text stands for, such as bytes, are passed over, and kept in
-    ``unread``.
+    Columns of a type without a text form, such as bytes, are left out and listed in ``unread``.
 
     Raises:
       DataError: if it is not a Parquet file, or has no rows.
@@ -240,7 +239,7 @@ def read_parquet(raw: bytes, path: str) -> Table:
             text.append(frame.select(_as_text(name, kind)).to_series())
         except pl.exceptions.PolarsError:
             unread[name] = str(kind)
-    return Table(path, pl.DataFrame(text), unread=unread)
+    return TextTable(path, pl.DataFrame(text), unread=unread)
 
 
 def _as_text(name: str, kind: pl.DataType) -> pl.Expr:

@@ -24,7 +24,7 @@ class Streamed(NamedTuple):
     """Interactions to train on that are read when they are needed."""
 
     rows: int  # of an epoch
-    piece: int  # to be read together, at most
+    chunk_rows: int  # to be read together, at most
     # Of all epochs, one after the other: the first place, how many -> interactions [n].
     draw: Callable[[int, int], Interactions]
 
@@ -41,9 +41,8 @@ class Dataset(NamedTuple):
     reward: Interactions  # what rewards the search
     valid: Interactions  # model selection
     test: Interactions
-    reward_rows: (
-        np.ndarray
-    )  # int64[r], where ``reward`` goes in full_train; empty if it is ``valid``
+    # int64[r], where ``reward`` goes in full_train; empty if it is ``valid``
+    reward_rows: np.ndarray
     sizes: dict[str, int]  # categorical field or side -> rows of its table (largest id + 1)
     notes: tuple[str, ...]  # what was read, dropped and put where, for people
     sides: Mapping[str, Side] = MappingProxyType({})  # features of users and items
@@ -71,19 +70,28 @@ def merge_reward_rows(dataset: Dataset) -> Interactions | Streamed:
       >>> def rows(*users):
       ...     return Interactions({"user": np.array(users)}, np.zeros(len(users)))
       >>> none = rows()
-      >>> held_out = Dataset("d", rows(1, 3), rows(2), none, none, np.array([1]), {"user": 4}, ())
-      >>> merge_reward_rows(held_out).ids["user"].tolist()
+      >>> dataset = Dataset(
+      ...     name="d",
+      ...     train=rows(1, 3),
+      ...     reward=rows(2),
+      ...     valid=none,
+      ...     test=none,
+      ...     reward_rows=np.array([1]),
+      ...     sizes={"user": 4},
+      ...     notes=(),
+      ... )
+      >>> merge_reward_rows(dataset).ids["user"].tolist()
       [1, 2, 3]
     """
-    train, reward, at = dataset.train, dataset.reward, dataset.reward_rows
-    if at.size == 0 or isinstance(train, Streamed):
+    train, reward, reward_rows = dataset.train, dataset.reward, dataset.reward_rows
+    if reward_rows.size == 0 or isinstance(train, Streamed):
         return train
-    is_reward = np.zeros(train.label.size + at.size, bool)
-    is_reward[at] = True
+    is_reward = np.zeros(train.label.size + reward_rows.size, bool)
+    is_reward[reward_rows] = True
 
-    def merge(kept: np.ndarray, held_out: np.ndarray) -> np.ndarray:
-        merged = np.empty(is_reward.size, kept.dtype)
-        merged[is_reward], merged[~is_reward] = held_out, kept
+    def merge(trained: np.ndarray, held_out: np.ndarray) -> np.ndarray:
+        merged = np.empty(is_reward.size, trained.dtype)
+        merged[is_reward], merged[~is_reward] = held_out, trained
         return merged
 
     ids = {field: merge(train.ids[field], reward.ids[field]) for field in train.ids}

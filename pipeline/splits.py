@@ -79,7 +79,11 @@ def make_splits(
 def _as_data(part: data.Interactions | data.Streamed) -> Batch | StreamedData:
     """Returns a split as it is trained on."""
     if isinstance(part, data.Streamed):
-        return StreamedData(part.rows, part.piece, lambda *place: _as_batch(part.draw(*place)))
+        return StreamedData(
+            rows=part.rows,
+            chunk_rows=part.chunk_rows,
+            draw=lambda start, count: _as_batch(part.draw(start, count)),
+        )
     return _as_batch(part)
 
 

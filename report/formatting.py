@@ -22,12 +22,12 @@ def format_score(value: float | None, *, signed: bool = False) -> str:
     return f"{value:+.4f}" if signed else f"{value:.4f}"
 
 
-def format_number(value: float | None) -> str:
+def format_hyper_parameter(value: float | None) -> str:
     """Returns a hyper-parameter in its shortest form, ``"-"`` if it is unknown.
 
     Example:
-      >>> format_number(0.01), format_number(1e-05), format_number(40), format_number(None)
-      ('0.01', '1e-05', '40', '-')
+      >>> [format_hyper_parameter(value) for value in (0.01, 1e-05, 40, None)]
+      ['0.01', '1e-05', '40', '-']
     """
     return MISSING if value is None else f"{value:.4g}"
 

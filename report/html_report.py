@@ -7,7 +7,7 @@ from typing import Any
 
 from autolossgen.files import write_atomically
 
-from .formatting import format_count, format_duration, format_number, format_score
+from .formatting import format_count, format_duration, format_hyper_parameter, format_score
 from .html_elements import (
     Html,
     format_formula,
@@ -147,9 +147,9 @@ def _make_test_row(cell: Cell, loss: LossResult) -> list[Html | str]:
     return [
         f"◆ {loss.name}" if loss.found else loss.name,
         format_formula(loss.formula),
-        format_number(loss.learning_rate),
-        format_number(loss.weight_decay),
-        format_number(loss.epochs),
+        format_hyper_parameter(loss.learning_rate),
+        format_hyper_parameter(loss.weight_decay),
+        format_hyper_parameter(loss.epochs),
         format_score(loss.valid_score),
         format_test_score(loss),
         _format_difference_cell(loss),

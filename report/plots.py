@@ -91,7 +91,7 @@ def plot_test_scores(cell: Cell, key: str) -> str | None:
       The SVG, or None if no test metric is known.
     """
     marks = [
-        _Mark(loss.name, loss.found, test.mean, test.low, test.high)
+        _Mark(name=loss.name, found=loss.found, mean=test.mean, low=test.low, high=test.high)
         for loss in cell.losses
         if (test := loss.test_score).mean is not None
     ]

@@ -50,11 +50,20 @@ def read_found_losses(path: Path, max_losses: int) -> list[FoundLoss]:
             if loss.found
         ]
         losses = [
-            FoundLoss(loss.name, loss.formula, family, loss.bounds or bounds) for loss in tested
+            FoundLoss(
+                name=loss.name,
+                formula=loss.formula,
+                family=family,
+                bounds=loss.bounds or bounds,
+            )
+            for loss in tested
         ]
     else:
         sound = _read_sound_losses(path / "hall_of_fame.csv" if path.is_dir() else path)
-        losses = [FoundLoss(name, formula, family, bounds) for name, formula in sound]
+        losses = [
+            FoundLoss(name=name, formula=formula, family=family, bounds=bounds)
+            for name, formula in sound
+        ]
     if not losses or max_losses < 1:
         raise ReportError(f"{path.as_posix()} holds no sound found loss to test")
     return losses[:max_losses]

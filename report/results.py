@@ -4,8 +4,9 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
+# Repeats what the metric registry knows, because this part only reads files: no training here.
 ERROR_METRICS = ("logloss", "rmse", "mae")
-"""Metrics of which a lower value is better; a test compares them with the metric registry."""
+"""Metrics for which a lower value is better; a test compares them with the metric registry."""
 
 
 class ReportError(ValueError):

@@ -10,7 +10,7 @@ from rich.console import Console, ConsoleOptions, JustifyMethod, RenderableType,
 from rich.table import Table
 from rich.text import Text
 
-from .formatting import format_number, format_score, shorten, to_one_line
+from .formatting import format_hyper_parameter, format_score, shorten, to_one_line
 from .results import Cell, LossResult, format_metric_name, parse_cells
 from .verdict import (
     BETTER,
@@ -40,9 +40,9 @@ class _Column(NamedTuple):
 _COLUMNS = {
     _NAME: _Column(_NAME, lambda _, loss: _format_name(loss)),
     _FORMULA: _Column(_FORMULA, lambda _, loss: to_one_line(loss.formula)),
-    "rate": _Column("lr", lambda _, loss: format_number(loss.learning_rate), right=True),
-    "decay": _Column("wd", lambda _, loss: format_number(loss.weight_decay), right=True),
-    "epochs": _Column("epochs", lambda _, loss: format_number(loss.epochs), right=True),
+    "rate": _Column("lr", lambda _, loss: format_hyper_parameter(loss.learning_rate), right=True),
+    "decay": _Column("wd", lambda _, loss: format_hyper_parameter(loss.weight_decay), right=True),
+    "epochs": _Column("epochs", lambda _, loss: format_hyper_parameter(loss.epochs), right=True),
     "valid": _Column("valid {}", lambda _, loss: format_score(loss.valid_score), right=True),
     "test": _Column("test {}", lambda _, loss: format_test_score(loss)),
     "difference": _Column("to the best baseline", lambda _, loss: format_difference(loss)),

@@ -60,7 +60,7 @@ def sort_by_validation(cell: Cell) -> list[LossResult]:
 
 
 def get_best_baseline(cell: Cell) -> LossResult | None:
-    """Returns the baseline that the others were compared with, None if the results do not tell.
+    """Returns the baseline that the others were compared with, None if the results do not say.
 
     It is the one without a difference to itself; if several have none, no name is better than a
     guess.
@@ -75,7 +75,7 @@ def format_headline(cell: Cell) -> str:
     if found is None:
         return "No found loss took part in the test, so there is nothing to compare."
     if all(loss.found for loss in cell.losses):
-        return "No baseline took part in the test, so the found losses cannot be judged."
+        return "No baseline took part in the test, so the found losses cannot be compared."
     chosen = "" if found.valid_score is None else " on validation"
     subject = f"The best found loss{chosen} ({to_one_line(found.name)})"
     reference = f"the {BEST_BASELINE}" + (f" ({to_one_line(baseline.name)})" if baseline else "")

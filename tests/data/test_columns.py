@@ -16,11 +16,11 @@ from autolossgen.data.columns import (
     read_ids,
     read_times,
 )
-from autolossgen.data.tables import Table
+from autolossgen.data.tables import TextTable
 
 
 def table(**columns):
-    return Table("f", pl.DataFrame({k: v for k, v in columns.items()}, schema_overrides=None))
+    return TextTable("f", pl.DataFrame({k: v for k, v in columns.items()}, schema_overrides=None))
 
 
 def test_blanks_around_a_number_do_not_matter():

@@ -15,9 +15,9 @@ from autolossgen.data.features import (
     make_side,
     select_features,
 )
-from autolossgen.data.tables import Table
+from autolossgen.data.tables import TextTable
 
-ITEMS = Table(
+ITEMS = TextTable(
     "items.csv",
     pl.DataFrame(
         {
@@ -54,7 +54,7 @@ def test_a_number_is_standardised_over_the_known():
 
 
 def test_of_one_id_the_last_row_with_a_value_counts():
-    table = Table("f", pl.DataFrame({"u": ["1", "1", "1", "0"], "x": ["a", "b", "", "a"]}))
+    table = TextTable("f", pl.DataFrame({"u": ["1", "1", "1", "0"], "x": ["a", "b", "", "a"]}))
     found, _ = make_side(Feature("x", "user", "category", pl.col("x")), table, "u", Index(None, 2))
     assert found.values.tolist() == [[0], [1]]
 
@@ -70,7 +70,7 @@ def test_what_cannot_be_a_feature_is_named():
 
 
 def test_an_interaction_without_a_category_has_one_for_that():
-    table = Table("f", pl.DataFrame({"device": ["phone", None, "desk", "phone"]}))
+    table = TextTable("f", pl.DataFrame({"device": ["phone", None, "desk", "phone"]}))
     feature = Feature("device", "row", "category", pl.col("device"))
     ids, size = make_row_field(feature, table, np.array([3, 2, 1]))
     assert (ids.tolist(), ids.dtype, size) == ([1, 0, 2], np.int32, 3)

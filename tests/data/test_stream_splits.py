@@ -42,7 +42,7 @@ def test_epochs_have_orders_of_their_own_and_the_seed_decides(path):
     rows, drawn = build(path).train.rows, {}
     for seed in (0, 1):
         train = build(path, seed=seed).train
-        assert train == train._replace(piece=500)
+        assert train == train._replace(chunk_rows=500)
         drawn[seed] = [train.draw(n * rows, rows).ids["user"].tolist() for n in range(2)]
         assert sorted(drawn[seed][0]) == sorted(drawn[seed][1])
         assert drawn[seed][0] != drawn[seed][1]
