@@ -11,7 +11,7 @@ def get_config() -> ConfigDict:
     """Returns the defaults."""
     config = ConfigDict()
     config.name = "base"  # name of the run; the default workdir is runs/NAME
-    config.seed = 0  # of the search and of all trainings
+    config.seed = 0  # random seed of the search and of all trainings
     config.devices = 0  # number of devices that share the lanes; 0 for all (on CPU: all cores)
 
     _declare_data(config)
@@ -33,9 +33,9 @@ def _declare_data(config: ConfigDict) -> None:
     # How validation and test are held out: leave_one_out (each user's last positives),
     # ratio_per_user, ratio_by_time, random or by_user.
     config.data.split = "leave_one_out"
-    config.data.shares = (0.1, 0.1)  # of validation and test, except in leave_one_out
-    config.data.seed = 0  # of the splits random and by_user
-    config.data.min_interactions = 5  # users with fewer stay in train
+    config.data.shares = (0.1, 0.1)  # shares of validation and test, except in leave_one_out
+    config.data.seed = 0  # random seed of the splits random and by_user
+    config.data.min_interactions = 5  # users with fewer interactions stay in train
     # How the rows that reward candidates are held out of train: leave_one_out, or same for the way
     # of data.split. Or valid, to reward on the validation split.
     config.data.reward_split = "leave_one_out"
@@ -47,8 +47,8 @@ def _declare_data(config: ConfigDict) -> None:
     config.implicit.negatives = 0
     # Items sampled to rank each positive of the reward split among; 0 for all items.
     config.implicit.candidates = 200
-    config.implicit.test_candidates = 0  # the same for positives of validation and test
-    config.implicit.seed = 0  # of these draws
+    config.implicit.test_candidates = 0  # the same number for positives of validation and test
+    config.implicit.seed = 0  # random seed of these draws
 
 
 def _declare_recommender(config: ConfigDict) -> None:
@@ -56,7 +56,7 @@ def _declare_recommender(config: ConfigDict) -> None:
     config.model = ConfigDict()
     # biased_mf, deep, neumf, deepfm, dcn_v2, two_tower, or your own: "package.module:Class".
     config.model.name = "biased_mf"
-    config.model.embedding_dim = 64  # of the embedding vectors
+    config.model.embedding_dim = 64  # number of entries of an embedding vector
     config.model.init_scale = 0.1  # standard deviation of the initial embeddings
     # Options of the model, as in {"hidden": (64, 16), "dropout": 0.1}; None for its defaults.
     config.model.options = placeholder(object)
@@ -77,7 +77,7 @@ def _declare_recommender(config: ConfigDict) -> None:
     config.optimizer.name = "sgd"
     config.optimizer.adagrad = ConfigDict()
     config.optimizer.adagrad.eps = 1e-20  # added to an accumulated square, under the root
-    config.optimizer.adagrad.initial_accumulator = 0.0  # where accumulated squares begin
+    config.optimizer.adagrad.initial_accumulator = 0.0  # first value of accumulated squares
 
 
 def _declare_space(config: ConfigDict) -> None:
@@ -100,14 +100,16 @@ def _declare_space(config: ConfigDict) -> None:
     config.space.initial_losses = ()
 
     config.policy = ConfigDict()
-    config.policy.name = "risk_seeking"  # or reinforce (the paper's), evolution or random
+    config.policy.name = (
+        "risk_seeking"  # risk_seeking, reinforce (the paper's), evolution or random
+    )
     config.policy.reinforce = _policy_gradient()
     config.policy.risk_seeking = _policy_gradient()
     config.policy.evolution = ConfigDict()
     config.policy.evolution.population = 256  # losses that may be parents
     # Losses that join in a generation, in place of the oldest.
     config.policy.evolution.newcomers = 32
-    config.policy.evolution.explore = 0.5  # as for the policy gradients
+    config.policy.evolution.explore = 0.5  # fraction drawn uniformly, as for the policy gradients
 
     config.filter = ConfigDict()
     # graded; or paper, which with policy.reinforce.below_average=-1.0 is the filter of the paper.
@@ -124,8 +126,9 @@ def _declare_search(config: ConfigDict) -> None:
     config.generation.num_lanes = 32  # losses that train together, one of them the reference
     # Epochs that a candidate trains for before its reward, and the base model after a round.
     config.generation.epochs = 1
-    config.generation.learning_rate = placeholder(float)  # None for the model's smallest
-    config.generation.weight_decay = 1e-4  # of all lanes
+    # Learning rate of all lanes; None for the model's smallest.
+    config.generation.learning_rate = placeholder(float)
+    config.generation.weight_decay = 1e-4  # weight decay of all lanes
     # gradient scales all losses to gradients of one size; raw leaves them, so that a large gradient
     # is an advantage.
     config.generation.reward_scale = "gradient"
@@ -141,12 +144,12 @@ def _declare_search(config: ConfigDict) -> None:
     # next three limits.
     config.search.generations = 60
     config.search.candidates = 0  # candidates that have trained; 0 for no limit
-    config.search.seconds = 0.0  # that the search took, before a resume, too; 0.0 for no limit
+    config.search.seconds = 0.0  # duration of the search, before a resume, too; 0.0 for no limit
     # The reward of a loss in the hall of fame, as in hall_of_fame.csv; None for no limit.
     config.search.target = placeholder(float)
-    # In a round, after which the base model trains on or starts again.
+    # Generations in a round. After a round the base model trains on or starts again.
     config.search.round_generations = 10
-    config.search.checkpoint_every = 10  # generations
+    config.search.checkpoint_every = 10  # generations from one checkpoint to the next
     # The metric that rewards, promotes, chooses and compares. Of labels: auc, user_auc (mean over
     # users), logloss, rmse, mae, accuracy or f1. Of rankings: ndcg@10, recall@10, hit@10, mrr@10
     # (any number) or mrr. None for auc (pointwise losses) or ndcg@10 (pairwise ones). Pairwise
@@ -160,32 +163,34 @@ def _declare_test(config: ConfigDict) -> None:
     # validation together judge them (the reward split alone if it ranks among another number of
     # candidates). The best are tested.
     config.promote = ConfigDict()
-    config.promote.learning_rates = placeholder(tuple)  # None for the model's own
+    config.promote.learning_rates = placeholder(tuple)  # rates to try; None for the model's own
     config.promote.weight_decays = (1e-4,)  # tried at each learning rate
-    config.promote.epochs = (6, 20, 60)  # of each rung; short rungs favour losses that learn fast
+    # Epochs of each rung. Short rungs favour losses that learn fast.
+    config.promote.epochs = (6, 20, 60)
     # Losses whose gradients, scaled to length 1, differ by no more are of one kind. The best of
     # each kind goes on first, so that the test is not of one loss four times.
     config.promote.distinct_tolerance = 0.1
     # Trainings of each loss at each setting, whose mean counts. For models such as deep, seed noise
     # exceeds the difference between losses: take 4.
     config.promote.seeds = 1
-    config.promote.scale = "gradient"  # or raw, as in test.scale
+    config.promote.scale = "gradient"  # gradient or raw, as in test.scale
     config.promote.num_lanes = 64  # losses times settings that train together
 
     config.contenders = ConfigDict()
     config.contenders.found = 4  # losses of the search that are tested
     config.contenders.baselines = placeholder(tuple)  # named losses; None for the family's
-    config.contenders.smoothing = 0.1  # of maxr, sumr and logmin
+    config.contenders.smoothing = 0.1  # smoothing of maxr, sumr and logmin
 
     config.test = ConfigDict()
-    # For a gradient as large as BCE's, or BPR's; None for the model's own, see docs/models.md.
+    # Rates to try, for a gradient as large as BCE's, or BPR's; None for the model's own, see
+    # docs/models.md.
     config.test.learning_rates = placeholder(tuple)
     config.test.weight_decays = (3e-5, 1e-4)  # tried at each learning rate
     # gradient adapts learning rates to the size of each loss's gradient; raw takes them as given.
     config.test.scale = "gradient"
     config.test.tuning_seeds = 3  # trainings at each setting, whose mean chooses
-    config.test.seeds = 5  # then trainings at the chosen setting, with other seeds
-    # At most. Fewer favour losses that learn fast: on MovieLens-100K, BCE and Focal are best
+    config.test.seeds = 5  # trainings at the chosen setting, with other seeds
+    # Epochs at most. Fewer favour losses that learn fast: on MovieLens-100K, BCE and Focal are best
     # after 60.
     config.test.epochs = 100
     # Epochs after which training stops if no loss has improved on validation. After a plateau of 5,
@@ -204,19 +209,19 @@ def _declare_test(config: ConfigDict) -> None:
 def _policy_gradient() -> ConfigDict:
     """Returns what both policy gradients take."""
     section = ConfigDict()
-    section.hidden_dim = 64  # of the LSTM and the token embedding
+    section.hidden_dim = 64  # size of the LSTM and of the token embedding
     section.init_range = 0.1  # weights start uniform in plus or minus this
     # The original has squash 1.5, learning rate 1e-3, eps 1e-3 and entropy weight 1e-4, and learns
     # from all rewards (preset paper). With these, one candidate in a hundred is worth training;
     # with the values here all lanes are filled.
     section.squash = 5.0  # logits are squash * tanh(.)
-    section.learning_rate = 0.01  # of Adam, as b1, b2 and eps
-    section.b1 = 0.0
-    section.b2 = 0.999
-    section.eps = 1e-8
+    section.learning_rate = 0.01  # learning rate of Adam
+    section.b1 = 0.0  # Adam's decay of the mean of gradients
+    section.b2 = 0.999  # Adam's decay of the mean of squared gradients
+    section.eps = 1e-8  # Adam's term in the denominator
     section.clip_norm = 5.0  # limit of the norm of a gradient
-    section.entropy_weight = 0.03  # of the entropy of the policy, which is added to its objective
-    section.moving_average_decay = 0.99  # of the rewards, at each reward
+    section.entropy_weight = 0.03  # factor of the policy's entropy, which is added to its objective
+    section.moving_average_decay = 0.99  # decay of the mean of rewards, at each reward
     section.normalize = True  # divide advantages by the standard deviation of the rewards
     section.below_average = placeholder(float)  # replaces rewards below the average; or None
     # Fraction of samples drawn uniformly from the grammar, for exploration. They train first, so a
