@@ -100,9 +100,8 @@ def _declare_space(config: ConfigDict) -> None:
     config.space.initial_losses = ()
 
     config.policy = ConfigDict()
-    config.policy.name = (
-        "risk_seeking"  # risk_seeking, reinforce (the paper's), evolution or random
-    )
+    # risk_seeking, reinforce (the paper's), evolution or random.
+    config.policy.name = "risk_seeking"
     config.policy.reinforce = _policy_gradient()
     config.policy.risk_seeking = _policy_gradient()
     config.policy.evolution = ConfigDict()

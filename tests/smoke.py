@@ -15,7 +15,7 @@ NO_DATA = "configs/synthetic.py"  # what the message about unreachable sources p
 
 
 def main() -> int:
-    """Run the preset; give the exit status."""
+    """Runs the preset; returns the exit status."""
     with tempfile.TemporaryDirectory() as folder:
         workdir = Path(folder) / "run"
         done, seconds = _run("ml100k", workdir)

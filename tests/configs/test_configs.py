@@ -260,7 +260,7 @@ def test_a_config_that_fails_is_a_usage_error(body, tmp_path):
         ("promote.keep=0.5", "config.promote.keep is no longer a setting: it is always 0.25"),
     ],
 )
-def test_an_old_flag_is_told_the_new_one(flag, message):
+def test_the_error_for_an_old_flag_names_the_new_one(flag, message):
     with pytest.raises(UsageError, match=re.escape(message)):
         read(f"--config.{flag}")
 
@@ -278,7 +278,7 @@ def test_an_old_flag_is_told_the_new_one(flag, message):
         ("config.paper.probes = 3", "config.paper is no longer a section"),
     ],
 )
-def test_an_old_key_in_a_config_file_is_told_the_new_one(line, message, tmp_path):
+def test_the_error_for_an_old_key_in_a_config_file_names_the_new_one(line, message, tmp_path):
     """As a file of version 0.1 says it, with its import of ``configs``."""
     path = tmp_path / "mine.py"
     path.write_text(

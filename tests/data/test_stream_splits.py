@@ -10,7 +10,7 @@ ROWS = 3_000
 
 
 def write(path, label=lambda user: user % 2):
-    """Write interactions whose user is the number of the row."""
+    """Writes interactions whose user is the number of the row."""
     user = np.arange(ROWS)
     ids = {"user": user, "item": user % 7, "hour": user % 24}
     return write_stream(path, [data.Interactions(ids, label(user))])

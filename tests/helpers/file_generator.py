@@ -59,7 +59,7 @@ def _write_lines(path: Path, separator: str, *columns, encoding: str = "utf-8") 
 
 
 def write_movielens_100k(folder: Path, made: Ratings, seed: int = 0) -> None:
-    """Write u.data, u.user and u.item as MovieLens-100K has them."""
+    """Writes u.data, u.user and u.item as MovieLens-100K has them."""
     rng = np.random.default_rng([seed, 3])
     _write_lines(folder / "u.data", "\t", *made)
     age, gender, job, zip_code = _draw_people(int(made.user.max()), rng)
@@ -72,7 +72,7 @@ def write_movielens_100k(folder: Path, made: Ratings, seed: int = 0) -> None:
 
 
 def write_movielens_1m(folder: Path, made: Ratings, seed: int = 0) -> None:
-    """Write ratings.dat, users.dat and movies.dat as MovieLens-1M has them."""
+    """Writes ratings.dat, users.dat and movies.dat as MovieLens-1M has them."""
     rng = np.random.default_rng([seed, 3])
     _write_lines(folder / "ratings.dat", "::", *made)
     age, gender, _, zip_code = _draw_people(int(made.user.max()), rng)
@@ -103,7 +103,7 @@ def _draw_films(items: int, rng: np.random.Generator) -> tuple[list[str], np.nda
 
 
 def write_electronics(path: Path, made: Ratings) -> None:
-    """Write reviews as Amazon's JSON lines have them."""
+    """Writes reviews as Amazon's JSON lines have them."""
     head = {"reviewerName": 'A. "Nonymous"', "helpful": [0, 1]}
     tail = {"summary": "Works", "reviewTime": "01 20, 2014"}
     with path.open("w") as file:
@@ -114,7 +114,7 @@ def write_electronics(path: Path, made: Ratings) -> None:
 
 
 def write_ratings_only(path: Path, made: Ratings) -> None:
-    """Write `item,user,rating,timestamp` as Amazon's ratings-only files have them."""
+    """Writes `item,user,rating,timestamp` as Amazon's ratings-only files have them."""
     _write_lines(
         path,
         ",",
@@ -126,7 +126,7 @@ def write_ratings_only(path: Path, made: Ratings) -> None:
 
 
 def write_table(path: Path, made: Ratings) -> None:
-    """Write CSV, TSV or Parquet, by the ending of `path`, with words for ids and ISO dates."""
+    """Writes CSV, TSV or Parquet, by the ending of `path`, with words for ids and ISO dates."""
     frame = pl.DataFrame(
         {
             "customer": [f"u-{user}" for user in made.user],
@@ -144,7 +144,7 @@ def write_table(path: Path, made: Ratings) -> None:
 def write_synthetic_stream(
     path: Path, *, num_users: int, num_items: int, num_rows: int, chunk: int, seed: int = 0
 ) -> Path:
-    """Write an Arrow file of `num_rows` interactions with known preferences, `chunk` at a time.
+    """Writes an Arrow file of `num_rows` interactions with known preferences, `chunk` at a time.
 
     Ids are from 1, and a pair can come twice. Gives the path.
     """

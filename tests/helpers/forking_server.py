@@ -16,7 +16,7 @@ from autolossgen.pipeline import main as command
 
 
 def start(request: dict) -> int:
-    """Fork, and call the command line in the child; give the child's process id."""
+    """Forks, and calls the command line in the child; returns the child's process id."""
     pid = os.fork()
     if pid:
         return pid

@@ -159,7 +159,7 @@ def given(model, count=BATCH, seed=1):
 
 
 def with_moving(statistics):
-    """Put the moving averages of these tests in place of the first ones."""
+    """Puts the moving averages of these tests in place of the first ones."""
     if not statistics:
         return {}
     layers = {

@@ -145,7 +145,7 @@ def test_a_module_says_how_wide_its_rows_are_and_reads_all_features():
     np.testing.assert_allclose(logits, 18 + np.float32([1, 3]), rtol=1e-6)
 
 
-def test_a_module_that_asks_is_told_which_examples_are_real():
+def test_a_module_that_asks_gets_which_examples_are_real():
     model = build("own_models:Masked")
     weight = jnp.float32([1, 0, 0.5])
     training = score(model, train=True, weight=weight, key=jax.random.key(0))[0]
@@ -175,7 +175,7 @@ def test_a_module_that_asks_is_told_which_examples_are_real():
         ("own_models:Hungry", ["model Hungry refuses its options {}", "'food'"]),
     ],
 )
-def test_what_cannot_be_a_recommender_is_told_why(name, fragments):
+def test_what_cannot_be_a_recommender_is_refused_with_the_reason(name, fragments):
     with pytest.raises(ValueError, match="model") as caught:
         build(name)
     for fragment in fragments:
@@ -242,7 +242,7 @@ def test_a_model_gets_what_it_reads_and_nothing_else():
 
 
 def test_the_example_trains_a_module_of_its_own(tmp_path):
-    """Run in an empty folder."""
+    """Runs in an empty folder."""
     done = subprocess.run(
         [sys.executable, "-W", "error", str(ROOT / "examples" / "bring_your_own_model.py")],
         cwd=tmp_path,

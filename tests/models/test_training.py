@@ -34,7 +34,7 @@ SETTINGS = {
 
 
 def interactions(count, items):
-    """Draw interactions that are liked by how age and the first genre agree, and by the hour."""
+    """Draws interactions that are liked by how age and the first genre agree, and by the hour."""
     drawn = {"user": RNG.integers(0, USERS, count), "item": RNG.choice(items, count)}
     drawn["hour"] = RNG.integers(0, HOURS, count)
     agree = AGE[drawn["user"]] * np.where(GENRE[drawn["item"], 0] % 2, 1, -1)

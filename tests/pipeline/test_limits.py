@@ -24,7 +24,7 @@ def phase():
 
 @pytest.fixture
 def search(phase, tmp_path):
-    """Search in one folder, again at each call; give state, entries and what was printed."""
+    """Searches in one folder, again at each call; returns state, entries and what was printed."""
 
     def run(**limits):
         phase.settings.update(NONE | limits)

@@ -266,7 +266,7 @@ def test_a_runs_losses_are_clipped_as_its_config_says(tmp_path):
         ("square(label -", "and no formula: .*expected"),
     ],
 )
-def test_what_is_no_loss_is_told_as_all_that_it_could_be(source, message):
+def test_the_error_for_no_loss_names_all_that_it_could_be(source, message):
     with pytest.raises(ValueError, match=message):
         given_losses(source)
 

@@ -111,7 +111,7 @@ def _hall_of_fame() -> list[dict[str, Any]]:
 
 @pytest.fixture
 def run_folder(tmp_path: Path) -> Callable[..., Path]:
-    """Make a run folder; a file given as None is left out."""
+    """Makes a run folder; a file given as None is left out."""
 
     def make(
         results: Any = "full",

@@ -15,7 +15,7 @@ BCE = "-(label * log(pred) + (1 - label) * log(1 - pred))"
 
 
 def checked(*formulas, bounds=DEFAULT_BOUNDS, share=0.6, **constants):
-    """Check formulas together; give a list of (right, uses_label, sound)."""
+    """Checks formulas together; returns a list of (right, uses_label, sound)."""
     programs = [as_program(formula, **constants) for formula in formulas]
     slopes = traced_logit_grads(sorted({op for program in programs for op in program.op.tolist()}))
     found = check_gradients(slopes, stack_losses(programs, [bounds] * len(programs)), share=share)

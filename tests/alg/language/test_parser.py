@@ -237,7 +237,7 @@ def test_a_sign_before_a_constant_belongs_to_it_as_before_a_number():
 
 
 @pytest.mark.parametrize(("name", "meant"), [("pow(pred, 2)", r"\*\*"), ("ln(pred)", "log")])
-def test_names_of_other_languages_are_told_ours(name, meant):
+def test_the_error_for_a_name_of_another_language_has_ours(name, meant):
     with pytest.raises(ValueError, match=f"is not known \\(did you mean '{meant}'"):
         parse(name)
 

@@ -26,7 +26,7 @@ pytestmark = [
 
 
 def start(server, folder):
-    """Start two processes of one device each; it is their folder that they share."""
+    """Starts two processes of one device each; it is their folder that they share."""
     with socket.socket() as free:
         free.bind(("localhost", 0))
         address = f"localhost:{free.getsockname()[1]}"
@@ -104,7 +104,7 @@ def test_the_first_process_alone_prints(runs):
         assert not [line for line in second[1].splitlines() if not line.startswith("[Gloo]")]
 
 
-def test_a_process_without_its_number_is_told(server, tmp_path):
+def test_a_process_without_its_number_is_refused(server, tmp_path):
     several = {"JAX_COORDINATOR_ADDRESS": "localhost:1", "JAX_NUM_PROCESSES": "2"}
     done = server.run(*FLAGS, f"--workdir={tmp_path / 'run'}", **several)
     assert_one_line(done, 1, "The process id of the current process must be defined")
@@ -112,7 +112,7 @@ def test_a_process_without_its_number_is_told(server, tmp_path):
     assert not (tmp_path / "run").exists()
 
 
-def test_a_number_that_is_none_is_told(monkeypatch):
+def test_what_is_no_number_is_refused(monkeypatch):
     monkeypatch.setenv("JAX_COORDINATOR_ADDRESS", "localhost:1")
     monkeypatch.setenv("JAX_PROCESS_ID", "first")
     with pytest.raises(ProcessError, match="is a whole number, got 'first'"):

@@ -48,7 +48,7 @@ class Epoch(NamedTuple):
 
 
 def drawn(users, items, width):
-    """Draw weights as the original's golden values ask for."""
+    """Draws weights as the original's golden values ask for."""
     rng = np.random.default_rng(0)
     vectors = [rng.standard_normal((rows, width)) for rows in (users, items)]
     biases = [rng.standard_normal((rows, 1)) for rows in (users, items)]
@@ -56,7 +56,7 @@ def drawn(users, items, width):
 
 
 def train(weights, scales, losses, penalties, splits):
-    """Train a lane for each loss, (program, bounds), and each initial scale and penalty."""
+    """Trains a lane for each loss, (program, bounds), and each initial scale and penalty."""
     scale = jnp.asarray(scales, jnp.float32)
     sizes = {"user": len(weights.user), "item": len(weights.item)}
     recommender = models.build(

@@ -136,7 +136,7 @@ def dense_step(parameters, ids, label, setting, clip):
 
 
 def dense_sgd(parameters, data, setting, clip):
-    """Train in float64, every row in the gradient; give parameters and the moving mean."""
+    """Trains in float64, every row in the gradient; returns parameters and the moving mean."""
     mean = 0.0
     with jax.enable_x64(True):
         parameters = jax.tree.map(lambda x: jnp.asarray(x, float), parameters)

@@ -49,7 +49,7 @@ def splits(draw, low=2, both=True):
 
 
 def padded(scores, labels, weights):
-    """Fill up with rows of weight 0 that would change every metric if they counted."""
+    """Fills up with rows of weight 0 that would change every metric if they counted."""
     room = MOST - len(scores)
     fill = np.resize(np.float32([9, -9]), room), np.resize(np.float32([0, 1]), room)
     return (
@@ -183,7 +183,7 @@ def rankings(draw):
 
 
 def naive_rank(scores, ranked):
-    """Count one by one: what is above, half of what is level."""
+    """Counts one by one: what is above, half of what is level."""
     rank = 1.0
     for score, counts in list(zip(scores, ranked, strict=True))[1:]:
         rank += counts * (1.0 if score > scores[0] else 0.5 if score == scores[0] else 0.0)

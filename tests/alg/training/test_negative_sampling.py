@@ -14,7 +14,7 @@ USERS, CATALOGUE = 7, np.int32([1, 2, 4, 5, 9, 10, 11, 30])
 
 
 def likes(rng, most=7):
-    """Draw what users like, and write it down as ``Positives``; user 0 likes nothing."""
+    """Draws what users like, and writes it down as ``Positives``; user 0 likes nothing."""
     known = [rng.permutation(CATALOGUE)[: rng.integers(1, most + 1)] for _ in range(1, USERS)]
     known = [np.sort(items) for items in ([], *known)]
     below = [[sum(c < i for c in CATALOGUE if c not in items) for i in items] for items in known]
@@ -45,7 +45,7 @@ def test_negatives_are_what_the_user_is_not_known_to_like(seed):
     assert np.all(groups.weight == 1)
 
 
-def test_negatives_are_drawn_evenly_and_afresh():
+def test_negatives_are_drawn_evenly_and_independently():
     known, positives = likes(np.random.default_rng(5), most=3)
     first, second = (sample_negatives(positives, jax.random.key(k), count=20_000) for k in range(2))
     user = int(positives.ids["user"][0])

@@ -137,7 +137,7 @@ def dense_chain(case, rate, decay, l2):
 
 @partial(jax.jit, static_argnums=0)
 def dense_training(case, parameters, data, setting, size):
-    """Train one recommender, each row in the gradient of each step."""
+    """Trains one recommender, each row in the gradient of each step."""
     optimizer = dense_chain(case, *setting)
 
     def objective(parameters, batch):

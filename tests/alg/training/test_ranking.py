@@ -75,7 +75,7 @@ def traced():
 
 
 def dense(tables, bias, data, formula, rate, decay):
-    """Train by SGD on the mean over positives, everything in the gradient."""
+    """Trains by SGD on the mean over positives, everything in the gradient."""
     loss = build_loss(formula, family=PAIRWISE)
 
     def value(parameters, user, item):
