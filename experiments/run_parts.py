@@ -18,6 +18,7 @@ from autolossgen.pipeline.shortlist import choose_promotion_splits
 from autolossgen.pipeline.test import compare_losses
 from autolossgen.search.search import SearchState
 from autolossgen.training.devices import configure_jax
+from autolossgen.training.random_keys import SEARCH
 
 __all__ = [
     "Run",
@@ -74,7 +75,7 @@ def iterate_generations(
       max_generations: how many there are.
     """
     phase = run.search
-    key = jax.random.fold_in(jax.random.key(seed), 0)
+    key = jax.random.fold_in(jax.random.key(seed), SEARCH)
     state, record = phase.search.init(key, phase.reward_split), None
     for _ in range(max_generations):
         state, record = next_generation(phase, state, key, record)

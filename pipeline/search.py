@@ -18,7 +18,7 @@ from autolossgen.search.search import Search, SearchState, make_search, with_sub
 from autolossgen.search.space import Space
 from autolossgen.search.stopping import Limits, find_stop_reason
 from autolossgen.training.devices import any_process, is_first_process
-from autolossgen.training.random_keys import advance_number, generation_number
+from autolossgen.training.random_keys import SEARCH, advance_number, generation_number
 from autolossgen.training.tasks import Task
 
 from .interrupt import Interrupt
@@ -134,7 +134,7 @@ def search_losses(
 
 def make_search_key(phase: SearchPhase) -> Array:
     """Returns the random key that a search begins with."""
-    return jax.random.fold_in(jax.random.key(phase.seed), 0)
+    return jax.random.fold_in(jax.random.key(phase.seed), SEARCH)
 
 
 def next_generation(

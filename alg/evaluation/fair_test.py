@@ -197,7 +197,8 @@ def _scale_settings(
             :num_losses
         ]
     scaled = scale_settings(settings.grid[:, None], factor, l2=settings.l2)
-    return Hyper(*np.broadcast_arrays(*scaled))
+    shape = scaled.learning_rate.shape
+    return jax.tree.map(lambda part: np.broadcast_to(part, shape), scaled)
 
 
 def _run(
@@ -301,7 +302,7 @@ def _train_group(
         num_devices=settings.devices,
         num_seeds=len(keys),
     )
-    of_lanes = Hyper(*(jnp.asarray(layout.flatten(part), jnp.float32) for part in hyper))
+    of_lanes = jax.tree.map(lambda part: jnp.asarray(layout.flatten(part), jnp.float32), hyper)
     ones = jnp.ones(layout.num_lanes)
     weight_keys, shuffle_keys = jax.vmap(jax.random.split, out_axes=1)(keys)
     state = trainer.init(weight_keys[layout.seed])

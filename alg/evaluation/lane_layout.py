@@ -5,6 +5,7 @@ learning rate with a weight decay) and one seed. A layout says which, and turns 
 settings and losses into arrays over lanes, and back.
 """
 
+import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -33,14 +34,13 @@ class LaneLayout(NamedTuple):
         return values[self.setting, self.loss]
 
     def unflatten(self, values: AnyArray) -> np.ndarray:
-        """Returns the values [K, ...] of lanes as [S, num_settings, J, ...].
+        """Returns the values [K, ...] of lanes in turns as [S, num_settings, J, ...], a view.
 
-        Where several lanes train the same, the first one counts.
+        Only for ``layout_in_turns``, whose lanes are in this order; those that train the same as
+        earlier ones come last.
         """
-        first_lane = np.full(self.shape, self.num_lanes)
-        lane = np.arange(self.num_lanes)
-        np.minimum.at(first_lane, (self.seed, self.setting, self.loss), lane)
-        return np.asarray(values)[first_lane]
+        values = np.asarray(values)
+        return values[: math.prod(self.shape)].reshape(*self.shape, *values.shape[1:])
 
     def max_by_loss(self, values: np.ndarray) -> np.ndarray:
         """Returns the largest of the values [K] of lanes that train the same, [num_settings, J].

@@ -20,7 +20,7 @@ from ..language.programs import Program, assemble
 from ..training.chunks import subsample
 from ..training.lanes import Lanes, LaneState, where_lane
 from ..training.loss_gradients import LogitGradFn, LossBatch, pad_programs
-from ..training.random_keys import RESTART, SUBSAMPLE
+from ..training.random_keys import NEVER_CHOSEN, RESTART, SUBSAMPLE
 from ..training.tasks import RATING, Task
 from .candidates import CandidateTrainer, make_candidate_trainer
 from .dedup import Selection, select_to_train
@@ -506,4 +506,4 @@ def _key_after(reward: Array, key: Array) -> Array:
     both. ``jax.lax.optimization_barrier`` does not help, as XLA drops it on CPU. Rewards are at
     most 1, so the other key is never chosen, but XLA does not know that.
     """
-    return jnp.where(reward > 1, jax.random.fold_in(key, 1), key)
+    return jnp.where(reward > 1, jax.random.fold_in(key, NEVER_CHOSEN), key)

@@ -102,4 +102,4 @@ def evaluate(lanes: Lanes, state: LaneState, data: Batch, task: Task = RATING) -
 def make_eval_targets(data: Batch) -> EvalTargets:
     """Returns what metrics need of interactions [n], or of the first of each group [n, G]."""
     columns = EvalTargets(label=data.label, user=data.ids["user"], weight=data.weight)
-    return EvalTargets(*(x if x.ndim == 1 else x[:, 0] for x in columns))
+    return jax.tree.map(lambda column: column if column.ndim == 1 else column[:, 0], columns)

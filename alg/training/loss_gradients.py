@@ -120,13 +120,13 @@ def traced_logit_grads(
     family_grads = pointwise if group == 1 else pairwise
 
     def logit_grads(losses: LossBatch, logits: Array, label: AnyArray) -> Array:
-        def one(program: Program, low: Array, high: Array, scale: Array, logit: Array) -> Array:
-            return scale * family_grads(program, (low, high), logit, label)
+        def lane_grads(loss: LossBatch, logit: Array) -> Array:
+            return loss.scale * family_grads(loss.program, (loss.low, loss.high), logit, label)
 
         if logits.shape[-1] < VMAP_BELOW:
-            return jax.vmap(one)(*losses, logits)
+            return jax.vmap(lane_grads)(losses, logits)
         return jax.lax.platform_dependent(
-            *losses, logits, cpu=_one_by_one(one), default=jax.vmap(one)
+            losses, logits, cpu=_one_by_one(lane_grads), default=jax.vmap(lane_grads)
         )
 
     return logit_grads

@@ -165,7 +165,9 @@ def train_from_scratch(
     factors: AnyArray = np.ones(())
     if scale == "gradient":
         factors = trainer.learning_rate_factors(losses, state, data)
-    hyper = Hyper(*jnp.broadcast_arrays(*scale_settings(settings, factors, l2=l2)))
+    scaled = scale_settings(settings, factors, l2=l2)
+    shape = scaled.learning_rate.shape
+    hyper = jax.tree.map(lambda part: jnp.broadcast_to(part, shape), scaled)
     first, *others = splits
     for epoch in range(epochs):
         shuffle = jax.random.fold_in(key, epoch)
