@@ -4,6 +4,8 @@ Regularised evolution (Real et al., 2019, arXiv:1802.01548): parents win a tourn
 of a generation replace the oldest of the population, however good those are.
 """
 
+from collections.abc import Mapping
+from functools import partial
 from typing import NamedTuple
 
 import jax
@@ -37,6 +39,19 @@ class _Parents(NamedTuple):
     crossover_slot: jax.Array  # int32 [M], the first slot that copies the second parent
 
 
+class _Settings(NamedTuple):
+    """What ``make_evolution`` receives."""
+
+    grammar: Grammar
+    uniform: Policy  # draws what is not bred
+    population: int
+    newcomers: int
+    explore: float
+    tournament: int
+    mutation: float
+    crossover: float
+
+
 def make_evolution(
     grammar: Grammar,
     *,
@@ -67,74 +82,108 @@ def make_evolution(
     Raises:
       ValueError: for values out of range.
     """
+    settings = _Settings(
+        grammar=grammar,
+        uniform=make_uniform(grammar),
+        population=population,
+        newcomers=newcomers,
+        explore=explore,
+        tournament=tournament,
+        mutation=mutation,
+        crossover=crossover,
+    )
+    _check_settings(settings)
+    return Policy(
+        init=partial(_init_population, settings),
+        sample=partial(_sample_children, settings),
+        update=partial(_update_population, settings),
+        begin_round=lambda state, reward: state,
+        # Initial losses enter with their reward of the first generation, in which they are written.
+        warm_start=lambda state, tokens: state,
+    )
+
+
+def _check_settings(settings: _Settings) -> None:
+    population, newcomers, tournament = (
+        settings.population,
+        settings.newcomers,
+        settings.tournament,
+    )
     if not 1 <= newcomers <= population or not 1 <= tournament <= population:
         raise ValueError(
             "newcomers and tournament are from 1 to the population, got "
             f"{newcomers} and {tournament} of {population}"
         )
-    for name, share in (("mutation", mutation), ("crossover", crossover), ("explore", explore)):
-        if not 0 <= share <= 1:
+    for name in ("mutation", "crossover", "explore"):
+        if not 0 <= (share := getattr(settings, name)) <= 1:
             raise ValueError(f"{name} is in [0, 1], got {share}")
-    uniform = make_uniform(grammar)
 
-    def init(key: jax.Array) -> Population:
-        del key
-        tokens = jnp.zeros((population, grammar.length), jnp.int32)
-        # Without a dtype the float would be weakly typed, and generation 2 would be recompiled.
-        return Population(tokens, jnp.full(population, -jnp.inf, jnp.float32))
 
-    def select(state: Population, key: jax.Array, count: int) -> jax.Array:
-        """Returns parents [M, L], the winners of M tournaments."""
-        alive = jnp.isfinite(state.fitness).sum()  # these come first
-        entrants = jax.random.randint(key, (count, tournament), 0, jnp.maximum(alive, 1))
-        best = jnp.argmax(state.fitness[entrants], axis=1)
-        return state.tokens[jnp.take_along_axis(entrants, best[:, None], axis=1)[:, 0]]
+def _init_population(settings: _Settings, key: jax.Array) -> Population:
+    del key
+    tokens = jnp.zeros((settings.population, settings.grammar.length), jnp.int32)
+    # Without a dtype the float would be weakly typed, and generation 2 would be recompiled.
+    return Population(tokens=tokens, fitness=jnp.full(settings.population, -jnp.inf, jnp.float32))
 
-    def sample(state: Population, key: jax.Array, count: int) -> jax.Array:
-        keys = jax.random.split(key, 8)
-        num_uniform = int(explore * count)
-        num_bred = count - num_uniform
-        chances = jnp.log(jnp.array([1 - mutation, *3 * [mutation / 3]]))
-        edits = jax.random.categorical(keys[0], chances, shape=(num_bred, grammar.length))
-        slot = jax.random.randint(keys[1], (num_bred,), 0, grammar.length)
-        crosses = jax.random.uniform(keys[2], (num_bred,)) < crossover
-        slot = jnp.where(crosses, slot, grammar.length)
-        pairs = jnp.stack(
-            [select(state, keys[3], num_bred), select(state, keys[4], num_bred)], axis=1
-        )
-        children = _breed(grammar, _Parents(pairs, edits, slot), keys[5])
-        first = uniform.sample(state, keys[6], num_bred)  # while there are no parents
-        children = jnp.where(jnp.isfinite(state.fitness).any(), children, first)
-        if not num_uniform:
-            return children
-        return jnp.concatenate([uniform.sample(state, keys[7], num_uniform), children])
 
-    def update(state: Population, tokens, reward, weight, reference):
-        # A trained loss exceeds the reference by -1 at least; graded rewards are -1 at least, too.
-        fitness = jnp.where(reward < 0, reward - 1, reward - reference)
-        fitness = jnp.where(weight > 0, fitness, -jnp.inf)
-        fitness = jnp.where(_is_repeated(tokens, fitness, state.tokens), -jnp.inf, fitness)
-        best, index = jax.lax.top_k(fitness, min(newcomers, len(fitness)))
-        joined = Population(
-            tokens=jnp.concatenate([tokens[index], state.tokens]),
-            fitness=jnp.concatenate([best, state.fitness]),
-        )
-        order = jnp.argsort(~jnp.isfinite(joined.fitness))  # stable: free places go last
-        state = jax.tree.map(lambda part: part[order][:population], joined)
-        alive = jnp.isfinite(state.fitness)
-        # A free place must not hold the tokens of a loss that was refused.
-        state = state._replace(tokens=jnp.where(alive[:, None], state.tokens, 0))
-        mean = jnp.sum(jnp.where(alive, state.fitness, 0)) / jnp.maximum(alive.sum(), 1)
-        return state, {"population": alive.sum(), "population_mean": mean}
+def _select_parents(
+    settings: _Settings, state: Population, key: jax.Array, count: int
+) -> jax.Array:
+    """Returns parents [M, L], the winners of M tournaments."""
+    alive = jnp.isfinite(state.fitness).sum()  # these come first
+    entrants = jax.random.randint(key, (count, settings.tournament), 0, jnp.maximum(alive, 1))
+    best = jnp.argmax(state.fitness[entrants], axis=1)
+    return state.tokens[jnp.take_along_axis(entrants, best[:, None], axis=1)[:, 0]]
 
-    return Policy(
-        init=init,
-        sample=sample,
-        update=update,
-        begin_round=lambda state, reward: state,
-        # Initial losses enter with their reward of the first generation, in which they are written.
-        warm_start=lambda state, tokens: state,
+
+def _sample_children(
+    settings: _Settings, state: Population, key: jax.Array, count: int
+) -> jax.Array:
+    """Samples tokens [M, L]: first those drawn uniformly, then the children."""
+    grammar, uniform, mutation = settings.grammar, settings.uniform, settings.mutation
+    keys = jax.random.split(key, 8)
+    num_uniform = int(settings.explore * count)
+    num_bred = count - num_uniform
+    chances = jnp.log(jnp.array([1 - mutation, *3 * [mutation / 3]]))
+    edits = jax.random.categorical(keys[0], chances, shape=(num_bred, grammar.length))
+    slot = jax.random.randint(keys[1], (num_bred,), 0, grammar.length)
+    crosses = jax.random.uniform(keys[2], (num_bred,)) < settings.crossover
+    slot = jnp.where(crosses, slot, grammar.length)
+    pairs = jnp.stack([_select_parents(settings, state, keys[n], num_bred) for n in (3, 4)], axis=1)
+    parents = _Parents(tokens=pairs, edits=edits, crossover_slot=slot)
+    children = _breed(grammar, parents, keys[5])
+    first = uniform.sample(state, keys[6], num_bred)  # while there are no parents
+    children = jnp.where(jnp.isfinite(state.fitness).any(), children, first)
+    if not num_uniform:
+        return children
+    return jnp.concatenate([uniform.sample(state, keys[7], num_uniform), children])
+
+
+def _update_population(
+    settings: _Settings,
+    state: Population,
+    tokens: jax.Array,
+    reward: jax.Array,
+    weight: jax.Array,
+    reference: jax.Array,
+) -> tuple[Population, Mapping[str, jax.Array]]:
+    """Lets the best of a generation enter, as ``UpdateFn`` says."""
+    # A trained loss exceeds the reference by -1 at least; graded rewards are -1 at least, too.
+    fitness = jnp.where(reward < 0, reward - 1, reward - reference)
+    fitness = jnp.where(weight > 0, fitness, -jnp.inf)
+    fitness = jnp.where(_is_repeated(tokens, fitness, state.tokens), -jnp.inf, fitness)
+    best, index = jax.lax.top_k(fitness, min(settings.newcomers, len(fitness)))
+    joined = Population(
+        tokens=jnp.concatenate([tokens[index], state.tokens]),
+        fitness=jnp.concatenate([best, state.fitness]),
     )
+    order = jnp.argsort(~jnp.isfinite(joined.fitness))  # stable: free places go last
+    state = jax.tree.map(lambda part: part[order][: settings.population], joined)
+    alive = jnp.isfinite(state.fitness)
+    # A free place must not hold the tokens of a loss that was refused.
+    state = state._replace(tokens=jnp.where(alive[:, None], state.tokens, 0))
+    mean = jnp.sum(jnp.where(alive, state.fitness, 0)) / jnp.maximum(alive.sum(), 1)
+    return state, {"population": alive.sum(), "population_mean": mean}
 
 
 def _is_repeated(tokens: jax.Array, fitness: jax.Array, population: jax.Array) -> jax.Array:
@@ -145,11 +194,13 @@ def _is_repeated(tokens: jax.Array, fitness: jax.Array, population: jax.Array) -
     are harmless: the less fit one stays out of the population, as if it had been less fit still.
     """
     weights = jax.random.bits(jax.random.key(0), (tokens.shape[1],))
-    hashes, known = (jnp.sum(x.astype(jnp.uint32) * weights, axis=1) for x in (tokens, population))
+    hashes, old_hashes = (
+        jnp.sum(x.astype(jnp.uint32) * weights, axis=1) for x in (tokens, population)
+    )
     order = jnp.lexsort((-fitness, hashes))
     ordered = hashes[order]
     repeats = jnp.append(False, ordered[1:] == ordered[:-1])
-    return jnp.zeros(len(hashes), bool).at[order].set(repeats) | jnp.isin(hashes, known)
+    return jnp.zeros(len(hashes), bool).at[order].set(repeats) | jnp.isin(hashes, old_hashes)
 
 
 def _breed(grammar: Grammar, parents: _Parents, key: jax.Array) -> jax.Array:
@@ -157,7 +208,9 @@ def _breed(grammar: Grammar, parents: _Parents, key: jax.Array) -> jax.Array:
     count = len(parents.crossover_slot)
     rows = jnp.arange(count)
 
-    def step(carry, previous):
+    def step(
+        carry: tuple[jax.Array, jax.Array], previous: jax.Array
+    ) -> tuple[tuple[jax.Array, jax.Array], jax.Array]:
         slot, pointer = carry  # int32 [], and [M]: the parent's token that is copied next
         del previous
         edit = parents.edits[:, slot]

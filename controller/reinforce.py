@@ -1,7 +1,8 @@
 """The LSTM policy and its policy-gradient update (Williams, 1992, doi:10.1007/BF00992696)."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any, NamedTuple
 
 import flax.linen as nn
@@ -27,7 +28,7 @@ class LSTMPolicy(nn.Module):
     def __call__(self, carry: Any, tokens: jax.Array) -> tuple[Any, jax.Array]:
         """Returns the next carry and logits [M, V] after tokens [M]; padding marks the start."""
 
-        def uniform(key, shape, dtype=jnp.float32):
+        def uniform(key: jax.Array, shape: tuple[int, ...], dtype: Any = jnp.float32) -> jax.Array:
             return jax.random.uniform(key, shape, dtype, -self.init_range, self.init_range)
 
         embedded = nn.Embed(self.size, self.hidden_dim, embedding_init=uniform)(tokens)
@@ -57,6 +58,21 @@ class _Network(NamedTuple):
     init: Callable[[jax.Array], Any]  # key -> params
     sample: Callable[[Any, jax.Array, int], jax.Array]  # params, key, M -> tokens [M, L]
     replay: Callable[[Any, jax.Array], Rollout]  # params, tokens [M, L] -> their probabilities
+
+
+class _Learner(NamedTuple):
+    """What the policy is made of, and how it learns; see ``make_reinforce``."""
+
+    network: _Network
+    uniform: Policy  # explores
+    optimizer: optax.GradientTransformation
+    entropy_weight: float
+    moving_average_decay: float
+    normalize: bool
+    below_average: float | None
+    quantile: float | None
+    explore: float
+    warm_steps: int
 
 
 def make_reinforce(
@@ -110,81 +126,121 @@ def make_reinforce(
     Raises:
       ValueError: for values out of range.
     """
-    if not 0 <= moving_average_decay < 1:
-        raise ValueError(f"moving_average_decay is in [0, 1), got {moving_average_decay}")
-    if quantile is not None and not 0 < quantile < 1:
-        raise ValueError(f"quantile is between 0 and 1, or None, got {quantile}")
-    if not 0 <= explore < 1:
-        raise ValueError(f"explore is in [0, 1), got {explore}")
-    if warm_steps < 0:
-        raise ValueError(f"warm_steps is at least 0, got {warm_steps}")
     if min(hidden_dim, init_range, squash, learning_rate, clip_norm) <= 0:
         raise ValueError("hidden_dim, init_range, squash, learning_rate and clip_norm are positive")
-    uniform = make_uniform(grammar)
-    network = _make_network(grammar, LSTMPolicy(grammar.size, hidden_dim, init_range, squash))
-    optimizer = optax.chain(
-        optax.clip_by_global_norm(clip_norm), optax.adam(learning_rate, b1=b1, b2=b2, eps=eps)
+    adam = optax.adam(learning_rate, b1=b1, b2=b2, eps=eps)
+    module = LSTMPolicy(
+        size=grammar.size, hidden_dim=hidden_dim, init_range=init_range, squash=squash
     )
-
-    def descend(grads, state):
-        updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
-        params = optax.apply_updates(state.params, updates)
-        return state._replace(params=params, opt_state=opt_state)
-
-    def init(key):
-        params = network.init(key)
-        return ReinforceState(params, optimizer.init(params), jnp.float32(jnp.nan))
-
-    def sample(state, key, count):
-        num_uniform = math.floor(explore * count)
-        own_key, uniform_key = jax.random.split(key)
-        tokens = network.sample(state.params, own_key, count - num_uniform)
-        if not num_uniform:
-            return tokens
-        # Exploration comes first, for the first of a generation are the first to be trained.
-        return jnp.concatenate([uniform.sample((), uniform_key, num_uniform), tokens])
-
-    def update(state, tokens, reward, weight, reference):
-        del reference  # rewards are compared with the others of their generation
-        share = weight / jnp.maximum(weight.sum(), 1e-30)
-        mean = jnp.sum(share * reward)
-        average = jnp.where(jnp.isnan(state.moving_average), mean, state.moving_average)
-        reward, counted = filter_rewards(reward, weight, average, below_average)
-        moved = update_moving_average(average, reward, counted, moving_average_decay)
-        moved = jnp.where(counted.sum() > 0, moved, state.moving_average)
-        level = average
-        if quantile is not None:
-            tokens, reward, weight, level = select_elite(tokens, reward, weight, quantile)
-            share = weight / jnp.maximum(weight.sum(), 1e-30)
-        advantage = compute_advantages(reward, weight, share, level, normalize)
-
-        def loss(params):
-            written = network.replay(params, tokens)
-            gain = jnp.sum(share * advantage * written.log_prob)
-            entropy = jnp.sum(share * written.entropy)
-            return -gain - entropy_weight * entropy, entropy
-
-        grads, entropy = jax.grad(loss, has_aux=True)(state.params)
-        state = descend(grads, state)._replace(moving_average=moved)
-        return state, {"baseline": moved, "entropy": entropy}  # as metrics.jsonl calls it
-
-    def begin_round(state, reward):
-        # In the paper the average of each round starts from the recommender's reward.
-        return state._replace(moving_average=reward) if below_average is not None else state
-
-    def warm_start(state, tokens):
-        def loss(params):
-            return -jnp.mean(network.replay(params, tokens).log_prob)
-
-        def learn(state, _):
-            return descend(jax.grad(loss)(state.params), state), None
-
-        warm, _ = jax.lax.scan(learn, state, length=warm_steps)
-        return state._replace(params=warm.params)  # Adam's moments are those of another loss
-
+    learner = _Learner(
+        network=_make_network(grammar, module),
+        uniform=make_uniform(grammar),
+        optimizer=optax.chain(optax.clip_by_global_norm(clip_norm), adam),
+        entropy_weight=entropy_weight,
+        moving_average_decay=moving_average_decay,
+        normalize=normalize,
+        below_average=below_average,
+        quantile=quantile,
+        explore=explore,
+        warm_steps=warm_steps,
+    )
+    _check_learner(learner)
     return Policy(
-        init=init, sample=sample, update=update, begin_round=begin_round, warm_start=warm_start
+        init=partial(_init_state, learner),
+        sample=partial(_sample, learner),
+        update=partial(_update, learner),
+        begin_round=partial(_begin_round, learner),
+        warm_start=partial(_warm_start, learner),
     )
+
+
+def _check_learner(learner: _Learner) -> None:
+    if not 0 <= learner.moving_average_decay < 1:
+        raise ValueError(f"moving_average_decay is in [0, 1), got {learner.moving_average_decay}")
+    if learner.quantile is not None and not 0 < learner.quantile < 1:
+        raise ValueError(f"quantile is between 0 and 1, or None, got {learner.quantile}")
+    if not 0 <= learner.explore < 1:
+        raise ValueError(f"explore is in [0, 1), got {learner.explore}")
+    if learner.warm_steps < 0:
+        raise ValueError(f"warm_steps is at least 0, got {learner.warm_steps}")
+
+
+def _init_state(learner: _Learner, key: jax.Array) -> ReinforceState:
+    params = learner.network.init(key)
+    return ReinforceState(
+        params=params,
+        opt_state=learner.optimizer.init(params),
+        moving_average=jnp.float32(jnp.nan),
+    )
+
+
+def _sample(learner: _Learner, state: ReinforceState, key: jax.Array, count: int) -> jax.Array:
+    """Samples tokens [M, L]."""
+    num_uniform = math.floor(learner.explore * count)
+    own_key, uniform_key = jax.random.split(key)
+    tokens = learner.network.sample(state.params, own_key, count - num_uniform)
+    if not num_uniform:
+        return tokens
+    # Exploration comes first, for the first of a generation are the first to be trained.
+    return jnp.concatenate([learner.uniform.sample((), uniform_key, num_uniform), tokens])
+
+
+def _update(
+    learner: _Learner,
+    state: ReinforceState,
+    tokens: jax.Array,
+    reward: jax.Array,
+    weight: jax.Array,
+    reference: jax.Array,
+) -> tuple[ReinforceState, Mapping[str, jax.Array]]:
+    """Learns from one generation, as ``UpdateFn`` says."""
+    del reference  # rewards are compared with the others of their generation
+    share = weight / jnp.maximum(weight.sum(), 1e-30)
+    mean = jnp.sum(share * reward)
+    average = jnp.where(jnp.isnan(state.moving_average), mean, state.moving_average)
+    reward, counted = filter_rewards(reward, weight, average, learner.below_average)
+    moved = update_moving_average(average, reward, counted, learner.moving_average_decay)
+    moved = jnp.where(counted.sum() > 0, moved, state.moving_average)
+    level = average
+    if learner.quantile is not None:
+        tokens, reward, weight, level = select_elite(tokens, reward, weight, learner.quantile)
+        share = weight / jnp.maximum(weight.sum(), 1e-30)
+    advantage = compute_advantages(reward, weight, share, level, learner.normalize)
+
+    def loss(params: Any) -> tuple[jax.Array, jax.Array]:
+        replayed = learner.network.replay(params, tokens)
+        gain = jnp.sum(share * advantage * replayed.log_prob)
+        entropy = jnp.sum(share * replayed.entropy)
+        return -gain - learner.entropy_weight * entropy, entropy
+
+    grads, entropy = jax.grad(loss, has_aux=True)(state.params)
+    state = _descend(learner, grads, state)._replace(moving_average=moved)
+    return state, {"baseline": moved, "entropy": entropy}  # as metrics.jsonl calls it
+
+
+def _descend(learner: _Learner, grads: Any, state: ReinforceState) -> ReinforceState:
+    """Takes one step of the optimizer."""
+    updates, opt_state = learner.optimizer.update(grads, state.opt_state, state.params)
+    params = optax.apply_updates(state.params, updates)
+    return state._replace(params=params, opt_state=opt_state)
+
+
+def _begin_round(learner: _Learner, state: ReinforceState, reward: jax.Array) -> ReinforceState:
+    # In the paper the average of each round starts from the recommender's reward.
+    return state._replace(moving_average=reward) if learner.below_average is not None else state
+
+
+def _warm_start(learner: _Learner, state: ReinforceState, tokens: jax.Array) -> ReinforceState:
+    """Raises the likelihood of the initial losses' tokens [n, L]."""
+
+    def loss(params: Any) -> jax.Array:
+        return -jnp.mean(learner.network.replay(params, tokens).log_prob)
+
+    def learn(state: ReinforceState, _: None) -> tuple[ReinforceState, None]:
+        return _descend(learner, jax.grad(loss)(state.params), state), None
+
+    warm, _ = jax.lax.scan(learn, state, length=learner.warm_steps)
+    return state._replace(params=warm.params)  # Adam's moments are those of another loss
 
 
 def filter_rewards(
@@ -256,22 +312,25 @@ def compute_advantages(
 def _make_network(grammar: Grammar, module: LSTMPolicy) -> _Network:
     """Builds the functions of the LSTM over whole sequences."""
 
-    def make_carry(count):
+    def make_carry(count: int) -> tuple[jax.Array, jax.Array]:
         return jnp.zeros((count, module.hidden_dim)), jnp.zeros((count, module.hidden_dim))
 
-    def roll(params, count, pick, inputs):
-        def step(carry, tokens):
-            return module.apply(params, carry, tokens)
+    def roll(
+        params: Any, count: int, pick: Callable[[jax.Array, Any], jax.Array], inputs: Any
+    ) -> Rollout:
+        def step(carry: Any, tokens: jax.Array) -> tuple[Any, jax.Array]:
+            result: Any = module.apply(params, carry, tokens)  # Flax may add variables to it
+            return result
 
         return roll_out(grammar, step, make_carry(count), count, pick, inputs)
 
-    def init(key):
+    def init(key: jax.Array) -> Any:
         return module.init(key, make_carry(1), jnp.zeros(1, jnp.int32))
 
-    def sample(params, key, count):
+    def sample(params: Any, key: jax.Array, count: int) -> jax.Array:
         return roll(params, count, sample_token, jax.random.split(key, grammar.length)).tokens
 
-    def replay(params, tokens):
+    def replay(params: Any, tokens: jax.Array) -> Rollout:
         return roll(params, tokens.shape[0], lambda logits, token: token, tokens.T)
 
     return _Network(init=init, sample=sample, replay=replay)
