@@ -8,7 +8,7 @@ import chex
 import jax
 import jax.numpy as jnp
 
-from ..interfaces import Array, Batch, Data, Positives
+from ..interfaces import Array, Batch, Bounds, Data, Positives
 from ..language.inputs import as_program
 from ..language.operators import DEFAULT_BOUNDS
 from ..language.programs import Program
@@ -58,6 +58,21 @@ class CandidateTrainer(NamedTuple):
     evaluate: Callable[[LaneState, Batch], Array]  # K lanes, reward split -> rewards [K]
 
 
+class _Settings(NamedTuple):
+    """The parts and settings that the functions of a candidate trainer share."""
+
+    lanes: Lanes
+    task: Task
+    only_reference: LossBatch  # of one loss
+    bounds: Bounds  # of candidates
+    epochs: int
+    batch_size: int
+    learning_rate: float
+    weight_decay: float
+    reward_scale: str
+    ones: Array  # [K]
+
+
 def make_candidate_trainer(
     make_lanes: Callable[[LogitGradFn], Lanes],
     operators: set[int],
@@ -65,7 +80,7 @@ def make_candidate_trainer(
     task: Task,
     reference: str | None = None,
     length: int,
-    bounds: tuple[float, float],
+    bounds: Bounds,
     num_lanes: int,
     epochs: int = 1,
     batch_size: int,
@@ -95,56 +110,95 @@ def make_candidate_trainer(
     Raises:
       ValueError: for values out of range.
     """
-    if reward_scale not in ("gradient", "raw"):
-        raise ValueError(f"reward_scale is 'gradient' or 'raw', got {reward_scale!r}")
-    if epochs < 1:
-        raise ValueError(f"candidates train for at least 1 epoch (generation.epochs), got {epochs}")
+    _check_settings(reward_scale, epochs)
     formula = task.reference if reference is None else reference
     only_reference = stack_losses([as_program(formula, family=task.family)], [DEFAULT_BOUNDS])
     program = only_reference.program
     logit_grads = task.traced_logit_grads(sorted({*operators, *program.op[0].tolist()}))
     lanes = make_lanes(logit_grads)
     num_instructions = max(program.op.shape[-1], length)
-    only_reference = only_reference._replace(program=pad_programs(program, num_instructions))
-    ones = jnp.ones(num_lanes)
-
-    def stack(programs: Program) -> LossBatch:
-        """Returns the losses of K programs, the first one replaced by the reference."""
-        low, high = (bound * ones for bound in bounds)
-        losses = LossBatch(program=programs, low=low, high=high, scale=ones)
-        return jax.tree.map(lambda of_all, one: of_all.at[0].set(one[0]), losses, only_reference)
-
-    def equalize_gradients(losses: LossBatch, base_models: LaneState, sample: Batch) -> LossBatch:
-        """Scales losses so that their gradients are as large as the reference's."""
-        if reward_scale == "raw":
-            return losses
-        size = lanes.replicate(lanes.gradient_size(base_models, losses, sample))
-        scale = jnp.clip(compute_factors(size, size[:1]), 1e-6, 1e6)
-        return losses._replace(scale=scale)
-
-    def batches_of_all_epochs(data: Batch | Positives, key: Array) -> Batch:
-        """Returns batches [N, B] of all epochs together, as a loop of loops would copy tables."""
-        further = jax.vmap(partial(jax.random.fold_in, key))(FURTHER_EPOCHS + jnp.arange(1, epochs))
-        keys = jnp.concatenate([key[None], further])
-        batches = jax.lax.map(partial(make_epoch_batches, task, data, batch_size), keys)
-        return jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), batches)
-
-    def train(key, base_model, programs, l2, data, reward_split):
-        chex.assert_shape(programs.op, (num_lanes, num_instructions))
-        batches = batches_of_all_epochs(data, key)
-        sample = jax.tree.map(lambda x: x[: max(1, 1024 // batch_size)], batches)
-        hyper = Hyper(
-            learning_rate=learning_rate * ones, weight_decay=weight_decay * ones, l2=l2 * ones
-        )
-        copies = lanes.repeat(base_model, num_lanes)
-        losses = equalize_gradients(stack(lanes.replicate(programs)), copies, sample)
-        trained = lanes.train(copies, losses, hyper, batches, key)
-        return trained, evaluate(lanes, trained, reward_split, task)
-
+    settings = _Settings(
+        lanes=lanes,
+        task=task,
+        only_reference=only_reference._replace(program=pad_programs(program, num_instructions)),
+        bounds=bounds,
+        epochs=epochs,
+        batch_size=batch_size,
+        learning_rate=learning_rate,
+        weight_decay=weight_decay,
+        reward_scale=reward_scale,
+        ones=jnp.ones(num_lanes),
+    )
     return CandidateTrainer(
         lanes=lanes,
         logit_grads=logit_grads,
         num_instructions=num_instructions,
-        train=train,
+        train=partial(_train, settings),
         evaluate=partial(evaluate, lanes, task=task),
     )
+
+
+def _check_settings(reward_scale: str, epochs: int) -> None:
+    """Checks the settings that nothing else checks."""
+    if reward_scale not in ("gradient", "raw"):
+        raise ValueError(f"reward_scale is 'gradient' or 'raw', got {reward_scale!r}")
+    if epochs < 1:
+        raise ValueError(f"candidates train for at least 1 epoch (generation.epochs), got {epochs}")
+
+
+def _train(
+    settings: _Settings,
+    key: Array,
+    base_model: LaneState,
+    programs: Program,
+    l2: Array | float,
+    data: Batch | Positives,
+    reward_split: Batch,
+) -> tuple[LaneState, Array]:
+    """Trains K copies of the base model; see ``TrainCandidatesFn``."""
+    lanes, ones, batch_size = settings.lanes, settings.ones, settings.batch_size
+    num_instructions = settings.only_reference.program.op.shape[-1]
+    chex.assert_shape(programs.op, (len(ones), num_instructions))
+    batches = _make_all_batches(settings, data, key)
+    sample = jax.tree.map(lambda x: x[: max(1, 1024 // batch_size)], batches)
+    hyper = Hyper(
+        learning_rate=settings.learning_rate * ones,
+        weight_decay=settings.weight_decay * ones,
+        l2=l2 * ones,
+    )
+    copies = lanes.repeat(base_model, len(ones))
+    losses = _stack_with_reference(settings, lanes.replicate(programs))
+    losses = _equalize_gradients(settings, losses, copies, sample)
+    trained = lanes.train(copies, losses, hyper, batches, key)
+    return trained, evaluate(lanes, trained, reward_split, settings.task)
+
+
+def _make_all_batches(settings: _Settings, data: Batch | Positives, key: Array) -> Batch:
+    """Returns batches [N, B] of all epochs together, as a loop of loops would copy tables."""
+    numbers = FURTHER_EPOCHS + jnp.arange(1, settings.epochs)
+    further = jax.vmap(partial(jax.random.fold_in, key))(numbers)
+    keys = jnp.concatenate([key[None], further])
+    make_batches = partial(make_epoch_batches, settings.task, data, settings.batch_size)
+    batches = jax.lax.map(make_batches, keys)
+    return jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), batches)
+
+
+def _stack_with_reference(settings: _Settings, programs: Program) -> LossBatch:
+    """Returns the losses of K programs, the first one replaced by the reference."""
+    low, high = (bound * settings.ones for bound in settings.bounds)
+    losses = LossBatch(program=programs, low=low, high=high, scale=settings.ones)
+    return jax.tree.map(
+        lambda of_all, one: of_all.at[0].set(one[0]), losses, settings.only_reference
+    )
+
+
+def _equalize_gradients(
+    settings: _Settings, losses: LossBatch, base_models: LaneState, sample: Batch
+) -> LossBatch:
+    """Scales losses so that their gradients are as large as the reference's."""
+    if settings.reward_scale == "raw":
+        return losses
+    lanes = settings.lanes
+    size = lanes.replicate(lanes.gradient_size(base_models, losses, sample))
+    scale = jnp.clip(compute_factors(size, size[:1]), 1e-6, 1e6)
+    return losses._replace(scale=scale)
