@@ -9,10 +9,10 @@ All that training sees of a pointwise loss is two curves: its gradient by the lo
 label. Here these are powers of the prediction and its complement, ``pred**a * (1 - pred)**b`` for
 dislikes and ``-c * pred**d * (1 - pred)**e`` for likes: BCE is (1, 0, 1, 0, 1), and squared error,
 exponential loss and the tailored losses of Buja, Stuetzle and Shen (2005) are among them. CMA-ES
-(Hansen, 2016, arXiv:1604.00772; the package ``cma``, ``pip install -e ".[search,bench]"``) tunes
-the five numbers: each candidate is trained from scratch, once, with the settings and for the epochs
-of promotion's last rung, and rewarded on promotion's splits. The mean of the last generation goes
-through the fair test, with the baselines.
+(Hansen, 2016, arXiv:1604.00772; the package ``cma``, ``pip install -e ".[search,experiments]"``)
+tunes the five numbers: each candidate is trained from scratch, once, with the settings and for the
+epochs of promotion's last rung, and rewarded on promotion's splits. The mean of the last generation
+goes through the fair test, with the baselines.
 
 Its lead is about what a search for formulas can find with these data, this recommender and this
 protocol. It is no bound: other curves may be better.

@@ -213,7 +213,7 @@ def test_what_the_product_imports_is_declared(path):
 @pytest.mark.parametrize("path", OTHERS, ids=name)
 def test_what_development_imports_is_declared(path):
     siblings = {normal(other.stem) for other in path.parent.glob("*.py")}
-    declared = requirements("search", "stream", "symbolic", "bench", "dev") | siblings
+    declared = requirements(*SETUP["options.extras_require"]) | siblings
     assert undeclared(path, declared) == []
 
 
