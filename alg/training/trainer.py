@@ -60,6 +60,23 @@ def _wait_for(function: Callable[..., Array]) -> Callable[..., Array]:
     return lambda *arguments: jax.block_until_ready(function(*arguments))
 
 
+def _compute_factors(
+    lanes: Lanes, task: Task, losses: Any, state: LaneState, data: Batch | Positives
+) -> Array:
+    """Computes ``Trainer.learning_rate_factors`` from the first batches of data in memory."""
+    batches = make_epoch_batches(task, data, 256, jax.random.key(0))
+    first = jax.tree.map(lambda x: x[:8], batches)
+    size = lanes.gradient_size(state, losses, first)
+    if lanes.scale_free:
+        return lanes.replicate(jnp.ones_like(size))
+    return lanes.replicate(compute_factors(size, task.common_gradient_size))
+
+
+def _cut_epoch(task: Task, batch_size: int, data: Batch | Positives, key: Array) -> Batch:
+    """Returns the batches [N, B] of an epoch."""
+    return make_epoch_batches(task, data, batch_size, key)
+
+
 def make_trainer(
     make_lanes: Callable[[LogitGradFn], Lanes],
     logit_grads: LogitGradFn,
@@ -84,20 +101,13 @@ def make_trainer(
     @_wait_for
     @jax.jit
     def factors(losses: Any, state: LaneState, data: Batch | Positives) -> Array:
-        batches = make_epoch_batches(task, data, 256, jax.random.key(0))
-        first = jax.tree.map(lambda x: x[:8], batches)
-        size = lanes.gradient_size(state, losses, first)
-        if lanes.scale_free:
-            return lanes.replicate(jnp.ones_like(size))
-        return lanes.replicate(compute_factors(size, task.common_gradient_size))
+        return _compute_factors(lanes, task, losses, state, data)
 
     @partial(jax.jit, donate_argnums=0)
     def train(
         state: LaneState, losses: Any, hyper: Hyper, key: Array, data: Batch | Positives
     ) -> LaneState:
-        def cut(data: Batch | Positives, key: Array) -> Batch:
-            return make_epoch_batches(task, data, batch_size, key)
-
+        cut = partial(_cut_epoch, task, batch_size)
         if key.ndim:
             return lanes.train_per_device(state, losses, hyper, cut, data, key)
         return lanes.train(state, losses, hyper, cut(data, key), key)
