@@ -163,8 +163,8 @@ class Index(NamedTuple):
             numbers = ids.to_numpy()
             is_row = (numbers >= 0) & (numbers < self.size)
             return np.where(is_row, numbers, -1).astype(np.int32)
-        known = pl.DataFrame({"id": self.known, "row": np.arange(len(self.known), dtype=np.int32)})
-        joined = pl.DataFrame({"id": ids}).join(known, on="id", how="left", maintain_order="left")
+        rows = pl.DataFrame({"id": self.known, "row": np.arange(len(self.known), dtype=np.int32)})
+        joined = pl.DataFrame({"id": ids}).join(rows, on="id", how="left", maintain_order="left")
         return joined["row"].fill_null(-1).to_numpy()
 
     def read(self, table: TextTable, name: str) -> np.ndarray:
@@ -184,7 +184,7 @@ def make_index(ids: pl.Series) -> Index:
       >>> make_index(pl.Series(["b", "a"])).rows(pl.Series(["a", "b", "c"])).tolist()
       [0, 1, -1]
     """
-    known = ids.unique().sort()
-    if known.dtype == pl.Int64 and int(known[-1]) <= ROWS_PER_ID * len(known) + SPARE_ROWS:
-        return Index(None, int(known[-1]) + 1)
-    return Index(known, len(known))
+    distinct = ids.unique().sort()
+    if distinct.dtype == pl.Int64 and int(distinct[-1]) <= ROWS_PER_ID * len(distinct) + SPARE_ROWS:
+        return Index(None, int(distinct[-1]) + 1)
+    return Index(distinct, len(distinct))

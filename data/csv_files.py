@@ -84,22 +84,11 @@ def load_csv(
             reward_split=reward_split,
         )
     )
-    if threshold is not None and not math.isfinite(threshold):
-        raise DataError(f"data.threshold must be a finite number or None, got {threshold}")
-    if threshold is not None and not label:
-        raise DataError(
-            f"data.threshold={threshold:g} needs a column of labels, data.label, and it is empty: "
-            f"leave the threshold out where every row is a positive"
-        )
+    _check_threshold(threshold, label)
     if not path:
         raise DataError("data.path is empty: give the file of interactions, --config.data.path=...")
     wanted = _parse_features(features, bool(time))
-    columns = {"user": user, "item": item, "label": label, "time": time}
-    for key, name in columns.items():
-        if first := next((k for k in columns if k != key and columns[k] == name != ""), None):
-            raise DataError(
-                f"data.{key} and data.{first} both name the column {name!r}: each has its own"
-            )
+    _check_distinct({"user": user, "item": item, "label": label, "time": time})
     file = Path(path).expanduser()
     roles = Roles(user=user, item=item, label=label, time=time, ids=None)
     table, encoded, sizes = _read_interactions(file, separator, roles, threshold, rule)
@@ -107,9 +96,7 @@ def load_csv(
         "user": (_read_table(user_path, "user_path", separator) if user_path else table, user),
         "item": (_read_table(item_path, "item_path", separator) if item_path else table, item),
     }
-    for key, side_path in (("user", user_path), ("item", item_path)):
-        if side_path and not any(isinstance(f, Feature) and f.of == key for f in wanted):
-            raise DataError(f"data.{key}_path is given, and no {key}.COLUMN is in data.features")
+    _check_side_paths({"user": user_path, "item": item_path}, wanted)
     extra = _make_features(wanted, table, encoded, side_tables)
     rows = add_fields(encoded.rows, extra.fields)
     train, valid, test = split_at(rows, sizes) if sizes else split_rows(rows, rule)
@@ -124,6 +111,34 @@ def load_csv(
         sizes={field: index.size for field, index in encoded.indexes.items()} | extra.sizes,
         sides=extra.sides,
     )
+
+
+def _check_threshold(threshold: float | None, label: str) -> None:
+    if threshold is None:
+        return
+    if not math.isfinite(threshold):
+        raise DataError(f"data.threshold must be a finite number or None, got {threshold}")
+    if not label:
+        raise DataError(
+            f"data.threshold={threshold:g} needs a column of labels, data.label, and it is empty: "
+            f"leave the threshold out where every row is a positive"
+        )
+
+
+def _check_distinct(columns: dict[str, str]) -> None:
+    """Checks that no two keys of the config name one column."""
+    for key, name in columns.items():
+        if first := next((k for k in columns if k != key and columns[k] == name != ""), None):
+            raise DataError(
+                f"data.{key} and data.{first} both name the column {name!r}: each has its own"
+            )
+
+
+def _check_side_paths(paths: dict[str, str], wanted: list[Feature | str]) -> None:
+    """Checks that features are read from each file about users or items."""
+    for key, path in paths.items():
+        if path and not any(isinstance(f, Feature) and f.of == key for f in wanted):
+            raise DataError(f"data.{key}_path is given, and no {key}.COLUMN is in data.features")
 
 
 def _read_interactions(

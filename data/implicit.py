@@ -165,8 +165,8 @@ def _insert_negatives(
     rows: Interactions, items: np.ndarray, negatives: int, rng: np.random.Generator
 ) -> Interactions:
     """Returns rows [n] with ``negatives`` drawn ones behind each positive."""
-    known = _find_pairs(rows, items)
-    free = items.size - known.count_pairs(rows.ids["user"])
+    pairs = _find_pairs(rows, items)
+    free = items.size - pairs.count_pairs(rows.ids["user"])
     num_drawn = np.where((rows.label > 0) & (free > 0), negatives, 0)
     if negatives and not num_drawn.any():
         raise DataError("implicit.negatives: every user with a positive has a row with every item")
@@ -174,7 +174,7 @@ def _insert_negatives(
     is_new = np.append(False, source[1:] == source[:-1])[: source.size]
     mixed = take(rows, source)
     rank = (rng.random(is_new.sum()) * free[source[is_new]]).astype(np.int64)[:, None]
-    index = _pick_unknown(known, mixed.ids["user"][is_new], rank, items.size)[:, 0]
+    index = _pick_unknown(pairs, mixed.ids["user"][is_new], rank, items.size)[:, 0]
     mixed.ids["item"][is_new], mixed.label[is_new] = items[index], 0
     return mixed
 
@@ -260,21 +260,21 @@ def _draw_distinct(free: np.ndarray, count: int, rng: np.random.Generator) -> np
       >>> _draw_distinct(np.array([3, 1000]), 4, np.random.default_rng(0))[0].tolist()
       [0, 2, 1, -1]
     """
-    drawn = (rng.random((free.size, count)) * free[:, None]).astype(np.int64)
+    numbers = (rng.random((free.size, count)) * free[:, None]).astype(np.int64)
     few = free < 2 * count  # shuffled; the others are drawn again where a number comes twice
     keys = rng.random((int(few.sum()), 2 * count))
     keys[np.arange(2 * count) >= free[few, None]] = 1
     order = np.argsort(keys, axis=1)[:, :count]
-    drawn[few] = np.where(order < free[few, None], order, -1)
+    numbers[few] = np.where(order < free[few, None], order, -1)
     open_ = np.flatnonzero(~few)
     while open_.size:
-        ordered = np.sort(drawn[open_], axis=1)
+        ordered = np.sort(numbers[open_], axis=1)
         twice = np.pad(ordered[:, 1:] == ordered[:, :-1], ((0, 0), (1, 0)))
         again = rng.random(int(twice.sum())) * free[open_[np.nonzero(twice)[0]]]
         ordered[twice] = again.astype(np.int64)
-        drawn[open_] = ordered
+        numbers[open_] = ordered
         open_ = open_[twice.any(axis=1)]
-    return drawn
+    return numbers
 
 
 def _rank_split(

@@ -55,15 +55,15 @@ def build(*, name: str, **options) -> Dataset:
       >>> build(name="synthetic", num_users=50, num_items=40, num_interactions=1000, seed=1).sizes
       {'user': 51, 'item': 41}
     """
-    known = [*DATA_SETS, *OTHER_BUILDERS]
-    if name not in known:
-        raise DataError(f"data.name={name!r} is not a data set{did_you_mean(str(name), known)}")
+    names = [*DATA_SETS, *OTHER_BUILDERS]
+    if name not in names:
+        raise DataError(f"data.name={name!r} is not a data set{did_you_mean(str(name), names)}")
     builder: Callable[..., Dataset] = OTHER_BUILDERS.get(name, load)
     accepted = [word for word in inspect.signature(builder).parameters if word != "name"]
     for option in options:
         if option not in accepted:
             builders = (load, *OTHER_BUILDERS.values())
-            of_another = any(option in inspect.signature(one).parameters for one in builders)
+            of_another = any(option in inspect.signature(other).parameters for other in builders)
             hint = f". Its keys are those of --config=configs/{name}.py" if of_another else ""
             raise DataError(
                 f"data.{option} is not an option of {name!r}{did_you_mean(option, accepted)}{hint}"
@@ -190,7 +190,7 @@ def _read_sides(
                 f"or leave the feature out."
             )
         file, table = located
-        feature = next(one for one in file.features if one.name == feature_name)
+        feature = next(f for f in file.features if f.name == feature_name)
         sides[feature_name], size = make_side(feature, table, file.key, index[feature.of])
         if size is not None:
             sizes[feature_name] = size

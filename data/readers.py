@@ -171,8 +171,8 @@ def sniff_layout(raw: bytes, separator: str) -> Layout:
     separator = {"\\t": "\t"}.get(separator, separator)  # as shells leave it
     if not separator:
         separator = max(("\t", ",", ";", "|", DOUBLE_COLON), key=_first_line(raw).count)
-    one = len(separator) == 1 and separator.isascii() and separator not in '"\r\n'
-    if not one and separator != DOUBLE_COLON:
+    is_one_character = len(separator) == 1 and separator.isascii() and separator not in '"\r\n'
+    if not is_one_character and separator != DOUBLE_COLON:
         raise DataError(
             f"data.separator is one character, such as ',', or '::', got {separator!r}. Leave it "
             f"empty for the likeliest."

@@ -278,18 +278,7 @@ def load_stream(
             f"at least 1, got {held_out} and {piece}"
         )
     stream = _select_columns(open_stream(path, held_out=held_out, seed=seed), features)
-    held_out_rows = read_held_out(stream)
-    order = np.random.default_rng([seed, 5]).permutation(held_out)
-    splits = {
-        name: take(held_out_rows, np.sort(indexes))
-        for name, indexes in zip(("reward", "valid", "test"), np.array_split(order, 3), strict=True)
-    }
-    for name, rows in splits.items():
-        if np.unique(rows.label).size < 2:
-            raise DataError(
-                f"{path}: the {name} split must hold labels 0 and 1, got only label "
-                f"{rows.label[0]:.0f} in {rows.label.size:,} rows. Give a larger data.held_out."
-            )
+    splits = _split_held_out(stream, path)
 
     def read(place: int, count: int) -> Interactions:
         column = draw_batches(stream, seed=seed, start=place, steps=count, batch_size=1)
@@ -313,6 +302,23 @@ def load_stream(
         sizes=stream.sizes,
         notes=notes,
     )
+
+
+def _split_held_out(stream: Stream, path: str) -> dict[str, Interactions]:
+    """Returns the reward, valid and test splits: a third each of the rows that are held out."""
+    held_out_rows = read_held_out(stream)
+    order = np.random.default_rng([stream.seed, 5]).permutation(stream.held_out)
+    splits = {
+        name: take(held_out_rows, np.sort(indexes))
+        for name, indexes in zip(("reward", "valid", "test"), np.array_split(order, 3), strict=True)
+    }
+    for name, rows in splits.items():
+        if np.unique(rows.label).size < 2:
+            raise DataError(
+                f"{path}: the {name} split must hold labels 0 and 1, got only label "
+                f"{rows.label[0]:.0f} in {rows.label.size:,} rows. Give a larger data.held_out."
+            )
+    return splits
 
 
 def _select_columns(stream: Stream, features: tuple[str, ...]) -> Stream:

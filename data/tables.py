@@ -160,7 +160,8 @@ def _table_error(table: TextTable, layout: Layout, error: Exception) -> DataErro
     _check_utf8(table.raw, table.path)
     wrong = [(row, fields) for row, fields in enumerate(_read_rows(table.raw, layout)) if fields]
     # Lines that are too short are read, but for a first one.
-    for row, fields in [one for one in wrong if len(one[1]) > len(layout.columns)] or wrong:
+    too_long = [(row, fields) for row, fields in wrong if len(fields) > len(layout.columns)]
+    for row, fields in too_long or wrong:
         if error_here := _field_count_error(table, layout, row, fields):
             return error_here
     return DataError(f"{table.path} could not be read: {_first_line(error)}.")

@@ -50,9 +50,9 @@ def get_module_class(name: str | type[nn.Module]) -> type[nn.Module]:
         return MODELS[name]
     path, colon, attribute = name.partition(":")
     if not colon:
-        known = f"known: {', '.join(MODELS)}; your own: 'package.module:Class'"
+        choices = f"known: {', '.join(MODELS)}; your own: 'package.module:Class'"
         raise ValueError(
-            f"model {name!r} is not known ({known}){did_you_mean(name, MODELS, otherwise='')}"
+            f"model {name!r} is not known ({choices}){did_you_mean(name, MODELS, otherwise='')}"
         )
     try:
         cls = getattr(importlib.import_module(path), attribute, None)
@@ -96,16 +96,16 @@ def make_module(
 def _check_options(cls: type[nn.Module], options: Mapping[str, Any]) -> dict[str, Any]:
     """Returns the options of a module, lists as tuples; ValueError for unknown ones."""
     fields = {field.name for field in dataclasses.fields(cls)} - {"parent", "name"}
-    known = sorted(fields - {"of_item"})
+    accepted = sorted(fields - {"of_item"})
     if not hasattr(options, "items"):
         raise ValueError(
             "options are a dict of a model's options, as in "
             f'{{"hidden": (64, 16)}}, got {options!r}'
         )
     for option in options:
-        if option not in known:
-            has = f"has options {', '.join(known)}" if known else "has no options"
-            hint = did_you_mean(str(option), known, otherwise="")
+        if option not in accepted:
+            has = f"has options {', '.join(accepted)}" if accepted else "has no options"
+            hint = did_you_mean(str(option), accepted, otherwise="")
             raise ValueError(f"model {cls.__name__} {has}, got {option!r}{hint}")
     for field in dataclasses.fields(cls):
         value = options.get(field.name)

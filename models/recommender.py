@@ -84,17 +84,17 @@ def _make_init(
 
     def init(key: jax.Array) -> tuple[Params, Statistics, dict[str, jax.Array]]:
         dense_key, *keys = jax.random.split(key, 1 + len(tables))
-        drawn = {
+        vectors = {
             field: init_scale * jax.random.normal(k, table)
             for k, (field, table) in zip(keys, tables.items(), strict=True)
         }
-        example = {field: rows[:1] for field, rows in drawn.items()}
+        example = {field: rows[:1] for field, rows in vectors.items()}
         features = {field: jnp.zeros(1) for field in numbers}
         variables = dict(module.init(dense_key, example, features, train=False))
         dense, statistics = (variables.pop(kind, {}) for kind in ("params", "batch_stats"))
         if variables:
             raise ValueError(f"state is kept in {', '.join(variables)}; it can be in batch_stats")
-        return dense, statistics, drawn
+        return dense, statistics, vectors
 
     return init
 

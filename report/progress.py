@@ -249,11 +249,11 @@ def _compute_rates(
         left.append(_seconds_until(max_seconds, new.get("seconds"), 1.0))
     if max_trained is not None:
         left.append(_seconds_until(max_trained, new.get("trained_total"), speeds["trained_total"]))
-    known = [value for value in left if value is not None]
+    limits = [value for value in left if value is not None]
     return Rates(
         sampled=speeds["sampled_total"],
         trained=speeds["trained_total"],
-        seconds_left=min(known, default=None),
+        seconds_left=min(limits, default=None),
     )
 
 

@@ -165,8 +165,8 @@ def _rank_losses(losses: Sequence[LossResult]) -> tuple[LossResult, ...]:
 
 def _first_known_metric(losses: Sequence[LossResult]) -> str:
     """Returns the metric of losses that were not compared: AUC if they have it."""
-    known = dict.fromkeys(name for loss in losses for name in (*loss.test, *loss.valid))
-    return "auc" if "auc" in known or not known else next(iter(known))
+    metrics = dict.fromkeys(name for loss in losses for name in (*loss.test, *loss.valid))
+    return "auc" if "auc" in metrics or not metrics else next(iter(metrics))
 
 
 def _rank_key(loss: LossResult) -> float:

@@ -145,10 +145,10 @@ def _make_notes(
     cell: Cell, shown_formulas: Sequence[str], width: int, ascii_only: bool
 ) -> Iterator[Text]:
     """Yields what follows a table that shows some formulas in full: the others, and the verdict."""
-    found = [loss for loss in cell.losses if loss.found]
-    if found:
+    found_losses = [loss for loss in cell.losses if loss.found]
+    if found_losses:
         yield Text("* found by the search", style="dim")
-    for loss in found:
+    for loss in found_losses:
         formula = to_one_line(loss.formula, ascii_only=ascii_only)
         if formula not in shown_formulas:
             name = to_one_line(_format_name(loss), ascii_only=ascii_only)

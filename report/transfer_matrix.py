@@ -98,8 +98,8 @@ def make_matrix_rows(cells: Sequence[Cell]) -> list[list[str]]:
 
 def _group_by_name(cells: Sequence[Cell]) -> dict[str, list[LossResult | None]]:
     """Returns by name a loss's result in every cell; baselines first, then found losses."""
-    found = {loss.name: loss.found for cell in cells for loss in cell.losses}
-    names = sorted(found, key=lambda name: found[name])
+    is_found = {loss.name: loss.found for cell in cells for loss in cell.losses}
+    names = sorted(is_found, key=lambda name: is_found[name])
     by_name = [{loss.name: loss for loss in cell.losses} for cell in cells]
     return {name: [losses.get(name) for losses in by_name] for name in names}
 
