@@ -52,7 +52,7 @@ def make_rankings(
     """Collects the positives of a data set, to train on and to rank.
 
     Args:
-      dataset: its dislikes tell which items there are, and what their users have met.
+      dataset: its dislikes show which items there are, and what their users have met.
       candidates: sampled once for each positive of the reward split, to rank it among, each item
         once; 0 for all items. A sample is a hundred times faster to score, but its top is not that
         of all (Krichene and Rendle, KDD 2020, doi:10.1145/3394486.3403226). Never among them are
