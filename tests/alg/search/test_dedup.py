@@ -1,7 +1,6 @@
 """Which candidates are trained, against the rule written as a loop."""
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
 from hypothesis import given
@@ -16,6 +15,7 @@ pytestmark = pytest.mark.slow
 
 FILTER = FILTERS["graded"](**base.get_config().filter.graded)._replace(tolerance=0.1)
 COUNT, LANES, PROBES = 12, 4, 2
+jitted_remember = jax.jit(remember)
 jitted_select = jax.jit(lambda *given: select_to_train(FILTER, *given, LANES))
 
 # A candidate is a whole number, which is also its fingerprint, and the verdict of the screening.
@@ -25,7 +25,7 @@ candidates = st.tuples(
 
 
 def fingerprints_of(numbers):
-    return jnp.asarray(np.tile(np.float32(numbers)[:, None], PROBES))
+    return np.tile(np.float32(numbers)[:, None], PROBES)
 
 
 def by_hand(losses, known):
@@ -52,14 +52,12 @@ def by_hand(losses, known):
 )
 def test_the_first_distinct_sound_candidates_get_the_lanes(losses, remembered):
     gains = np.float32(remembered) / 8
-    seen = remember(
-        init_seen_losses(5, PROBES),
-        fingerprints_of(remembered),
-        jnp.asarray(gains),
-        jnp.array([True, True]),
+    seen = jitted_remember(
+        init_seen_losses(5, PROBES), fingerprints_of(remembered), gains, np.array([True, True])
     )
     numbers, found = zip(*losses, strict=True)
-    selection = jitted_select(seen, jnp.asarray(found, jnp.int32), fingerprints_of(numbers))
+    selection = jitted_select(seen, np.int32(found), fingerprints_of(numbers))
+    selection = jax.tree.map(np.asarray, selection)
     rows, in_lane = by_hand(losses, dict(zip(remembered, gains.tolist(), strict=True)))
     verdict, lane, gain = zip(*rows, strict=True)
     assert selection.verdict.tolist() == list(verdict)
@@ -74,11 +72,9 @@ def test_the_first_distinct_sound_candidates_get_the_lanes(losses, remembered):
 @pytest.mark.parametrize("last", [31, 32, 39])
 def test_only_the_first_sound_candidates_are_compared(last):
     """Eight for each lane; the cost of comparing them grows with their square."""
-    found, numbers = np.full(40, Verdict.TRAINED), np.ones(40)
+    found, numbers = np.full(40, Verdict.TRAINED, np.int32), np.ones(40)
     numbers[last] = 2
-    selection = select_to_train(
-        FILTER, init_seen_losses(5, PROBES), jnp.asarray(found), fingerprints_of(numbers), LANES
-    )
+    selection = jitted_select(init_seen_losses(5, PROBES), found, fingerprints_of(numbers))
     compared = last < 8 * LANES
     assert selection.trained.tolist() == [False, True, compared, False]
     assert selection.verdict[last] == (Verdict.TRAINED if compared else Verdict.OVER_CAPACITY)

@@ -47,16 +47,21 @@ def test_a_search_trains_and_tests_losses_of_extra_operators(spec, family):
     program = make_program(space, task.family, tokens)
     assert to_text(program, family=task.family) == f"cube({first} - {second})"
 
-    losses = LossBatch(
-        program=jax.tree.map(lambda part: part[None], assemble(tokens, space.vocabulary)),
-        low=jnp.array([-1e5]),
-        high=jnp.array([1e5]),
-        scale=jnp.ones(1),
-    )
-    logits, labels = jnp.linspace(-2.0, 2.0, 6)[None], jnp.array([1.0, 0, 0, 1, 0, 0])
-    traced = task.traced_logit_grads(space.vocabulary.operators)(losses, logits, labels)
     loss = build_loss(to_text(program, family=task.family), family=task.family)
-    static = task.static_logit_grads([loss])(jnp.ones(1), logits, labels)
+
+    @jax.jit
+    def both(logits, labels):
+        losses = LossBatch(
+            program=jax.tree.map(lambda part: part[None], assemble(tokens, space.vocabulary)),
+            low=jnp.array([-1e5]),
+            high=jnp.array([1e5]),
+            scale=jnp.ones(1),
+        )
+        traced = task.traced_logit_grads(space.vocabulary.operators)(losses, logits, labels)
+        return traced, task.static_logit_grads([loss])(jnp.ones(1), logits, labels)
+
+    points = np.linspace(-2.0, 2.0, 6, dtype=np.float32)[None], np.float32([1, 0, 0, 1, 0, 0])
+    traced, static = both(*points)
     np.testing.assert_allclose(traced, static, rtol=1e-5, atol=1e-6)
     assert np.all(np.abs(static) > 0)
 

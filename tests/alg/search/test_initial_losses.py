@@ -64,23 +64,38 @@ def words(made):
     return [[names[token] for token in row if token] for row in made.initial_losses]
 
 
-@pytest.mark.parametrize(("name", "loss", "count", "smoothing"), WRITTEN)
-def test_the_tokens_of_a_named_loss_compute_it(name, loss, count, smoothing):
+@cache
+def computed(of_pairs):
+    """Returns, of each written loss of a family, values and slopes of its tokens and by name."""
+    rng = np.random.default_rng(0)
+    scores, labels = np.float32(rng.uniform(-6, 6, 60)), np.float32(rng.integers(0, 2, 60))
+    others = np.float32(rng.uniform(-6, 6, (60, 3))) if of_pairs else labels
+    losses = {}
+    for name, loss, _, smoothing in WRITTEN:
+        if (name == "pairwise") == of_pairs:
+            made = space_with(name, loss)
+            (tokens,) = words(made)
+            ours = build_loss(tokens, bounds=made.bounds, family=made.vocabulary.family)
+            theirs = named_loss(loss, **({"smoothing": smoothing} if smoothing else {}))
+            losses[name, loss] = ours, theirs
+
+    def compute(scores, others):
+        def at_points(loss):
+            return loss(scores, others, reduce_fn=None), jax.grad(loss)(scores, others)
+
+        return [[*map(at_points, pair)] for pair in losses.values()]
+
+    return dict(zip(losses, jax.jit(compute)(scores, others), strict=True))
+
+
+@pytest.mark.parametrize(("name", "loss", "count"), [row[:3] for row in WRITTEN])
+def test_the_tokens_of_a_named_loss_compute_it(name, loss, count):
     made = space_with(name, loss)
     (tokens,) = words(made)
     assert len(tokens) == count
     encode_tokens(tokens, made.vocabulary)  # raises if they are no loss of the space
-    family = made.vocabulary.family
-    ours = build_loss(tokens, bounds=made.bounds, family=family)
-    theirs = named_loss(loss, **({"smoothing": smoothing} if smoothing else {}))
-    rng = np.random.default_rng(0)
-    scores = jnp.asarray(rng.uniform(-6, 6, 60), jnp.float32)
-    other = jnp.asarray(rng.integers(0, 2, 60), jnp.float32)
-    if family.name == "pairwise":
-        other = jnp.asarray(rng.uniform(-6, 6, (60, 3)), jnp.float32)
-    values = [loss(scores, other, reduce_fn=None) for loss in (ours, theirs)]
+    values, slopes = zip(*computed(name == "pairwise")[name, loss], strict=True)
     np.testing.assert_allclose(*values, 2e-2, 2e-3)
-    slopes = [jax.grad(lambda x, f=f: f(x, other))(scores) for f in (ours, theirs)]
     np.testing.assert_allclose(*slopes, 2e-2, 1e-4)
 
 
@@ -148,7 +163,7 @@ class FakePolicy(NamedTuple):
     @staticmethod
     def sample(state, key, count):
         row = encode_tokens(OWN.split(), SPACE.vocabulary)
-        return jnp.tile(jnp.zeros(15, jnp.int32).at[: len(row)].set(row), (count, 1))
+        return jnp.asarray(np.int32([[*row, *[0] * (15 - len(row))]] * count))
 
 
 def make(**options):
@@ -201,14 +216,11 @@ def test_no_later_generation_has_them_nor_does_a_resumed_one(tmp_path):
     saved = open_checkpoints(tmp_path)
     saved.save(state)
 
-    def goes_on(state):
-        later, result = search.run_generation(state, jax.random.key(2), *data)
-        np.testing.assert_array_equal(later.policy.tokens, FakePolicy.sample((), None, SAMPLES))
-        assert not result.trained.any()
-
-    goes_on(state)
+    jax.tree.map(np.testing.assert_array_equal, saved.restore(first), state)
+    later, result = search.run_generation(state, jax.random.key(2), *data)
+    np.testing.assert_array_equal(later.policy.tokens, FakePolicy.sample((), None, SAMPLES))
+    assert not result.trained.any()
     assert search.run_generation._cache_size() == 1  # the first generation is no program of its own
-    goes_on(saved.restore(first))
 
 
 @pytest.mark.parametrize("few", [{"num_lanes": 2}, {"samples": 1}])

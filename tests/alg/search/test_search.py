@@ -86,7 +86,7 @@ AS_PAPER = {"filter_": "paper", "reward_scale": "raw", "learning_rate": 0.2, "re
 
 @cache
 def searching(filter_="graded", **options):
-    """Returns a search over two devices, its first state and its data; shared by all tests."""
+    """Returns a search over two devices, what makes its first state, and its data."""
     devices = jax.devices()[:2]
     mesh = jax.make_mesh((2,), ("lanes",), axis_types=(AxisType.Auto,), devices=devices)
     replicated = NamedSharding(mesh, PartitionSpec())
@@ -102,7 +102,7 @@ def searching(filter_="graded", **options):
     data = jax.device_put(
         [toy_recommender.make_interactions(rng, USERS, ITEMS, n) for n in (1600, 400)], replicated
     )
-    return search, search.init(jax.random.key(5), data[1]), data
+    return search, cache(lambda: search.init(jax.random.key(5), data[1])), data
 
 
 def write(state, *losses):
@@ -112,14 +112,14 @@ def write(state, *losses):
     for row, loss in zip(tokens, rows, strict=True):
         numbers = encode_tokens(loss.split(), SPACE.vocabulary)
         row[: len(numbers)] = numbers
-    tokens = jax.device_put(jnp.asarray(tokens), state.base_reward.sharding)
+    tokens = jax.device_put(tokens, state.base_reward.sharding)
     return state._replace(policy=state.policy._replace(tokens=tokens))
 
 
 def generation(losses, state=None, key=1, **options):
     """Runs a generation of losses; returns state, result, and what the policy learned of each."""
     search, first, data = searching(**options)
-    state = first if state is None else state
+    state = first() if state is None else state
     state, result = search.run_generation(write(state, *losses), jax.random.key(key), *data)
     of_samples = zip(result.verdicts, state.policy.reward, state.policy.weight, strict=True)
     rows = [(Verdict(int(v)), float(r), float(w)) for v, r, w in list(of_samples)[: len(losses)]]
@@ -261,7 +261,8 @@ def test_losses_that_ignore_the_label_stay_out_of_the_hall_whatever_the_filter()
 
 
 def test_advancing_never_worsens_the_base_model():
-    _, state, _ = searching()
+    _, first, _ = searching()
+    state = first()
     standing = [float(state.base_reward)]
     moves = []
     for round_, losses in enumerate([(MSE, LOG), (BLIND,), (QUARTIC, RATIO), (WRONG,), (MSE,)]):
@@ -302,7 +303,7 @@ def test_a_base_model_that_the_reference_hurts_restarts():
 
 
 def test_a_base_model_that_always_restarts_has_new_weights_after_every_round():
-    state, _, _ = generation([MSE, LOG], restart="always")
+    state, _, _ = generation([MSE, LOG])
     (one, moved), (other, _) = (advance(state, key=key, restart="always") for key in (9, 10))
     assert not moved
     for each in (one, other):
@@ -335,7 +336,8 @@ def test_the_key_decides_everything():
 
 
 def test_a_whole_search_is_traced_once():
-    search, state, _ = searching()
+    search, first, _ = searching()
+    state = first()
     drawn = np.random.default_rng(0)
     for round_ in range(3):
         for number in range(2):
