@@ -4,7 +4,7 @@
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache, partial
 from typing import Any
 
@@ -13,9 +13,11 @@ import jax.numpy as jnp
 import numpy as np
 
 from ..interfaces import Array
+from ..suggest import did_you_mean
 from .families import LARGEST_LOGIT, POINTWISE, Family, as_family
-from .inputs import LossFn, LossLike, as_program
-from .operators import DEFAULT_BOUNDS, as_bounds, clip, compute_logit
+from .inputs import LossFn, LossLike, as_program, as_static
+from .operators import DEFAULT_BOUNDS, NUMBER_OF, as_bounds, clip, compute_logit
+from .parser import Slot, parse_template
 from .printing import describe_program
 from .programs import Program
 
@@ -39,7 +41,7 @@ def find_active_clips(
     for number, lhs, rhs, constant in zip(*program, strict=True):
         op = family.table[number]
         if op.arity == 0:
-            sizes.append(LARGEST_LOGIT if op.name == "logit" else abs(float(constant)))
+            sizes.append(abs(float(constant)) if op.name == "number" else LARGEST_LOGIT)
             active.append(False)
             continue
         arguments = [sizes[register] for register in (lhs, rhs)[: op.arity]]
@@ -53,7 +55,8 @@ def evaluate(
     program: Program,
     registers: Sequence[Array],
     *,
-    logit: Array | None = None,
+    loads: Mapping[str, Array] | None = None,
+    constants: Sequence[Array | float] | None = None,
     where: Array | None = None,
     bounds: tuple[float, float] = DEFAULT_BOUNDS,
     family: Family = POINTWISE,
@@ -61,32 +64,40 @@ def evaluate(
 ) -> Array:
     """Evaluates a static program by unrolling it.
 
+    What belongs to a positive may have a last axis of 1. It stays so as long as no negative comes
+    in, so a factor of a positive costs nothing per negative.
+
     Args:
       program: from ``as_static``.
-      registers: values of registers 0, 1 and 2, arrays of one shape.
-      logit: logits of the same shape, for a pointwise program that loads them.
+      registers: values of registers 0, 1 and 2, arrays that broadcast to the second.
+      loads: name -> values of operands that the program loads, such as ``logit``.
+      constants: for each instruction, in place of the program's; may be traced.
       where: mask of the entries that aggregates take; None for all.
       bounds: every result is clipped to them.
       family: the language of the program.
       clipped: for each instruction, whether its result is clipped; None to clip all.
 
     Returns:
-      The loss of each entry, of the registers' shape.
+      The loss of each entry, of a shape that broadcasts to the second register's.
     """
-    registers = list(registers)
+    registers, shape = list(registers), registers[1].shape
     clipped = [True] * len(program.op) if clipped is None else clipped
-    for number, lhs, rhs, constant, is_clipped in zip(*program, clipped, strict=True):
+    values = program.constant if constants is None else constants
+    rows = zip(*program[:3], values, clipped, strict=True)
+    for number, lhs, rhs, constant, is_clipped in rows:
         op = family.table[number]
+        arguments = [registers[r] for r in (lhs, rhs)[: op.arity]]
         if op.name == "number":
-            value = jnp.full_like(registers[0], constant)
-        elif op.name == "logit":
-            assert logit is not None, "a program that loads the logit is evaluated with it"
-            value = logit
+            registers.append(jnp.full_like(registers[0], constant))
+        elif op.arity == 0:
+            assert loads is not None, f"a program that loads {op.name} is evaluated with it"
+            registers.append(loads[op.name])
         else:
-            arguments = [registers[r] for r in (lhs, rhs)[: op.arity]]
-            value = op.function(*arguments, where) if op.aggregate else op.function(*arguments)
-            value = clip(value, *bounds) if is_clipped and bounds != UNBOUNDED else value
-        registers.append(value)
+            if op.aggregate:
+                value = op.function(jnp.broadcast_to(arguments[0], shape), where)[..., :1]
+            else:
+                value = op.function(*arguments)
+            registers.append(clip(value, *bounds) if is_clipped and bounds != UNBOUNDED else value)
     return registers[-1]
 
 
@@ -130,8 +141,13 @@ def build_loss(
     if inputs == "probabilities" and family.is_pairwise:
         raise ValueError(f"inputs of a {family.name} loss are 'logits', got {inputs!r}")
     bounds = as_bounds(bounds)
-    program = as_program(source, family=family, **constants)
-    return build_from_program(program, family, bounds, inputs=inputs)
+    slots: tuple[Slot, ...] = ()
+    if isinstance(source, str):
+        program, slots = parse_template(source, family, constants)
+        program = as_static(program, family)
+    else:
+        program = as_program(source, family=family, **constants)
+    return build_from_program(program, family, bounds, inputs=inputs, slots=slots)
 
 
 def build_from_program(
@@ -141,31 +157,60 @@ def build_from_program(
     *,
     inputs: str = "logits",
     name: str = "loss",
+    slots: tuple[Slot, ...] = (),
 ) -> LossFn:
-    """Builds a jitted loss from a static program; ``name`` is what Python and XLA call it."""
+    """Builds a jitted loss from a static program.
+
+    Args:
+      program: of the loss.
+      family: its language.
+      bounds: every intermediate result is clipped to them.
+      inputs: ``"logits"`` or ``"probabilities"``.
+      name: what Python and XLA call the loss.
+      slots: where the program holds named constants, which can then be given at each call.
+    """
     columns = tuple(tuple(np.asarray(part).tolist()) for part in program)
-    return _build_from_columns(columns, inputs, bounds, family, name)
+    return _build_from_columns(columns, inputs, bounds, family, name, slots)
 
 
 @lru_cache(maxsize=4096)
 def _build_from_columns(
-    columns: tuple[tuple, ...], inputs: str, bounds: tuple[float, float], family: Family, name: str
+    columns: tuple[tuple, ...],
+    inputs: str,
+    bounds: tuple[float, float],
+    family: Family,
+    name: str,
+    slots: tuple[Slot, ...],
 ) -> LossFn:
     """Builds a loss from the columns of a program, which are hashable."""
     op, lhs, rhs, constant = (np.asarray(column) for column in columns)
     program = Program(op=op, lhs=lhs, rhs=rhs, constant=constant)
+    reads_threshold = NUMBER_OF["threshold"] in op
     for part in (op, lhs, rhs, constant):
         part.flags.writeable = False  # shared by all callers that build this loss
     clipped = find_active_clips(program, bounds, family)
-    run = partial(evaluate, program, bounds=bounds, family=family, clipped=clipped)
 
-    def pointwise(scores, labels, *, where=None, weights=None, reduce_fn=jnp.mean):
+    def run_with(constants: Mapping[str, Array] | None) -> Callable[..., Array]:
+        """Returns the evaluation; with other constants, clips that were left out may act."""
+        if constants is None:
+            return partial(evaluate, program, bounds=bounds, family=family, clipped=clipped)
+        values = fill_slots(program, slots, constants)
+        return partial(evaluate, program, bounds=bounds, family=family, constants=values)
+
+    def pointwise(scores, labels, *, where=None, weights=None, constants=None, reduce_fn=jnp.mean):
         dtype, (scores, labels) = _widen(scores, labels)
+        run = run_with(constants)
         values, where = _pointwise_values(run, inputs, scores, labels, where)
         return _reduce(values, where, weights, reduce_fn).astype(dtype)
 
-    def pairwise(pos, neg, *, where=None, weights=None, reduce_fn=jnp.mean):
+    def pairwise(
+        pos, neg, *, threshold=None, where=None, weights=None, constants=None, reduce_fn=jnp.mean
+    ):
         dtype, (pos, neg) = _widen(pos, neg)
+        if reads_threshold:
+            run = partial(run_with(constants), loads=_load_threshold(threshold, pos))
+        else:
+            run = run_with(constants)
         values, where = _pairwise_values(run, pos, neg, where)
         return _reduce(values, where, weights, reduce_fn).astype(dtype)
 
@@ -176,7 +221,39 @@ def _build_from_columns(
     function.__doc__ = f"The {family.name} loss {text} of {inputs}{clips}."
     loss: Any = jax.jit(function, static_argnames="reduce_fn")  # its type has no attributes
     loss.program, loss.family, loss.bounds, loss.inputs = program, family, bounds, inputs
+    loss.constants = {slot.name: slot.sign * float(constant[slot.instruction]) for slot in slots}
+    loss.reads_threshold = reads_threshold
     return loss
+
+
+def fill_slots(
+    program: Program, slots: Sequence[Slot], constants: Mapping[str, Array | float]
+) -> list[Array | float]:
+    """Returns the constant of each instruction, with new values of named constants.
+
+    Raises:
+      ValueError: for a name that no slot has.
+    """
+    names = sorted({slot.name for slot in slots})
+    for name in constants:
+        if name not in names:
+            raise ValueError(f"the loss has no constant {name!r}{did_you_mean(name, names)}")
+    values: list[Array | float] = list(program.constant)
+    for slot in slots:
+        if slot.name in constants:
+            values[slot.instruction] = slot.sign * jnp.asarray(constants[slot.name], jnp.float32)
+    return values
+
+
+def _load_threshold(threshold: Array | None, pos: Array) -> dict[str, Array]:
+    """Returns the users' thresholds [..., B, 1], through which no gradient passes."""
+    if threshold is None:
+        raise ValueError(
+            "the loss reads the users' thresholds: threshold=array of the shape of pos, a user's "
+            "score at the last rank that counts"
+        )
+    values = _broadcast("threshold", jnp.asarray(threshold, pos.dtype), pos.shape)
+    return {"threshold": jax.lax.stop_gradient(values)[..., None]}
 
 
 def _pointwise_values(
@@ -193,7 +270,8 @@ def _pointwise_values(
         pred, logit = jax.nn.sigmoid(scores), scores
     else:
         pred, logit = scores, compute_logit(scores)
-    return run((pred, labels, jnp.ones_like(pred)), logit=logit), where
+    values = run((pred, labels, jnp.ones_like(pred)), loads={"logit": logit})
+    return jnp.broadcast_to(values, scores.shape), where
 
 
 def _pairwise_values(
@@ -207,17 +285,16 @@ def _pairwise_values(
     if neg.shape[-1] == 0:
         neg, where = jnp.zeros((*pos.shape, 1), neg.dtype), jnp.zeros(pos.shape, bool)
     if where is None:
-        wide_pos = jnp.broadcast_to(pos[..., None], neg.shape)
-        return jnp.mean(run((wide_pos, neg, jnp.ones_like(neg))), -1), None
+        return jnp.mean(run((pos[..., None], neg, jnp.ones_like(pos)[..., None])), -1), None
     where = _broadcast_mask(jnp.asarray(where, bool), pos.shape, neg.shape)
     neg = jnp.where(where, neg, 0.0)
     has_negatives = jnp.any(where, -1)
     pos = jnp.where(has_negatives, pos, 0.0)
-    wide_pos = jnp.broadcast_to(pos[..., None], neg.shape)
     # An aggregate over nothing is not finite: examples without negatives take all, masked later.
     where = where | ~has_negatives[..., None]
-    values = run((wide_pos, neg, jnp.ones_like(neg)), where=where)
-    return jnp.mean(values, -1, where=where), has_negatives
+    values = run((pos[..., None], neg, jnp.ones_like(pos)[..., None]), where=where)
+    is_of_positive = values.shape[-1] == 1
+    return jnp.mean(values, -1, where=None if is_of_positive else where), has_negatives
 
 
 def _broadcast_mask(where: Array, pos: tuple[int, ...], neg: tuple[int, ...]) -> Array:

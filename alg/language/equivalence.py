@@ -29,6 +29,11 @@ def make_comparison_grid(family: Family = POINTWISE) -> tuple[np.ndarray, np.nda
     return pos, neg
 
 
+def make_thresholds(pos: np.ndarray) -> np.ndarray:
+    """Returns thresholds [P] of the users of positives [P], on both sides of them."""
+    return 0.5 * pos + np.sin(3 * np.arange(pos.size))
+
+
 def evaluate_on_grid(
     program: Program,
     *,
@@ -41,11 +46,14 @@ def evaluate_on_grid(
     def pointwise(logit):
         label = jnp.asarray(second)
         registers = (jax.nn.sigmoid(logit), label, jnp.ones_like(label))
-        return evaluate(program, registers, logit=logit, bounds=bounds, family=family)
+        loads = {"logit": logit}
+        return evaluate(program, registers, loads=loads, bounds=bounds, family=family)
 
     def pairwise(logits):
-        pos, neg = jnp.broadcast_to(logits[:, :1], second.shape), logits[:, 1:]
-        return evaluate(program, (pos, neg, jnp.ones_like(neg)), bounds=bounds, family=family)
+        pos, neg = logits[:, :1], logits[:, 1:]
+        loads = {"threshold": jnp.asarray(make_thresholds(first))[:, None]}
+        registers = (pos, neg, jnp.ones_like(pos))
+        return evaluate(program, registers, loads=loads, bounds=bounds, family=family)
 
     with use_float64():
         if not family.is_pairwise:

@@ -10,6 +10,7 @@ from typing import NamedTuple
 from .build import find_active_clips
 from .families import Family
 from .inputs import LossFn, LossLike, LossSpec, read_loss
+from .operators import NUMBER_OF
 from .printing import check_size, describe_program, format_number
 from .simplify import simplify
 
@@ -20,7 +21,7 @@ class _Dialect(NamedTuple):
     form: str  # the field of Op that has the operators
     imports: str
     sigmoid: str
-    widen: str  # positives, to the shape of their negatives
+    widen: str  # a value of each positive, to the shape of the negatives
     ones: str  # of the shape and dtype of the scores
     mean: str
     clip: str  # definition of the function ``clip``, a template of the bounds
@@ -30,7 +31,7 @@ _JAX = _Dialect(
     form="python",
     imports="import jax\nimport jax.numpy as jnp\n",
     sigmoid="jax.nn.sigmoid(logit)",
-    widen="jnp.broadcast_to(pos[..., None], neg.shape)",
+    widen="jnp.broadcast_to({0}[..., None], neg.shape)",
     ones="jnp.ones_like({like})",
     mean="jnp.mean({value}, -1)",
     clip="""
@@ -43,7 +44,7 @@ _TORCH = _Dialect(
     form="torch",
     imports="import torch\n",
     sigmoid="torch.sigmoid(logit)",
-    widen="pos.unsqueeze(-1).expand_as(neg)",
+    widen="{0}.unsqueeze(-1).expand_as(neg)",
     ones="torch.ones_like({like})",
     mean="torch.mean({value}, -1)",
     clip="""
@@ -85,8 +86,8 @@ def _write_body(loss: LossSpec, dialect: _Dialect, clipped: Sequence[bool]) -> l
     lines = _write_operands(loss, dialect, ones)
     for i, (number, lhs, rhs, constant, is_clipped) in enumerate(rows):
         op = family.table[number]
-        if op.name == "logit":
-            names.append("logit")
+        if op.arity == 0 and op.name != "number":
+            names.append(op.name)
             continue
         if op.name == "number":
             value = f"{format_number(constant)} * {ones}"
@@ -100,16 +101,23 @@ def _write_body(loss: LossSpec, dialect: _Dialect, clipped: Sequence[bool]) -> l
 
 
 def _write_operands(loss: LossSpec, dialect: _Dialect, ones: str) -> list[str]:
-    """Returns the lines that compute registers 0 and 2, if the program reads them."""
+    """Returns the lines that compute registers 0 and 2, and thresholds, where they are read."""
     program, family, _ = loss
     is_read = {
         register
         for number, lhs, rhs, _ in zip(*program, strict=True)
         for register in (lhs, rhs)[: family.table[number].arity]
     }
-    first = dialect.widen if family.is_pairwise else dialect.sigmoid
+    first = dialect.widen.format("pos") if family.is_pairwise else dialect.sigmoid
     lines = {0: f"{family.registers[0]} = {first}", 2: f"one = {ones}"}
-    return [line for register, line in lines.items() if register in is_read]
+    read = [line for register, line in lines.items() if register in is_read]
+    if _reads_threshold(loss):
+        read.append(f"threshold = {dialect.widen.format('threshold')}")
+    return read
+
+
+def _reads_threshold(loss: LossSpec) -> bool:
+    return NUMBER_OF["threshold"] in loss.program.op
 
 
 def _write_source(loss: LossSpec, dialect: _Dialect, name: str) -> str:
@@ -122,6 +130,7 @@ def _write_source(loss: LossSpec, dialect: _Dialect, name: str) -> str:
         )
     clipped = find_active_clips(loss.program, loss.bounds, loss.family)
     arguments = "pos, neg" if loss.family.is_pairwise else "logit, label"
+    arguments += ", threshold" if _reads_threshold(loss) else ""
     body = "\n".join(f"    {line}" for line in _write_body(loss, dialect, clipped))
     low, high = map(_write_bound, loss.bounds)
     helper = dialect.clip.format(low=low, high=high) if any(clipped) else ""
@@ -165,7 +174,8 @@ def to_python(
       bounds: intermediate results are clipped to them; ``DEFAULT_BOUNDS`` if left out. A clip that
         cannot act on logits up to 10,000 and labels up to 5, positive or negative, is not written.
       family: language of the loss; pointwise if left out. A program of another family needs it. A
-        pairwise function takes ``pos`` and ``neg``.
+        pairwise function takes ``pos`` and ``neg``, and ``threshold`` [..., B] if the loss reads it,
+        which no gradient should reach.
       **constants: values of names in the formula.
 
     Raises:

@@ -60,7 +60,10 @@ POINTWISE = Family(
 PAIRWISE = Family(
     name="pairwise",
     registers=("pos", "neg", "1"),
-    loads=(Load("diff", op="sub", lhs=0, rhs=1),),
+    loads=(
+        Load("diff", op="sub", lhs=0, rhs=1),
+        Load("threshold", op="threshold", lhs=-1, rhs=-1),
+    ),
     operators=(
         *(name for name in PAPER_OPERATORS if name != "neg"),
         "sub",
@@ -78,7 +81,8 @@ PAIRWISE = Family(
 )
 """Losses of the logit of a positive and the logits of its sampled negatives.
 
-``diff`` is ``pos - neg``. The loss of an example is the mean over its negatives, which leaves an
+``diff`` is ``pos - neg``; ``threshold`` is the user's score at the last rank that counts, without
+a gradient. The loss of an example is the mean over its negatives, which leaves an
 aggregate (equal for all of them) unchanged. ``neg`` names the operand; the operator is written
 ``-x`` in formulas, and a search uses ``sub``."""
 

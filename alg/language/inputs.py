@@ -52,6 +52,8 @@ class LossFn(Protocol):
     family: Family
     bounds: tuple[float, float]
     inputs: str  # "logits" or "probabilities"
+    constants: Mapping[str, float]  # the named constants of its formula
+    reads_threshold: bool  # whether a pairwise loss needs the users' thresholds
 
     def __call__(
         self,
@@ -60,12 +62,14 @@ class LossFn(Protocol):
         *,
         where: AnyArray | None = None,
         weights: AnyArray | None = None,
+        constants: Mapping[str, AnyArray] | None = None,
         reduce_fn: Callable[..., Array] | None = jnp.mean,
     ) -> Array:
         """Computes the reduced loss.
 
         A pairwise loss takes ``pos`` [..., B] and ``neg`` [..., B, num_negatives] for scores and
-        labels; its ``where`` has the shape of either, its ``weights`` that of ``pos``.
+        labels; its ``where`` has the shape of either, its ``weights`` that of ``pos``. If it reads
+        the users' thresholds, it also takes ``threshold``, of the shape of ``pos``.
 
         Args:
           scores: logits or probabilities [..., B]; the other arrays broadcast to them.
@@ -73,6 +77,8 @@ class LossFn(Protocol):
           where: mask of the entries that count; None for all.
           weights: factors of the values. As in rax and optax, they scale the loss and do not enter
             the denominator of a mean.
+          constants: new values of named constants of the formula; they may be traced, so another
+            value is no other compilation.
           reduce_fn: called as ``reduce_fn(values)``, with ``where=`` too if a mask is given; None
             for the values themselves, 0 where they do not count.
 

@@ -19,7 +19,12 @@ from .operators import (
 )
 from .programs import REGISTERS, Program
 
-ELEMENTWISE = tuple(number for number, op in enumerate(OPERATORS) if not op.aggregate)
+_LOADED = {"number": 1, "logit": 2}  # what an instruction without arguments loads, see ``_Code``
+ELEMENTWISE = tuple(
+    number
+    for number, op in enumerate(OPERATORS)
+    if not op.aggregate and (op.arity or op.name in _LOADED)
+)
 """Numbers of the operators that pointwise programs may use."""
 
 
@@ -36,7 +41,7 @@ def interpret(
     """Evaluates a program that is traced data.
 
     A pairwise program reads the logits of positives and negatives, both [..., B, num_negatives], in
-    place of ``pred`` and ``label``.
+    place of ``pred`` and ``label``; it may not load thresholds.
 
     Args:
       program: instructions [I]; use ``vmap`` for several programs.
@@ -93,7 +98,7 @@ def _encode(
     for number in operators:
         row = table[number]
         if row.arity == 0:
-            loads[number] = 2 if row.name == "logit" else 1
+            loads[number] = _LOADED[row.name]
         elif row.name != "id":
             branches[number] = len(functions)
             functions.append(partial(_call, row))
@@ -146,6 +151,9 @@ def _check_operators(program: Program, operators: Sequence[int], table: Sequence
         raise ValueError(f"expected a Program, as parse returns it, got {type(program).__name__}")
     if any(number >= len(table) for number in operators):
         raise ValueError(f"operators are numbers of the {len(table)} rows of the table")
+    loaded = {table[number].name for number in operators if not table[number].arity}
+    if other := sorted(loaded - _LOADED.keys()):
+        raise ValueError(f"the interpreter has no {other[0]}: build the loss instead")
     if isinstance(program.op, jax.core.Tracer):
         return
     left_out = set(np.ravel(program.op).tolist()) - {*operators, NUMBER_OF["id"]}

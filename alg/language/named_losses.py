@@ -8,8 +8,8 @@ from typing import NamedTuple
 from ..suggest import did_you_mean
 from .build import UNBOUNDED, build_from_program
 from .families import PAIRWISE, POINTWISE, Family
-from .inputs import LossFn, as_program
-from .parser import as_float
+from .inputs import LossFn, as_static
+from .parser import Template, as_float, parse_template
 from .programs import Program
 
 
@@ -43,6 +43,7 @@ class NamedLoss(NamedTuple):
     source: str  # the paper or the book that it is from
     options: Mapping[str, Option] = {}
     family: Family = POINTWISE
+    score: str = "dot"  # of a user and an item, that the loss is made for; see models/score.py
 
 
 def _focal(gamma: float, alpha: float | None) -> str:
@@ -133,6 +134,9 @@ POINTWISE_LOSSES: dict[str, NamedLoss] = {
 }
 """Losses of a prediction and its label."""
 
+_TEMPERATURE = Option(default=0.2, low=1e-3, high=1e3)
+_PSL_SOURCE = "Yang et al., PSL, NeurIPS 2024, arXiv:2411.00163"
+
 PAIRWISE_LOSSES: dict[str, NamedLoss] = {
     "bpr": NamedLoss(
         "softplus(-diff)",
@@ -152,6 +156,61 @@ PAIRWISE_LOSSES: dict[str, NamedLoss] = {
         {"temperature": Option(default=1.0, low=1e-3, high=1e3)},
         PAIRWISE,
     ),
+    "softmax": NamedLoss(
+        "logsumexp_neg(-diff / temperature)",
+        "Wu et al., On the Effectiveness of Sampled Softmax Loss for Item Recommendation, "
+        "arXiv:2201.02327; the positive is not in the sum",
+        {"temperature": _TEMPERATURE},
+        PAIRWISE,
+        score="cosine",
+    ),
+    "bsl": NamedLoss(
+        "-pos / pos_temperature"
+        " + neg_temperature / pos_temperature * logsumexp_neg(neg / neg_temperature)",
+        "Wu et al., BSL, ICDE 2024, arXiv:2312.12882",
+        {"pos_temperature": _TEMPERATURE, "neg_temperature": _TEMPERATURE},
+        PAIRWISE,
+        score="cosine",
+    ),
+    "psl": NamedLoss(
+        "logsumexp_neg(log(max(1 - diff, 1e-6)) / temperature)",
+        _PSL_SOURCE + "; the activation is relu",
+        {"temperature": _TEMPERATURE},
+        PAIRWISE,
+        score="half_cosine",
+    ),
+    "psl_tanh": NamedLoss(
+        "logsumexp_neg(log(1 - tanh(diff)) / temperature)",
+        _PSL_SOURCE + "; the activation is tanh",
+        {"temperature": _TEMPERATURE},
+        PAIRWISE,
+        score="half_cosine",
+    ),
+    "psl_atan": NamedLoss(
+        "logsumexp_neg(log(1 - atan(diff)) / temperature)",
+        _PSL_SOURCE + "; the activation is atan",
+        {"temperature": _TEMPERATURE},
+        PAIRWISE,
+        score="half_cosine",
+    ),
+    "sl_at_k": NamedLoss(
+        "sigmoid((pos - threshold) / weight_temperature) * logsumexp_neg(-diff / temperature)",
+        "Yang et al., Breaking the Top-K Barrier, KDD 2025, arXiv:2508.05673",
+        {
+            "temperature": _TEMPERATURE,
+            "weight_temperature": Option(default=2.5, low=1e-3, high=1e3),
+        },
+        PAIRWISE,
+        score="cosine",
+    ),
+    "talos": NamedLoss(
+        "softplus(threshold - pos) / temperature"
+        " + logsumexp_neg(-softplus(threshold - neg) / temperature)",
+        "Talos, WWW 2026: softmax of the log of sigmoid(score - threshold)",
+        {"temperature": _TEMPERATURE},
+        PAIRWISE,
+        score="cosine",
+    ),
     "ccl": NamedLoss(
         "1 - pos + weight * mean_neg(relu(neg - margin))",
         "Mao et al., SimpleX, CIKM 2021, arXiv:2109.12613; of cosine similarities, "
@@ -161,6 +220,7 @@ PAIRWISE_LOSSES: dict[str, NamedLoss] = {
             "weight": Option(default=1.0, low=0.0, high=1e4),
         },
         PAIRWISE,
+        score="cosine",
     ),
     "gbce": NamedLoss(
         "((1 - t * (1 - alpha)) * softplus(-pos) + sum_neg(softplus(neg))) / (1 + sum_neg(1))",
@@ -232,6 +292,11 @@ def named_program(name: str, *, smoothing: float = 1e-6, **options: float) -> Pr
       >>> to_text(named_program("maxr", smoothing=0.1))
       'max((label + 0.1) / (pred + 0.1), (pred + 0.1) / (label + 0.1))'
     """
+    return _make_template(name, smoothing, options).program
+
+
+def _make_template(name: str, smoothing: float, options: Mapping[str, float]) -> Template:
+    """Returns the program of a named loss, and where it holds the options."""
     loss = _get_named_loss(name)
     if not 0 < as_float(smoothing, "smoothing") < math.inf:
         raise ValueError(f"smoothing is positive, got {smoothing!r}")
@@ -242,7 +307,8 @@ def named_program(name: str, *, smoothing: float = 1e-6, **options: float) -> Pr
         for key, value in constants.items()
         if value is not None and _mentions(formula, key)
     }
-    return as_program(formula, family=loss.family, **used)
+    template = parse_template(formula, loss.family, used)
+    return template._replace(program=as_static(template.program, loss.family))
 
 
 def _mentions(formula: str, name: str) -> bool:
@@ -268,5 +334,6 @@ def named_loss(name: str, *, smoothing: float = 1e-6, **options: float) -> LossF
       >>> round(float(named_loss("bpr")(jnp.array([0.0]), jnp.array([[0.0, 0.0]]))), 4)
       0.6931
     """
-    program = named_program(name, smoothing=smoothing, **options)
-    return build_from_program(program, _get_named_loss(name).family, UNBOUNDED, name=name)
+    program, slots = _make_template(name, smoothing, options)
+    family = _get_named_loss(name).family
+    return build_from_program(program, family, UNBOUNDED, name=name, slots=slots)

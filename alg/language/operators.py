@@ -7,8 +7,8 @@ the others, too; a search uses them only when asked to.
 Every row has a finite value and derivative for arguments within the bounds: when programs are
 evaluated in parallel, each slot runs every operator and keeps one result.
 
-The last rows are aggregates over the negatives of an example (the last axis). They belong to
-pairwise losses and are not elementwise.
+Aggregates over the negatives of an example (the last axis) belong to pairwise losses and are not
+elementwise.
 """
 
 import math
@@ -354,6 +354,24 @@ OPERATORS: tuple[Op, ...] = (
         python="jnp.broadcast_to(jax.nn.logsumexp({0}, -1, keepdims=True), {0}.shape)",
         torch="torch.logsumexp({0}, -1, keepdim=True).expand_as({0})",
         aggregate=True,
+    ),
+    # Added later: an operator keeps its number.
+    _call(
+        "atan",
+        1,
+        jnp.arctan,
+        latex=r"\arctan\left({0}\right)",
+        python="jnp.arctan({0})",
+        size=lambda x: math.pi / 2,
+    ),
+    Op(
+        "threshold",
+        0,
+        _identity,
+        text="threshold",
+        latex="b_{u}",
+        python="threshold",
+        torch="threshold",
     ),
 )
 """Every operator that a program may use; an operator's index is its number in ``Program.op``."""

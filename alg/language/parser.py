@@ -14,7 +14,7 @@ import re
 import string
 import unicodedata
 from collections.abc import Mapping
-from typing import Any, NoReturn
+from typing import Any, NamedTuple, NoReturn
 
 import jax
 import numpy as np
@@ -40,28 +40,54 @@ _REPLACEMENTS = {"^": "**", "×": "*", "·": "*", "−": "-", "–": "-", "÷": 
 _REPLACEMENTS |= {"pow": "**", "ln": "log"}
 
 
+class Slot(NamedTuple):
+    """Where a program holds a named constant."""
+
+    name: str
+    instruction: int
+    sign: int  # -1 where the formula has the constant with a minus
+
+
+class Template(NamedTuple):
+    """A program, and where it holds the named constants of its formula."""
+
+    program: Program
+    slots: tuple[Slot, ...]
+
+
 class Emitter:
     """Collects the instructions of a program; a repeated one reuses its register."""
 
     def __init__(self, family: Family):
         self.family = family
-        self.rows: dict[tuple[int, int, int, float], int] = {}
+        self.rows: dict[tuple[int, int, int, float, str], int] = {}
 
-    def __call__(self, number: int, lhs: int = -1, rhs: int = -1, constant: float = 0.0) -> int:
-        """Returns the register that an instruction writes."""
-        row = (number, lhs, rhs, constant)
+    def __call__(
+        self, number: int, lhs: int = -1, rhs: int = -1, constant: float = 0.0, name: str = ""
+    ) -> int:
+        """Returns the register that an instruction writes; a named constant has one of its own."""
+        row = (number, lhs, rhs, constant, name)
         return self.rows.setdefault(row, len(self.family.registers) + len(self.rows))
 
-    def number(self, value: float) -> int:
-        """Returns the register of a constant."""
-        one = self.family.registers.index("1")
-        return one if value == 1 else self(NUMBER_OF["number"], constant=value)
+    def number(self, value: float, name: str = "") -> int:
+        """Returns the register of a constant, which may have a name."""
+        if value == 1 and not name:
+            return self.family.registers.index("1")
+        return self(NUMBER_OF["number"], constant=value, name=name)
+
+    def slots(self) -> tuple[Slot, ...]:
+        """Returns where the named constants are."""
+        return tuple(
+            Slot(name=row[4].lstrip("-"), instruction=i, sign=-1 if row[4][0] == "-" else 1)
+            for i, row in enumerate(self.rows)
+            if row[4]
+        )
 
     def program(self, result: int) -> Program:
         """Returns the program whose loss is in the register ``result``."""
         if not self.rows or result != len(self.family.registers) + len(self.rows) - 1:
             self(NUMBER_OF["id"], result)
-        op, lhs, rhs, constant = zip(*self.rows, strict=True)
+        op, lhs, rhs, constant, _ = zip(*self.rows, strict=True)
         return Program(
             op=np.asarray(op, np.int32),
             lhs=np.asarray(lhs, np.int32),
@@ -148,15 +174,17 @@ class _Parser:
         return result
 
     def negative(self) -> int:
+        name = ""
         if self.kind == "number":
             value = self.read_number()
         elif self.kind == "name" and self.value in self.constants:
+            name = self.value
             value = self.read_constant()
         else:
             return self.emit(NUMBER_OF["neg"], self.signed())
         if self.is_symbol("**"):
-            return self.emit(NUMBER_OF["neg"], self.power(self.emit.number(value)))
-        return self.emit.number(-value)
+            return self.emit(NUMBER_OF["neg"], self.power(self.emit.number(value, name)))
+        return self.emit.number(-value, name and f"-{name}")
 
     def power(self, base: int) -> int:
         if not self.is_symbol("**"):
@@ -218,7 +246,7 @@ class _Parser:
     def operand(self) -> int:
         name, family = self.value, self.family
         if name in self.constants:
-            return self.emit.number(self.read_constant())
+            return self.emit.number(self.read_constant(), name)
         if name in family.registers:
             register = family.registers.index(name)
         elif name in get_operands(family):
@@ -294,6 +322,14 @@ def parse(text: str, /, *, family: str | Family = POINTWISE, **constants: float)
       >>> to_text(parse("softplus(neg - pos)", family="pairwise"), family="pairwise")
       'softplus(neg - pos)'
     """
+    return parse_template(text, family, constants).program
+
+
+def parse_template(text: str, family: str | Family, constants: Mapping[str, float]) -> Template:
+    """Parses a formula as ``parse`` does; also returns where its named constants are.
+
+    A whole exponent is part of the program, so a constant has no slot there.
+    """
     if not isinstance(text, str):
         raise ValueError(f"a formula is text, got {type(text).__name__}")
     if len(text) > MAX_CHARACTERS:
@@ -308,4 +344,5 @@ def parse(text: str, /, *, family: str | Family = POINTWISE, **constants: float)
         parser.fail("an operator or the end")
     if parser.unused:
         raise ValueError(f"the formula does not use the constant {min(parser.unused)!r}")
-    return parser.emit.program(result)
+    program = parser.emit.program(result)
+    return Template(program=program, slots=parser.emit.slots())

@@ -56,7 +56,7 @@ class _Rewriter:
         if register is not None:
             return register
         if self.family.table[number].commutative:
-            swapped = (number, *arguments[::-1], 0.0)
+            swapped = (number, *arguments[::-1], 0.0, "")
             arguments = arguments[::-1] if swapped in self.emit.rows else arguments
         return self.row(number, *arguments)
 

@@ -15,7 +15,7 @@ from sympy.printing.latex import LatexPrinter
 from sympy.printing.precedence import PRECEDENCE
 
 from .build import UNBOUNDED, evaluate
-from .equivalence import is_close, make_comparison_grid
+from .equivalence import is_close, make_comparison_grid, make_thresholds
 from .families import Family
 from .operator_checks import use_float64
 from .printing import format_number
@@ -30,6 +30,7 @@ _SYMBOLS = {
     "logit": "z",
     "pos": "s^{+}",
     "neg": "s^{-}_{j}",
+    "threshold": "b_{u}",
 }
 
 
@@ -62,8 +63,8 @@ def _make_expression(program: Program, family: Family, *, divide: bool) -> sympy
         op = family.table[number]
         if op.name == "number":
             values.append(_number(constant))
-        elif op.name == "logit":
-            values.append(symbols["logit"])
+        elif op.arity == 0:
+            values.append(symbols[op.name])
         else:
             function = exact.get(op.name, sympy.Function(op.name))
             values.append(function(*(values[r] for r in (lhs, rhs)[: op.arity])))
@@ -74,7 +75,9 @@ def _make_operands(family: Family) -> dict[str, jax.Array]:
     """Returns the values of the symbols on the grid, by their LaTeX."""
     first, second = map(jnp.asarray, make_comparison_grid(family))
     if family.is_pairwise:
-        named = {"pos": jnp.broadcast_to(first[:, None], second.shape), "neg": second}
+        named = {"pos": first, "threshold": jnp.asarray(make_thresholds(np.asarray(first)))}
+        named = {name: jnp.broadcast_to(x[:, None], second.shape) for name, x in named.items()}
+        named["neg"] = second
     else:
         named = {"pred": jax.nn.sigmoid(first), "label": second, "logit": first}
     return {_SYMBOLS[name]: value for name, value in named.items()}
@@ -107,9 +110,13 @@ def _has_values_of(expression: sympy.Expr, program: Program, family: Family) -> 
     with use_float64():
         operands = _make_operands(family)
         registers = [operands[_SYMBOLS[name]] for name in family.registers[:2]]
-        logit = operands.get(_SYMBOLS["logit"])
+        loads = {
+            load.name: operands[symbol]
+            for load in family.loads
+            if (symbol := _SYMBOLS.get(load.name)) in operands
+        }
         registers.append(jnp.ones_like(registers[0]))
-        expected = evaluate(program, registers, logit=logit, bounds=UNBOUNDED, family=family)
+        expected = evaluate(program, registers, loads=loads, bounds=UNBOUNDED, family=family)
         return is_close(np.asarray(_evaluate(expression, operands, family)), np.asarray(expected))
 
 

@@ -64,6 +64,7 @@ RULES = {
     ),
     "sigmoid": lambda x, dx: (sigmoid(x), sigmoid(x) * sigmoid(-x) * dx),
     "tanh": lambda x, dx: (np.tanh(x), dx / np.cosh(np.clip(x, -300, 300)) ** 2),
+    "atan": lambda x, dx: (np.arctan(x), dx / (1 + x * x)),
     "relu": lambda x, dx: (np.maximum(x, 0), np.where(x > 0, dx, 0.0)),
     "abs": lambda x, dx: (np.abs(x), np.sign(x) * dx),
     "sqrt": lambda x, dx: (

@@ -1,7 +1,7 @@
 """Every named loss against every property. A new loss is tested by being listed."""
 
-from functools import lru_cache
-from math import log
+from functools import lru_cache, partial
+from math import atan, exp, log
 
 import jax
 import jax.numpy as jnp
@@ -47,7 +47,16 @@ OF_3_AGAINST_1_AND_2 = {
     "gbce": ((1 - 0.75 * 0.99) * log(4 / 3) + log(2) + log(3)) / 3,
     "bce_sum": log(4 / 3) + log(2) + log(3),
     "bce_mean": log(4 / 3) + (log(2) + log(3)) / 2,
+    # Temperatures are 1 / 5, and the user's threshold is log(2).
+    "softmax": log((1 / 3) ** 5 + (2 / 3) ** 5),
+    "bsl": -5 * log(3) + log(1 + 2**5),
+    "psl": 5 * log(1 - log(3 / 2)),  # relu stops at the negative that is far below
+    "psl_tanh": log((1 - 0.8) ** 5 + (1 - 5 / 13) ** 5),
+    "psl_atan": log((1 - atan(log(3))) ** 5 + (1 - atan(log(3 / 2))) ** 5),
+    "sl_at_k": log((1 / 3) ** 5 + (2 / 3) ** 5) / (1 + exp(-log(3 / 2) / 2.5)),
+    "talos": 5 * log(1 + 2 / 3) + log((1 / 3) ** 5 + (1 / 2) ** 5),
 }
+THRESHOLD = log(2)
 
 WITH_OPTIONS = [
     ("focal", {"gamma": 0.0}, log(4 / 3), log(4)),
@@ -63,10 +72,17 @@ WITH_OPTIONS = [
 
 
 CASES = [*POINTWISE_LOSSES, *PAIRWISE_LOSSES]
-LOSSES = {
-    name: named_loss(name, smoothing=0.1) if name in POINTWISE_LOSSES else named_loss(name)
-    for name in CASES
-}
+
+
+def build(name):
+    """Builds a loss; one that reads the users' thresholds gets one for all."""
+    if name in POINTWISE_LOSSES:
+        return named_loss(name, smoothing=0.1)
+    loss = named_loss(name)
+    return partial(loss, threshold=THRESHOLD) if loss.reads_threshold else loss
+
+
+LOSSES = {name: build(name) for name in CASES}
 every_loss = pytest.mark.parametrize("name", CASES)
 
 _rng = np.random.default_rng(7)
@@ -133,7 +149,7 @@ def test_pointwise_value_with_options(name, options, of_1, of_0):
 
 @pytest.mark.parametrize("name", PAIRWISE_LOSSES)
 def test_pairwise_value(name):
-    got = named_loss(name)(jnp.array([log(3)]), jnp.log(jnp.array([[1.0, 2.0]])))
+    got = LOSSES[name](jnp.array([log(3)]), jnp.log(jnp.array([[1.0, 2.0]])))
     assert float(got) == pytest.approx(OF_3_AGAINST_1_AND_2[name], rel=1e-5)
 
 
@@ -346,5 +362,6 @@ def test_the_program_is_the_loss(name):
     else:
         program, family = named_program(name), "pairwise"
     built, loss = build_loss(program, bounds=UNBOUNDED, family=family), LOSSES[name]
+    loss = getattr(loss, "func", loss)  # without its threshold
     assert (built.family, built.bounds) == (loss.family, loss.bounds)
     assert all(map(np.array_equal, built.program, loss.program))

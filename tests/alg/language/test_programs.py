@@ -130,7 +130,7 @@ def test_the_interpreter_refuses_operators_that_it_would_leave_out():
         interpret(program, negatives, negatives)
     operators = make_vocabulary(family="pairwise").operators
     assert interpret(program, negatives, negatives, operators=operators).tolist() == [[3.0] * 3] * 2
-    with pytest.raises(ValueError, match="numbers of the 23 rows"):
+    with pytest.raises(ValueError, match="numbers of the 25 rows"):
         interpret(program, negatives, negatives, operators=(99,))
     with pytest.raises(ValueError, match="expected a Program, as parse returns it, got str"):
         interpret("pred", negatives, negatives)

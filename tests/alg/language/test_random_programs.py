@@ -143,7 +143,7 @@ def unrolled(program, family, bounds):
 
         def value(logit):
             registers = (jax.nn.sigmoid(logit), jnp.asarray(LABEL), jnp.ones(LOGIT.shape))
-            return run(registers, logit=logit)
+            return run(registers, loads={"logit": logit})
 
         return jax.jvp(value, (jnp.asarray(LOGIT),), (jnp.ones(LOGIT.shape),))
 
