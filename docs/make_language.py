@@ -129,7 +129,8 @@ def compute_curves(name: str) -> list[tuple[str, np.ndarray]]:
     if name in POINTWISE_LOSSES:
         labels = ((1.0, "#0969da"), (0.0, "#cf222e"))
         return [(colour, np.asarray(loss(logits, y, reduce_fn=None))) for y, colour in labels]
-    values = loss(logits, jnp.zeros((logits.size, 1)), reduce_fn=None)
+    settings = {"threshold": 0.0} if loss.reads_threshold else {}
+    values = loss(logits, jnp.zeros((logits.size, 1)), **settings, reduce_fn=None)
     return [("#0969da", np.asarray(values))]
 
 

@@ -174,8 +174,8 @@ def to_python(
       bounds: intermediate results are clipped to them; ``DEFAULT_BOUNDS`` if left out. A clip that
         cannot act on logits up to 10,000 and labels up to 5, positive or negative, is not written.
       family: language of the loss; pointwise if left out. A program of another family needs it. A
-        pairwise function takes ``pos`` and ``neg``, and ``threshold`` [..., B] if the loss reads it,
-        which no gradient should reach.
+        pairwise function takes ``pos`` and ``neg``, and ``threshold`` [..., B] if the loss reads
+        it, which no gradient should reach.
       **constants: values of names in the formula.
 
     Raises:

@@ -1,8 +1,13 @@
 """Exported source as a function: value and slope of the loss at points."""
 
+import inspect
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 import numpy as np
+
+from tests.helpers.numpy_reference import THRESHOLD
 
 
 def function_of(source, name="loss"):
@@ -10,6 +15,13 @@ def function_of(source, name="loss"):
     scope = {}
     exec(compile(source, f"<{name}>", "exec"), scope)
     return scope[name]
+
+
+def with_threshold(function, full, pos):
+    """Returns a function of positives and negatives alone; all users have one threshold."""
+    if "threshold" not in inspect.signature(function).parameters:
+        return function
+    return partial(function, threshold=full(pos, THRESHOLD))
 
 
 def along(by_first, by_second, direction):
@@ -24,7 +36,8 @@ def along(by_first, by_second, direction):
 
 def by_jax(source, points, direction=None):
     """Returns value and slope of a Python source, evaluated eagerly."""
-    value, pullback = jax.vjp(function_of(source), *map(jnp.asarray, points))
+    function = with_threshold(function_of(source), jnp.full_like, points[0])
+    value, pullback = jax.vjp(function, *map(jnp.asarray, points))
     derivatives = map(np.asarray, pullback(jnp.ones_like(value)))
     return np.asarray(value), along(*derivatives, direction)
 
@@ -34,7 +47,7 @@ def by_torch(source, points, direction=None):
     import torch
 
     points = [torch.tensor(x, requires_grad=True) for x in points]
-    value = function_of(source)(*points)
+    value = with_threshold(function_of(source), torch.full_like, points[0])(*points)
     total = value.sum() + sum(0 * x.sum() for x in points)  # also where nothing has a gradient
     derivatives = [x.numpy() for x in torch.autograd.grad(total, points)]
     return value.detach().numpy(), along(*derivatives, direction)

@@ -7,6 +7,7 @@ named here again, so a wrong row cannot agree with itself.
 import numpy as np
 
 EPS = 1e-6
+THRESHOLD = 0.3  # of all users
 
 
 def sigmoid(x):
@@ -102,6 +103,8 @@ def run(program, names, registers, *, logit=None, bounds):
             registers.append((np.full(shape, float(constant)), np.zeros(shape)))
         elif name == "logit":
             registers.append(logit)
+        elif name == "threshold":
+            registers.append((np.full(shape, THRESHOLD), np.zeros(shape)))
         else:
             x, y = registers[lhs], registers[rhs]
             is_binary = name in ("add", "sub", "mul", "div", "max", "min")

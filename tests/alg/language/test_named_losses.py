@@ -365,3 +365,54 @@ def test_the_program_is_the_loss(name):
     loss = getattr(loss, "func", loss)  # without its threshold
     assert (built.family, built.bounds) == (loss.family, loss.bounds)
     assert all(map(np.array_equal, built.program, loss.program))
+
+
+def test_constants_of_a_call_are_those_of_another_loss():
+    pos, neg = jnp.asarray(SCORES), jnp.asarray(NEGATIVES)
+    loss = named_loss("bsl")
+    assert loss.constants == {"pos_temperature": 0.2, "neg_temperature": 0.2}
+    for options in ({"neg_temperature": 0.5}, {"pos_temperature": 1.0, "neg_temperature": 0.3}):
+        expected = named_loss("bsl", **options)(pos, neg, reduce_fn=None)
+        got = loss(pos, neg, constants=options, reduce_fn=None)
+        np.testing.assert_allclose(got, expected, rtol=1e-6)
+    own = build_loss("relu(-m + neg) - m * pos", family="pairwise", m=1.0)  # 1 is no register here
+    got, expected = own(pos, neg, constants={"m": 0.25}), (NEGATIVES - 0.25).clip(0).mean(-1)
+    assert float(got) == pytest.approx((expected - 0.25 * SCORES).mean(), rel=1e-5)
+
+
+def test_another_constant_compiles_nothing():
+    traces = []
+
+    @jax.jit
+    def value(temperature):
+        traces.append(temperature)
+        constants = {"temperature": temperature}
+        return named_loss("softmax")(SCORES, NEGATIVES, constants=constants)
+
+    values = [float(value(temperature)) for temperature in (0.1, 0.2, 0.4)]
+    assert len(set(values)) == 3
+    assert len(traces) == 1
+
+
+def test_an_unknown_constant_and_a_missing_threshold_are_refused():
+    with pytest.raises(ValueError, match=r"no constant 'temprature' \(did you mean 'temperature'"):
+        named_loss("softmax")(SCORES, NEGATIVES, constants={"temprature": 0.1})
+    with pytest.raises(ValueError, match="the loss reads the users' thresholds"):
+        named_loss("talos")(SCORES, NEGATIVES)
+    with pytest.raises(ValueError, match="threshold broadcast to the shape"):
+        named_loss("talos")(SCORES, NEGATIVES, threshold=np.zeros((2, 3)))
+
+
+def test_no_gradient_passes_through_a_threshold():
+    slope = jax.grad(lambda b: named_loss("talos")(SCORES, NEGATIVES, threshold=b))(SCORES)
+    assert not slope.any()
+
+
+def test_a_mask_leaves_negatives_out_of_every_aggregate():
+    """As if there had been fewer of them."""
+    where = np.ones(NEGATIVES.shape, bool)
+    where[:, 1] = False
+    for name in PAIRWISE_LOSSES:
+        got = LOSSES[name](SCORES, NEGATIVES, where=where, reduce_fn=None)
+        expected = LOSSES[name](SCORES, NEGATIVES[:, [0, 2]], reduce_fn=None)
+        np.testing.assert_allclose(got, expected, rtol=2e-5, atol=1e-6, err_msg=name)
