@@ -110,6 +110,61 @@ class Batch(NamedTuple):
     weight: AnyArray  # float32, 0 for padding
 
 
+class ItemSets(NamedTuple):
+    """A set of items for each user; those of user u are ``items[start[u] : start[u + 1]]``.
+
+    Example:
+      >>> liked = ItemSets.of_pairs(np.array([2, 0, 0]), np.array([1, 3, 0]), num_users=3)
+      >>> liked.start.tolist(), liked.items.tolist()
+      ([0, 2, 2, 3], [0, 3, 1])
+    """
+
+    start: np.ndarray  # int64 [num_users + 1]
+    items: np.ndarray  # int32 [n], ascending for each user, each once
+
+    @classmethod
+    def of_pairs(cls, users: np.ndarray, items: np.ndarray, num_users: int) -> "ItemSets":
+        """Collects pairs of a user and an item, in any order; a repeated pair counts once."""
+        width = int(items.max(initial=0)) + 1
+        user, item = np.divmod(np.unique(users.astype(np.int64) * width + items), width)
+        start = np.searchsorted(user, np.arange(num_users + 1))
+        return cls(start=start, items=item.astype(np.int32))
+
+    @property
+    def counts(self) -> np.ndarray:
+        """The number of items of each user, [num_users]."""
+        return np.diff(self.start)
+
+    @property
+    def users(self) -> np.ndarray:
+        """The user of each item, [n]."""
+        return np.repeat(np.arange(self.start.size - 1, dtype=np.int32), self.counts)
+
+    def union(self, other: "ItemSets") -> "ItemSets":
+        """Returns the items that are in either set of a user."""
+        users = np.concatenate([self.users, other.users])
+        items = np.concatenate([self.items, other.items])
+        return ItemSets.of_pairs(users, items, num_users=self.start.size - 1)
+
+    def as_matrix(self, num_items: int) -> np.ndarray:
+        """Returns which items are in each user's set, bool [num_users, num_items]."""
+        matrix = np.zeros((self.start.size - 1, num_items), bool)
+        matrix[self.users, self.items] = True
+        return matrix
+
+
+class RankingData(NamedTuple):
+    """What users liked, to train on and to find again in a ranking of all items."""
+
+    name: str
+    num_users: int
+    num_items: int
+    train: ItemSets
+    valid: ItemSets
+    test: ItemSets
+    notes: tuple[str, ...] = ()  # for people: what was left out, and why
+
+
 class Positives(NamedTuple):
     """What n users liked, and the items from which negatives are drawn.
 

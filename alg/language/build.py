@@ -207,10 +207,9 @@ def _build_from_columns(
         pos, neg, *, threshold=None, where=None, weights=None, constants=None, reduce_fn=jnp.mean
     ):
         dtype, (pos, neg) = _widen(pos, neg)
+        run = run_with(constants)
         if reads_threshold:
-            run = partial(run_with(constants), loads=_load_threshold(threshold, pos))
-        else:
-            run = run_with(constants)
+            run = partial(run, loads=_load_threshold(threshold, pos))
         values, where = _pairwise_values(run, pos, neg, where)
         return _reduce(values, where, weights, reduce_fn).astype(dtype)
 

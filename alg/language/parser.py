@@ -63,7 +63,7 @@ class Emitter:
         self.rows: dict[tuple[int, int, int, float, str], int] = {}
 
     def __call__(
-        self, number: int, lhs: int = -1, rhs: int = -1, constant: float = 0.0, name: str = ""
+        self, number: int, lhs: int = -1, rhs: int = -1, constant: float = 0.0, *, name: str = ""
     ) -> int:
         """Returns the register that an instruction writes; a named constant has one of its own."""
         row = (number, lhs, rhs, constant, name)
