@@ -99,6 +99,13 @@ class Recommender(NamedTuple):
     apply: ApplyFn
 
 
+class EmbeddingModel(NamedTuple):
+    """A recommender of two tables, written for one lane; a score is of one row of each."""
+
+    init: Callable[[Array], Params]  # key -> parameters
+    embed: Callable[[Params], tuple[Array, Array]]  # -> [num_users, D], [num_items, D]
+
+
 class Batch(NamedTuple):
     """Interactions as arrays with the same axes: [n], in batches [N, B], or in groups [n, G].
 
