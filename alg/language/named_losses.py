@@ -21,6 +21,7 @@ class Option(NamedTuple):
     high: float
     smallest: float = 0.0
     whole: bool = False
+    tuned: tuple[float, float] | None = None  # where a tuner looks; None leaves the default
 
     def takes(self, number: float) -> bool:
         """Whether a number is allowed."""
@@ -134,7 +135,7 @@ POINTWISE_LOSSES: dict[str, NamedLoss] = {
 }
 """Losses of a prediction and its label."""
 
-_TEMPERATURE = Option(default=0.2, low=1e-3, high=1e3)
+_TEMPERATURE = Option(default=0.2, low=1e-3, high=1e3, tuned=(0.02, 1.0))
 _PSL_SOURCE = "Yang et al., PSL, NeurIPS 2024, arXiv:2411.00163"
 
 PAIRWISE_LOSSES: dict[str, NamedLoss] = {
@@ -146,14 +147,14 @@ PAIRWISE_LOSSES: dict[str, NamedLoss] = {
     "hinge_rank": NamedLoss(
         "relu(margin - diff)",
         "Joachims, Optimizing Search Engines using Clickthrough Data, KDD 2002",
-        {"margin": Option(default=1.0, low=0.0, high=1e3)},
+        {"margin": Option(default=1.0, low=0.0, high=1e3, tuned=(0.01, 10.0))},
         PAIRWISE,
     ),
     "sampled_softmax": NamedLoss(
         "softplus(logsumexp_neg(-diff / temperature))",
         "Wu et al., On the Effectiveness of Sampled Softmax Loss for Item Recommendation, "
         "arXiv:2201.02327; no correction for popularity",
-        {"temperature": Option(default=1.0, low=1e-3, high=1e3)},
+        {"temperature": Option(default=1.0, low=1e-3, high=1e3, tuned=(0.1, 4.0))},
         PAIRWISE,
     ),
     "softmax": NamedLoss(
@@ -198,7 +199,7 @@ PAIRWISE_LOSSES: dict[str, NamedLoss] = {
         "Yang et al., Breaking the Top-K Barrier, KDD 2025, arXiv:2508.05673",
         {
             "temperature": _TEMPERATURE,
-            "weight_temperature": Option(default=2.5, low=1e-3, high=1e3),
+            "weight_temperature": Option(default=2.5, low=1e-3, high=1e3, tuned=(0.3, 10.0)),
         },
         PAIRWISE,
         score="cosine",
@@ -216,8 +217,8 @@ PAIRWISE_LOSSES: dict[str, NamedLoss] = {
         "Mao et al., SimpleX, CIKM 2021, arXiv:2109.12613; of cosine similarities, "
         "margin and weight to be tuned",
         {
-            "margin": Option(default=0.0, low=-1.0, high=1.0),
-            "weight": Option(default=1.0, low=0.0, high=1e4),
+            "margin": Option(default=0.0, low=-1.0, high=1.0, tuned=(-0.2, 0.9)),
+            "weight": Option(default=1.0, low=0.0, high=1e4, tuned=(1.0, 1000.0)),
         },
         PAIRWISE,
         score="cosine",
@@ -228,7 +229,7 @@ PAIRWISE_LOSSES: dict[str, NamedLoss] = {
         "catalogue that is sampled as negatives, t the calibration",
         {
             "alpha": Option(default=0.01, low=0.0, high=1.0),
-            "t": Option(default=0.75, low=0.0, high=1.0),
+            "t": Option(default=0.75, low=0.0, high=1.0, tuned=(0.0, 1.0)),
         },
         PAIRWISE,
     ),

@@ -154,10 +154,10 @@ def compute_list_metrics(items: Array, cutoffs: Sequence[int], num_items: int) -
       >>> spread["coverage@1"].item(), spread["coverage@2"].item(), spread["gini@2"].item()
       (0.25, 0.75, 0.375)
     """
+    counts = [jnp.zeros(num_items).at[items[:, :k].ravel()].add(1.0, mode="drop") for k in cutoffs]
+    place = 2 * jnp.arange(1, num_items + 1) - num_items - 1
     metrics: dict[str, Array] = {}
-    for k in cutoffs:
-        often = jnp.sort(jnp.zeros(num_items).at[items[:, :k].ravel()].add(1.0, mode="drop"))
-        place = 2 * jnp.arange(1, num_items + 1) - num_items - 1
+    for k, often in zip(cutoffs, jnp.sort(jnp.stack(counts), axis=-1), strict=True):
         metrics[f"coverage@{k}"] = jnp.mean(often > 0)
         metrics[f"gini@{k}"] = jnp.sum(place * often) / (num_items * often.sum())
     return metrics

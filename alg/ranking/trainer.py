@@ -9,7 +9,7 @@ which the gradient is two more. What a user is known to like is masked among the
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from functools import partial
+from functools import lru_cache, partial
 from typing import Any, NamedTuple
 
 import chex
@@ -85,16 +85,22 @@ class RankTrainer(NamedTuple):
     reads_threshold: bool
 
 
-class _Parts(NamedTuple):
-    """What the functions of a trainer share."""
+class _Scoring(NamedTuple):
+    """What scores depend on."""
 
     model: EmbeddingModel
-    loss: LossFn
     score: str
-    negatives: Negatives
-    batch_size: int
     top: int
     cutoffs: tuple[int, ...]
+
+
+class _Parts(NamedTuple):
+    """What training depends on."""
+
+    scoring: _Scoring
+    loss: LossFn
+    negatives: Negatives
+    batch_size: int
 
 
 def make_positives(train: ItemSets, num_items: int, *, power: float = 0.0) -> Positives:
@@ -180,15 +186,25 @@ def make_rank_trainer(
         raise ValueError(
             f"batch_size, top and cutoffs are at least 1, got {batch_size}, {top} and {cutoffs}"
         )
-    parts = _Parts(model, loss, score, negatives, batch_size, top, tuple(sorted(cutoffs)))
+    scoring = _Scoring(model, score, top, tuple(sorted(cutoffs)))
+    parts = _Parts(scoring, loss, negatives, batch_size)
+    epoch = _over_lanes(partial(_train_epoch, parts), shared=(2,))
     return RankTrainer(
-        init=jax.jit(_over_lanes(partial(_init, parts))),
-        epoch=jax.jit(_over_lanes(partial(_train_epoch, parts), shared=(2,)), donate_argnums=0),
-        refresh_thresholds=jax.jit(_over_lanes(partial(_refresh, parts))),
-        evaluate=jax.jit(_over_lanes(partial(_evaluate, parts), shared=(1,))),
-        score=jax.jit(_over_lanes(partial(_score_users, parts), shared=(1,))),
+        epoch=jax.jit(epoch, donate_argnums=0),
         reads_threshold=loss.reads_threshold,
+        **_compile_scoring(scoring),
     )
+
+
+@lru_cache(maxsize=8)
+def _compile_scoring(scoring: _Scoring) -> dict[str, Callable]:
+    """Returns the functions that no loss is part of, compiled once for all losses."""
+    return {
+        "init": jax.jit(_over_lanes(partial(_init, scoring))),
+        "refresh_thresholds": jax.jit(_over_lanes(partial(_refresh, scoring))),
+        "evaluate": jax.jit(_over_lanes(partial(_evaluate, scoring), shared=(1,))),
+        "score": jax.jit(_over_lanes(partial(_score_users, scoring), shared=(1,))),
+    }
 
 
 def _over_lanes(function: Callable, shared: Sequence[int] = ()) -> Callable:
@@ -223,17 +239,16 @@ def _over_lanes(function: Callable, shared: Sequence[int] = ()) -> Callable:
 _ADAM = optax.scale_by_adam()
 
 
-def _init(parts: _Parts, key: Array) -> RankState:
-    params = parts.model.init(key)
-    num_users = jax.eval_shape(parts.model.embed, params)[0].shape[0]
-    state = RankState(params, _ADAM.init(params), jnp.zeros(num_users))
-    return _refresh(parts, state) if parts.loss.reads_threshold else state
+def _init(scoring: _Scoring, key: Array) -> RankState:
+    params = scoring.model.init(key)
+    num_users = jax.eval_shape(scoring.model.embed, params)[0].shape[0]
+    return _refresh(scoring, RankState(params, _ADAM.init(params), jnp.zeros(num_users)))
 
 
-def _prepared(parts: _Parts, params: Params) -> tuple[Array, Array]:
+def _prepared(scoring: _Scoring, params: Params) -> tuple[Array, Array]:
     """Returns the embeddings of all users and items, ready for their product."""
-    users, items = parts.model.embed(params)
-    prepare = get_score(parts.score).prepare
+    users, items = scoring.model.embed(params)
+    prepare = get_score(scoring.score).prepare
     return prepare(users), prepare(items)
 
 
@@ -289,8 +304,8 @@ def _batch_loss(
     key: Array,
 ) -> Array:
     """Computes the losses [B] of a batch of users [B] and the items [B] that they like."""
-    all_users, all_items = _prepared(parts, params)
-    finish = get_score(parts.score).finish
+    all_users, all_items = _prepared(parts.scoring, params)
+    finish = get_score(parts.scoring.score).finish
     user = all_users[users]
     pos = finish(jnp.sum(user * all_items[items], axis=-1))
     if parts.negatives.kind == "all":
@@ -319,10 +334,10 @@ def _logit_scale(constants: Mapping[str, Array]) -> Array | float:
     return 1.0
 
 
-def _score_users(parts: _Parts, state: RankState, users: Array) -> Array:
+def _score_users(scoring: _Scoring, state: RankState, users: Array) -> Array:
     """Computes one lane's scores [n, num_items] of users [n] with all items."""
-    all_users, all_items = _prepared(parts, state.params)
-    return get_score(parts.score).finish(all_users[users] @ all_items.T)
+    all_users, all_items = _prepared(scoring, state.params)
+    return get_score(scoring.score).finish(all_users[users] @ all_items.T)
 
 
 def _map_blocks(function: Callable[[Any], Any], arrays: Any, size: int) -> Any:
@@ -331,11 +346,11 @@ def _map_blocks(function: Callable[[Any], Any], arrays: Any, size: int) -> Any:
     return jax.lax.map(function, arrays, batch_size=min(size, n))
 
 
-def _refresh(parts: _Parts, state: RankState) -> RankState:
+def _refresh(scoring: _Scoring, state: RankState) -> RankState:
     """Sets one lane's thresholds to each user's score at the last rank that counts."""
-    all_users, all_items = _prepared(parts, state.params)
-    finish = get_score(parts.score).finish
-    top = min(parts.top, all_items.shape[0])
+    all_users, all_items = _prepared(scoring, state.params)
+    finish = get_score(scoring.score).finish
+    top = min(scoring.top, all_items.shape[0])
 
     def score_at_top(user: Array) -> Array:
         return jax.lax.top_k(finish(all_items @ user), top)[0][-1]
@@ -343,21 +358,21 @@ def _refresh(parts: _Parts, state: RankState) -> RankState:
     return state._replace(threshold=_map_blocks(score_at_top, all_users, 256))
 
 
-def _evaluate(parts: _Parts, state: RankState, split: EvalSplit) -> Evaluation:
+def _evaluate(scoring: _Scoring, state: RankState, split: EvalSplit) -> Evaluation:
     """Computes one lane's metrics."""
-    all_users, all_items = _prepared(parts, state.params)
-    finish = get_score(parts.score).finish
+    all_users, all_items = _prepared(scoring, state.params)
+    finish = get_score(scoring.score).finish
     relevant = split.relevant
 
     def rank_user(inputs: tuple[Array, Array, Array]) -> Any:
         user, masked, items = inputs
         scores = jnp.where(masked, -jnp.inf, finish(all_items @ user))
-        return rank_top(scores, items, parts.cutoffs[-1])
+        return rank_top(scores, items, scoring.cutoffs[-1])
 
     rows = (all_users[relevant.users], split.masked, relevant.items)
     top = _map_blocks(rank_user, rows, 256)
     num_items = all_items.shape[0]
     return Evaluation(
-        users=compute_user_metrics(top.hit, relevant.counts, parts.cutoffs),
-        lists=compute_list_metrics(top.items, parts.cutoffs, num_items),
+        users=compute_user_metrics(top.hit, relevant.counts, scoring.cutoffs),
+        lists=compute_list_metrics(top.items, scoring.cutoffs, num_items),
     )

@@ -1,0 +1,340 @@
+"""The fair test of rankings: every loss with the same number of trials, then with several seeds.
+
+Validation tunes learning rate, weight decay and the constants of each loss, chooses the number of
+epochs, and stops. Test is looked at once for each frozen configuration, in two ways:
+
+- ``train``: the recommender that saw the train split, with what it saw masked. Published figures
+  on data with a validation split are often taken so; items held out for validation count as
+  errors.
+- ``train+valid``: a recommender that is trained again on train and validation, for as many epochs,
+  with both masked. It is what a user would be served.
+"""
+
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from ..interfaces import Array, EmbeddingModel, ItemSets, RankingData
+from ..language.inputs import LossFn
+from ..language.named_losses import PAIRWISE_LOSSES, named_loss
+from ..language.printing import to_text
+from .metrics import check_metric
+from .negatives import Negatives
+from .trainer import (
+    EvalSplit,
+    LaneSettings,
+    Positives,
+    RankState,
+    RankTrainer,
+    make_eval_split,
+    make_positives,
+    make_rank_trainer,
+)
+from .tuning import Range, Trials, add_trials, find_best, find_edges, propose, to_settings
+
+MASKS = ("train", "train+valid")
+"""What is left out of the rankings of a test."""
+
+
+class RankContender(NamedTuple):
+    """A loss in the test."""
+
+    name: str
+    formula: str
+    loss: LossFn
+    score: str
+    constants: Mapping[str, Range]  # that are tuned
+    found: bool = False  # by a search; otherwise it is a baseline
+
+
+class RankTestSettings(NamedTuple):
+    """How losses are tuned and tested."""
+
+    metric: str = "ndcg@20"  # that chooses
+    cutoffs: tuple[int, ...] = (5, 10, 20, 50)
+    top: int = 20  # places whose last one is a user's threshold
+    trials: tuple[int, ...] = (8, 8, 8)  # of each round
+    seeds: int = 5
+    epochs: int = 100  # at most
+    evaluate_every: int = 5  # epochs; thresholds are refreshed as often
+    patience: int = 4  # evaluations without a better one that end a training
+    batch_size: int = 1024
+    negatives: Negatives = Negatives()
+    learning_rate: Range = Range(1e-3, 0.3)
+    weight_decay: Range = Range(1e-9, 1e-3)
+    seed: int = 0
+
+
+class RankResult(NamedTuple):
+    """Result of the test for one loss."""
+
+    contender: RankContender
+    settings: dict[str, float]  # learning rate, weight decay and constants
+    epochs: int
+    edges: list[str]  # settings at an edge of what was tried
+    trials: Trials
+    valid: dict[str, np.ndarray]  # metric -> [S, E] of validation's users
+    test: dict[str, dict[str, np.ndarray]]  # mask -> metric -> [S, E] of the test's users
+    lists: dict[str, dict[str, np.ndarray]]  # mask -> metric of all lists together -> [S]
+    num_trainings: int
+    num_epochs: int  # of all trainings together
+    seconds: float
+
+
+MakeModel = Callable[[ItemSets], EmbeddingModel]
+"""What is known of each user -> model; a graph model needs it."""
+
+
+class _Course(NamedTuple):
+    """Lanes after one more stretch of epochs."""
+
+    epoch: int
+    state: RankState
+    valid: np.ndarray  # metric of each lane's users on validation, [K, E]
+
+
+class _HeldOut(NamedTuple):
+    """Result of seeds that were trained on train alone."""
+
+    epochs: int  # best on validation
+    num_epochs: int  # that were trained, of all seeds together
+    valid: dict[str, np.ndarray]
+    test: dict[str, np.ndarray]
+    lists: dict[str, np.ndarray]
+
+
+class _Track(NamedTuple):
+    """What a loss is trained and evaluated with."""
+
+    settings: RankTestSettings
+    trainer: RankTrainer
+    data: Positives
+    valid: EvalSplit
+    progress: Callable[[str, int, int], None]
+
+
+def make_rank_contender(name: str, *, score: str | None = None) -> RankContender:
+    """Returns the contender of a named loss; its score is the one that it is made for.
+
+    Raises:
+      ValueError: for a name that is no pairwise loss.
+
+    Example:
+      >>> contender = make_rank_contender("softmax")
+      >>> contender.score, dict(contender.constants)
+      ('cosine', {'temperature': Range(low=0.02, high=1.0, log=True)})
+    """
+    loss = named_loss(name)
+    if name not in PAIRWISE_LOSSES:
+        raise ValueError(f"rankings are trained by pairwise losses, got {name!r}")
+    named = PAIRWISE_LOSSES[name]
+    ranges = {
+        key: Range(*option.tuned, log=option.tuned[0] > 0)
+        for key, option in named.options.items()
+        if option.tuned is not None
+    }
+    return RankContender(
+        name=name,
+        formula=named.formula if isinstance(named.formula, str) else to_text(loss),
+        loss=loss,
+        score=score or named.score,
+        constants=ranges,
+    )
+
+
+def check_settings(settings: RankTestSettings) -> None:
+    """Checks settings of a test; ValueError with what was expected."""
+    check_metric(settings.metric, settings.cutoffs)
+    counts = {
+        "seeds": settings.seeds,
+        "epochs": settings.epochs,
+        "evaluate_every": settings.evaluate_every,
+        "patience": settings.patience,
+        "trials": min(settings.trials, default=0),
+    }
+    for name, count in counts.items():
+        if count < 1:
+            raise ValueError(f"the test needs {name} of at least 1, got {count}")
+
+
+def run_rank_test(
+    contender: RankContender,
+    data: RankingData,
+    make_model: MakeModel,
+    settings: RankTestSettings = RankTestSettings(),  # noqa: B008
+    *,
+    progress: Callable[[str, int, int], None] = lambda stage, done, total: None,
+) -> RankResult:
+    """Tunes a loss and tests it.
+
+    Args:
+      contender: the loss.
+      data: train, validation and test.
+      make_model: builds the recommender.
+      settings: of the test, the same for all losses that are compared.
+      progress: called with the stage, the epochs done and all epochs.
+
+    Raises:
+      ValueError: for settings that cannot be.
+    """
+    check_settings(settings)
+    start = time.monotonic()
+    track = _make_track(contender, data, make_model(data.train), settings, data.train, progress)
+    trials, tuned_epochs = _tune(contender, track)
+    ranges = _list_ranges(contender, settings)
+    best = trials.units[[find_best(trials)]]
+    chosen = {name: float(values[0]) for name, values in to_settings(ranges, best).items()}
+    split = make_eval_split(data.test, [data.train], data.num_items)
+    held_out = _test_held_out(track, chosen, split)
+    known = data.train.union(data.valid)
+    again = _make_track(contender, data, make_model(known), settings, known, progress)
+    refit, refit_lists = _test_again(
+        again, chosen, held_out.epochs, make_eval_split(data.test, [known], data.num_items)
+    )
+    return RankResult(
+        contender=contender,
+        settings=chosen,
+        epochs=held_out.epochs,
+        edges=find_edges(trials, harmless=("weight_decay",)),
+        trials=trials,
+        valid=held_out.valid,
+        test={"train": held_out.test, "train+valid": refit},
+        lists={"train": held_out.lists, "train+valid": refit_lists},
+        num_trainings=len(trials.scores) + 2 * settings.seeds,
+        num_epochs=tuned_epochs + held_out.num_epochs + held_out.epochs * settings.seeds,
+        seconds=time.monotonic() - start,
+    )
+
+
+def _make_track(
+    contender: RankContender,
+    data: RankingData,
+    model: EmbeddingModel,
+    settings: RankTestSettings,
+    known: ItemSets,
+    progress: Callable[[str, int, int], None],
+) -> _Track:
+    trainer = make_rank_trainer(
+        model,
+        contender.loss,
+        score=contender.score,
+        negatives=settings.negatives,
+        batch_size=settings.batch_size,
+        top=settings.top,
+        cutoffs=settings.cutoffs,
+    )
+    positives = make_positives(known, data.num_items, power=settings.negatives.power)
+    valid = make_eval_split(data.valid, [data.train], data.num_items)
+    return _Track(settings, trainer, positives, valid, progress)
+
+
+def _list_ranges(contender: RankContender, settings: RankTestSettings) -> dict[str, Range]:
+    return {
+        "learning_rate": settings.learning_rate,
+        "weight_decay": settings.weight_decay,
+        **contender.constants,
+    }
+
+
+def _to_lanes(settings: Mapping[str, np.ndarray]) -> LaneSettings:
+    values = {name: jnp.asarray(value, jnp.float32) for name, value in settings.items()}
+    return LaneSettings(
+        learning_rate=values.pop("learning_rate"),
+        weight_decay=values.pop("weight_decay"),
+        constants=values,
+    )
+
+
+def _train(track: _Track, lanes: LaneSettings, keys: Array, stage: str) -> Iterator[_Course]:
+    """Trains lanes, and yields them after each stretch of epochs, at most ``epochs`` in all."""
+    settings, trainer = track.settings, track.trainer
+    split = jax.vmap(lambda key: jax.random.split(key), out_axes=1)
+    weight_keys, order_keys = split(keys)
+    state = trainer.init(weight_keys)
+    for epoch in range(1, settings.epochs + 1):
+        epoch_keys = jax.vmap(jax.random.fold_in, in_axes=(0, None))(order_keys, epoch)
+        state = trainer.epoch(state, lanes, track.data, epoch_keys)
+        if epoch % settings.evaluate_every and epoch < settings.epochs:
+            continue
+        if trainer.reads_threshold:
+            state = trainer.refresh_thresholds(state)
+        valid = trainer.evaluate(state, track.valid).users[settings.metric]
+        track.progress(stage, epoch, settings.epochs)
+        yield _Course(epoch, state, np.asarray(valid))
+
+
+def _tune(contender: RankContender, track: _Track) -> tuple[Trials, int]:
+    """Returns all trials, and the epochs that they took together."""
+    settings, ranges = track.settings, _list_ranges(contender, track.settings)
+    trials, num_epochs = None, 0
+    for number, count in enumerate(settings.trials):
+        units = propose(ranges, count, number=number, seed=settings.seed, before=trials)
+        lanes = _to_lanes(to_settings(ranges, units))
+        # All trials begin with the same weights and see the same batches: settings differ alone.
+        keys = jnp.repeat(jax.random.key(settings.seed)[None], count)
+        best, waited = np.full(count, -np.inf), 0
+        for course in _train(track, lanes, keys, f"tuning {contender.name}, round {number + 1}"):
+            means = np.nan_to_num(course.valid.mean(1), nan=-np.inf)
+            waited = 0 if (means > best).any() else waited + 1
+            best = np.maximum(best, means)
+            if waited >= settings.patience:
+                break
+        num_epochs += count * course.epoch
+        trials = add_trials(trials, Trials(names=tuple(ranges), units=units, scores=best))
+    assert trials is not None  # there is at least one round
+    return trials, num_epochs
+
+
+def _seed_lanes(track: _Track, chosen: Mapping[str, float]) -> tuple[LaneSettings, Array]:
+    """Returns a lane for each seed; seeds are others than that of the trials."""
+    seeds = track.settings.seeds
+    lanes = _to_lanes({name: np.full(seeds, value) for name, value in chosen.items()})
+    return lanes, jax.random.split(jax.random.key(track.settings.seed + 1), seeds)
+
+
+def _test_held_out(track: _Track, chosen: Mapping[str, float], split: EvalSplit) -> _HeldOut:
+    """Trains all seeds on train, for as many epochs as are best on validation."""
+    lanes, keys = _seed_lanes(track, chosen)
+    best, waited = -np.inf, 0
+    for course in _train(track, lanes, keys, "testing"):
+        mean = float(np.nan_to_num(course.valid, nan=0.0).mean())
+        waited += 1
+        if mean > best:
+            best, waited = mean, 0
+            # A copy, for training donates the state.
+            best_course = course._replace(state=jax.tree.map(jnp.copy, course.state))
+        if waited >= track.settings.patience:
+            break
+    test = track.trainer.evaluate(best_course.state, split)
+    return _HeldOut(
+        epochs=best_course.epoch,
+        num_epochs=course.epoch * len(keys),
+        valid=_to_numpy(track.trainer.evaluate(best_course.state, track.valid).users),
+        test=_to_numpy(test.users),
+        lists=_to_numpy(test.lists),
+    )
+
+
+def _test_again(
+    track: _Track, chosen: Mapping[str, float], epochs: int, split: EvalSplit
+) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
+    """Trains all seeds on train and validation for so many epochs; returns the test's metrics."""
+    lanes, keys = _seed_lanes(track, chosen)
+    settings = track.settings._replace(epochs=epochs)
+    for course in _train(track._replace(settings=settings), lanes, keys, "training on all"):
+        state = course.state
+    found = track.trainer.evaluate(state, split)
+    return _to_numpy(found.users), _to_numpy(found.lists)
+
+
+def _to_numpy(values: Mapping[str, Array]) -> dict[str, np.ndarray]:
+    return {name: np.asarray(value) for name, value in values.items()}
+
+
+def list_baselines(names: Sequence[str]) -> list[RankContender]:
+    """Returns the contenders of named losses."""
+    return [make_rank_contender(name) for name in names]
