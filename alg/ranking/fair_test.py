@@ -270,9 +270,17 @@ def _train(track: _Track, lanes: LaneSettings, keys: Array, stage: str) -> Itera
 def _tune(contender: RankContender, track: _Track) -> tuple[Trials, int]:
     """Returns all trials, and the epochs that they took together."""
     settings, ranges = track.settings, _list_ranges(contender, track.settings)
+    published = {name: contender.loss.constants[name] for name in contender.constants}
     trials, num_epochs = None, 0
     for number, count in enumerate(settings.trials):
-        units = propose(ranges, count, number=number, seed=settings.seed, before=trials)
+        units = propose(
+            ranges,
+            count,
+            number=number,
+            seed=settings.seed,
+            before=trials,
+            published=published,
+        )
         lanes = _to_lanes(to_settings(ranges, units))
         # All trials begin with the same weights and see the same batches: settings differ alone.
         keys = jnp.repeat(jax.random.key(settings.seed)[None], count)

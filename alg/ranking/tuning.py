@@ -1,7 +1,8 @@
 """Tuning: the same number of trials for every loss, over its learning rate, decay and constants.
 
 The first round fills the whole box evenly (a Latin hypercube: with so few trials a grid would try
-three values of each number). Each later round fills a smaller box around the best so far.
+three values of each number), with the constants that a loss was published with in half of the
+trials. Each later round fills a smaller box around the best so far.
 """
 
 from collections.abc import Mapping, Sequence
@@ -24,8 +25,16 @@ class Range(NamedTuple):
     def from_unit(self, unit: np.ndarray) -> np.ndarray:
         """Returns the values at places from 0 to 1."""
         if self.log:
-            return np.exp(np.log(self.low) + unit * (np.log(self.high) - np.log(self.low)))
+            return np.exp(np.log(self.low) + unit * np.log(self.high / self.low))
         return self.low + unit * (self.high - self.low)
+
+    def to_unit(self, value: float) -> float:
+        """Returns the place of a value; the nearest edge if it lies outside."""
+        if self.log:
+            place = np.log(max(value, self.low) / self.low) / np.log(self.high / self.low)
+        else:
+            place = (value - self.low) / (self.high - self.low)
+        return float(np.clip(place, 0, 1))
 
 
 class Trials(NamedTuple):
@@ -37,7 +46,13 @@ class Trials(NamedTuple):
 
 
 def propose(
-    ranges: Mapping[str, Range], count: int, *, number: int, seed: int, before: Trials | None
+    ranges: Mapping[str, Range],
+    count: int,
+    *,
+    number: int,
+    seed: int,
+    before: Trials | None,
+    published: Mapping[str, float] | None = None,
 ) -> np.ndarray:
     """Returns places from 0 to 1, [count, len(ranges)], of the trials of a round.
 
@@ -47,6 +62,7 @@ def propose(
       number: of the round, from 0.
       seed: of the hypercube.
       before: the trials of earlier rounds; None in the first.
+      published: name -> value that half of the first round's trials have.
 
     Example:
       >>> ranges = {"temperature": Range(0.05, 0.5)}
@@ -56,6 +72,9 @@ def propose(
     """
     units = qmc.LatinHypercube(len(ranges), rng=np.random.default_rng([seed, number])).random(count)
     if before is None:
+        names = list(ranges)
+        for name, value in (published or {}).items():
+            units[: count // 2, names.index(name)] = ranges[name].to_unit(value)
         return units
     side = SHRINKING**number
     best = before.units[find_best(before)]
