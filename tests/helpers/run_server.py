@@ -4,6 +4,7 @@ import hashlib
 import json
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import NamedTuple
 
@@ -79,6 +80,13 @@ class Server:
 
     def run(self, *arguments: str, **environment: str) -> Finished:
         return self.start(*arguments, **environment).wait()
+
+
+def wait_for(condition, seconds=240):
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "this took too long"
+        time.sleep(0.002)
 
 
 def assert_one_line(done, code, *fragments):

@@ -7,7 +7,6 @@ import shutil
 import signal
 import socket
 import sys
-import time
 from contextlib import suppress
 from pathlib import Path
 
@@ -15,7 +14,7 @@ import numpy as np
 import pytest
 
 from autolossgen.report import find_pareto_front
-from tests.helpers.run_server import TINY, assert_one_line, contents, results
+from tests.helpers.run_server import TINY, assert_one_line, contents, results, wait_for
 
 pytestmark = pytest.mark.slow
 
@@ -54,13 +53,6 @@ def broken(server, tmp_path_factory):
     stages.append(stopped.wait())
     assert (folder / "hall_of_fame.csv").exists()  # for who has seen enough
     return folder, [*stages, server.run(*arguments)]
-
-
-def wait_for(condition, seconds=240):
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, "this took too long"
-        time.sleep(0.002)
 
 
 def journal(folder):

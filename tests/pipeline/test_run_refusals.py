@@ -22,9 +22,9 @@ pytestmark = pytest.mark.slow
         ("go", ["got 'go'"]),
     ],
 )
-def test_bad_usage_is_one_line_and_status_2(server, argument, fragments, tmp_path):
+def test_bad_usage_is_one_line_and_status_2(command, argument, fragments, tmp_path):
     folder = tmp_path / "run"
-    done = server.run(argument, f"--workdir={folder}")
+    done = command(argument, f"--workdir={folder}")
     assert_one_line(done, 2, *fragments)
     assert not folder.exists()
 
@@ -79,59 +79,59 @@ def test_bad_usage_is_one_line_and_status_2(server, argument, fragments, tmp_pat
         ("--config.data.name=ml10m", ["'ml10m'", "did you mean 'ml1m'?"]),
     ],
 )
-def test_a_value_that_cannot_be_is_one_line_and_status_1(server, argument, fragments, tmp_path):
+def test_a_value_that_cannot_be_is_one_line_and_status_1(command, argument, fragments, tmp_path):
     folder = tmp_path / "run"
-    done = server.run(SMOKE, argument, f"--workdir={folder}")
+    done = command(SMOKE, "--config.devices=1", argument, f"--workdir={folder}")
     assert_one_line(done, 1, *fragments)
     # Nothing is left that would refuse the command once it is right.
     assert not folder.exists()
 
 
-def movielens(path, server, *more):
-    return server.run("--config=configs/ml100k.py:smoke", f"--config.data.path={path}", *more)
+def movielens(path, command, *more):
+    return command("--config=configs/ml100k.py:smoke", f"--config.data.path={path}", *more)
 
 
-def test_a_missing_data_file_is_named(server, tmp_path):
-    done = movielens(tmp_path / "none.data", server, f"--workdir={tmp_path / 'run'}")
+def test_a_missing_data_file_is_named(command, tmp_path):
+    done = movielens(tmp_path / "none.data", command, f"--workdir={tmp_path / 'run'}")
     assert_one_line(done, 1, "none.data cannot be read", "data.path")
 
 
-def test_malformed_data_is_named_with_its_line(server, tmp_path):
+def test_malformed_data_is_named_with_its_line(command, tmp_path):
     path = tmp_path / "u.data"
     path.write_text("1\t1\t5\t100\n1\t2\tfive\t101\n")
-    done = movielens(path, server, f"--workdir={tmp_path / 'run'}")
+    done = movielens(path, command, f"--workdir={tmp_path / 'run'}")
     assert_one_line(done, 1, str(path), "line 2", "five")
 
 
-def test_a_split_with_one_class_is_refused(server, tmp_path):
+def test_a_split_with_one_class_is_refused(command, tmp_path):
     split = tmp_path / "split"
     split.mkdir()
     rows = "".join(f"{user}\t{item}\t1\n" for user in range(1, 9) for item in range(1, 9))
     for name in ("train", "validation", "test"):
         (split / f"x.{name}.csv").write_text("uid\tiid\tlabel\n" + rows)
-    done = movielens(split, server, f"--workdir={tmp_path / 'run'}")
+    done = movielens(split, command, f"--workdir={tmp_path / 'run'}")
     assert_one_line(done, 1, "train")
 
 
 @pytest.mark.parametrize(("below", "why"), [("", "is not a folder"), ("run", "Not a directory")])
-def test_a_workdir_that_cannot_be_made_is_refused(server, tmp_path, below, why):
+def test_a_workdir_that_cannot_be_made_is_refused(command, tmp_path, below, why):
     file = tmp_path / "file"
     file.write_text("here")
-    done = server.run(SMOKE, f"--workdir={file / below}")
+    done = command(SMOKE, f"--workdir={file / below}")
     assert_one_line(done, 1, why, str(file), "choose another --workdir")
     assert file.read_text() == "here"
 
 
-def test_a_folder_with_something_else_is_refused_and_left_alone(server, tmp_path):
+def test_a_folder_with_something_else_is_refused_and_left_alone(command, tmp_path):
     (tmp_path / "thesis.tex").write_text("important")
-    done = server.run(SMOKE, f"--workdir={tmp_path}")
+    done = command(SMOKE, f"--workdir={tmp_path}")
     assert_one_line(done, 1, "is not empty and holds no run; choose another --workdir")
     assert [path.name for path in tmp_path.iterdir()] == ["thesis.tex"]
 
 
-def test_a_broken_config_json_is_named(server, tmp_path):
+def test_a_broken_config_json_is_named(command, tmp_path):
     (tmp_path / "config.json").write_text("{")
-    done = server.run(SMOKE, f"--workdir={tmp_path}")
+    done = command(SMOKE, f"--workdir={tmp_path}")
     assert_one_line(done, 1, "config.json cannot be read")
 
 
