@@ -9,7 +9,7 @@ import polars as pl
 
 from autolossgen.interfaces import RankingData
 
-from ..columns import Index, find_first_bad, read_ids
+from ..columns import Index, find_first_bad, read_ids, unify_ids
 from ..locate import MAX_NAMED_FILES, read_file
 from ..readers import HEADER_NAMES, sniff_layout
 from ..tables import MAX_SHOWN, Layout, TextTable, decompress, read_text
@@ -217,10 +217,9 @@ def _relabel(table: TextTable, columns: tuple[str, ...], header: bool) -> TextTa
 
 def _read_ids(tables: list[TextTable], field: str) -> tuple[list[pl.Series], list[str]]:
     """Returns the ids of each file, all numbers or all words, and notes on them."""
-    ids = [read_ids(table, field) for table in tables]
+    ids = unify_ids([read_ids(table, field) for table in tables])
     notes = []
-    if any(values.dtype == pl.String for values in ids):
-        ids = [values.cast(pl.String) for values in ids]
+    if ids[0].dtype == pl.String:
         is_number = [
             (values.cast(pl.Int64, strict=False).cast(pl.String) == values).fill_null(False)
             for values in ids

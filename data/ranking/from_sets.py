@@ -155,6 +155,7 @@ def _split_ratings(ratings: Ratings, keys: RankingKeys) -> RankingData:
             f"data.split='files' needs files of train, valid and test, and {keys.path or name} is "
             f"not split. Use one of {', '.join(SPLITS)}."
         )
+    _refuse(keys, ("valid_share",), "a split that is made here, which reads data.shares")
     data = make_ranking_data(
         ratings.user[ratings.liked],
         ratings.item[ratings.liked],

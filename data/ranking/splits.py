@@ -179,5 +179,12 @@ def _cut_by_time(pairs: Pairs, shares: tuple[float, float]) -> tuple[np.ndarray,
             f"time stay together, and there are {np.unique(in_time).size:,} times. Change the "
             f"shares, give finer times, or use by_user."
         )
-    note = f"split by_time: valid from {first_valid:.15g} on, test from {first_test:.15g} on"
-    return part.astype(np.int8), (f"{note}, for all users",)
+    valid, test = _describe_time(first_valid), _describe_time(first_test)
+    note = f"split by_time: valid from {valid} on, test from {test} on, for all users"
+    return part.astype(np.int8), (note,)
+
+
+def _describe_time(time: float) -> str:
+    """Returns a time in words, with its date if it can be seconds since 1970 of 1973 to 5138."""
+    date = f" ({np.datetime64(int(time), 's')})" if 1e8 <= time < 1e11 else ""
+    return f"{time:.15g}{date}"

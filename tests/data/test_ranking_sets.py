@@ -465,3 +465,198 @@ def test_arrays_that_cannot_be_used_are_one_line(change, message):
     with pytest.raises(data.DataError, match=message) as error:
         data.make_ranking_data(**options)
     assert "\n" not in str(error.value)
+
+
+# From the keys of a config.
+
+
+def liked_pairs(made, threshold):
+    """Returns the pairs whose last rating is at least the threshold, in time order."""
+    last = {}
+    for k in np.argsort(made.time):
+        pair = int(made.user[k]), int(made.item[k])
+        last.pop(pair, None)
+        last[pair] = made.rating[k] >= threshold
+    return [pair for pair, liked in last.items() if liked]
+
+
+def expected_pairs(pairs):
+    users, items = [sorted({pair[k] for pair in pairs}) for k in (0, 1)]
+    return sorted((users.index(u), items.index(i)) for u, i in pairs)
+
+
+@pytest.fixture
+def ml100k(tmp_path):
+    files.write_movielens_100k(tmp_path, MADE)
+    return str(tmp_path)
+
+
+@pytest.mark.parametrize("threshold", [None, 3.0, 4.0, 5])
+def test_ratings_of_at_least_the_threshold_are_positives(ml100k, threshold):
+    options = {} if threshold is None else {"threshold": threshold}
+    d = data.build_ranking(name="ml100k", path=ml100k, **options)
+    pairs = liked_pairs(MADE, threshold or 4)
+    assert all_pairs(d) == expected_pairs(pairs)
+    assert d.name == "ml100k"
+    assert f"900 ratings read; positives are those of at least {threshold or 4:g}" in d.notes
+
+
+def test_leave_one_out_of_a_named_set_is_that_of_its_times(ml100k):
+    d = data.build_ranking(name="ml100k", path=ml100k, split="leave_one_out")
+    pairs = liked_pairs(MADE, 4)
+    items = sorted({item for _, item in pairs})
+    users = sorted({user for user, _ in pairs})
+    for number, user in enumerate(users):
+        own = [items.index(i) for u, i in pairs if u == user]
+        if len(own) > 2:
+            assert (sets_of(d.valid)[number], sets_of(d.test)[number]) == ([own[-2]], [own[-1]])
+
+
+def test_a_set_in_splits_keeps_them_and_ranks_all_its_items(ml100k):
+    dataset = data.build(name="ml100k", path=ml100k)
+    d = data.convert_dataset(dataset)
+    rows = [data.merge_reward_rows(dataset), dataset.valid, dataset.test]
+    users, items = [np.unique(np.concatenate([r.ids[f] for r in rows])) for f in ("user", "item")]
+    assert (d.num_users, d.num_items) == (users.size, items.size)
+    for part, r in zip(PARTS, rows, strict=True):
+        liked = r.label > 0
+        assert {(users[u], items[i]) for u, i in pairs_of(getattr(d, part))} == {
+            *zip(r.ids["user"][liked], r.ids["item"][liked], strict=True)
+        }
+
+
+NAMED = {"user": "customer", "item": "product", "label": "stars", "time": "at", "threshold": 4}
+
+
+@pytest.mark.parametrize("form", ["own.csv", "own.tsv", "own.parquet"])
+def test_a_file_of_ones_own_in_every_form(tmp_path, form):
+    files.write_table(tmp_path / form, MADE)
+    d = data.build_ranking(name="csv", path=str(tmp_path / form), core=3, **NAMED)
+    user, item = np.array(liked_pairs(MADE, 4)).T
+    words = [f"u-{u}" for u in user], [f"p-{i}" for i in item]
+    expected = data.make_ranking_data(np.array(words[0]), np.array(words[1]), core=3)
+    assert [pairs_of(getattr(d, p)) for p in PARTS] == [
+        pairs_of(getattr(expected, p)) for p in PARTS
+    ]
+    assert d.name == "own"
+
+
+def test_a_folder_of_ratings_keeps_its_split_or_is_split_anew(tmp_path):
+    text = "user,item,rating\n"
+    (tmp_path / "train.csv").write_text(text + "1,1,5\n1,2,4\n1,3,1\n2,1,5\n2,2,5\n2,4,4\n")
+    (tmp_path / "valid.csv").write_text(text + "1,4,5\nx,2,5\n1,1,5\n")
+    (tmp_path / "test.csv").write_text(text + "2,5,4\n2,3,2\n1,5,1\n")
+    options = {"name": "csv", "path": str(tmp_path), "threshold": 4}
+    d = data.build_ranking(**options)
+    assert [sets_of(getattr(d, p)) for p in PARTS] == [
+        {0: [0, 1], 1: [0, 1, 3]}, {0: [3], 2: [1]}, {1: [4]},
+    ]  # fmt: skip
+    assert {
+        "1 pair of valid is in train: dropped from valid",
+        "3 rows of label 0 left out, their items are ranked",
+    } <= {*d.notes}
+    anew = data.build_ranking(**options, split="by_user")
+    assert all_pairs(anew) == sorted(
+        [(0, 0), (0, 1), (0, 2), (1, 0), (1, 1), (1, 2), (1, 3), (2, 1)]
+    )
+
+
+def test_the_original_s_splits_of_a_named_set_are_kept(tmp_path):
+    for ending, rows in {
+        "train": "1\t1\t1\n1\t2\t0\n2\t1\t1\n",
+        "validation": "1\t3\t1\n2\t3\t0\n",
+        "test": "2\t4\t1\n",
+    }.items():
+        (tmp_path / f"x.{ending}.csv").write_text("uid\tiid\tlabel\n" + rows)
+    d = data.build_ranking(name="ml1m", path=str(tmp_path))
+    assert [sets_of(getattr(d, p)) for p in PARTS] == [{0: [0], 1: [0]}, {0: [2]}, {1: [3]}]
+    with pytest.raises(data.DataError, match=r"data\.threshold=4 is not an option of files that"):
+        data.build_ranking(name="ml1m", path=str(tmp_path), threshold=4)
+
+
+def test_a_folder_is_read_by_its_path_alone_or_split_anew(write, tmp_path):
+    train = make_train()
+    pairs = [(u, i) for u in train for i in train[u]]
+    test = [(u, i) for u in train for i in range(60) if i not in train[u] and i % 7 == 0]
+    one = write(as_lines(pairs), as_lines(test), valid_share=0.2, split_seed=3)
+    same = data.build_ranking(path=str(tmp_path), valid_share=0.2, valid_seed=3)
+    assert same.notes == one.notes
+    assert [sets_of(getattr(same, p)) for p in PARTS] == [sets_of(getattr(one, p)) for p in PARTS]
+    anew = data.build_ranking(path=str(tmp_path), split="by_user", seed=1, shares=[0.1, 0.1])
+    assert all_pairs(anew) == all_pairs(one)
+    assert pairs_of(anew.test) != pairs_of(one.test)
+
+
+@pytest.mark.parametrize(
+    ("section", "message"),
+    [
+        ({}, r"data\.path is empty: give the folder with train\.tsv, test\.tsv"),
+        ({"name": "csv"}, r"data\.path is empty: give the file of interactions"),
+        ({"name": "ml10k"}, r"'ml10k' is not a data set to rank \(did you mean 'ml100k'\?\)"),
+        ({"pth": "x"}, r"data\.pth is not an option of rankings \(did you mean 'path'\?\)"),
+        (
+            {"split": "by_users"},
+            r"data\.split='by_users' is not known \(did you mean 'by_user'\?\)",
+        ),
+        (
+            {"path": "x", "core": 5},
+            r"data\.core=5 is not an option of a folder's own split\. Leave",
+        ),
+        ({"path": "x", "seed": 5}, r"data\.seed=5 is not an option of a folder's own split"),
+        ({"path": "x", "threshold": 4}, "data.threshold=4 is not an option of data.name='folder'"),
+        ({"path": "x", "user": "u"}, "is not an option of data.name='folder', but of 'csv'"),
+        ({"name": "synthetic", "path": "x"}, "is not an option of data.name='synthetic'"),
+        ({"name": "ml100k", "num_users": 5}, "data.name='ml100k', but of 'synthetic'"),
+        ({"name": "synthetic", "valid_share": 0.2}, "a split that is made here, which reads"),
+        ({"name": "synthetic", "split": "files"}, "'files' needs files of train, valid and test"),
+        ({"name": "csv", "path": "x", "user": "a", "item": "a"}, "both name the column 'a'"),
+        ({"name": "csv", "path": "nowhere.csv"}, "nowhere.csv cannot be read"),
+        ({"name": "ml100k", "path": "x", "shares": (0.6, 0.6)}, "data.shares are those of valid"),
+        ({"name": "csv", "path": "x", "threshold": np.nan}, "data.threshold must be a finite"),
+    ],
+)
+def test_keys_that_cannot_be_meant_are_one_line(section, message):
+    with pytest.raises(data.DataError, match=message) as error:
+        data.build_ranking(**section)
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (
+            {"threshold": None},
+            r"line 2: expected 0 or 1 in the column 'stars', got \d.*threshold=4",
+        ),
+        (
+            {"label": "rating"},
+            r"expected a column 'rating' of ratings, got customer, product, stars",
+        ),
+        ({"threshold": 6}, r"none of \d+ rows is a positive\. Lower data\.threshold"),
+    ],
+)
+def test_ratings_that_cannot_be_used_are_one_line(tmp_path, options, message):
+    files.write_table(tmp_path / "own.csv", MADE)
+    with pytest.raises(data.DataError, match=message) as error:
+        data.build_ranking(name="csv", path=str(tmp_path / "own.csv"), **(NAMED | options))
+    assert "\n" not in str(error.value)
+
+
+def test_rows_of_label_one_and_rows_without_labels_are_positives(tmp_path):
+    rows = [(u, i, int((u + i) % 3 > 0)) for u in range(5) for i in range(12)]
+    path = tmp_path / "x.csv"
+    path.write_text("user,item,rating\n" + "".join(f"{u},{i},{y}\n" for u, i, y in rows))
+    d = data.build_ranking(name="csv", path=str(path))
+    assert all_pairs(d) == [(u, i) for u, i, y in rows if y]
+    whole = data.build_ranking(name="csv", path=str(path), label="")
+    assert all_pairs(whole) == [(u, i) for u, i, _ in rows]
+
+
+@real
+def test_real_leave_one_out_is_that_of_ratings():
+    """Twin: ``test_leave_one_out_of_a_named_set_is_that_of_its_times``."""
+    path = str(SHARED / "ml-100k")
+    d = data.build_ranking(name="ml100k", path=path, split="leave_one_out")
+    assert (d.num_users, d.num_items, *sizes_of(d)) == (942, 1_447, 53_491, 942, 942)
+    split = data.build_ranking(name="ml100k", path=str(SHARED / "ml100k01-1-5"))
+    assert (split.num_users, split.num_items, *sizes_of(split)) == (943, 1_682, 53_491, 942, 942)
