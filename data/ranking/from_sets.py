@@ -93,7 +93,7 @@ def build_ranking(**section) -> RankingData:
         if key not in RankingKeys._fields:
             hint = did_you_mean(key, RankingKeys._fields)
             raise DataError(f"data.{key} is not an option of rankings{hint}")
-    keys = RankingKeys(**section)
+    keys = RankingKeys(**section | {"shares": tuple(section.get("shares", DEFAULTS.shares))})
     keys = keys._replace(name=keys.name or "folder")
     if keys.name not in NAMES:
         hint = did_you_mean(str(keys.name), NAMES)

@@ -8,6 +8,7 @@ from autolossgen.interfaces import ItemSets
 
 from ..types import DataError
 from .pairs import Pairs
+from .parts import count_of
 
 SPLITS = ("by_user", "by_time", "leave_one_out")
 TRAIN, VALID, TEST = range(3)  # what a pair is in
@@ -35,7 +36,7 @@ def draw_validation(
       >>> known = ItemSets.of_pairs(np.repeat([0, 1], [3, 1]), np.array([4, 6, 8, 5]), num_users=2)
       >>> train, valid, notes = draw_validation(known, share=0.1, seed=2024)
       >>> train.counts.tolist(), valid.counts.tolist(), notes
-      ([2, 1], [1, 0], ('1 user has a single item: it stays in train, none is held out',))
+      ([2, 1], [1, 0], ('1 user with a single item: it stays in train, none is held out',))
     """
     check_seed("valid_seed", seed)
     check_share("valid_share", share)
@@ -56,10 +57,9 @@ def draw_validation(
         ItemSets.of_pairs(known.users[part], known.items[part], known.start.size - 1)
         for part in (~is_valid, is_valid)
     )
-    if not num_single:
-        return train, valid, ()
-    who = "1 user has" if num_single == 1 else f"{num_single:,} users have"
-    return train, valid, (f"{who} a single item: it stays in train, none is held out",)
+    who = count_of(num_single, "user")
+    note = f"{who} with a single item: it stays in train, none is held out"
+    return train, valid, (note,) if num_single else ()
 
 
 def check_share(key: str, share: float) -> None:
@@ -115,7 +115,8 @@ def split_pairs(
     if split == "by_time":
         return _cut_by_time(pairs, shares)
     count = pairs.counts
-    splits = count >= max(min_interactions, 2)
+    least = max(min_interactions, 2)
+    splits = count >= least
     each_valid, each_test = (1, 1) if split == "leave_one_out" else _count_shares(count, shares)
     num_test = np.where(splits, np.minimum(each_test, count - 1), 0)
     num_valid = np.where(splits, np.minimum(each_valid, np.maximum(count - num_test - 1, 0)), 0)
@@ -132,7 +133,7 @@ def split_pairs(
         is_valid = _place_in_user(pairs, draw) < num_valid[pairs.user]
         how = f"drawn, seed {seed} for test and {valid_seed} for valid"
     part = np.where(is_test, TEST, np.where(is_valid, VALID, TRAIN)).astype(np.int8)
-    return part, (f"split {split}: {how}", *_describe_few(count, splits, num_valid))
+    return part, (f"split {split}: {how}", *_describe_few(splits, num_valid, least))
 
 
 def _count_shares(count: np.ndarray, shares: tuple[float, float]) -> tuple[np.ndarray, np.ndarray]:
@@ -150,13 +151,15 @@ def _place_in_user(pairs: Pairs, *keys: np.ndarray) -> np.ndarray:
     return place
 
 
-def _describe_few(count: np.ndarray, splits: np.ndarray, num_valid: np.ndarray) -> list[str]:
-    """Returns notes on users with too few items."""
+def _describe_few(splits: np.ndarray, num_valid: np.ndarray, least: int) -> list[str]:
+    """Returns notes on users with fewer items than the least, and with two."""
     notes = []
     if kept := int((~splits).sum()):
-        notes.append(f"{kept:,} of {count.size:,} users have too few items: all stay in train")
+        notes.append(f"{count_of(kept, 'user')} with fewer than {least} items: all stay in train")
     if without := int((splits & (num_valid == 0)).sum()):
-        notes.append(f"{without:,} users have two items: one in train, one in test, none in valid")
+        notes.append(
+            f"{count_of(without, 'user')} with two items: one in train, one in test, none in valid"
+        )
     return notes
 
 

@@ -8,8 +8,11 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from ml_collections import ConfigDict
+from ml_collections.config_dict import placeholder
 
 from autolossgen import data
+from autolossgen.data.ranking import RankingKeys
 from tests.helpers import file_generator as files
 
 SHARED = Path(__file__).resolve().parents[2].parent / "shared" / "data"
@@ -123,7 +126,7 @@ def test_the_only_item_of_a_user_stays_in_train_and_others_are_drawn_as_publishe
     published = draw_as_published(train)
     assert sets_of(d.valid) == {u: items for u, items in published.items() if u not in (3, 9)}
     assert (sets_of(d.train)[3], sets_of(d.train)[9]) == ([5], [0])
-    assert "2 users have a single item: it stays in train, none is held out" in d.notes
+    assert "2 users with a single item: it stays in train, none is held out" in d.notes
 
 
 def test_a_file_of_validation_is_used_as_it_is(write):
@@ -204,11 +207,12 @@ def test_files_without_a_common_item_or_user_are_warned_of(write):
 
 def test_what_is_only_in_test_is_counted_and_kept(write):
     train = as_lines([(0, 0), (0, 1), (1, 0), (1, 1)])
-    d = write(train, as_lines([(0, 2), (0, 3), (1, 3), (2, 0)]), as_lines([(1, 4)]))
-    assert (d.num_users, d.num_items) == (3, 5)
+    valid, test = [(1, 4), (0, 5)], [(0, 2), (0, 3), (1, 3), (2, 0), (1, 5)]
+    d = write(train, as_lines(test), as_lines(valid))
+    assert (d.num_users, d.num_items) == (3, 6)
     assert d.train.counts.tolist() == [2, 2, 0]
     assert (
-        "3 items not in train, 2 only in test: in the catalogue, and nothing is learnt of them"
+        "4 items not in train, 2 only in test: in the catalogue, and nothing is learnt of them"
         in d.notes
     )
     assert (
@@ -256,6 +260,7 @@ GOOD = as_lines([(0, 0), (0, 1), (1, 0), (1, 2)])
         ("u\ti\n" + GOOD + "1\t2\t3\n", GOOD, r"train\.tsv, line 6: expected 2 fields .*got 3"),
         (GOOD + "\n" + GOOD, GOOD, r"train\.tsv, line 5: expected 2 fields .*got 1"),
         (GOOD + "1\tNaN\n", GOOD, r"train\.tsv, line 5, column 2 \(item\): expected an id.*'NaN'"),
+        ("u\ti\n" + GOOD + "1\tNA\n", GOOD, r"train\.tsv, line 6, column 2 \(item\): .*'NA'"),
         (GOOD + "\t1\n", GOOD, r"train\.tsv, line 5, column 1 \(user\): expected an id.* got ''"),
         (GOOD.replace("\t", " "), GOOD, r"train\.tsv, line 1: expected a user and an item sep"),
         (GOOD, GOOD, "nothing is left for test"),
@@ -353,9 +358,12 @@ def test_shares_of_each_user_are_rounded_down_and_at_least_one():
     d = data.make_ranking_data(users, items, shares=(0.1, 0.3))
     assert d.test.counts.tolist() == [0, 1, 3, 7]
     assert d.valid.counts.tolist() == [0, 1, 1, 2]
-    assert "1 of 4 users have too few items: all stay in train" in d.notes
+    assert "1 user with fewer than 3 items: all stay in train" in d.notes
     two = data.make_ranking_data(users, items, shares=(0.1, 0.3), min_interactions=1)
     assert (two.train.counts[0], two.valid.counts[0], two.test.counts[0]) == (1, 0, 1)
+    assert "1 user with two items: one in train, one in test, none in valid" in two.notes
+    one = data.make_ranking_data([*users, 4], [*items, 0], min_interactions=1)
+    assert "1 user with fewer than 2 items: all stay in train" in one.notes
     greedy = data.make_ranking_data(users, items, shares=(0.49, 0.5))
     assert greedy.train.counts.tolist() == [2, 1, 1, 1]
 
@@ -381,10 +389,10 @@ def test_seeds_draw_other_parts_and_that_of_validation_leaves_test():
 
 def test_leave_one_out_takes_the_last_in_time_and_draws_without():
     users = np.repeat(["b", "a"], 4)
-    items = np.array([1, 2, 3, 4, 1, 2, 3, 4])
+    items = np.array([1, 2, 3, 4, 1, 4, 3, 2])
     times = [4, 3, 2, 1, 1, 2, 2, 2]  # the order of rows decides between equal times
     d = data.make_ranking_data(users, items, times, split="leave_one_out")
-    assert (sets_of(d.test), sets_of(d.valid)) == ({0: [3], 1: [0]}, {0: [2], 1: [1]})
+    assert (sets_of(d.test), sets_of(d.valid)) == ({0: [1], 1: [0]}, {0: [2], 1: [1]})
     assert "split leave_one_out: the last in time" in d.notes
     drawn = [data.make_ranking_data(users, items, split="leave_one_out", seed=s) for s in range(9)]
     assert len({str(sets_of(one.test)) for one in drawn}) > 1
@@ -585,6 +593,13 @@ def test_a_folder_is_read_by_its_path_alone_or_split_anew(write, tmp_path):
     anew = data.build_ranking(path=str(tmp_path), split="by_user", seed=1, shares=[0.1, 0.1])
     assert all_pairs(anew) == all_pairs(one)
     assert pairs_of(anew.test) != pairs_of(one.test)
+
+
+def test_a_section_of_a_config_is_what_is_built_from(write, tmp_path):
+    one = write(GOOD, as_lines([(0, 2)]))
+    section = ConfigDict(RankingKeys()._asdict() | {"path": str(tmp_path), "shares": [0.1, 0.2]})
+    section.threshold = placeholder(float)
+    assert data.build_ranking(**section).notes == one.notes
 
 
 @pytest.mark.parametrize(
