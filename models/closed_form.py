@@ -328,7 +328,7 @@ CLOSED_FORMS = {
         ClosedForm(
             name="item_knn",
             fit=fit_item_knn,
-            grid=_cross(neighbours=(20, 50, 100, 200), shrink=(0.0, 5.0, 20.0)),
+            grid=_cross(neighbours=(20, 80, 320), shrink=(5.0, 20.0, 100.0, 500.0)),
         ),
         ClosedForm(
             name="ease",
@@ -340,8 +340,8 @@ CLOSED_FORMS = {
             fit=fit_ials,
             grid=_cross(
                 embedding_dim=(64,),
-                unobserved_weight=(0.03, 0.1, 0.3),
-                l2=(1.0, 2.0, 4.0, 8.0),
+                unobserved_weight=(0.03, 0.1, 0.3, 1.0),
+                l2=(2.0, 3.5, 6.0),
                 sweeps=(16,),
             ),
         ),
