@@ -23,7 +23,7 @@ test: $(VENV)/dev
 	$(BIN)/pytest
 	$(BIN)/python tests/wheel.py
 	$(BIN)/python tests/smoke.py
-	$(BIN)/python benchmarks/throughput.py --quick
+	$(BIN)/python benchmarks/throughput.py --quick --lanes 8
 
 $(VENV)/search: setup.cfg pyproject.toml
 	$(PYTHON) -m venv $(VENV)

@@ -117,6 +117,18 @@ def read_ids(table: TextTable, name: str) -> pl.Series:
     return numbers if (numbers.cast(pl.String) == words).fill_null(False).all() else words
 
 
+def unify_ids(ids: list[pl.Series]) -> list[pl.Series]:
+    """Returns the ids of several files as words in all if they are words in one.
+
+    Example:
+      >>> [part.to_list() for part in unify_ids([pl.Series([7, 8]), pl.Series(["x"])])]
+      [['7', '8'], ['x']]
+    """
+    if any(values.dtype == pl.String for values in ids):
+        return [values.cast(pl.String) for values in ids]
+    return ids
+
+
 def read_times(table: TextTable, name: str) -> np.ndarray:
     """Returns seconds float64[n] since 1970, of numbers or ISO dates.
 

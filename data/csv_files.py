@@ -84,17 +84,17 @@ def load_csv(
             reward_split=reward_split,
         )
     )
-    _check_threshold(threshold, label)
+    check_threshold(threshold, label)
     if not path:
         raise DataError("data.path is empty: give the file of interactions, --config.data.path=...")
     wanted = _parse_features(features, bool(time))
-    _check_distinct({"user": user, "item": item, "label": label, "time": time})
+    check_distinct({"user": user, "item": item, "label": label, "time": time})
     file = Path(path).expanduser()
     roles = Roles(user=user, item=item, label=label, time=time, ids=None)
     table, encoded, sizes = _read_interactions(file, separator, roles, threshold, rule)
     side_tables = {
-        "user": (_read_table(user_path, "user_path", separator) if user_path else table, user),
-        "item": (_read_table(item_path, "item_path", separator) if item_path else table, item),
+        "user": (read_table(user_path, "user_path", separator) if user_path else table, user),
+        "item": (read_table(item_path, "item_path", separator) if item_path else table, item),
     }
     _check_side_paths({"user": user_path, "item": item_path}, wanted)
     extra = _make_features(wanted, table, encoded, side_tables)
@@ -113,7 +113,12 @@ def load_csv(
     )
 
 
-def _check_threshold(threshold: float | None, label: str) -> None:
+def check_threshold(threshold: float | None, label: str) -> None:
+    """Checks that a threshold is a number, and that there are labels to compare with it.
+
+    Raises:
+      DataError: otherwise.
+    """
     if threshold is None:
         return
     if not math.isfinite(threshold):
@@ -125,8 +130,12 @@ def _check_threshold(threshold: float | None, label: str) -> None:
         )
 
 
-def _check_distinct(columns: dict[str, str]) -> None:
-    """Checks that no two keys of the config name one column."""
+def check_distinct(columns: dict[str, str]) -> None:
+    """Checks that no two keys of the config name one column.
+
+    Raises:
+      DataError: if two do.
+    """
     for key, name in columns.items():
         if first := next((k for k in columns if k != key and columns[k] == name != ""), None):
             raise DataError(
@@ -146,14 +155,19 @@ def _read_interactions(
 ) -> tuple[TextTable, Encoded, list[int]]:
     """Returns the table of a file or a folder, its interactions, and the sizes of its parts."""
     if not path.is_dir():
-        table = _read_table(str(path), "path", separator)
+        table = read_table(str(path), "path", separator)
         return table, encode(table, roles, threshold), []
     check_keeps_parts(rule, str(path))
-    tables = [_read_table(str(file), "path", separator) for file in find_own_split(path)]
+    tables = [read_table(str(file), "path", separator) for file in find_own_split(path)]
     return encode_parts(tables, roles, threshold)
 
 
-def _read_table(path: str, key: str, separator: str) -> TextTable:
+def read_table(path: str, key: str, separator: str) -> TextTable:
+    """Reads a file that people name as data.``key``: text with a header, or Parquet.
+
+    Raises:
+      DataError: if it cannot be read.
+    """
     raw = decompress(read_file(Path(path).expanduser(), key), path)
     if raw.startswith(b"PAR1"):
         return read_parquet(raw, path)

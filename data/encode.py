@@ -15,6 +15,7 @@ from .columns import (
     read_column,
     read_ids,
     read_times,
+    unify_ids,
 )
 from .readers import Roles
 from .tables import TextTable
@@ -116,7 +117,8 @@ def encode_parts(
       DataError: as ``encode``.
     """
     ids = {
-        f: [_read_ids(t, getattr(roles, f), roles.ids) for t in tables] for f in ("user", "item")
+        f: unify_ids([_read_ids(t, getattr(roles, f), roles.ids) for t in tables])
+        for f in ("user", "item")
     }
     indexes = {field: make_index(pl.concat(values)) for field, values in ids.items()}
     number = {f: [indexes[f].rows(values) for values in ids[f]] for f in ids}

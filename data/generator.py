@@ -79,6 +79,31 @@ def make_synthetic(
             reward_split=reward_split,
         )
     )
+    rows = draw_interactions(
+        num_users=num_users, num_items=num_items, num_interactions=num_interactions, seed=seed
+    )
+    train, valid, test = split_rows(rows, rule)
+    return make_dataset(
+        name="synthetic",
+        source=f"generated, {seed=}",
+        train=train,
+        valid=valid,
+        test=test,
+        rule=rule,
+        notes=(),
+        sizes={"user": num_users + 1, "item": int(rows.ids["item"].max()) + 1},
+        sides={},
+    )
+
+
+def draw_interactions(
+    *, num_users: int, num_items: int, num_interactions: int, seed: int
+) -> Interactions:
+    """Draws distinct pairs in time order, with labels, by the preferences of these arguments.
+
+    Raises:
+      DataError: if the counts cannot be met.
+    """
     pairs = num_users * num_items
     if min(num_users, num_items) < 1 or seed < 0 or not num_users <= num_interactions <= pairs:
         raise DataError(
@@ -90,19 +115,7 @@ def make_synthetic(
     rng = np.random.default_rng([seed, 1])
     ids = _draw_meetings(rng, truth.popularity[1:], users=num_users, interactions=num_interactions)
     liked = rng.random(num_interactions) < 1 / (1 + np.exp(-compute_preference_logits(truth, ids)))
-    rows = Interactions(ids, liked.astype(np.float32))
-    train, valid, test = split_rows(rows, rule)
-    return make_dataset(
-        name="synthetic",
-        source=f"generated, {seed=}",
-        train=train,
-        valid=valid,
-        test=test,
-        rule=rule,
-        notes=(),
-        sizes={"user": num_users + 1, "item": int(ids["item"].max()) + 1},
-        sides={},
-    )
+    return Interactions(ids, liked.astype(np.float32))
 
 
 def _draw_meetings(

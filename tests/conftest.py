@@ -1,7 +1,7 @@
 """Setup of all tests: eight CPU devices, and the same hypothesis examples every time.
 
-Compiling takes most of the time, so XLA optimizes less here than for users. Tests marked
-``optimized`` compile as for users, and so does tests/smoke.py.
+Compiling takes most of the time, so XLA optimizes less here than for users. tests/smoke.py
+compiles as for users, and so do tests that call ``compile_optimized``.
 """
 
 import gc
@@ -42,6 +42,11 @@ def pytest_configure(config):
     """Keeps compiled programs between test runs; ``pytest --cache-clear`` starts without any."""
     jax.config.update("jax_compilation_cache_dir", compiled_folder(config))
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
+
+
+def pytest_collection_modifyitems(items):
+    """Lets the file that takes longest begin first: it is not left for the end."""
+    items.sort(key=lambda item: "tests/pipeline/test_run.py" not in item.nodeid)
 
 
 @pytest.fixture(scope="session")

@@ -329,6 +329,16 @@ def test_pairs_that_stand_twice_in_a_split_folder_are_counted(tmp_path):
     ]
 
 
+def test_words_in_one_part_make_ids_words_in_all(tmp_path):
+    for part, user in (("train", "10"), ("valid", "x"), ("test", "9")):
+        rows = f"{user},1,1\n{user},2,0\n"
+        (tmp_path / f"{part}.csv").write_text("user,item,rating\n" + rows)
+    d = data.build(name="csv", path=str(tmp_path), reward_split="valid")
+    assert [rows.ids["user"].tolist() for rows in (d.train, d.valid, d.test)] == [
+        [0, 0], [2, 2], [1, 1],
+    ]  # fmt: skip
+
+
 @pytest.mark.parametrize(
     ("names", "got"),
     [

@@ -1,6 +1,6 @@
 """Runs ``run.py`` in forks of one process that has imported it already.
 
-Importing takes seconds, and the tests of the command line start it many times. A line of JSON on
+Importing takes seconds, and the tests of the command line start it often. A line of JSON on
 stdin starts a run or waits for one; the answer is a line on stdout. Each run has its own files for
 stdout and stderr, its own arguments and exit status, and takes signals, as if started by a shell.
 """

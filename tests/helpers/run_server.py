@@ -4,6 +4,7 @@ import hashlib
 import json
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import NamedTuple
 
@@ -19,8 +20,11 @@ SMALL_SEARCH = (  # for any config whose programs are to be cheap to compile
     "--config.generation.samples=256",
     "--config.generation.num_lanes=4",
     "--config.promote.num_lanes=4",
-    "--config.policy.risk_seeking.hidden_dim=8",
+    # The learned policies and the other ways to restart take as long to compile as all the rest.
+    "--config.policy.name=random",
+    "--config.generation.restart=always",
 )
+LEARNED = ("--config.policy.name=risk_seeking", "--config.policy.risk_seeking.hidden_dim=8")
 SMALL = (
     SMOKE,
     "--config.data.num_users=40",
@@ -33,11 +37,6 @@ TINY = (
     *SMALL,
     "--config.space.operands=('pred','label')",  # so that few samples have losses to train
     "--config.contenders.baselines=('bce','mse')",
-)
-SCHEDULE = (
-    "--config.search.generations=24",
-    "--config.search.round_generations=4",
-    "--config.search.checkpoint_every=8",
 )
 
 
@@ -81,6 +80,13 @@ class Server:
 
     def run(self, *arguments: str, **environment: str) -> Finished:
         return self.start(*arguments, **environment).wait()
+
+
+def wait_for(condition, seconds=240):
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "this took too long"
+        time.sleep(0.002)
 
 
 def assert_one_line(done, code, *fragments):

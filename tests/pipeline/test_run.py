@@ -1,32 +1,31 @@
-"""The command line, on data so small that a run takes seconds."""
+"""Runs through the command line: whole, interrupted, and in two processes."""
 
 import csv
 import json
 import os
 import shutil
 import signal
-import subprocess
+import socket
 import sys
-import time
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from autolossgen.report import find_pareto_front
-from tests.helpers.run_server import (
-    ROOT,
-    SCHEDULE,
-    SMOKE,
-    TINY,
-    assert_one_line,
-    contents,
-    results,
-)
+from tests.helpers.run_server import TINY, assert_one_line, contents, results, wait_for
 
 pytestmark = pytest.mark.slow
 
-RUN = (*TINY, *SCHEDULE)
+# The search ends once 16 candidates have trained, after some thirty generations.
+RUN = (
+    *TINY,
+    "--config.search.generations=100",
+    "--config.search.round_generations=4",
+    "--config.search.checkpoint_every=8",
+    "--config.search.candidates=16",
+)
 FILES = {"config.json", "metrics.jsonl", "hall_of_fame.csv", "results.json", "results.csv"}
 
 
@@ -43,11 +42,12 @@ def broken(server, tmp_path_factory):
     folder = tmp_path_factory.mktemp("runs") / "broken"
     arguments = (*RUN, f"--workdir={folder}")
     killed = server.start(*arguments)
-    wait_for(lambda: generations(folder) >= 10)
+    wait_for(lambda: len(journal(folder)) >= 10)
     os.kill(killed.pid, signal.SIGKILL)
     stages = [killed.wait()]
     left = journal(folder)
-    stopped = server.start(*arguments, "--config.search.generations=1000")  # a limit may change
+    limits = "--config.search.generations=1000", "--config.search.candidates=0"  # they may change
+    stopped = server.start(*arguments, *limits)
     wait_for(lambda: journal(folder)[-1] not in left)  # by then it listens
     os.kill(stopped.pid, signal.SIGINT)
     stages.append(stopped.wait())
@@ -55,20 +55,9 @@ def broken(server, tmp_path_factory):
     return folder, [*stages, server.run(*arguments)]
 
 
-def wait_for(condition, seconds=240):
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, "this took too long"
-        time.sleep(0.002)
-
-
 def journal(folder):
     path = folder / "metrics.jsonl"
     return path.read_text().splitlines() if path.exists() else []
-
-
-def generations(folder):
-    return len(journal(folder))
 
 
 def entries(folder):
@@ -84,13 +73,22 @@ def test_a_run_ends_well_and_leaves_all_its_files(whole):
     assert str(folder) in done.out.splitlines()[-1]
 
 
+def test_a_limit_ends_the_search_and_the_rest_of_the_run_follows(whole):
+    folder, done = whole
+    searched = entries(folder)
+    assert 8 < len(searched) < 100
+    ended = f"the search ended after generation {len(searched)}: "
+    assert done.out.count(ended) == 1
+    assert searched[-2]["trained_total"] < 16 <= searched[-1]["trained_total"]
+
+
 def test_results_fit_their_contract(whole):
     read = json.loads((whole[0] / "results.json").read_text())
     assert set(read) == {"losses", "search", "environment"}
     assert set(read["search"]) == {"sampled", "trained", "seconds", "funnel"}
     funnel = read["search"]["funnel"]
     below = funnel.pop("below_baseline")  # of the trained
-    assert read["search"]["sampled"] == 24 * 256 == sum(funnel.values())
+    assert read["search"]["sampled"] == 256 * len(journal(whole[0])) == sum(funnel.values())
     assert read["search"]["trained"] == funnel["trained"] > below > 0
     assert read["search"]["seconds"] > 0
     names = [loss["name"] for loss in read["losses"]]
@@ -204,128 +202,22 @@ def test_a_finished_run_is_shown_again_and_left_alone(whole, server):
     assert contents(folder) == before
 
 
-@pytest.mark.parametrize("change", ["--config.seed=1", "--config.train.l2=0.1"])
-def test_the_folder_of_another_run_is_refused_and_left_alone(whole, server, change):
+@pytest.mark.parametrize(
+    ("change", "fragments"),
+    [
+        ("--config.seed=1", ["holds the run of another config", "seed is 0 there and 1 here"]),
+        ("--config.train.l2=0.1", ["holds the run of another config", "train.l2"]),
+        (
+            "--config.search.candidates=40",
+            ["this run, finished (search.candidates is 16 there and 40 here)", "results.json"],
+        ),
+    ],
+)
+def test_the_folder_of_another_run_is_refused_and_left_alone(whole, server, change, fragments):
     before = contents(whole[0])
     done = server.run(*RUN, change, f"--workdir={whole[0]}")
-    assert_one_line(done, 1, "holds the run of another config", change.split("=")[0][9:])
-    assert contents(whole[0]) == before
-
-
-def test_a_folder_with_something_else_is_refused_and_left_alone(server, tmp_path):
-    (tmp_path / "thesis.tex").write_text("important")
-    done = server.run(*RUN, f"--workdir={tmp_path}")
-    assert_one_line(done, 1, "is not empty and holds no run; choose another --workdir")
-    assert [path.name for path in tmp_path.iterdir()] == ["thesis.tex"]
-
-
-@pytest.mark.parametrize(
-    ("argument", "fragments"),
-    [
-        ("--config.search.generation=3", ["'generation' (did you mean 'generations'?)"]),
-        ("--wordkir=x", ["'wordkir'", "Did you mean: workdir"]),
-        ("--config=configs/ml100k.py:quick", ["'quick' is not known", "smoke, paper"]),
-        ("--config=configs/ml10m.py", ["No such file", "configs/ml10m.py"]),
-        ("--config.model.embedding_dim=wide", ["--config.model.embedding_dim=wide", "'wide'"]),
-        ("go", ["got 'go'"]),
-    ],
-)
-def test_bad_usage_is_one_line_and_status_2(server, argument, fragments, tmp_path):
-    folder = tmp_path / "run"
-    done = server.run(argument, f"--workdir={folder}")
-    assert_one_line(done, 2, *fragments)
-    assert not folder.exists()
-
-
-@pytest.mark.parametrize(
-    ("argument", "fragments"),
-    [
-        (
-            "--config.policy.name=reinforced",
-            ["policy.name 'reinforced'", "risk_seeking, evolution, random"],
-        ),
-        ("--config.filter.name=strict", ["filter.name 'strict'", "graded, paper"]),
-        ("--config.model.name=biased", ["model 'biased'", "biased_mf"]),
-        (
-            "--config.model.name=autolossgen.models.deep:Dep",
-            ["has no 'Dep'", "did you mean 'Deep'?"],
-        ),
-        ("--config.model.options={'depth': 3}", ["BiasedMF has no options", "'depth'"]),
-        ("--config.space.operators=('add','sqare')", ["'sqare'", "did you mean 'square'?"]),
-        ("--config.space.operands=()", ["at least one operand"]),
-        ("--config.space.bounds=(1,)", ["a tuple of 2 numbers, got (1,)"]),
-        ("--config.space.bounds=(1,1)", ["low < high"]),
-        ("--config.space.initial_losses=('bce','bec')", ["'bec'", "did you mean 'bce'?"]),
-        ("--config.generation.reward_scale=loud", ["'gradient' or 'raw'", "'loud'"]),
-        ("--config.generation.epochs=0", ["at least 1 epoch (generation.epochs), got 0"]),
-        ("--config.generation.epochs=1000000000", ["lanes fit", "fewer generation.epochs"]),
-        ("--config.generation.num_lanes=1", ["generation.num_lanes is at least 2", "got 1"]),
-        ("--config.space.family=pairwize", ["'pairwize'", "did you mean 'pairwise'?"]),
-        ("--config.promote.num_lanes=1000000000", ["promote.num_lanes is 1000000000", "lanes fit"]),
-        (
-            "--config.test.seeds=1000000000",
-            ["contenders.found", "for every", " of test.seeds,", "lanes fit"],
-        ),
-        ("--config.contenders.baselines=('bcee',)", ["'bcee'", "did you mean 'bce'?"]),
-        ("--config.contenders.baselines=('bpr',)", ["pointwise losses", "'bpr'"]),
-        ("--config.contenders.baselines=()", ["at least one loss"]),
-        ("--config.search.checkpoint_every=0", ["checkpoint_every is at least 1, got 0"]),
-        ("--config.test.seeds=0", ["seeds of at least 1, got 0"]),
-        ("--config.test.learning_rates=(1e5,)", ["stays below", "100000.0"]),
-        ("--config.devices=1000", ["devices", "1000"]),
-        ("--config.devices=-1", ["devices is 0, or at most", "got -1"]),
-        ("--config.data.reward_split=none", ["reward_split"]),
-        ("--config.data.num_interactions=1", ["num_interactions=1"]),
-        ("--config.data.name=ml10m", ["'ml10m'", "did you mean 'ml1m'?"]),
-    ],
-)
-def test_a_value_that_cannot_be_is_one_line_and_status_1(server, argument, fragments, tmp_path):
-    folder = tmp_path / "run"
-    done = server.run(SMOKE, argument, f"--workdir={folder}")
     assert_one_line(done, 1, *fragments)
-    # Nothing is left that would refuse the command once it is right.
-    assert not folder.exists()
-
-
-def movielens(path, server, *more):
-    return server.run("--config=configs/ml100k.py:smoke", f"--config.data.path={path}", *more)
-
-
-def test_a_missing_data_file_is_named(server, tmp_path):
-    done = movielens(tmp_path / "none.data", server, f"--workdir={tmp_path / 'run'}")
-    assert_one_line(done, 1, "none.data cannot be read", "data.path")
-
-
-def test_malformed_data_is_named_with_its_line(server, tmp_path):
-    path = tmp_path / "u.data"
-    path.write_text("1\t1\t5\t100\n1\t2\tfive\t101\n")
-    done = movielens(path, server, f"--workdir={tmp_path / 'run'}")
-    assert_one_line(done, 1, str(path), "line 2", "five")
-
-
-def test_a_split_with_one_class_is_refused(server, tmp_path):
-    split = tmp_path / "split"
-    split.mkdir()
-    rows = "".join(f"{user}\t{item}\t1\n" for user in range(1, 9) for item in range(1, 9))
-    for name in ("train", "validation", "test"):
-        (split / f"x.{name}.csv").write_text("uid\tiid\tlabel\n" + rows)
-    done = movielens(split, server, f"--workdir={tmp_path / 'run'}")
-    assert_one_line(done, 1, "train")
-
-
-@pytest.mark.parametrize(("below", "why"), [("", "is not a folder"), ("run", "Not a directory")])
-def test_a_workdir_that_cannot_be_made_is_refused(server, tmp_path, below, why):
-    file = tmp_path / "file"
-    file.write_text("here")
-    done = server.run(SMOKE, f"--workdir={file / below}")
-    assert_one_line(done, 1, why, str(file), "choose another --workdir")
-    assert file.read_text() == "here"
-
-
-def test_a_broken_config_json_is_named(server, tmp_path):
-    (tmp_path / "config.json").write_text("{")
-    done = server.run(SMOKE, f"--workdir={tmp_path}")
-    assert_one_line(done, 1, "config.json cannot be read")
+    assert contents(whole[0]) == before
 
 
 def test_broken_results_and_then_a_broken_checkpoint_are_named(server, whole, tmp_path):
@@ -340,9 +232,66 @@ def test_broken_results_and_then_a_broken_checkpoint_are_named(server, whole, tm
     assert_one_line(done, 1, "checkpoints cannot be read", "Remove that folder to start")
 
 
-def test_help_is_no_error(environment):
-    """Without the server, as a user starts it."""
-    command = [sys.executable, "run.py", "--help"]
-    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
-    assert (done.returncode, done.stderr) == (0, "")
-    assert "--config=FILE[:PRESET]" in done.stdout
+# The same run in two processes, as on two machines: Gloo between CPUs.
+
+needs_gloo = pytest.mark.skipif(sys.platform == "win32", reason="jaxlib has no Gloo on Windows")
+
+
+def start_together(server, folder):
+    """Starts two processes of one device each; it is their folder that they share."""
+    with socket.socket() as free:
+        free.bind(("localhost", 0))
+        address = f"localhost:{free.getsockname()[1]}"
+    several = {"JAX_COORDINATOR_ADDRESS": address, "JAX_NUM_PROCESSES": "2"}
+    arguments = (*RUN, f"--workdir={folder}")
+    return [server.start(*arguments, **several, JAX_PROCESS_ID=number) for number in "01"]
+
+
+@pytest.fixture(scope="module")
+def together(server, tmp_path_factory):
+    """Two processes that are stopped, by the second, and go on."""
+    folder = tmp_path_factory.mktemp("runs") / "together"
+    processes = start_together(server, folder)
+    try:
+        wait_for(lambda: journal(folder))
+        os.kill(processes[1].pid, signal.SIGINT)
+        stages = [[process.wait() for process in processes]]
+        processes = start_together(server, folder)
+        stages.append([process.wait() for process in processes])
+    except BaseException:
+        for process in processes:  # leave none behind
+            with suppress(ProcessLookupError):
+                os.kill(process.pid, signal.SIGKILL)
+        raise
+    return folder, stages
+
+
+@needs_gloo
+def test_two_processes_find_what_one_does(whole, together):
+    hall = "hall_of_fame.csv"
+    assert (whole[0] / hall).read_bytes() == (together[0] / hall).read_bytes()
+    assert results(whole[0])["losses"] == results(together[0])["losses"]
+    for one, two in zip(entries(whole[0]), entries(together[0]), strict=True):
+        floats = {key for key, value in one.items() if isinstance(value, float)}
+        # Programs are fused otherwise, and may differ in the last bit.
+        assert {key: one[key] for key in floats} == pytest.approx({key: two[key] for key in floats})
+        assert {**one, **dict.fromkeys(floats)} == {**two, **dict.fromkeys(floats)}
+
+
+@needs_gloo
+def test_ctrl_c_in_any_process_stops_all_after_the_same_generation(together):
+    stopped, ended = together[1]
+    assert [code for code, _, _ in stopped] == [130, 130]
+    last = stopped[0].out.splitlines()[-1]
+    assert last.startswith("stopped after generation ")
+    generation = last.split()[3].strip(";")
+    assert f"going on after generation {generation}" in ended[0].out
+    assert [code for code, _, _ in ended] == [0, 0]
+
+
+@needs_gloo
+def test_the_first_process_alone_prints(together):
+    for first, second in together[1]:
+        assert (first.err, second.err) == ("", "")
+        assert "train: " in first.out
+        assert not [line for line in second.out.splitlines() if not line.startswith("[Gloo]")]

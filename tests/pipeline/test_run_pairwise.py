@@ -43,9 +43,9 @@ def test_pairwise_losses_are_searched_and_tested_by_the_family_alone(server, tmp
         ("--config.filter.name=paper", ["filter 'paper' is for pointwise losses"]),
     ],
 )
-def test_what_is_not_pairwise_is_refused_in_that_family(server, argument, fragments, tmp_path):
+def test_what_is_not_pairwise_is_refused_in_that_family(command, argument, fragments, tmp_path):
     family = "--config.space.family=pairwise"
-    done = server.run(SMOKE, family, argument, f"--workdir={tmp_path / 'run'}")
+    done = command(SMOKE, "--config.devices=1", family, argument, f"--workdir={tmp_path / 'run'}")
     assert_one_line(done, 1, *fragments)
 
 

@@ -29,6 +29,9 @@ def test_what_is_open_may_differ_until_there_are_results(tmp_path):
     message = r"finished \(search.seconds is 1.0 there and 2.0 here\); .* remove .*results\.json"
     with pytest.raises(ValueError, match=message):
         check_workdir(tmp_path, further, open_keys=["search.seconds"])
+    (tmp_path / "results.json").unlink()
+    claim_workdir(tmp_path, further, open_keys=["search.seconds"])
+    assert json.loads((tmp_path / "config.json").read_text()) == further
 
 
 def test_the_draft_of_a_run_killed_while_claiming_is_no_other_run(tmp_path):

@@ -145,8 +145,8 @@ def test_settings_are_chosen_by_the_mean_over_the_tuning_seeds():
     def begin(key):
         return trainer.init(jnp.repeat(key[None], len(ALL)))
 
-    factor = trainer.learning_rate_factors(ones, begin(tuning_key), splits().train)
-    hyper = Hyper(4.0 * factor, 0 * ones, 0 * ones)
+    factor = np.asarray(trainer.learning_rate_factors(ones, begin(tuning_key), splits().train))
+    hyper = jax.tree.map(jnp.asarray, Hyper(4.0 * factor, 0 * factor, 0 * factor))
     reached = np.zeros((epochs, seeds, len(ALL)))
     for seed, key in enumerate(jax.random.split(tuning_key, seeds)):
         weight_key, shuffle_key = jax.random.split(key)
@@ -236,11 +236,13 @@ def test_a_seed_trains_on_each_device(lane_counts):
 
 
 def test_all_devices_train_a_seed_of_a_stream():
-    whole = splits().train
+    whole = jax.tree.map(np.asarray, splits().train)
+    size = len(whole.label)
     draw = lambda first, count: jax.tree.map(  # noqa: E731
-        lambda x: x[(first + np.arange(count)) % len(whole.label)], whole
+        lambda x: x[(3 * first + np.arange(count)) % size], whole
     )
-    streamed = splits()._replace(train=StreamedData(len(whole.label), 800, draw))
+    # Chunks as large as the whole are trained by the same program.
+    streamed = splits()._replace(train=StreamedData(2 * size, size, draw))
     tuned, _ = results()
     one, two = (fair_test(devices=n).run(ALL, tuned, streamed) for n in (1, 2))
     for of_one, of_two in zip(one, two, strict=True):

@@ -1,5 +1,7 @@
 """The check of found losses looks at the gradient of what is executed."""
 
+from functools import cache
+
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -14,12 +16,17 @@ pytestmark = pytest.mark.slow
 BCE = "-(label * log(pred) + (1 - label) * log(1 - pred))"
 
 
-def checked(*formulas, bounds=DEFAULT_BOUNDS, share=0.6, **constants):
-    """Checks formulas together; returns a list of (right, uses_label, sound)."""
-    programs = [as_program(formula, **constants) for formula in formulas]
+@cache
+def stacked(formulas, bounds):
+    """Returns the gradients of formulas and the formulas as data."""
+    programs = [as_program(formula) for formula in formulas]
     slopes = traced_logit_grads(sorted({op for program in programs for op in program.op.tolist()}))
-    found = check_gradients(slopes, stack_losses(programs, [bounds] * len(programs)), share=share)
-    return list(zip(*found, strict=True))
+    return slopes, stack_losses(programs, [bounds] * len(programs))
+
+
+def checked(*formulas, bounds=DEFAULT_BOUNDS, share=0.6):
+    """Checks formulas together; returns a list of (right, uses_label, sound)."""
+    return list(zip(*check_gradients(*stacked(formulas, bounds), share=share), strict=True))
 
 
 @pytest.mark.parametrize("smoothing", [1e-6, 0.1])
@@ -48,30 +55,29 @@ def test_unsound_losses():
         assert not sound
 
 
-@pytest.mark.parametrize(("turn", "is_sound"), [(0.2, True), (0.75, True), (0.85, False)])
-def test_sound_is_right_on_more_than_60_percent(turn, is_sound):
+def test_sound_is_right_on_more_than_60_percent():
     """The loss pulls label 0 to ``turn``, so it is right above it, and always at label 1."""
-    formula = "(1 - label) * square(pred - turn) + label * square(1 - pred)"
-    [(right, _, sound)] = checked(formula, turn=turn)
-    assert right == pytest.approx(0.5 + 0.5 * (1 - turn), abs=2e-3)
-    assert sound == is_sound
+    turns = {0.2: True, 0.75: True, 0.85: False}
+    formula = "(1 - label) * square(pred - {}) + label * square(1 - pred)"
+    found = checked(*map(formula.format, turns))
+    for (turn, is_sound), (right, _, sound) in zip(turns.items(), found, strict=True):
+        assert right == pytest.approx(0.5 + 0.5 * (1 - turn), abs=2e-3)
+        assert sound == is_sound
 
 
 def test_the_share_asked_for_must_be_exceeded():
-    half = "label * square(1 - pred)"
-    assert checked(half, share=0.49)[0][2]
-    assert not checked(half, share=0.5)[0][2]
-    assert not checked("square(pred)", share=0.4)[0][2]  # without the label, never
+    formulas = ("label * square(1 - pred)", "square(pred)")  # half of it right; without the label
+    for share, expected in {0.4: [True, False], 0.49: [True, False], 0.5: [False, False]}.items():
+        assert [sound for _, _, sound in checked(*formulas, share=share)] == expected
 
 
-@pytest.mark.parametrize("scale", [1e-6, 1e-3, 1e3, 1e6])
-def test_the_size_of_a_loss_does_not_matter(scale):
+def test_the_size_of_a_loss_does_not_matter():
     formulas = (BCE, f"-({BCE})", "square(pred)")
-    ones = checked(*formulas, bounds=UNBOUNDED)
-    scaled = (f"scale * ({formula})" for formula in formulas)
-    for one, other in zip(ones, checked(*scaled, bounds=UNBOUNDED, scale=scale), strict=True):
-        assert one[1:] == other[1:]
-        assert one[0] == pytest.approx(other[0], abs=2e-3)
+    scaled = [f"{scale} * ({f})" for scale in (1e-6, 1e-3, 1, 1e3, 1e6) for f in formulas]
+    found = np.asarray(checked(*scaled, bounds=UNBOUNDED)).reshape(5, len(formulas), 3)
+    np.testing.assert_allclose(found[..., 0], found[[2], :, 0].repeat(5, 0), atol=2e-3)
+    np.testing.assert_array_equal(found[..., 1:], found[[2], :, 1:].repeat(5, 0))
+    assert found[2, :, 2].tolist() == [True, False, False]
 
 
 def test_the_executed_loss_is_checked_not_its_text():

@@ -4,6 +4,7 @@ import importlib.util
 import subprocess
 import sys
 import time
+from functools import cache, partial
 
 import jax
 import jax.numpy as jnp
@@ -43,7 +44,7 @@ from tests.alg.language.test_random_programs import (
     numpy_reference,
     sequences,
 )
-from tests.helpers.exported import by_jax, by_torch, function_of
+from tests.helpers.exported import along, by_jax, by_torch, function_of
 
 pytestmark = pytest.mark.slow
 
@@ -88,9 +89,30 @@ def wanted(program, bounds, family):
     return value, slope, close(moved[0], value) & close(moved[1], slope)
 
 
-def check(source, evaluate, program, bounds, family):
-    direction = None if family == POINTWISE else DIRECTION
-    value, slope = evaluate(source, points(family), direction)
+@cache
+def by_python():
+    """Returns the Python sources of all programs, and their results; they are compiled as one."""
+    sources = [to_python(program, bounds=b, family=family) for program, b, family in PROGRAMS]
+    functions = list(map(function_of, sources))
+
+    @jax.jit
+    def everything(of_families):
+        return [
+            by_jax(function, of_families[family.name])
+            for function, (*_, family) in zip(functions, PROGRAMS, strict=True)
+        ]
+
+    with use_float64():
+        results = everything({family.name: points(family) for family in (POINTWISE, PAIRWISE)})
+    return list(zip(sources, jax.tree.map(np.asarray, results), strict=True))
+
+
+def direction_of(family):
+    return None if family == POINTWISE else DIRECTION
+
+
+def check(source, found, program, bounds, family):
+    value, slope = found
     value_wanted, slope_wanted, sharp = wanted(program, bounds, family)
     assert value.shape == value_wanted.shape
     assert close(value, value_wanted)[sharp].all(), source
@@ -99,16 +121,17 @@ def check(source, evaluate, program, bounds, family):
 
 @pytest.mark.parametrize("index", range(len(PROGRAMS)))
 def test_python_source_is_the_loss(index):
-    program, bounds, family = PROGRAMS[index]
-    with use_float64():
-        check(to_python(program, bounds=bounds, family=family), by_jax, *PROGRAMS[index])
+    source, (value, derivatives) = by_python()[index]
+    slope = along(*derivatives, direction_of(PROGRAMS[index][-1]))
+    check(source, (value, slope), *PROGRAMS[index])
 
 
 @needs_torch
 @pytest.mark.parametrize("index", range(len(PROGRAMS)))
 def test_torch_source_is_the_loss(index):
     program, bounds, family = PROGRAMS[index]
-    check(to_torch(program, bounds=bounds, family=family), by_torch, *PROGRAMS[index])
+    source = to_torch(program, bounds=bounds, family=family)
+    check(source, by_torch(source, points(family), direction_of(family)), *PROGRAMS[index])
 
 
 def test_python_source_stands_alone(tmp_path):
@@ -157,9 +180,10 @@ def test_the_whole_gradient_passes_on_a_bound():
     for bounds in (DEFAULT_BOUNDS, (-1.0, 1.0)):
         formula = "label * logit * 1000"
         exported = function_of(to_python(formula, bounds=bounds))
+        both = exported, build_loss(formula, bounds=bounds)
         label = np.float32(bounds[1] / 1000)
-        slope = jax.grad(lambda z, f=exported, y=label: f(z, y))(1.0)
-        assert slope == jax.grad(build_loss(formula, bounds=bounds))(1.0, label) > 0
+        slopes = jax.jit(lambda *at, fs=both: [jax.grad(f)(*at) for f in fs])(1.0, label)
+        assert slopes[0] == slopes[1] > 0
 
 
 @pytest.mark.parametrize("bounds", [(-np.inf, 0.5), (0.25, np.inf)])
@@ -195,7 +219,7 @@ def test_a_program_whose_formula_is_too_long_is_written():
     exported = function_of(to_python(program))
     assert exported.__doc__.startswith("Value of each logit of the loss of ")
     loss = build_loss(program)
-    np.testing.assert_allclose(exported(0.3, 1.0), loss(0.3, 1.0), rtol=1e-6)
+    np.testing.assert_allclose(jax.jit(exported)(0.3, 1.0), loss(0.3, 1.0), rtol=1e-6)
 
 
 def test_names_of_functions_are_checked():
@@ -216,13 +240,20 @@ HALF_LOGITS, HALF_LABELS = [0.5, -0.25, 2.0, -1.0], [1.0, 0.0, 0.5, 1.0]
 
 
 @pytest.mark.parametrize("dtype", HALVES)
-@pytest.mark.parametrize("formula", IN_HALF)
-def test_python_source_works_in_half_precision(formula, dtype):
-    logits, labels = (jnp.asarray(x, dtype) for x in (HALF_LOGITS, HALF_LABELS))
-    value = function_of(to_python(formula))(logits, labels)
-    assert value.dtype == dtype
-    wanted = build_loss(formula)(logits, labels, reduce_fn=None)
-    np.testing.assert_allclose(*map(np.float32, (value, wanted)), rtol=4e-2, atol=2e-2)
+def test_python_source_works_in_half_precision(dtype):
+    exported = [function_of(to_python(formula)) for formula in IN_HALF]
+    built = [partial(build_loss(formula), reduce_fn=None) for formula in IN_HALF]
+
+    @jax.jit
+    def everything(*points):
+        return [[f(*points) for f in functions] for functions in (exported, built)]
+
+    points = (np.asarray(x, dtype) for x in (HALF_LOGITS, HALF_LABELS))
+    with np.errstate(over="ignore"):  # of the bounds, where they become constants
+        results = everything(*points)
+    for value, wanted in zip(*results, strict=True):
+        assert value.dtype == dtype
+        np.testing.assert_allclose(*map(np.float32, (value, wanted)), rtol=4e-2, atol=2e-2)
 
 
 @needs_torch

@@ -24,9 +24,8 @@ from autolossgen.configs.base import get_config
 from autolossgen.language import simplify as canonical
 from autolossgen.language.equivalence import TOLERANCE, are_equivalent, is_close
 from autolossgen.language.inputs import as_program
-from autolossgen.language.interpreter import ELEMENTWISE, compute_logit_grad
 from autolossgen.search.screening import are_twins, make_graded_filter
-from autolossgen.training.loss_gradients import pad_programs
+from autolossgen.training.loss_gradients import stack_losses, traced_logit_grads
 from tests.alg.language.test_random_programs import (
     BATCH,
     LENGTH,
@@ -231,31 +230,39 @@ RULES_OF_64 = make_graded_filter(
 
 def prints(*formulas, rules=RULES_OF_64):
     """Returns the fingerprints [n, P] of formulas, as a search compares them."""
-    programs = [pad_programs(parse(formula), 12) for formula in formulas]
-    stacked = jax.tree.map(lambda *parts: jnp.stack(parts), *programs)
-    logit, label = jnp.asarray(rules.probe.logit), rules.probe.label
-    slopes = jax.vmap(
-        lambda program: compute_logit_grad(program, logit, label, operators=ELEMENTWISE)
-    )
-    return rules.fingerprint(jax.jit(slopes)(stacked))
+    programs = [as_program(formula) for formula in formulas]
+    operators = sorted({op for program in programs for op in program.op.tolist()})
+
+    @jax.jit
+    def compute(losses):
+        logits = jnp.broadcast_to(rules.probe.logit, (len(formulas), rules.probe.logit.size))
+        slopes = traced_logit_grads(operators)(losses, logits, rules.probe.label)
+        return rules.fingerprint(slopes)
+
+    return np.asarray(compute(stack_losses(programs, [DEFAULT_BOUNDS] * len(programs))))
+
+
+jitted_twins = jax.jit(are_twins, static_argnames="tolerance")
 
 
 def test_the_fingerprint_decides_where_the_key_cannot():
     # Equal functions that only rounding tells apart, and a scaled one.
-    same = prints(
+    found = prints(
         "(pred + label) + log(pred)",
         "pred + (label + log(pred))",
         "2 * (pred + label + log(pred))",
+        "square(label - pred)",
+        "softplus(logit) - label * logit",
+        "pred * label",
     )
     keys = {
         canonical_key(parse(f)) for f in ("pred + label + log(pred)", "pred + (label + log(pred))")
     }
     assert len(keys) == 2
-    assert are_twins(same, same, tolerance=1e-4).all()
-    assert are_twins(same, same, tolerance=1e-6).all()
-    others = prints("square(label - pred)", "softplus(logit) - label * logit", "pred * label")
-    assert not are_twins(same, others, tolerance=1e-4).any()
-    assert np.array_equal(are_twins(others, others, tolerance=1e-4), np.eye(3, dtype=bool))
+    expected = np.eye(6, dtype=bool)
+    expected[:3, :3] = True
+    for tolerance in (1e-4, 1e-6):
+        np.testing.assert_array_equal(jitted_twins(found, found, tolerance=tolerance), expected)
 
 
 def test_what_counts_as_one_loss_at_the_default_tolerance():
@@ -267,5 +274,5 @@ def test_what_counts_as_one_loss_at_the_default_tolerance():
     distances = np.abs(found[1:] - found[0]).max(-1)
     assert (np.diff(distances) > 0).all()
     assert distances[1] < rules.tolerance < distances[2]
-    of_bce = are_twins(found[:1], found, tolerance=rules.tolerance)[0]
+    of_bce = np.asarray(jitted_twins(found[:1], found, tolerance=rules.tolerance))[0]
     assert of_bce.tolist() == [True, True, True, False, False]

@@ -1,7 +1,8 @@
 """What filter and check say of pairwise losses, from one or three negatives."""
 
+from functools import cache
+
 import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -38,13 +39,19 @@ def losses_of(formulas):
     return operators, stack_losses(programs, [DEFAULT_BOUNDS] * len(programs))
 
 
+@cache
 def slopes_of(formulas, negatives):
     """Returns the slopes [J, P] of formulas at the probes."""
     operators, losses = losses_of(formulas)
     probe = graded(negatives).probe
     logits = np.broadcast_to(probe.logit, (len(formulas), probe.logit.size))
     slopes = jax.jit(make_ranking_task(negatives).traced_logit_grads(operators))
-    return slopes(losses, logits, np.asarray(probe.label))
+    return np.asarray(slopes(losses, logits, np.asarray(probe.label)))
+
+
+@cache
+def screen(negatives):
+    return jax.jit(graded(negatives).screen)
 
 
 VERDICTS = {
@@ -65,33 +72,43 @@ VERDICTS = {
 
 @pytest.mark.parametrize("negatives", NEGATIVES)
 def test_each_verdict_names_what_is_wrong(negatives):
-    screening = graded(negatives).screen(slopes_of(VERDICTS, negatives))
+    screening = screen(negatives)(slopes_of((*VERDICTS,), negatives))
     found = [Verdict(int(verdict)) for verdict in screening.verdict]
     assert dict(zip(VERDICTS, found, strict=True)) == VERDICTS
 
 
 def test_one_probe_that_is_not_finite_is_enough():
-    slopes = slopes_of(["softplus(-diff)"], 3).at[0, 5].set(jnp.nan)
-    assert graded(3).screen(slopes).verdict[0] == Verdict.NOT_FINITE
+    slopes = slopes_of((*VERDICTS,), 3).copy()
+    slopes[0, 5] = np.nan
+    assert np.asarray(screen(3)(slopes).verdict)[0] == Verdict.NOT_FINITE
 
 
 def test_both_sides_of_a_group_count_alike():
-    slopes = jnp.array([-1.0, 1, 1, -1, 1, 0])  # positive, its two negatives; and again
+    slopes = np.float32([-1, 1, 1, -1, 1, 0])  # positive, its two negatives; and again
+    blind = np.float32([[2, 1, 1, -1, -0.5, -0.5], [1, 1, 1, -2, -2, -2]])
     low, high = split_by_label(slopes, 3)
     np.testing.assert_array_equal(low, [1, 1, 1, 0])
     np.testing.assert_array_equal(high, [-1, -1])
-    assert float(compute_direction(slopes, group=3)) == 0.5 * (3 / 4 + 1)
-    assert float(compute_direction(-slopes, group=3)) == -0.5 * (3 / 4 + 1)
-    assert not bool(is_label_blind(slopes, 3))
-    assert bool(is_label_blind(jnp.array([2.0, 1, 1, -1, -0.5, -0.5]), 3))
-    assert bool(is_label_blind(jnp.array([1.0, 1, 1, -2, -2, -2]), 3))
+
+    @jax.jit
+    def judge(slopes):
+        return compute_direction(slopes, group=3), is_label_blind(slopes, 3)
+
+    direction, is_blind = judge(np.stack([slopes, -slopes, *blind]))
+    assert direction[:2].tolist() == [0.5 * (3 / 4 + 1), -0.5 * (3 / 4 + 1)]
+    assert is_blind.tolist() == [False, False, True, True]
 
 
 def test_twins_are_the_same_ranking_loss():
     filter_ = graded(3)
     formulas = ("softplus(-diff)", "softplus(neg - pos)", "7 * softplus(-diff)", "relu(1 - diff)")
-    prints = filter_.fingerprint(slopes_of(formulas, 3))
-    same = are_twins(prints, prints, tolerance=filter_.tolerance)
+
+    @jax.jit
+    def compare(slopes):
+        prints = filter_.fingerprint(slopes)
+        return are_twins(prints, prints, tolerance=filter_.tolerance)
+
+    same = compare(slopes_of(formulas, 3))
     np.testing.assert_array_equal(same[0], [True, True, True, False])
 
 

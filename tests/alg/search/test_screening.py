@@ -24,15 +24,16 @@ CONFIG = base.get_config()
 GRADED, PAPER = (FILTERS[name](**CONFIG.filter.get(name, {})) for name in ("graded", "paper"))
 SCREENS = {"graded": jax.jit(GRADED.screen), "paper": jax.jit(PAPER.screen)}
 PROBES = len(GRADED.probe.label)
+PRINTS = {"graded": jax.jit(GRADED.fingerprint), "paper": jax.jit(PAPER.fingerprint)}
 jitted_twins = jax.jit(are_twins, static_argnames="tolerance")
+jitted_direction = jax.jit(compute_direction)
 
 
 def slopes_of(formula, probe=GRADED.probe):
     """Returns d loss / d logit [1, P] of a formula at the probes."""
     loss = build_loss(formula, bounds=UNBOUNDED)
-    value = lambda z: loss(z, jnp.asarray(probe.label), reduce_fn=None)  # noqa: E731
-    logit = jnp.asarray(probe.logit)
-    return jax.jvp(value, (logit,), (jnp.ones_like(logit),))[1][None]
+    slopes = jax.jit(jax.grad(lambda z, label: loss(z, label, reduce_fn=jnp.sum)))
+    return np.asarray(slopes(probe.logit, probe.label))[None]
 
 
 def verdict(slopes, name="graded"):
@@ -64,7 +65,9 @@ def test_one_probe_that_is_not_finite_is_enough(name, bad):
     probe = {"graded": GRADED, "paper": PAPER}[name].probe
     slopes = slopes_of("square(label - pred)", probe)
     assert verdict(slopes, name) == Verdict.TRAINED
-    screening = SCREENS[name](slopes.at[0, 3].set(bad))
+    slopes = slopes.copy()
+    slopes[0, 3] = bad
+    screening = SCREENS[name](slopes)
     assert screening.verdict[0] == Verdict.NOT_FINITE
     assert np.isfinite(screening.reward[0])
 
@@ -78,8 +81,8 @@ any_slopes = arrays.arrays(
 
 @given(any_slopes)
 def test_every_reject_is_worth_less_than_any_auc_and_more_the_further_it_came(slopes):
-    screening = SCREENS["graded"](slopes)
-    rejected = np.asarray(screening.verdict) <= Verdict.WRONG_DIRECTION
+    screening = jax.tree.map(np.asarray, SCREENS["graded"](slopes))
+    rejected = screening.verdict <= Verdict.WRONG_DIRECTION
     reward = np.where(rejected, screening.reward, 0.0)  # the worst AUC there is
     assert np.all(reward[rejected] < 0)
     came = np.where(rejected, screening.verdict, Verdict.TRAINED)
@@ -87,7 +90,7 @@ def test_every_reject_is_worth_less_than_any_auc_and_more_the_further_it_came(sl
         if came[one] < came[other]:
             assert reward[one] < reward[other]
         elif came[one] == came[other] == Verdict.WRONG_DIRECTION:
-            points = np.asarray(compute_direction(slopes))
+            points = np.asarray(jitted_direction(slopes))
             assert (reward[one] < reward[other]) == (points[one] < points[other])
     assert reward.min() >= -1
 
@@ -95,21 +98,20 @@ def test_every_reject_is_worth_less_than_any_auc_and_more_the_further_it_came(sl
 @given(any_slopes)
 def test_scale_changes_neither_direction_nor_print(slopes):
     slopes = np.where(np.isfinite(slopes) & (np.abs(slopes) > 1e-6), slopes, 0)
-    np.testing.assert_array_equal(compute_direction(slopes), compute_direction(8 * slopes))
-    np.testing.assert_array_equal(compute_direction(slopes), -compute_direction(-slopes))
-    prints = GRADED.fingerprint(slopes)
-    np.testing.assert_allclose(prints, GRADED.fingerprint(8 * slopes), atol=1e-6)
+    direction, of_scaled, of_opposite = map(jitted_direction, (slopes, 8 * slopes, -slopes))
+    np.testing.assert_array_equal(direction, of_scaled)
+    np.testing.assert_array_equal(direction, -of_opposite)
+    prints, of_scaled = map(PRINTS["graded"], (slopes, 8 * slopes))
+    np.testing.assert_allclose(prints, of_scaled, atol=1e-6)
     lengths = np.linalg.norm(prints, axis=1)
     np.testing.assert_allclose(lengths, (slopes != 0).any(1), atol=1e-5)
 
 
 def test_direction_counts_probes_right_less_wrong():
     # Label 0 three times, then label 1: right, right, wrong, right, neither, wrong.
-    assert float(compute_direction(jnp.array([1.0, 2, -1, -1, 0, 1]))) == pytest.approx((3 - 2) / 6)
-    assert float(compute_direction(jnp.array([1.0, 1, 1, -1, -1, -1]))) == 1
-    assert float(
-        compute_direction(jnp.array([1.0, 1e-7, -1e-7, -1, -1e-7, 1e-7]))
-    ) == pytest.approx(1 / 3)
+    slopes = [[1, 2, -1, -1, 0, 1], [1, 1, 1, -1, -1, -1], [1, 1e-7, -1e-7, -1, -1e-7, 1e-7]]
+    directions = jitted_direction(np.float32(slopes))
+    np.testing.assert_allclose(directions, [(3 - 2) / 6, 1, 1 / 3], rtol=1e-6)
 
 
 @pytest.mark.parametrize(
@@ -124,9 +126,10 @@ def test_direction_counts_probes_right_less_wrong():
     ],
 )
 def test_twins(one, other, by_shape, as_in_the_paper):
-    for filter_, expected in ((GRADED, by_shape), (PAPER, as_in_the_paper)):
-        prints = [filter_.fingerprint(slopes_of(f, filter_.probe)) for f in (one, other)]
-        assert bool(are_twins(*prints, tolerance=filter_.tolerance)[0, 0]) == expected
+    cases = ("graded", GRADED, by_shape), ("paper", PAPER, as_in_the_paper)
+    for name, filter_, expected in cases:
+        prints = [PRINTS[name](slopes_of(f, filter_.probe)) for f in (one, other)]
+        assert jitted_twins(*prints, tolerance=filter_.tolerance).tolist() == [[expected]]
 
 
 @given(
@@ -146,7 +149,7 @@ def test_the_papers_probes_and_gradients_are_by_prediction():
     assert 0.7 < pred.max() <= 0.9
     assert 0 <= PAPER.probe.label.min() < 0.2
     assert 0.8 < PAPER.probe.label.max() <= 1
-    prints = PAPER.fingerprint(slopes_of("square(label - pred)", PAPER.probe))
+    prints = PRINTS["paper"](slopes_of("square(label - pred)", PAPER.probe))
     np.testing.assert_allclose(prints[0], 2 * (pred - PAPER.probe.label), atol=1e-5)
 
 

@@ -74,8 +74,9 @@ def traced():
     return TASK.traced_logit_grads(operators), stack_losses(programs, [DEFAULT_BOUNDS] * LANES)
 
 
-def dense(tables, bias, data, formula, rate, decay):
-    """Trains by SGD on the mean over positives, everything in the gradient."""
+@cache
+def gradient_of(formula):
+    """Returns the gradient of the mean over positives, by all parameters."""
     loss = build_loss(formula, family=PAIRWISE)
 
     def value(parameters, user, item):
@@ -83,13 +84,17 @@ def dense(tables, bias, data, formula, rate, decay):
         scores = toy_recommender.forward(parameters[0], rows)
         return loss(scores[:, 0], scores[:, 1:])
 
-    parameters = (bias, tables)
-    step = jax.jit(jax.grad(value))
+    return jax.jit(jax.grad(value))
+
+
+def dense(tables, bias, data, formula, rate, decay):
+    """Trains by SGD on the mean over positives, everything in the gradient."""
+    parameters, ids = (bias, tables), jax.tree.map(np.asarray, data.ids)
     for first in range(0, data.label.shape[0], SIZE):
-        ids = [data.ids[field][first : first + SIZE] for field in ("user", "item")]
-        gradient = step(parameters, *ids)
+        batch = [ids[field][first : first + SIZE] for field in ("user", "item")]
+        gradient = jax.tree.map(np.asarray, gradient_of(formula)(parameters, *batch))
         parameters = jax.tree.map(
-            lambda p, g: (1 - rate * decay) * p - rate * g, parameters, gradient
+            lambda p, g: np.float32((1 - rate * decay) * p - rate * g), parameters, gradient
         )
     return parameters
 

@@ -1,0 +1,25 @@
+"""What tests of the command line share."""
+
+import gc
+
+import pytest
+
+from autolossgen.pipeline.main import main
+from tests.helpers.run_server import ROOT, Finished
+
+
+@pytest.fixture
+def command(environment, monkeypatch, capsys):
+    """Returns a function that is the command line in this process.
+
+    For what is refused before anything trains: what it computes until then is compiled once.
+    """
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr(gc, "freeze", lambda: None)  # other tests look for what is alive
+    monkeypatch.chdir(ROOT)
+
+    def run(*arguments):
+        return Finished(main(["run.py", *arguments]), *capsys.readouterr())
+
+    return run
