@@ -46,7 +46,7 @@ def make_contender(
       tokens: as the search wrote them, for the results.
 
     Raises:
-      ValueError: if ``source`` is no loss of the family.
+      ValueError: if ``source`` is no loss of the family, or reads thresholds.
 
     Example:
       >>> from ..language.families import POINTWISE
@@ -55,6 +55,7 @@ def make_contender(
       'square(label - pred)'
     """
     loss = build_loss(source, bounds=bounds, family=family)
+    _check_has_inputs(name, loss)
     return Contender(
         name=name,
         formula=to_text(loss),
@@ -62,6 +63,15 @@ def make_contender(
         found=True,
         tokens=tuple(tokens) if tokens else None,
     )
+
+
+def _check_has_inputs(name: str, loss: LossFn) -> None:
+    """Checks that recommenders over looked-up rows have what a loss reads."""
+    if loss.reads_threshold:
+        raise ValueError(
+            f"{name} reads the users' thresholds, which only rankings of the whole catalogue have: "
+            "test it with configs/topk.py"
+        )
 
 
 def make_baselines(
@@ -83,6 +93,7 @@ def make_baselines(
         if name in other_family:
             raise ValueError(f"contenders are {task.family.name} losses, got {name!r}")
         loss = named_loss(name, smoothing=smoothing)
+        _check_has_inputs(name, loss)
         contenders.append(Contender(name=name, formula=to_text(loss), loss=loss, found=False))
     if not contenders:
         raise ValueError(

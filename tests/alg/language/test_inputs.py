@@ -103,7 +103,7 @@ def test_a_loss_is_not_built_again():
 
 
 def test_constants_may_be_called_source():
-    assert build_loss("source * pred", source=2) is build_loss("2 * pred")
+    assert build_loss("source * pred", source=2).constants == {"source": 2.0}
     assert to_python("source * pred", source=2) == to_python("2 * pred")
 
 
