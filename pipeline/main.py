@@ -14,6 +14,7 @@ from autolossgen.training.devices import ProcessError, configure_jax, process_di
 from .run import make_run, run_phases
 from .save import show_results
 from .search import Stopped
+from .topk import make_topk, run_topk
 from .transfer import make_transfer, run_transfer
 from .workdir import check_workdir, claim_workdir, read_results
 
@@ -59,8 +60,9 @@ def main(argv: list[str]) -> int:
 
 def _run(config: ConfigDict, workdir: Path, own_dir: Path, console: Console) -> None:
     """Shows a finished run, or goes on to its end; this process writes in ``own_dir``."""
-    is_transfer = bool(config.transfer.losses)
-    open_keys = () if is_transfer else OPEN_KEYS
+    is_topk = "search" not in config
+    is_transfer = not is_topk and bool(config.transfer.losses)
+    open_keys = () if is_topk or is_transfer else OPEN_KEYS
     try:
         check_workdir(workdir, config.to_dict(), open_keys=open_keys)
         if (workdir / "results.json").exists():
@@ -68,14 +70,18 @@ def _run(config: ConfigDict, workdir: Path, own_dir: Path, console: Console) -> 
             console.print(finished, markup=False, soft_wrap=True)
             show_results(console, workdir, read_results(workdir))
             return
-        if is_transfer:
+        if is_topk:
+            topk = make_topk(config, console)
+        elif is_transfer:
             transfer = make_transfer(config, workdir, console)
         else:
             run = make_run(config, console)
         claim_workdir(own_dir, config.to_dict(), open_keys=open_keys)
     except (ValueError, OSError) as error:
         raise BadInput(str(error)) from error
-    if is_transfer:
+    if is_topk:
+        results = run_topk(topk, own_dir)
+    elif is_transfer:
         results = run_transfer(transfer, own_dir, console)
     else:
         results = run_phases(run, workdir, own_dir)

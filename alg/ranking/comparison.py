@@ -16,17 +16,17 @@ class Difference(NamedTuple):
     p: float  # of no difference, corrected by Holm
 
 
-def compare_to(values: np.ndarray, other: np.ndarray) -> list[Difference]:
+def compare_to(values: Sequence[np.ndarray], other: np.ndarray) -> list[Difference]:
     """Compares J losses with another one, user by user and seed by seed.
 
     A difference varies with the users, who are a sample of those that may come, and with the seeds.
-    Its standard error has both: variance over users of the mean over seeds, divided by the number
-    of users, and the same of seeds over users. Seeds that all share nothing (as of a loss with a
-    recommender without seeds) are compared by users alone.
+    Its squared standard error is the sum of both: the variance over users of the mean over seeds,
+    divided by the number of users, and that over seeds of the mean over users, divided by theirs.
+    Seeds are paired where both have as many; a recommender without random numbers has one.
 
     Args:
-      values: metric [J, S, E] of each loss, seed and user.
-      other: the same of what they are compared with, [S, E], or [1, E].
+      values: for each loss the metric of each seed and user, [S, E].
+      other: the same of what they are compared with.
 
     Returns:
       A difference for each loss. P-values are corrected by Holm's method (1979); intervals have
@@ -39,11 +39,10 @@ def compare_to(values: np.ndarray, other: np.ndarray) -> list[Difference]:
       >>> round(found.mean, 2), found.low < 0.1 < found.high, found.p < 0.001
       (0.1, True, True)
     """
-    values, other = np.asarray(values, np.float64), np.asarray(other, np.float64)
-    differences = values - other
-    means = differences.mean(axis=(1, 2))
-    errors = np.asarray([_standard_error(d) for d in differences])
-    level = 0.05 / len(values)
+    other = np.asarray(other, np.float64)
+    means = np.asarray([np.mean(one) - other.mean() for one in values])
+    errors = np.asarray([_standard_error(np.asarray(one, np.float64), other) for one in values])
+    level = 0.05 / max(len(values), 1)
     half = stats.norm.ppf(1 - level / 2) * errors
     with np.errstate(divide="ignore", invalid="ignore"):
         z = np.where(errors > 0, np.abs(means) / errors, np.where(means == 0, 0.0, np.inf))
@@ -54,13 +53,20 @@ def compare_to(values: np.ndarray, other: np.ndarray) -> list[Difference]:
     ]
 
 
-def _standard_error(differences: np.ndarray) -> float:
-    """Returns the standard error of the mean of differences [S, E]."""
-    by_user, by_seed = differences.mean(0), differences.mean(1)
-    variance = by_user.var(ddof=1) / by_user.size if by_user.size > 1 else 0.0
-    if by_seed.size > 1:
-        variance += by_seed.var(ddof=1) / by_seed.size
+def _standard_error(values: np.ndarray, other: np.ndarray) -> float:
+    """Returns the standard error of the difference of two means, of [S, E] each."""
+    by_seed, other_by_seed = values.mean(1), other.mean(1)
+    variance = _variance_of_mean(values.mean(0) - other.mean(0))
+    if by_seed.size == other_by_seed.size:
+        variance += _variance_of_mean(by_seed - other_by_seed)
+    else:
+        variance += _variance_of_mean(by_seed) + _variance_of_mean(other_by_seed)
     return float(np.sqrt(variance))
+
+
+def _variance_of_mean(values: np.ndarray) -> float:
+    """Returns the variance of the mean of values [n]; 0 for one value."""
+    return float(values.var(ddof=1) / values.size) if values.size > 1 else 0.0
 
 
 def correct_by_holm(p_values: Sequence[float] | np.ndarray) -> np.ndarray:

@@ -11,7 +11,7 @@ epochs, and stops. Test is looked at once for each frozen configuration, in two 
 """
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from typing import NamedTuple
 
 import jax
@@ -70,13 +70,16 @@ class RankTestSettings(NamedTuple):
 
 
 class RankResult(NamedTuple):
-    """Result of the test for one loss."""
+    """Result of the test for one loss, or for a recommender without one."""
 
-    contender: RankContender
+    name: str
+    formula: str  # empty without a loss
+    score: str  # the same
+    found: bool
     settings: dict[str, float]  # learning rate, weight decay and constants
     epochs: int
     edges: list[str]  # settings at an edge of what was tried
-    trials: Trials
+    best_trial: float  # its metric on validation
     valid: dict[str, np.ndarray]  # metric -> [S, E] of validation's users
     test: dict[str, dict[str, np.ndarray]]  # mask -> metric -> [S, E] of the test's users
     lists: dict[str, dict[str, np.ndarray]]  # mask -> metric of all lists together -> [S]
@@ -196,11 +199,14 @@ def run_rank_test(
         again, chosen, held_out.epochs, make_eval_split(data.test, [known], data.num_items)
     )
     return RankResult(
-        contender=contender,
+        name=contender.name,
+        formula=contender.formula,
+        score=contender.score,
+        found=contender.found,
         settings=chosen,
         epochs=held_out.epochs,
         edges=find_edges(trials, harmless=("weight_decay",)),
-        trials=trials,
+        best_trial=float(np.nanmax(trials.scores)),
         valid=held_out.valid,
         test={"train": held_out.test, "train+valid": refit},
         lists={"train": held_out.lists, "train+valid": refit_lists},
@@ -341,8 +347,3 @@ def _test_again(
 
 def _to_numpy(values: Mapping[str, Array]) -> dict[str, np.ndarray]:
     return {name: np.asarray(value) for name, value in values.items()}
-
-
-def list_baselines(names: Sequence[str]) -> list[RankContender]:
-    """Returns the contenders of named losses."""
-    return [make_rank_contender(name) for name in names]

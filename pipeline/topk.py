@@ -1,0 +1,292 @@
+"""A run of top-k rankings: losses and recommenders without one, each tuned and tested alike.
+
+What is finished is kept in the run's folder, so the same command goes on with the next one.
+"""
+
+import json
+from collections.abc import Callable, Mapping
+from functools import partial
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from ml_collections import ConfigDict
+from rich.console import Console
+
+from autolossgen import report
+from autolossgen.data import build_ranking
+from autolossgen.evaluation.statistics import compute_confidence_interval
+from autolossgen.files import write_atomically
+from autolossgen.interfaces import RankingData
+from autolossgen.language.build import build_loss
+from autolossgen.language.named_losses import PAIRWISE_LOSSES
+from autolossgen.models.closed_form import CLOSED_FORMS, ClosedForm
+from autolossgen.models.lightgcn import make_lightgcn
+from autolossgen.models.matrix_factorization import make_matrix_factorization
+from autolossgen.ranking.comparison import Difference, compare_to
+from autolossgen.ranking.fair_test import (
+    MakeModel,
+    RankContender,
+    RankResult,
+    RankTestSettings,
+    check_settings,
+    make_rank_contender,
+    run_rank_test,
+)
+from autolossgen.ranking.negatives import Negatives, check_negatives
+from autolossgen.ranking.references import run_reference
+from autolossgen.ranking.scores import get_score
+
+from .save import NO_SEARCH, save_results
+from .setup import look_up
+
+REPORTED_MASK = "train+valid"
+"""The recommender that a user would be served: refitted, with all masked that is known."""
+
+
+class TopK(NamedTuple):
+    """Everything that a run of rankings needs, built and checked before anything trains."""
+
+    config: ConfigDict
+    console: Console
+    data: RankingData
+    make_model: MakeModel
+    contenders: list[RankContender]
+    references: list[ClosedForm]
+    settings: RankTestSettings
+
+
+def make_topk(config: ConfigDict, console: Console) -> TopK:
+    """Builds what a config describes.
+
+    Raises:
+      ValueError: for bad data, unknown names or values out of range.
+    """
+    settings = RankTestSettings(
+        **config.test,
+        batch_size=config.train.batch_size,
+        negatives=Negatives(
+            kind=config.train.negatives,
+            number=config.train.num_negatives,
+            power=config.train.popularity_power,
+            correct=config.train.correct_popularity,
+        ),
+        seed=config.seed,
+    )
+    check_settings(settings)
+    check_negatives(settings.negatives)
+    contenders = [
+        make_contender(loss, config.contenders.score) for loss in config.contenders.losses
+    ]
+    if not contenders:
+        raise ValueError("contenders.losses names at least one loss")
+    references = [
+        look_up("contenders.references", name, CLOSED_FORMS)
+        for name in config.contenders.references
+    ]
+    data = build_ranking(**config.data)
+    return TopK(
+        config=config,
+        console=console,
+        data=data,
+        make_model=_make_model(config.model, data),
+        contenders=contenders,
+        references=references,
+        settings=settings,
+    )
+
+
+def make_contender(source: str, score: str) -> RankContender:
+    """Returns the contender of a named loss, or of a formula with its score.
+
+    Raises:
+      ValueError: for what is neither.
+
+    Example:
+      >>> make_contender("softplus(-diff)", "dot").formula
+      'softplus(-diff)'
+    """
+    if source in PAIRWISE_LOSSES or source.isidentifier():
+        return make_rank_contender(source)
+    get_score(score)
+    loss = build_loss(source, family="pairwise")
+    return RankContender(
+        name=source if len(source) <= 24 else source[:21] + "...",
+        formula=source,
+        loss=loss,
+        score=score,
+        constants={},
+        found=True,
+    )
+
+
+def _make_model(section: ConfigDict, data: RankingData) -> MakeModel:
+    """Returns what builds the recommender from what is known of each user."""
+    if min(section.embedding_dim, section.layers) < 1:
+        raise ValueError(
+            f"model.embedding_dim and model.layers are at least 1, got {section.embedding_dim} and "
+            f"{section.layers}"
+        )
+    sizes = {"embedding_dim": section.embedding_dim, "init_scale": section.init_scale}
+    factorization = make_matrix_factorization(data.num_users, data.num_items, **sizes)
+    models: dict[str, MakeModel] = {
+        # The same object for all losses, so that what no loss is part of compiles once.
+        "mf": lambda known: factorization,
+        "lightgcn": partial(
+            make_lightgcn, num_items=data.num_items, layers=section.layers, **sizes
+        ),
+    }
+    return look_up("model.name", section.name, models)
+
+
+def run_topk(topk: TopK, folder: Path) -> dict[str, Any]:
+    """Tests all that is not finished, and saves.
+
+    Args:
+      topk: what to do.
+      folder: of the run.
+
+    Returns:
+      What ``results.json`` holds.
+    """
+    console, data = topk.console, topk.data
+    notes = [*data.notes, *_describe_protocol(topk)]
+    for note in notes:
+        console.print(note, markup=False, soft_wrap=True)
+    results = []
+    for form in topk.references:
+        test = partial(run_reference, form.name, form.fit, form.grid, data, topk.settings)
+        results.append(_test_once(topk, folder, form.name, test))
+    for number, contender in enumerate(topk.contenders):
+        test = partial(
+            run_rank_test,
+            contender,
+            data,
+            topk.make_model,
+            topk.settings,
+            progress=partial(report.show_epochs, console),
+        )
+        name = contender.name if not contender.found else f"formula-{number}"
+        results.append(_test_once(topk, folder, name, test))
+    return save_results(folder, make_records(topk, results), NO_SEARCH, notes)
+
+
+def _describe_protocol(topk: TopK) -> list[str]:
+    settings = topk.settings
+    return [
+        "test: rankings of all items but those of train and validation, by a recommender that is "
+        "trained again on both; results.json also has the test of one that saw train alone",
+        f"each loss: {sum(settings.trials)} trials, tuned by {settings.metric} on validation; "
+        f"then {settings.seeds} seeds",
+    ]
+
+
+def _test_once(topk: TopK, folder: Path, name: str, test: Callable[[], RankResult]) -> RankResult:
+    """Returns the result that is kept in the folder, or that of the test, which is then kept."""
+    path = folder / "tested" / f"{name}.json"
+    if path.exists():
+        return _from_json(json.loads(path.read_text(encoding="utf-8")))
+    result = test()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_atomically(path, json.dumps(_to_json(result)))
+    metric = topk.settings.metric
+    settings = ", ".join(f"{key} {value:.3g}" for key, value in result.settings.items())
+    topk.console.print(
+        f"{name}: test {metric} {result.test[REPORTED_MASK][metric].mean():.4f} "
+        f"({settings or 'no settings'}; {result.num_trainings} trainings, "
+        f"{result.seconds:.0f} s)",
+        markup=False,
+        soft_wrap=True,
+    )
+    for edge in result.edges:
+        topk.console.print(f"  {edge} of what was tried", markup=False, soft_wrap=True)
+    return result
+
+
+def _to_json(value: Any) -> Any:
+    """Returns a result as JSON; arrays are lists of numbers."""
+    if isinstance(value, RankResult):
+        return {key: _to_json(part) for key, part in value._asdict().items()}
+    if isinstance(value, Mapping):
+        return {key: _to_json(part) for key, part in value.items()}
+    return value.tolist() if isinstance(value, np.ndarray) else value
+
+
+def _from_json(record: dict[str, Any]) -> RankResult:
+    def to_arrays(values: Mapping[str, Any]) -> dict[str, np.ndarray]:
+        return {name: np.asarray(value) for name, value in values.items()}
+
+    record["valid"] = to_arrays(record["valid"])
+    for part in ("test", "lists"):
+        record[part] = {mask: to_arrays(values) for mask, values in record[part].items()}
+    return RankResult(**record)
+
+
+def make_records(topk: TopK, results: list[RankResult]) -> list[dict[str, Any]]:
+    """Returns the ``losses`` of ``results.json``.
+
+    Differences are from the baseline that is best on validation, over users and seeds, corrected
+    for the number of losses that are compared with it.
+    """
+    metric = topk.settings.metric
+    best = max(
+        (result for result in results if not result.found),
+        key=lambda result: result.valid[metric].mean(),
+    )
+    others = [result for result in results if result is not best]
+    values = [result.test[REPORTED_MASK][metric] for result in others]
+    differences = compare_to(values, best.test[REPORTED_MASK][metric])
+    by_name = {other.name: found for other, found in zip(others, differences, strict=True)}
+    return [_make_record(topk, result, by_name.get(result.name)) for result in results]
+
+
+def _make_record(topk: TopK, result: RankResult, difference: Difference | None) -> dict[str, Any]:
+    """Returns the record of a result; the best baseline has no difference from itself."""
+    settings = dict(result.settings)
+    test, other_test = (
+        {
+            name: _summarize(values)
+            for name, values in (*result.lists[mask].items(), *_by_seed(result.test[mask]).items())
+        }
+        for mask in (REPORTED_MASK, "train")
+    )
+    return {
+        "name": result.name,
+        "formula": result.formula,
+        "tokens": None,
+        "found": result.found,
+        "bounds": None,
+        "model": topk.config.model.name,
+        "dataset": topk.data.name,
+        "learning_rate": settings.pop("learning_rate", None),
+        "weight_decay": settings.pop("weight_decay", None),
+        "constants": settings,
+        "score": result.score,
+        "edges": result.edges,
+        "trainings": result.num_trainings,
+        "training_epochs": result.num_epochs,
+        "seconds": result.seconds,
+        "seeds": list(range(len(result.test["train"][topk.settings.metric]))),
+        "epochs": result.epochs,
+        "valid": {name: float(values.mean()) for name, values in result.valid.items()},
+        "test": test,
+        "test_masking_train": other_test,
+        "vs_best_baseline": difference
+        and {
+            "metric": topk.settings.metric,
+            "difference": difference.mean,
+            "ci95": [difference.low, difference.high],
+            "p_holm": difference.p,
+        },
+    }
+
+
+def _by_seed(values: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Returns the means over users, [S]."""
+    return {name: value.mean(1) for name, value in values.items()}
+
+
+def _summarize(values: np.ndarray) -> dict[str, Any]:
+    """Returns mean, standard deviation and interval of one value for each seed."""
+    std = float(values.std(ddof=1)) if len(values) > 1 else None
+    return {"mean": float(values.mean()), "std": std, "ci95": compute_confidence_interval(values)}
