@@ -27,6 +27,7 @@ def get_config(preset: str = "") -> ConfigDict:
     _declare_model(config)
     _declare_test(config)
     if preset == "smoke":
+        config.name = "topk-smoke"
         _set_smoke(config)
     elif preset:
         raise ValueError(f"preset {preset!r} is not known{did_you_mean(preset, ['smoke'])}")
@@ -79,9 +80,8 @@ def _declare_model(config: ConfigDict) -> None:
 def _declare_test(config: ConfigDict) -> None:
     """Declares what is compared, and how."""
     config.contenders = ConfigDict()
-    config.contenders.losses = (  # named losses, or formulas of pos, neg, diff and threshold
-        ("bpr", "softmax", "bsl", "psl", "sl_at_k", "talos", "ccl", "gbce")
-    )
+    # Named losses, or formulas of pos, neg, diff and threshold.
+    config.contenders.losses = ("bpr", "softmax", "bsl", "psl", "sl_at_k", "talos", "ccl", "gbce")
     config.contenders.score = "cosine"  # of formulas: dot, cosine, half_cosine or sigmoid
     # Recommenders without a loss: popularity, item_knn, ease, ials.
     config.contenders.references = ("popularity", "item_knn", "ease", "ials")
@@ -90,6 +90,8 @@ def _declare_test(config: ConfigDict) -> None:
     config.test.metric = "ndcg@20"  # tunes, stops and compares
     config.test.cutoffs = (5, 10, 20, 50)  # of the metrics that are reported
     config.test.top = 20  # places whose last one is a user's threshold
+    config.test.learning_rate = (1e-3, 0.3)  # lowest and highest that are tried
+    config.test.weight_decay = (1e-9, 1e-3)  # the same
     config.test.trials = (8, 8, 8)  # settings that are tried of each loss, round by round
     config.test.seeds = 5  # trainings of each loss in the end
     config.test.epochs = 100  # at most

@@ -16,7 +16,7 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "src"))
 
-from autolossgen.configs import base, csv, stream, synthetic
+from autolossgen.configs import base, csv, stream, synthetic, topk
 
 PAGE = Path(__file__).resolve().parent / "settings.md"
 OWN_DATA = {"csv": csv, "stream": stream, "synthetic": synthetic}
@@ -106,6 +106,20 @@ def _make_own_data(name: str, module: ModuleType) -> str:
     return f"{head}\n\n{_make_table('data', module.get_config().data.to_dict(), comments)}"
 
 
+def _make_topk() -> list[str]:
+    """Returns the sections of the config of top-k rankings, all of which are its own."""
+    comments = _read_comments_of(topk)
+    comments["data.item"] = comments["data.label"] = comments["data.time"] = "column of a CSV"
+    comments["data.user"] = "column of a CSV"
+    comments["data.num_items"] = comments["data.num_interactions"] = "of synthetic data"
+    head = (
+        "## configs/topk.py\n\nRankings of the whole catalogue have these keys, and no others. "
+        "[Rankings](ranking.md) explains them."
+    )
+    sections = _iterate_sections(topk.get_config().to_dict())
+    return [head, *(_make_table(name, values, comments) for name, values in sections)]
+
+
 def make_page() -> str:
     """Returns the page."""
     comments = _read_comments_of(base)
@@ -120,6 +134,7 @@ def make_page() -> str:
     names = sorted(sections, key=lambda name: order.index(name) if name else -1)
     parts = [HEAD.strip(), *(_make_section(name, sections[name], comments) for name in names)]
     parts += [_make_own_data(name, module) for name, module in OWN_DATA.items()]
+    parts += _make_topk()
     return "\n\n".join(parts) + "\n"
 
 

@@ -279,6 +279,59 @@ def make_fidelity_table(figures: Mapping[str, Any]) -> str:
     return _make_markdown(header, rows)
 
 
+def make_published_table(figures: Mapping[str, Any], dataset: str) -> str:
+    """Returns the losses of a data set next to published figures, recall@20 and NDCG@20.
+
+    Both mask train alone, by a recommender that saw train alone.
+    """
+    header = ["loss", "negatives", "published", "here", "NDCG@20 to the published"]
+    rows = []
+    for row in _rows_of(figures, dataset):
+        published = figures["published"][dataset].get(row["loss"])
+        if published is None:
+            continue
+        test = row["test"]["train"]
+        recall, ndcg = test["recall@20"][0], test["ndcg@20"][0]
+        ratio = ndcg / published[1] - 1
+        rows.append(
+            [
+                row["loss"],
+                row["negatives"],
+                f"{published[0]:.4f} / {published[1]:.4f}",
+                f"{recall:.4f} / {_format_pair(test['ndcg@20'])}",
+                f"{100 * ratio:+.1f} %",
+            ]
+        )
+    return _make_markdown(header, rows)
+
+
+def make_served_table(figures: Mapping[str, Any], dataset: str) -> str:
+    """Returns all of a data set, trained again on train and validation, both masked."""
+    header = ["loss, or recommender without one", "negatives", "recall@20", "NDCG@20"]
+    found = sorted(
+        _rows_of(figures, dataset), key=lambda row: -row["test"]["train+valid"]["ndcg@20"][0]
+    )
+    rows = [
+        [
+            row["loss"],
+            row["negatives"] or "",
+            *(_format_pair(row["test"]["train+valid"][name]) for name in ("recall@20", "ndcg@20")),
+        ]
+        for row in found
+    ]
+    return _make_markdown(header, rows)
+
+
+def _rows_of(figures: Mapping[str, Any], dataset: str) -> list[Mapping[str, Any]]:
+    return [row for row in figures["rows"] if row["data"] == dataset]
+
+
+def _format_pair(pair: tuple[float, float | None]) -> str:
+    """Returns a mean, with half of its interval over seeds if there are seeds."""
+    mean, half = pair
+    return f"{mean:.4f}" if half is None else f"{mean:.4f} ± {half:.4f}"
+
+
 def make_tables() -> Iterator[tuple[str, str]]:
     """Yields every table of the pages, with a title."""
     yield "summary", make_summary_table()
@@ -307,6 +360,10 @@ def make_tables() -> Iterator[tuple[str, str]]:
     for path in sorted(RESULTS.glob("ranked_*.json")):
         dataset = path.stem.removeprefix("ranked_")
         yield path.stem, make_comparison(read_results(path.stem), dataset, PAIRWISE, OF_RANKS)
+    rankings = read_results("rankings")
+    for dataset in rankings["published"]:
+        yield f"rankings of {dataset}, published", make_published_table(rankings, dataset)
+        yield f"rankings of {dataset}, served", make_served_table(rankings, dataset)
     for path in sorted(RESULTS.glob("fidelity_*.json")):
         yield path.stem, make_fidelity_table(json.loads(path.read_text()))
     for path in sorted(RESULTS.glob("ablations_*.json")):

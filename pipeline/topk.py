@@ -36,6 +36,7 @@ from autolossgen.ranking.fair_test import (
 from autolossgen.ranking.negatives import Negatives, check_negatives
 from autolossgen.ranking.references import run_reference
 from autolossgen.ranking.scores import get_score
+from autolossgen.ranking.tuning import Range
 
 from .save import NO_SEARCH, save_results
 from .setup import look_up
@@ -62,8 +63,9 @@ def make_topk(config: ConfigDict, console: Console) -> TopK:
     Raises:
       ValueError: for bad data, unknown names or values out of range.
     """
+    ranges = {name: _make_range(config, name) for name in ("learning_rate", "weight_decay")}
     settings = RankTestSettings(
-        **config.test,
+        **{**config.test, **ranges},
         batch_size=config.train.batch_size,
         negatives=Negatives(
             kind=config.train.negatives,
@@ -94,6 +96,18 @@ def make_topk(config: ConfigDict, console: Console) -> TopK:
         references=references,
         settings=settings,
     )
+
+
+def _make_range(config: ConfigDict, name: str) -> Range:
+    """Returns the range of ``config.test``, lowest and highest.
+
+    Raises:
+      ValueError: if it is none.
+    """
+    value = config.test[name]
+    if len(value) != 2 or not 0 < value[0] < value[1]:
+        raise ValueError(f"test.{name} is the lowest and the highest that is tried, got {value}")
+    return Range(*value)
 
 
 def make_contender(source: str, score: str) -> RankContender:
@@ -186,9 +200,10 @@ def _test_once(topk: TopK, folder: Path, name: str, test: Callable[[], RankResul
     path = folder / "tested" / f"{name}.json"
     if path.exists():
         return _from_json(json.loads(path.read_text(encoding="utf-8")))
-    result = test()
+    text = json.dumps(_to_json(test()))
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_atomically(path, json.dumps(_to_json(result)))
+    write_atomically(path, text)
+    result = _from_json(json.loads(text))  # as a run that goes on reads it
     metric = topk.settings.metric
     settings = ", ".join(f"{key} {value:.3g}" for key, value in result.settings.items())
     topk.console.print(

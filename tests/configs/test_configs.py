@@ -10,7 +10,7 @@ import pytest
 from rich.console import Console
 
 from autolossgen import controller, data, models
-from autolossgen.configs import base
+from autolossgen.configs import base, topk
 from autolossgen.configs.command_line import (
     UsageError,
     find_shipped_configs,
@@ -21,16 +21,18 @@ from autolossgen.configs.presets import PRESETS
 from autolossgen.data.csv_files import load_csv
 from autolossgen.data.generator import make_synthetic
 from autolossgen.data.loading import load
+from autolossgen.data.ranking import RankingKeys
 from autolossgen.data.stream import load_stream
 from autolossgen.evaluation.fair_test import make_fair_test
 from autolossgen.evaluation.promotion import make_promotion
 from autolossgen.pipeline.run import make_run
+from autolossgen.ranking.fair_test import RankTestSettings
 from autolossgen.search.search import make_search
 from autolossgen.search.space import make_space
 from autolossgen.training.optimizers import adagrad
 
 FOLDER = Path(base.__file__).parent
-NAMES = [*find_shipped_configs()]
+NAMES = [name for name in find_shipped_configs() if name != "topk"]  # it has keys of its own
 VARIANTS = ["", *(f":{preset}" for preset in PRESETS)]
 ALL = [f"{FOLDER.name}/{name}.py{variant}" for name in NAMES for variant in VARIANTS]
 ALL.remove("configs/ml100k_ranking.py:paper")  # the paper has no such losses
@@ -134,6 +136,31 @@ def test_the_data_section_holds_what_its_loader_takes(source):
     section = read(f"--config={source}")[0].data
     loader = OWN_KEYS.get(section.name, load)
     assert set(section) | {"name"} == options(loader) | {"name"}
+
+
+def test_the_config_of_rankings_holds_what_its_builders_take():
+    config = topk.get_config()
+    assert config.data.to_dict() == RankingKeys()._asdict()
+    defaults, own = RankTestSettings()._asdict(), config.test.to_dict()
+    of_train = {"batch_size", "negatives", "seed"}
+    assert set(own) == set(defaults) - of_train
+    for name in ("learning_rate", "weight_decay"):
+        assert (*own.pop(name), True) == tuple(defaults.pop(name))
+    assert own == {name: defaults[name] for name in own}
+    assert config.train.batch_size == defaults["batch_size"]
+    negatives = defaults["negatives"]
+    drawn = (config.train.num_negatives, config.train.popularity_power)
+    assert (config.train.negatives, *drawn) == negatives[:3]
+    assert config.train.correct_popularity is negatives.correct
+
+
+@pytest.mark.parametrize("preset", ["", ":smoke"])
+def test_the_config_of_rankings_loads_and_is_locked(preset):
+    config, _ = read(f"--config=configs/topk.py{preset}")
+    assert config.name == "topk" + preset.replace(":", "-")
+    assert config.is_locked
+    for key, _ in leaves(config):
+        assert not any(hasattr(ml_collections.ConfigDict, part) for part in key.split("."))
 
 
 @pytest.mark.parametrize("source", ALL)

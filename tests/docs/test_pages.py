@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from autolossgen.configs import base, csv, stream, synthetic
+from autolossgen.configs import base, csv, stream, synthetic, topk
 from autolossgen.configs.old_keys import REMOVED, RENAMED
 
 pytestmark = pytest.mark.slow
@@ -122,7 +122,7 @@ def test_the_changelog_names_every_old_key():
 
 
 def test_the_keys_that_pages_name_are_keys():
-    configs = [module.get_config() for module in (base, csv, stream, synthetic)]
+    configs = [module.get_config() for module in (base, csv, stream, synthetic, topk)]
     sections = {key.split(".")[0] for config in configs for key in (*config, *RENAMED)}
     for page, text in PAGES.items():
         if page == "CHANGELOG.md":

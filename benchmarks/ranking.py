@@ -1,0 +1,116 @@
+"""Epochs over a whole catalogue, against the matrix products that they cannot do without.
+
+Usage::
+
+    python benchmarks/ranking.py [--users N] [--items N] [--likes N] [--lanes K ...]
+        [--losses NAME ...] [--repeats N] [--json FILE]
+
+A step scores B users with all items, and its gradient takes two more products of that size. The
+ratio says which share of an epoch these three take alone, on the same shapes and in the same run.
+"""
+
+import argparse
+import sys
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # for benchmarks itself
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from autolossgen.interfaces import ItemSets
+from autolossgen.models.matrix_factorization import make_matrix_factorization
+from autolossgen.ranking.fair_test import make_rank_contender
+from autolossgen.ranking.trainer import LaneSettings, make_positives, make_rank_trainer
+from benchmarks.timing import summarize, time_in_turns, write_figures
+
+WIDTH, BATCH = 64, 1024
+
+
+def draw_likes(num_users: int, num_items: int, count: int) -> ItemSets:
+    """Draws likes, evenly; popularity costs nothing here."""
+    rng = np.random.default_rng(0)
+    pairs = rng.choice(num_users * num_items, count, replace=False)
+    return ItemSets.of_pairs(pairs // num_items, pairs % num_items, num_users)
+
+
+def make_epoch(loss: str, likes: ItemSets, num_items: int, lanes: int) -> Callable[[], object]:
+    """Returns a function that trains an epoch of all lanes."""
+    contender = make_rank_contender(loss)
+    model = make_matrix_factorization(likes.counts.size, num_items, embedding_dim=WIDTH)
+    trainer = make_rank_trainer(model, contender.loss, score=contender.score, batch_size=BATCH)
+    data, keys = make_positives(likes, num_items), jax.random.split(jax.random.key(0), lanes)
+    constants = {name: jnp.full(lanes, value) for name, value in contender.loss.constants.items()}
+    settings = LaneSettings(jnp.full(lanes, 0.01), jnp.zeros(lanes), constants)
+    states = [trainer.init(keys)]
+
+    def epoch() -> object:
+        states.append(trainer.epoch(states.pop(), settings, data, keys))
+        return states[-1].params
+
+    return epoch
+
+
+def make_products(steps: int, num_items: int, lanes: int) -> Callable[[], object]:
+    """Returns a function that computes the three products of each step, and nothing else."""
+    user_key, item_key, score_key = jax.random.split(jax.random.key(1), 3)
+    users = jax.random.normal(user_key, (lanes, BATCH, WIDTH))
+    items = jax.random.normal(item_key, (lanes, num_items, WIDTH))
+    slopes = jax.random.normal(score_key, (BATCH, num_items))
+
+    def of_lane(tables: tuple[jax.Array, jax.Array]) -> jax.Array:
+        def step(carry: jax.Array, _: None) -> tuple[jax.Array, None]:
+            user, item = tables[0] + carry, tables[1]  # or it would be computed once
+            scores = jax.lax.optimization_barrier(user @ item.T)
+            by_user, by_item = slopes @ item, slopes.T @ user
+            total = scores[0, 0] + by_user[0, 0] + by_item[0, 0]
+            outputs = jax.lax.optimization_barrier((scores, by_user, by_item, total))
+            return 1e-30 * outputs[-1], None
+
+        return jax.lax.scan(step, jnp.float32(0), None, length=steps)[0]
+
+    on_cpu = jax.default_backend() == "cpu"
+    every = jax.jit(partial(jax.lax.map, of_lane) if on_cpu else jax.vmap(of_lane))
+    return lambda: every((users, items))
+
+
+def main() -> None:
+    """Prints and writes the figures."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
+    parser.add_argument("--users", type=int, default=1974)
+    parser.add_argument("--items", type=int, default=1200)
+    parser.add_argument("--likes", type=int, default=37_784)
+    parser.add_argument("--lanes", type=int, nargs="+", default=[1, 16])
+    parser.add_argument("--losses", nargs="+", default=["softmax", "sl_at_k", "bpr"])
+    parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--json", type=Path, default=Path("runs/benchmarks/ranking.json"))
+    given = parser.parse_args()
+    likes = draw_likes(given.users, given.items, given.likes)
+    steps, rows = -(-given.likes // BATCH), []
+    for lanes in given.lanes:
+        ways = {loss: make_epoch(loss, likes, given.items, lanes) for loss in given.losses}
+        ways["products alone"] = make_products(steps, given.items, lanes)
+        seconds = time_in_turns(ways, given.repeats)
+        alone = seconds.pop("products alone")
+        flops = 6 * lanes * steps * BATCH * given.items * WIDTH
+        print(
+            f"{lanes} lanes: products alone {np.median(alone):.3f} s, "
+            f"{flops / np.median(alone) / 1e9:.0f} GFLOP/s"
+        )
+        for loss, values in seconds.items():
+            share = summarize(alone / values)
+            rows.append(
+                {"lanes": lanes, "loss": loss, "seconds": summarize(values), "share": share}
+            )
+            print(
+                f"  {loss}: {np.median(values):.3f} s an epoch, the products take "
+                f"{share['median']:.0%} of it"
+            )
+    write_figures(given.json, {"arguments": vars(given) | {"json": str(given.json)}, "rows": rows})
+
+
+if __name__ == "__main__":
+    main()

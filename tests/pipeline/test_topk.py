@@ -1,0 +1,123 @@
+"""Rankings through the command line."""
+
+import json
+
+import numpy as np
+import pytest
+
+from tests.helpers.run_server import assert_one_line
+
+pytestmark = pytest.mark.slow
+
+SMOKE = "--config=configs/topk.py:smoke"
+TINY = (
+    SMOKE,
+    "--config.model.embedding_dim=4",
+    "--config.train.batch_size=64",
+    "--config.test.cutoffs=(2,5)",
+    "--config.test.metric=ndcg@5",
+    "--config.test.epochs=2",
+)
+OWN = "logsumexp_neg(-5 * diff)"
+
+
+def write_folder(path):
+    """Writes likes of two groups of users, each of which likes one half of the items."""
+    rng = np.random.default_rng(0)
+    path.mkdir()
+    with (path / "train.tsv").open("w") as train, (path / "test.tsv").open("w") as test:
+        for file in (train, test):
+            file.write("user\titem\n")
+        for user in range(24):
+            for number, item in enumerate(rng.permutation(12)[:8]):
+                (test if number < 2 else train).write(f"{user}\t{item + 12 * (user % 2)}\n")
+    return path
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return write_folder(tmp_path_factory.mktemp("likes") / "own")
+
+
+@pytest.fixture(scope="module")
+def run(server, folder, tmp_path_factory):
+    """A run from beginning to end; its arguments, its folder and what it printed."""
+    workdir = tmp_path_factory.mktemp("runs") / "topk"
+    losses = f"--config.contenders.losses=('softmax','{OWN}')"
+    arguments = (*TINY, losses, f"--config.data.path={folder}", f"--workdir={workdir}")
+    return arguments, workdir, server.run(*arguments)
+
+
+def results(workdir):
+    return json.loads((workdir / "results.json").read_text())
+
+
+def test_a_run_tests_losses_and_references(run):
+    _, workdir, done = run
+    assert (done.code, done.err) == (0, "")
+    read = results(workdir)
+    assert set(read) == {"losses", "search", "environment"}
+    losses = {loss["name"]: loss for loss in read["losses"]}
+    assert [*losses] == ["popularity", "ease", "softmax", OWN]
+    assert [loss["found"] for loss in losses.values()] == [False, False, False, True]
+    names = {f"{name}@{k}" for name in ("ndcg", "recall", "precision", "mrr") for k in (2, 5)}
+    for loss in losses.values():
+        assert set(loss["test"]) == set(loss["test_masking_train"]) >= names
+        assert loss["dataset"] == "own"
+    assert len(losses["softmax"]["seeds"]) == 2
+    assert losses["softmax"]["constants"].keys() == {"temperature"}
+    assert sum(loss["vs_best_baseline"] is None for loss in losses.values()) == 1
+    # Half of the items are another group's: EASE sees that at once.
+    assert losses["ease"]["test"]["ndcg@5"]["mean"] > losses["popularity"]["test"]["ndcg@5"]["mean"]
+    assert "test NDCG@5" in done.out
+    assert (workdir / "report.html").exists()
+
+
+def test_what_is_finished_is_kept(run, server):
+    arguments, workdir, _ = run
+    before = results(workdir)
+    (workdir / "results.json").unlink()
+    kept = {path: path.stat().st_mtime_ns for path in (workdir / "tested").iterdir()}
+    assert len(kept) == 4
+    done = server.run(*arguments)
+    assert (done.code, done.err) == (0, "")
+    assert "tuning" not in done.out
+    assert results(workdir)["losses"] == before["losses"]
+    assert {path: path.stat().st_mtime_ns for path in kept} == kept
+    assert "finished" in server.run(*arguments).out
+
+
+@pytest.mark.parametrize(
+    ("argument", "code", "fragment"),
+    [
+        ("--config.data.path=nowhere", 1, "nowhere does not exist"),
+        ("--config.contenders.losses=('softmx',)", 1, "did you mean 'softmax'?"),
+        ("--config.contenders.losses=('bce',)", 1, "pairwise losses, got 'bce'"),
+        ("--config.contenders.losses=('relu(dif)',)", 1, "did you mean 'diff'?"),
+        ("--config.contenders.losses=()", 1, "at least one loss"),
+        ("--config.contenders.references=('eas',)", 1, "did you mean 'ease'?"),
+        ("--config.contenders.score=cos", 1, "score 'cos' is not one of"),
+        ("--config.train.negatives=al", 1, "negatives are one of all, shared"),
+        ("--config.model.name=light", 1, "did you mean 'lightgcn'?"),
+        ("--config.model.embedding_dim=0", 1, "at least 1, got 0"),
+        ("--config.test.metric=ndcg@7", 1, "got 'ndcg@7'"),
+        ("--config.test.learning_rate=(0.1,0.01)", 1, "test.learning_rate is the lowest and"),
+        ("--config.test.seeds=0", 1, "seeds of at least 1, got 0"),
+        ("--config.search.generations=3", 2, "no key 'search'"),
+        ("--config.test.seed=3", 2, "'seeds'"),
+    ],
+)
+def test_what_cannot_be_is_one_line(command, folder, tmp_path, argument, code, fragment):
+    losses = [f"--config.contenders.losses=('{OWN}',)"] * ("losses" not in argument)
+    path = f"--config.data.path={folder}"
+    done = command(*TINY, *losses, path, argument, f"--workdir={tmp_path / 'run'}")
+    assert_one_line(done, code, fragment)
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_malformed_line_is_named(command, folder, tmp_path):
+    bad = write_folder(tmp_path / "bad")
+    lines = (bad / "train.tsv").read_text().splitlines()
+    (bad / "train.tsv").write_text("\n".join([*lines[:9], "1\t2\t3", *lines[9:]]) + "\n")
+    done = command(*TINY, f"--config.data.path={bad}", f"--workdir={tmp_path / 'run'}")
+    assert_one_line(done, 1, "train.tsv, line 10", "expected 2 fields")
