@@ -260,13 +260,15 @@ def _train_epoch(
     steps = -(-n // size)
     order_key, step_key = jax.random.split(key)
     order = jax.random.permutation(order_key, n)
-    order = jnp.append(order, jnp.full(steps * size - n, -1, order.dtype)).reshape(steps, size)
+    # Other positives fill the last batch up: they do not count, but may be negatives.
+    order = jnp.resize(order, (steps, size))
+    weight = (jnp.arange(steps * size) < n).astype(jnp.float32).reshape(steps, size)
     keys = jax.random.split(step_key, steps)
 
-    def step(state: RankState, drawn: tuple[Array, Array]) -> tuple[RankState, None]:
+    def step(state: RankState, drawn: tuple[Array, Array, Array]) -> tuple[RankState, None]:
         return _step(parts, settings, data, state, *drawn), None
 
-    return jax.lax.scan(step, state, (order, keys))[0]
+    return jax.lax.scan(step, state, (order, weight, keys))[0]
 
 
 def _step(
@@ -275,11 +277,11 @@ def _step(
     data: Positives,
     state: RankState,
     chosen: Array,
+    weight: Array,
     key: Array,
 ) -> RankState:
-    """Trains one lane on the positives ``chosen`` [B]; -1 fills the last batch up."""
-    weight = (chosen >= 0).astype(jnp.float32)
-    users, items = (x[jnp.maximum(chosen, 0)] for x in (data.users, data.items))
+    """Trains one lane on the positives ``chosen`` [B]; those of weight 0 [B] do not count."""
+    users, items = data.users[chosen], data.items[chosen]
 
     def mean_loss(params: Params) -> Array:
         values = _batch_loss(parts, settings, data, state.threshold, params, users, items, key)
