@@ -321,7 +321,8 @@ def _batch_loss(
             neg = finish(jnp.einsum("bd,bnd->bn", user, all_items[drawn.items]))
             where = ~jnp.take_along_axis(data.known[users], drawn.items, axis=1)
         if parts.negatives.correct:
-            neg = neg - _logit_scale(settings.constants) * drawn.log_q
+            scale = _logit_scale({**parts.loss.constants, **settings.constants})
+            neg = neg - scale * drawn.log_q
     chex.assert_equal_shape([neg, where])
     given = {"threshold": threshold[users]} if parts.loss.reads_threshold else {}
     constants = settings.constants or None
