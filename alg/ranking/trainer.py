@@ -321,7 +321,7 @@ def _batch_loss(
             neg = finish(jnp.einsum("bd,bnd->bn", user, all_items[drawn.items]))
             where = ~jnp.take_along_axis(data.known[users], drawn.items, axis=1)
         if parts.negatives.correct:
-            scale = _logit_scale({**parts.loss.constants, **settings.constants})
+            scale = _logit_scale(parts.loss.constants, settings.constants)
             neg = neg - scale * drawn.log_q
     chex.assert_equal_shape([neg, where])
     given = {"threshold": threshold[users]} if parts.loss.reads_threshold else {}
@@ -329,11 +329,13 @@ def _batch_loss(
     return parts.loss(pos, neg, where=where, constants=constants, reduce_fn=None, **given)
 
 
-def _logit_scale(constants: Mapping[str, Array]) -> Array | float:
+def _logit_scale(defaults: Mapping[str, float], constants: Mapping[str, Array]) -> Array | float:
     """Returns by what a loss divides scores before it takes their exponential."""
     for name in ("neg_temperature", "temperature"):
         if name in constants:
             return constants[name]
+        if name in defaults:
+            return defaults[name]
     return 1.0
 
 

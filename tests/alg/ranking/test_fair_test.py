@@ -180,7 +180,9 @@ def make_scripted(calls):
 
     def epoch(state, settings, positives, keys):
         calls.append(("epoch", len(keys), settings))
-        return state._replace(params=state.params + 1)
+        new = state._replace(params=state.params + 1)
+        state.params.delete()  # a trainer's epoch donates the state
+        return new
 
     def refresh(state):
         calls.append(("refresh", len(state.params), int(state.params[0])))

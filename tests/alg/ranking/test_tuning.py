@@ -113,6 +113,14 @@ def test_a_value_outside_its_range_is_at_the_nearest_edge(one_range):
     assert one_range.to_unit(100.0) == 1
 
 
+@pytest.mark.parametrize("log", [True, False])
+def test_a_range_of_one_value_pins_it(log):
+    pinned = {"temperature": Range(0.3, 0.3, log=log)}
+    published = {"temperature": 0.3}
+    units = propose(pinned, 4, number=0, seed=0, before=None, published=published)
+    np.testing.assert_allclose(to_settings(pinned, units)["temperature"], 0.3)
+
+
 def test_edges_are_those_of_the_best_trial():
     units = np.array([[0.99, 0.0, 0.5], [0.01, 0.985, 0.03], [0.5, 0.5, 0.999]])
     names = tuple(RANGES)
