@@ -14,13 +14,8 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 SOURCE = ROOT / "src" / "autolossgen"
 
-LAYERS = (
-    "language",
-    "training",
-    "search",
-    "evaluation",
-    "ranking",
-)  # each may import those before it
+# Each may import those before it.
+LAYERS = ("language", "training", "search", "evaluation", "ranking")
 PARTS = ("models", "controller", "data", "report")
 LEAVES = ("interfaces", "suggest", "files")  # every part may import them, and they import none
 JOINING = "pipeline"

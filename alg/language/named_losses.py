@@ -44,7 +44,7 @@ class NamedLoss(NamedTuple):
     source: str  # the paper or the book that it is from
     options: Mapping[str, Option] = {}
     family: Family = POINTWISE
-    score: str = "dot"  # of a user and an item, that the loss is made for; see models/score.py
+    score: str = "dot"  # of a user and an item, that the loss is made for; see ranking/scores.py
 
 
 def _focal(gamma: float, alpha: float | None) -> str:

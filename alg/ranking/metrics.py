@@ -34,7 +34,7 @@ class Relevant(NamedTuple):
 class TopK(NamedTuple):
     """The first k items of users' rankings."""
 
-    items: Array  # int32 [..., k]
+    items: Array  # int32 [..., k]; num_items where fewer are left to be ranked
     hit: Array  # bool [..., k], whether the item is relevant
 
 
@@ -66,7 +66,7 @@ def rank_top(scores: Array, relevant: Array, k: int) -> TopK:
     of equal scores.
 
     Args:
-      scores: [..., num_items]; -inf for masked items. NaN ranks with them.
+      scores: [..., num_items]; -inf for masked items. They are left out, and NaN with them.
       relevant: items [..., T]; num_items where there are fewer.
       k: places.
 
@@ -94,7 +94,9 @@ def rank_top(scores: Array, relevant: Array, k: int) -> TopK:
     is_relevant = place >= num_items
     column = jnp.where(is_relevant, place - num_items, 0)
     items = jnp.where(is_relevant, jnp.take_along_axis(relevant, column, axis=-1), place)
-    return TopK(items=items.astype(jnp.int32), hit=is_relevant & (value > -jnp.inf))
+    is_ranked = value > -jnp.inf
+    items = jnp.where(is_ranked, items, num_items)
+    return TopK(items=items.astype(jnp.int32), hit=is_relevant & is_ranked)
 
 
 def compute_user_metrics(hit: Array, count: Array, cutoffs: Sequence[int]) -> dict[str, Array]:
@@ -142,10 +144,11 @@ def compute_list_metrics(items: Array, cutoffs: Sequence[int], num_items: int) -
     """Computes how recommendations spread over the catalogue.
 
     The coverage is the share of items that are recommended to anybody. The Gini index is 0 if all
-    items are recommended equally often, and nears 1 if everybody gets the same few.
+    items are recommended equally often, and nears 1 if everybody gets the same few. Both are 0 if
+    nothing is recommended.
 
     Args:
-      items: that are recommended, [E, k].
+      items: that are recommended, [E, k]; num_items for none.
       cutoffs: numbers of places that count.
       num_items: in the catalogue.
 
@@ -159,7 +162,7 @@ def compute_list_metrics(items: Array, cutoffs: Sequence[int], num_items: int) -
     metrics: dict[str, Array] = {}
     for k, often in zip(cutoffs, jnp.sort(jnp.stack(counts), axis=-1), strict=True):
         metrics[f"coverage@{k}"] = jnp.mean(often > 0)
-        metrics[f"gini@{k}"] = jnp.sum(place * often) / (num_items * often.sum())
+        metrics[f"gini@{k}"] = jnp.sum(place * often) / (num_items * jnp.maximum(often.sum(), 1))
     return metrics
 
 

@@ -93,8 +93,9 @@ def draw_negatives(
         chosen = jax.random.randint(batch_key, (count - half,), 0, positives.shape[0])
         items = jnp.concatenate([_draw(chances, draw_key, (half,)), positives[chosen]])
         # An item comes by either way: its chance is the mean of both.
-        log_q = jnp.logaddexp(chances.log_q, chances.log_q_batch) - jnp.log(2.0)
-        return Drawn(items, log_q[items])
+        by_draw, by_batch = jnp.exp(chances.log_q), jnp.exp(chances.log_q_batch)
+        mean = (half * by_draw + (count - half) * by_batch) / count
+        return Drawn(items, jnp.log(mean)[items])
     shape = (positives.shape[0], count) if negatives.kind == "each" else (count,)
     items = _draw(chances, key, shape)
     return Drawn(items, chances.log_q[items])

@@ -260,13 +260,15 @@ def _train_epoch(
     steps = -(-n // size)
     order_key, step_key = jax.random.split(key)
     order = jax.random.permutation(order_key, n)
-    order = jnp.append(order, jnp.full(steps * size - n, -1, order.dtype)).reshape(steps, size)
+    # Other positives fill the last batch up: they do not count, but may be negatives.
+    order = jnp.resize(order, (steps, size))
+    weight = (jnp.arange(steps * size) < n).astype(jnp.float32).reshape(steps, size)
     keys = jax.random.split(step_key, steps)
 
-    def step(state: RankState, drawn: tuple[Array, Array]) -> tuple[RankState, None]:
+    def step(state: RankState, drawn: tuple[Array, Array, Array]) -> tuple[RankState, None]:
         return _step(parts, settings, data, state, *drawn), None
 
-    return jax.lax.scan(step, state, (order, keys))[0]
+    return jax.lax.scan(step, state, (order, weight, keys))[0]
 
 
 def _step(
@@ -275,11 +277,11 @@ def _step(
     data: Positives,
     state: RankState,
     chosen: Array,
+    weight: Array,
     key: Array,
 ) -> RankState:
-    """Trains one lane on the positives ``chosen`` [B]; -1 fills the last batch up."""
-    weight = (chosen >= 0).astype(jnp.float32)
-    users, items = (x[jnp.maximum(chosen, 0)] for x in (data.users, data.items))
+    """Trains one lane on the positives ``chosen`` [B]; those of weight 0 [B] do not count."""
+    users, items = data.users[chosen], data.items[chosen]
 
     def mean_loss(params: Params) -> Array:
         values = _batch_loss(parts, settings, data, state.threshold, params, users, items, key)
@@ -319,18 +321,21 @@ def _batch_loss(
             neg = finish(jnp.einsum("bd,bnd->bn", user, all_items[drawn.items]))
             where = ~jnp.take_along_axis(data.known[users], drawn.items, axis=1)
         if parts.negatives.correct:
-            neg = neg - _logit_scale(settings.constants) * drawn.log_q
+            scale = _logit_scale(parts.loss.constants, settings.constants)
+            neg = neg - scale * drawn.log_q
     chex.assert_equal_shape([neg, where])
     given = {"threshold": threshold[users]} if parts.loss.reads_threshold else {}
     constants = settings.constants or None
     return parts.loss(pos, neg, where=where, constants=constants, reduce_fn=None, **given)
 
 
-def _logit_scale(constants: Mapping[str, Array]) -> Array | float:
+def _logit_scale(defaults: Mapping[str, float], constants: Mapping[str, Array]) -> Array | float:
     """Returns by what a loss divides scores before it takes their exponential."""
     for name in ("neg_temperature", "temperature"):
         if name in constants:
             return constants[name]
+        if name in defaults:
+            return defaults[name]
     return 1.0
 
 

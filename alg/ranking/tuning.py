@@ -30,6 +30,8 @@ class Range(NamedTuple):
 
     def to_unit(self, value: float) -> float:
         """Returns the place of a value; the nearest edge if it lies outside."""
+        if self.low == self.high:
+            return 0.0
         if self.log:
             place = np.log(max(value, self.low) / self.low) / np.log(self.high / self.low)
         else:
