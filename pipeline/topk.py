@@ -36,7 +36,7 @@ from autolossgen.ranking.fair_test import (
 from autolossgen.ranking.negatives import Negatives, check_negatives
 from autolossgen.ranking.references import run_reference
 from autolossgen.ranking.scores import get_score
-from autolossgen.ranking.tuning import Range
+from autolossgen.ranking.tuning import Range, Trials
 
 from .save import NO_SEARCH, save_results
 from .setup import look_up
@@ -220,7 +220,7 @@ def _test_once(topk: TopK, folder: Path, name: str, test: Callable[[], RankResul
 
 def _to_json(value: Any) -> Any:
     """Returns a result as JSON; arrays are lists of numbers."""
-    if isinstance(value, RankResult):
+    if isinstance(value, RankResult | Trials):
         return {key: _to_json(part) for key, part in value._asdict().items()}
     if isinstance(value, Mapping):
         return {key: _to_json(part) for key, part in value.items()}
@@ -232,6 +232,9 @@ def _from_json(record: dict[str, Any]) -> RankResult:
         return {name: np.asarray(value) for name, value in values.items()}
 
     record["valid"] = to_arrays(record["valid"])
+    if record["trials"] is not None:
+        names = tuple(record["trials"].pop("names"))
+        record["trials"] = Trials(names=names, **to_arrays(record["trials"]))
     for part in ("test", "lists"):
         record[part] = {mask: to_arrays(values) for mask, values in record[part].items()}
     return RankResult(**record)

@@ -79,7 +79,7 @@ class RankResult(NamedTuple):
     settings: dict[str, float]  # learning rate, weight decay and constants
     epochs: int
     edges: list[str]  # settings at an edge of what was tried
-    best_trial: float  # its metric on validation
+    trials: Trials | None  # None for what is tuned on a grid
     valid: dict[str, np.ndarray]  # metric -> [S, E] of validation's users
     test: dict[str, dict[str, np.ndarray]]  # mask -> metric -> [S, E] of the test's users
     lists: dict[str, dict[str, np.ndarray]]  # mask -> metric of all lists together -> [S]
@@ -206,7 +206,7 @@ def run_rank_test(
         settings=chosen,
         epochs=held_out.epochs,
         edges=find_edges(trials, harmless=("weight_decay",)),
-        best_trial=float(np.nanmax(trials.scores)),
+        trials=trials,
         valid=held_out.valid,
         test={"train": held_out.test, "train+valid": refit},
         lists={"train": held_out.lists, "train+valid": refit_lists},

@@ -76,7 +76,7 @@ def run_reference(
         settings={key: float(value) for key, value in grid[best].items()},
         epochs=0,
         edges=_find_edges(grid, best),
-        best_trial=scores[best],
+        trials=None,
         valid=_as_one_seed(evaluate_scores(held_out, valid, settings.cutoffs).users),
         test={mask: _as_one_seed(found.users) for mask, found in tested.items()},
         lists={mask: _as_one_seed(found.lists) for mask, found in tested.items()},

@@ -14,7 +14,6 @@ from autolossgen.ranking.fair_test import (
     MASKS,
     RankTestSettings,
     check_settings,
-    list_baselines,
     make_rank_contender,
     run_rank_test,
 )
@@ -86,7 +85,7 @@ def test_a_loss_finds_the_groups(recorded):
     """At random, about a sixth of what is left would be right."""
     result, _ = recorded
     users = np.flatnonzero(DATA.test.counts)
-    assert result.contender is CONTENDER
+    assert (result.name, result.score, result.found) == ("softmax", "cosine", False)
     for mask in MASKS:
         assert result.test[mask].keys() == result.valid.keys()
         assert result.test[mask]["ndcg@3"].shape == (SETTINGS.seeds, len(users))
@@ -246,7 +245,7 @@ def test_a_test_whose_trainings_only_get_better_ends_with_all_epochs(monkeypatch
 
 
 def test_every_pairwise_loss_is_a_baseline():
-    baselines = list_baselines(list(PAIRWISE_LOSSES))
+    baselines = [make_rank_contender(name) for name in PAIRWISE_LOSSES]
     for contender, (name, named) in zip(baselines, PAIRWISE_LOSSES.items(), strict=True):
         assert (contender.name, contender.score) == (name, named.score)
         assert not contender.found
