@@ -24,7 +24,7 @@ import numpy as np
 from autolossgen.interfaces import ItemSets
 from autolossgen.models.matrix_factorization import make_matrix_factorization
 from autolossgen.ranking.fair_test import make_rank_contender
-from autolossgen.ranking.trainer import LaneSettings, make_positives, make_rank_trainer
+from autolossgen.ranking.trainer import LaneSettings, make_rank_trainer, make_training_pairs
 from benchmarks.timing import summarize, time_in_turns, write_figures
 
 WIDTH, BATCH = 64, 1024
@@ -42,7 +42,7 @@ def make_epoch(loss: str, likes: ItemSets, num_items: int, lanes: int) -> Callab
     contender = make_rank_contender(loss)
     model = make_matrix_factorization(likes.counts.size, num_items, embedding_dim=WIDTH)
     trainer = make_rank_trainer(model, contender.loss, score=contender.score, batch_size=BATCH)
-    data, keys = make_positives(likes, num_items), jax.random.split(jax.random.key(0), lanes)
+    data, keys = make_training_pairs(likes, num_items), jax.random.split(jax.random.key(0), lanes)
     constants = {name: jnp.full(lanes, value) for name, value in contender.loss.constants.items()}
     settings = LaneSettings(jnp.full(lanes, 0.01), jnp.zeros(lanes), constants)
     states = [trainer.init(keys)]

@@ -15,7 +15,7 @@ from rich.console import Console
 
 from autolossgen import report
 from autolossgen.data import build_ranking
-from autolossgen.evaluation.statistics import compute_confidence_interval
+from autolossgen.evaluation.statistics import summarize_seeds
 from autolossgen.files import write_atomically
 from autolossgen.interfaces import RankingData
 from autolossgen.language.build import build_loss
@@ -86,6 +86,11 @@ def make_topk(config: ConfigDict, console: Console) -> TopK:
         look_up("contenders.references", name, CLOSED_FORMS)
         for name in config.contenders.references
     ]
+    if not references and all(contender.found for contender in contenders):
+        raise ValueError(
+            "formulas are compared with a named loss in contenders.losses or with one of "
+            "contenders.references, got neither"
+        )
     data = build_ranking(**config.data)
     return TopK(
         config=config,
@@ -254,8 +259,9 @@ def make_records(topk: TopK, results: list[RankResult]) -> list[dict[str, Any]]:
     others = [result for result in results if result is not best]
     values = [result.test[REPORTED_MASK][metric] for result in others]
     differences = compare_to(values, best.test[REPORTED_MASK][metric])
-    by_name = {other.name: found for other, found in zip(others, differences, strict=True)}
-    return [_make_record(topk, result, by_name.get(result.name)) for result in results]
+    # Not by name: those of two long formulas may be cut to the same.
+    by_result = {id(other): found for other, found in zip(others, differences, strict=True)}
+    return [_make_record(topk, result, by_result.get(id(result))) for result in results]
 
 
 def _make_record(topk: TopK, result: RankResult, difference: Difference | None) -> dict[str, Any]:
@@ -263,7 +269,7 @@ def _make_record(topk: TopK, result: RankResult, difference: Difference | None) 
     settings = dict(result.settings)
     test, other_test = (
         {
-            name: _summarize(values)
+            name: summarize_seeds(values)
             for name, values in (*result.lists[mask].items(), *_by_seed(result.test[mask]).items())
         }
         for mask in (REPORTED_MASK, "train")
@@ -302,9 +308,3 @@ def _make_record(topk: TopK, result: RankResult, difference: Difference | None) 
 def _by_seed(values: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
     """Returns the means over users, [S]."""
     return {name: value.mean(1) for name, value in values.items()}
-
-
-def _summarize(values: np.ndarray) -> dict[str, Any]:
-    """Returns mean, standard deviation and interval of one value for each seed."""
-    std = float(values.std(ddof=1)) if len(values) > 1 else None
-    return {"mean": float(values.mean()), "std": std, "ci95": compute_confidence_interval(values)}

@@ -165,7 +165,7 @@ def make_result_records(
             "seeds": list(range(len(result.test[metric.name]))),
             "epochs": result.epochs,
             "valid": {name: float(values.mean()) for name, values in result.valid.items()},
-            "test": {name: _summarize(values) for name, values in result.test.items()},
+            "test": {name: summarize_seeds(values) for name, values in result.test.items()},
             "vs_best_baseline": None
             if result is best
             else _compare_with_baseline(result, best, metric.name),
@@ -202,7 +202,7 @@ def _compare_with_baseline(
     }
 
 
-def _summarize(values: np.ndarray) -> dict[str, Any]:
+def summarize_seeds(values: np.ndarray) -> dict[str, Any]:
     """Returns mean, standard deviation and interval of one value for each seed."""
     std = float(values.std(ddof=1)) if len(values) > 1 else None
     return {"mean": float(values.mean()), "std": std, "ci95": compute_confidence_interval(values)}

@@ -27,12 +27,12 @@ from .negatives import Negatives
 from .trainer import (
     EvalSplit,
     LaneSettings,
-    Positives,
     RankState,
     RankTrainer,
+    TrainingPairs,
     make_eval_split,
-    make_positives,
     make_rank_trainer,
+    make_training_pairs,
 )
 from .tuning import Range, Trials, add_trials, find_best, find_edges, propose, to_settings
 
@@ -115,7 +115,7 @@ class _Track(NamedTuple):
 
     settings: RankTestSettings
     trainer: RankTrainer
-    data: Positives
+    data: TrainingPairs
     valid: EvalSplit
     progress: Callable[[str, int, int], None]
 
@@ -233,7 +233,7 @@ def _make_track(
         top=settings.top,
         cutoffs=settings.cutoffs,
     )
-    positives = make_positives(known, data.num_items, power=settings.negatives.power)
+    positives = make_training_pairs(known, data.num_items, power=settings.negatives.power)
     valid = make_eval_split(data.valid, [data.train], data.num_items)
     return _Track(settings, trainer, positives, valid, progress)
 
@@ -258,8 +258,7 @@ def _to_lanes(settings: Mapping[str, np.ndarray]) -> LaneSettings:
 def _train(track: _Track, lanes: LaneSettings, keys: Array, stage: str) -> Iterator[_Course]:
     """Trains lanes, and yields them after each stretch of epochs, at most ``epochs`` in all."""
     settings, trainer = track.settings, track.trainer
-    split = jax.vmap(lambda key: jax.random.split(key), out_axes=1)
-    weight_keys, order_keys = split(keys)
+    weight_keys, order_keys = jax.vmap(jax.random.split, out_axes=1)(keys)
     state = trainer.init(weight_keys)
     for epoch in range(1, settings.epochs + 1):
         epoch_keys = jax.vmap(jax.random.fold_in, in_axes=(0, None))(order_keys, epoch)

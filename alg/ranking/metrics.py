@@ -7,7 +7,7 @@ same; means are over them.
 Letters: ``T`` places for relevant items of a user, ``E`` users with relevant items.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import chex
@@ -175,8 +175,3 @@ def check_metric(name: str, cutoffs: Sequence[int]) -> None:
     names = [f"{metric}@{k}" for metric in USER_METRICS for k in cutoffs]
     if name not in names:
         raise ValueError(f"the metric is one of {', '.join(names)}, got {name!r}")
-
-
-def mean_over_users(metrics: Mapping[str, Array]) -> dict[str, Array]:
-    """Returns the means over users of metrics [..., E]."""
-    return {name: jnp.mean(values, axis=-1) for name, values in metrics.items()}

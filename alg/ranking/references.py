@@ -16,6 +16,8 @@ from .trainer import EvalSplit, Evaluation, make_eval_split
 BLOCK = 512
 """Users that are scored together."""
 
+_rank_top = jax.jit(rank_top, static_argnums=2)
+
 ScoreFn = Callable[[np.ndarray], np.ndarray]
 """Users [n] -> scores of all items [n, num_items]."""
 
@@ -99,14 +101,13 @@ def evaluate_scores(score: ScoreFn, split: EvalSplit, cutoffs: Sequence[int]) ->
     """
     relevant, cutoffs = split.relevant, tuple(sorted(cutoffs))
     num_users, num_items = split.masked.shape
-    top = jax.jit(rank_top, static_argnums=2)
     hits: list[Array] = []
     items: list[Array] = []
     for first in range(0, num_users, BLOCK):
         block = slice(first, first + BLOCK)
         scores = jnp.asarray(score(np.asarray(relevant.users[block])), jnp.float32)
         scores = jnp.where(split.masked[block], -jnp.inf, scores)
-        found = top(scores, relevant.items[block], cutoffs[-1])
+        found = _rank_top(scores, relevant.items[block], cutoffs[-1])
         hits.append(found.hit)
         items.append(found.items)
     users = compute_user_metrics(jnp.concatenate(hits), relevant.counts, cutoffs)

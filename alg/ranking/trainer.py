@@ -49,7 +49,7 @@ class RankState(NamedTuple):
     threshold: Array  # [K, num_users], a user's score at the last rank that counts
 
 
-class Positives(NamedTuple):
+class TrainingPairs(NamedTuple):
     """Pairs to train on, and what is known of each user."""
 
     users: Array  # int32 [n]
@@ -77,7 +77,7 @@ class RankTrainer(NamedTuple):
 
     init: Callable[[Array], RankState]  # keys [K]
     # state, settings, data, keys [K] -> state after an epoch; donates the state
-    epoch: Callable[[RankState, LaneSettings, Positives, Array], RankState]
+    epoch: Callable[[RankState, LaneSettings, TrainingPairs, Array], RankState]
     # state -> state whose thresholds are those of its tables
     refresh_thresholds: Callable[[RankState], RankState]
     evaluate: Callable[[RankState, EvalSplit], Evaluation]
@@ -103,7 +103,7 @@ class _Parts(NamedTuple):
     batch_size: int
 
 
-def make_positives(train: ItemSets, num_items: int, *, power: float = 0.0) -> Positives:
+def make_training_pairs(train: ItemSets, num_items: int, *, power: float = 0.0) -> TrainingPairs:
     """Collects pairs to train on.
 
     Args:
@@ -123,7 +123,7 @@ def make_positives(train: ItemSets, num_items: int, *, power: float = 0.0) -> Po
             f"{MAX_CELLS:,}: the mask of known items does not fit in memory. Use a larger k-core."
         )
     counts = np.bincount(train.items, minlength=num_items)
-    return Positives(
+    return TrainingPairs(
         users=jnp.asarray(train.users),
         items=jnp.asarray(train.items),
         known=jnp.asarray(train.as_matrix(num_items)),
@@ -174,7 +174,7 @@ def make_rank_trainer(
       >>> state, keys = trainer.init(jax.random.split(jax.random.key(0), 1)), None
       >>> for epoch in range(30):
       ...     keys = jax.random.split(jax.random.key(epoch), 1)
-      ...     state = trainer.epoch(state, settings, make_positives(liked, 3), keys)
+      ...     state = trainer.epoch(state, settings, make_training_pairs(liked, 3), keys)
       >>> trainer.score(state, jnp.array([0, 1])).argmax(-1).tolist()
       [[0, 2]]
     """
@@ -216,22 +216,15 @@ def _over_lanes(function: Callable, shared: Sequence[int] = ()) -> Callable:
     """
 
     def of_lanes(*arguments: Any) -> Any:
-        axes = [None if i in shared else 0 for i in range(len(arguments))]
+        if jax.default_backend() != "cpu":
+            axes = [None if i in shared else 0 for i in range(len(arguments))]
+            return jax.vmap(function, in_axes=axes)(*arguments)
+        own = [None if i in shared else x for i, x in enumerate(arguments)]  # None has no lanes
 
-        def one_by_one(*arguments: Any) -> Any:
-            own = [x for i, x in enumerate(arguments) if i not in shared]
+        def of_one(own: Sequence[Any]) -> Any:
+            return function(*(arguments[i] if i in shared else x for i, x in enumerate(own)))
 
-            def of_one(own: Sequence[Any]) -> Any:
-                rest = iter(own)
-                return function(
-                    *(x if i in shared else next(rest) for i, x in enumerate(arguments))
-                )
-
-            return jax.lax.map(of_one, own)
-
-        if jax.default_backend() == "cpu":
-            return one_by_one(*arguments)
-        return jax.vmap(function, in_axes=axes)(*arguments)
+        return jax.lax.map(of_one, own)
 
     return of_lanes
 
@@ -253,7 +246,7 @@ def _prepared(scoring: _Scoring, params: Params) -> tuple[Array, Array]:
 
 
 def _train_epoch(
-    parts: _Parts, state: RankState, settings: LaneSettings, data: Positives, key: Array
+    parts: _Parts, state: RankState, settings: LaneSettings, data: TrainingPairs, key: Array
 ) -> RankState:
     """Trains one lane on all positives once, in a random order."""
     n, size = data.users.shape[0], parts.batch_size
@@ -274,7 +267,7 @@ def _train_epoch(
 def _step(
     parts: _Parts,
     settings: LaneSettings,
-    data: Positives,
+    data: TrainingPairs,
     state: RankState,
     chosen: Array,
     weight: Array,
@@ -298,7 +291,7 @@ def _step(
 def _batch_loss(
     parts: _Parts,
     settings: LaneSettings,
-    data: Positives,
+    data: TrainingPairs,
     threshold: Array,
     params: Params,
     users: Array,

@@ -95,6 +95,7 @@ def test_what_is_finished_is_kept(run, server):
         ("--config.contenders.losses=('bce',)", 1, "pairwise losses, got 'bce'"),
         ("--config.contenders.losses=('relu(dif)',)", 1, "did you mean 'diff'?"),
         ("--config.contenders.losses=()", 1, "at least one loss"),
+        ("--config.contenders.references=()", 1, "got neither"),
         ("--config.contenders.references=('eas',)", 1, "did you mean 'ease'?"),
         ("--config.contenders.score=cos", 1, "score 'cos' is not one of"),
         ("--config.train.negatives=al", 1, "negatives are one of all, shared"),

@@ -15,8 +15,8 @@ from autolossgen.ranking.negatives import Negatives, draw_negatives
 from autolossgen.ranking.trainer import (
     LaneSettings,
     make_eval_split,
-    make_positives,
     make_rank_trainer,
+    make_training_pairs,
 )
 from tests.helpers.ranking_sets import sets_from
 
@@ -75,7 +75,7 @@ def make_trainer(case, loss=None):
 
 
 def make_data(case):
-    return make_positives(sets_from(LIKED), ITEMS, power=CASES[case][1].power)
+    return make_training_pairs(sets_from(LIKED), ITEMS, power=CASES[case][1].power)
 
 
 def start(case):
@@ -271,7 +271,7 @@ def test_settings_that_cannot_be_are_errors(wrong, message):
 
 def test_data_that_cannot_be_trained_on_are_errors(monkeypatch):
     with pytest.raises(ValueError, match="no pair of a user and an item to train on"):
-        make_positives(sets_from(np.zeros((2, 3), bool)), 3)
+        make_training_pairs(sets_from(np.zeros((2, 3), bool)), 3)
     monkeypatch.setattr(module, "MAX_CELLS", 47)
     with pytest.raises(ValueError, match=r"6 users times 8 items are 48 pairs, over 47"):
-        make_positives(sets_from(LIKED), ITEMS)
+        make_training_pairs(sets_from(LIKED), ITEMS)
