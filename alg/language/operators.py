@@ -152,8 +152,9 @@ def _mean_neg(x: Array, where: Array | None = None) -> Array:
 
 
 def _logsumexp_neg(x: Array, where: Array | None = None) -> Array:
-    total = jax.nn.logsumexp(x, -1, keepdims=True, where=where)
-    return jnp.broadcast_to(total, x.shape)
+    # One mask: jax.nn.logsumexp(where=) applies three, each a pass over all negatives.
+    kept = x if where is None else jnp.where(where, x, -jnp.inf)
+    return jnp.broadcast_to(jax.nn.logsumexp(kept, -1, keepdims=True), x.shape)
 
 
 def _call(

@@ -20,6 +20,7 @@ import optax
 
 from ..interfaces import Array, EmbeddingModel, ItemSets, Params
 from ..language.inputs import LossFn
+from ..training.permutation import random_permutation
 from .metrics import (
     Relevant,
     compute_list_metrics,
@@ -54,7 +55,7 @@ class TrainingPairs(NamedTuple):
 
     users: Array  # int32 [n]
     items: Array  # int32 [n]
-    known: Array  # bool [num_users, num_items], never a negative
+    unknown: Array  # bool [num_users, num_items], what may be a negative
     chances: ItemChances  # of drawn negatives
 
 
@@ -126,7 +127,7 @@ def make_training_pairs(train: ItemSets, num_items: int, *, power: float = 0.0) 
     return TrainingPairs(
         users=jnp.asarray(train.users),
         items=jnp.asarray(train.items),
-        known=jnp.asarray(train.as_matrix(num_items)),
+        unknown=jnp.asarray(~train.as_matrix(num_items)),
         chances=compute_chances(counts, power),
     )
 
@@ -252,7 +253,7 @@ def _train_epoch(
     n, size = data.users.shape[0], parts.batch_size
     steps = -(-n // size)
     order_key, step_key = jax.random.split(key)
-    order = jax.random.permutation(order_key, n)
+    order = random_permutation(order_key, n)
     # Other positives fill the last batch up: they do not count, but may be negatives.
     order = jnp.resize(order, (steps, size))
     weight = (jnp.arange(steps * size) < n).astype(jnp.float32).reshape(steps, size)
@@ -304,15 +305,15 @@ def _batch_loss(
     user = all_users[users]
     pos = finish(jnp.sum(user * all_items[items], axis=-1))
     if parts.negatives.kind == "all":
-        neg, where = finish(user @ all_items.T), ~data.known[users]
+        neg, where = finish(user @ all_items.T), data.unknown[users]
     else:
         drawn = draw_negatives(parts.negatives, data.chances, items, key)
         if drawn.items.ndim == 1:
             neg = finish(user @ all_items[drawn.items].T)
-            where = ~data.known[users][:, drawn.items]
+            where = data.unknown[users][:, drawn.items]
         else:
             neg = finish(jnp.einsum("bd,bnd->bn", user, all_items[drawn.items]))
-            where = ~jnp.take_along_axis(data.known[users], drawn.items, axis=1)
+            where = jnp.take_along_axis(data.unknown[users], drawn.items, axis=1)
         if parts.negatives.correct:
             scale = _logit_scale(parts.loss.constants, settings.constants)
             neg = neg - scale * drawn.log_q

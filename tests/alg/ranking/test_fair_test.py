@@ -50,7 +50,7 @@ def run_recorded(patch, data):
         trainer = compile_once(*args, **options)
 
         def epoch(state, settings, positives, keys):
-            calls.epochs.append((len(keys), np.asarray(positives.known), len(positives.items)))
+            calls.epochs.append((len(keys), ~np.asarray(positives.unknown), len(positives.items)))
             return trainer.epoch(state, settings, positives, keys)
 
         def evaluate(state, split):

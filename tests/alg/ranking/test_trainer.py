@@ -18,6 +18,7 @@ from autolossgen.ranking.trainer import (
     make_rank_trainer,
     make_training_pairs,
 )
+from autolossgen.training.permutation import random_permutation
 from tests.helpers.ranking_sets import sets_from
 
 USERS, ITEMS, WIDTH, BATCH, TOP = 6, 8, 3, 8, 3
@@ -134,7 +135,7 @@ def draw_batches(case, data, key):
     steps = -(-len(users) // BATCH)
     assert len(users) % BATCH
     order_key, step_key = jax.random.split(key)
-    order = np.resize(jax.random.permutation(order_key, len(users)), (steps, BATCH))
+    order = np.resize(random_permutation(order_key, len(users)), (steps, BATCH))
     weight = np.float32(np.arange(steps * BATCH).reshape(steps, BATCH) < len(users))
     batches = []
     for chosen, w, draw_key in zip(order, weight, jax.random.split(step_key, steps), strict=True):
@@ -176,8 +177,8 @@ def test_a_known_positive_is_never_a_negative(case):
     after, _ = train(case, settings, data)
     # In a batch there are no negatives that nobody likes.
     assert np.array_equal(after["item"][:, NEVER_TRAINED], before) == (case == "in_batch")
-    known = data.known.at[:, NEVER_TRAINED].set(True)
-    after, _ = train(case, settings, data._replace(known=known))
+    unknown = data.unknown.at[:, NEVER_TRAINED].set(False)
+    after, _ = train(case, settings, data._replace(unknown=unknown))
     np.testing.assert_array_equal(after["item"][:, NEVER_TRAINED], before)
 
 
