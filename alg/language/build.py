@@ -15,9 +15,9 @@ import numpy as np
 from ..interfaces import Array
 from ..suggest import did_you_mean
 from .families import LARGEST_LOGIT, POINTWISE, Family, as_family
-from .inputs import LossFn, LossLike, as_program, as_static
+from .inputs import LossFn, LossLike, as_template
 from .operators import DEFAULT_BOUNDS, NUMBER_OF, as_bounds, clip, compute_logit
-from .parser import Slot, parse_template
+from .parser import Slot
 from .printing import describe_program
 from .programs import Program
 
@@ -141,12 +141,7 @@ def build_loss(
     if inputs == "probabilities" and family.is_pairwise:
         raise ValueError(f"inputs of a {family.name} loss are 'logits', got {inputs!r}")
     bounds = as_bounds(bounds)
-    slots: tuple[Slot, ...] = ()
-    if isinstance(source, str):
-        program, slots = parse_template(source, family, constants)
-        program = as_static(program, family)
-    else:
-        program = as_program(source, family=family, **constants)
+    program, slots = as_template(source, family=family, **constants)
     return build_from_program(program, family, bounds, inputs=inputs, slots=slots)
 
 

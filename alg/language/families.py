@@ -63,6 +63,7 @@ PAIRWISE = Family(
     loads=(
         Load("diff", op="sub", lhs=0, rhs=1),
         Load("threshold", op="threshold", lhs=-1, rhs=-1),
+        Load("num_negatives", op="sum_neg", lhs=2, rhs=-1),
     ),
     operators=(
         *(name for name in PAPER_OPERATORS if name != "neg"),
@@ -82,9 +83,9 @@ PAIRWISE = Family(
 """Losses of the logit of a positive and the logits of its sampled negatives.
 
 ``diff`` is ``pos - neg``; ``threshold`` is the user's score at the last rank that counts, without
-a gradient. The loss of an example is the mean over its negatives, which leaves an
-aggregate (equal for all of them) unchanged. ``neg`` names the operand; the operator is written
-``-x`` in formulas, and a search uses ``sub``."""
+a gradient; ``num_negatives`` is how many negatives there are. The loss of an example is the mean
+over its negatives, which leaves an aggregate (equal for all of them) unchanged. ``neg`` names the
+operand; the operator is written ``-x`` in formulas, and a search uses ``sub``."""
 
 FAMILIES = {family.name: family for family in (POINTWISE, PAIRWISE)}
 

@@ -1,6 +1,6 @@
 """The vocabulary of a search space, and the grammar under which every token sequence is a loss."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import jax.numpy as jnp
@@ -20,6 +20,12 @@ from .operator_checks import validate_op
 from .operators import NUMBER_OF, Op
 
 PAD = "PAD"
+FREE = "c"
+"""Token of a free constant: each one in a sequence is a number of its own, ``c0``, ``c1``, ...,
+that a tuner sets."""
+FREE_VALUE = 0.6
+"""Value of a free constant before it is tuned: no whole number and no power of two, so that
+screening does not take products and powers of it for one another."""
 
 
 class Vocabulary(NamedTuple):
@@ -93,12 +99,14 @@ class _Token(NamedTuple):
 def _make_operand(name: str, family: Family) -> _Token:
     if name in family.registers:
         return _Token(name, arity=0, register=family.registers.index(name))
+    if name == FREE:
+        return _Token(name, arity=0, op=NUMBER_OF["number"], constant=FREE_VALUE)
     if name in get_operands(family):
         number, lhs, rhs = get_load(family, name)
         return _Token(name, arity=0, op=number, reads=(lhs, rhs))
     if (value := parse_number(name)) is not None:
         return _Token(name, arity=0, op=NUMBER_OF["number"], constant=value)
-    hint = did_you_mean(name, [*get_operands(family), "1"])
+    hint = did_you_mean(name, [*get_operands(family), "1", FREE])
     raise ValueError(f"operand {name!r} is neither known nor a finite number{hint}")
 
 
@@ -113,8 +121,9 @@ def make_vocabulary(
 
     Args:
       operators: names of operators, in any order; None for the family's default.
-      operands: those of the family (``pred``, ``label`` and ``logit``, or ``pos``, ``neg`` and
-        ``diff``), ``1``, or numbers such as ``"0.5"``; None for the family's default.
+      operands: those of the family (``pred``, ``label`` and ``logit``, or ``pos``, ``neg``,
+        ``diff``, ``threshold`` and ``num_negatives``), ``1``, numbers such as ``"0.5"``, or ``c``
+        for free constants; None for the family's default.
       family: ``"pointwise"``, ``"pairwise"``, or a ``Family``.
       extra: your own operators, in addition to ``operators``. The vocabulary's ``family`` is the
         language that has them.
@@ -190,13 +199,7 @@ def make_grammar(
       >>> [name for name, is_allowed in zip(vocab.names, allowed) if is_allowed]
       ['PAD', 'pred', 'label']
     """
-    if length < 1:
-        raise ValueError(f"a loss needs at least one token, got length {length}")
-    mean, deviation = (0.0, np.inf) if length_prior is None else length_prior
-    if not deviation > 0 or not np.isfinite(mean):
-        raise ValueError(
-            f"a length prior is a mean and a deviation above 0, or None, got {length_prior}"
-        )
+    add_prior = _check_length(length, length_prior)
     arity = jnp.asarray(vocab.arity)
     is_pad = arity < 0
     # Without a binary operator, two values never become one.
@@ -211,14 +214,158 @@ def make_grammar(
         return jnp.where(is_pad[token], depth, depth - arity[token] + 1)
 
     def prior(depth: Array, remaining: Array) -> Array:
-        num_written = length - remaining
-        too_short = jnp.maximum(mean - num_written, 0)
-        too_long = jnp.maximum(num_written + depth - arity + 1 - mean, 0)
-        return -(jnp.where(is_pad, too_short, too_long) ** 2) / (2 * deviation**2)
+        return add_prior(length - remaining, depth - arity + 1, is_pad)
 
     return Grammar(
         length=length, size=len(vocab.names), allowed=allowed, advance=advance, prior=prior
     )
+
+
+def _check_length(
+    length: int, length_prior: tuple[float, float] | None
+) -> Callable[[Array, Array, Array], Array]:
+    """Returns what a length prior adds to the logits of tokens [V].
+
+    It is a function of the tokens that are written, the tokens that still come at least [V], and
+    whether each is padding [V].
+
+    Raises:
+      ValueError: see ``make_grammar``.
+    """
+    if length < 1:
+        raise ValueError(f"a loss needs at least one token, got length {length}")
+    mean, deviation = (0.0, np.inf) if length_prior is None else length_prior
+    if not deviation > 0 or not np.isfinite(mean):
+        raise ValueError(
+            f"a length prior is a mean and a deviation above 0, or None, got {length_prior}"
+        )
+
+    def prior(num_written: Array, at_least: Array, is_pad: Array) -> Array:
+        too_short = jnp.maximum(mean - num_written, 0)
+        too_long = jnp.maximum(num_written + at_least - mean, 0)
+        return -(jnp.where(is_pad, too_short, too_long) ** 2) / (2 * deviation**2)
+
+    return prior
+
+
+CONSTANT, POSITIVE, NEGATIVE = range(3)
+"""What a value on the stack belongs to: nothing, a positive, or each of its negatives."""
+_DEPTH_BITS, _KIND_BITS = 5, 2
+MAX_TYPED_DEPTH = (31 - _DEPTH_BITS) // _KIND_BITS
+
+
+def make_typed_grammar(
+    vocab: Vocabulary, length: int, *, length_prior: tuple[float, float] | None = None
+) -> Grammar:
+    """Builds a grammar of pairwise losses that knows what each value belongs to.
+
+    Beyond ``make_grammar``, an aggregate takes a value of each negative, and no operator takes
+    constants alone: such a value is a constant again, or what it was, in more tokens. Every
+    sequence reads a score.
+
+    The state holds the kinds of all values on the stack, two bits each, above its depth.
+
+    Args:
+      vocab: vocabulary of the space, of a pairwise family.
+      length: tokens in a sequence, L.
+      length_prior: see ``make_grammar``.
+
+    Raises:
+      ValueError: for a family that is not pairwise, a space that no binary operator joins or that
+        has no operand of a positive or a negative, or the errors of ``make_grammar``.
+
+    Example:
+      >>> vocab = make_vocabulary(("add", "exp", "mean_neg"), ("pos", "c"), family="pairwise")
+      >>> grammar = make_typed_grammar(vocab, length=5)
+      >>> state = grammar.advance(jnp.int32(0), 1)  # pos
+      >>> allowed = grammar.allowed(state, 4, 1)
+      >>> [name for name, is_allowed in zip(vocab.names, allowed) if is_allowed]
+      ['PAD', 'pos', 'c', 'exp']
+    """
+    add_prior = _check_length(length, length_prior)
+    arity, kind = jnp.asarray(vocab.arity), jnp.asarray(_find_kinds(vocab))
+    is_pad = arity < 0
+    rows = [vocab.table[number] if number >= 0 else None for number in vocab.op]
+    aggregates = jnp.asarray([row is not None and row.arity > 0 and row.aggregate for row in rows])
+    max_depth = min(length, MAX_TYPED_DEPTH) if np.any(vocab.arity == 2) else 1
+
+    def write(state: Array) -> tuple[Array, Array, Array]:
+        """Returns, for each token, whether its arguments suit it, and depth and kinds after it."""
+        depth, kinds = _unpack(state)
+        top, second = kinds & 3, kinds >> _KIND_BITS & 3
+        suits = jnp.select(
+            [arity == 0, arity == 1],
+            [True, jnp.where(aggregates, top == NEGATIVE, top != CONSTANT)],
+            jnp.maximum(top, second) != CONSTANT,
+        )
+        result = jnp.select(
+            [arity == 0, arity == 1],
+            [kind, jnp.where(aggregates, POSITIVE, top)],
+            jnp.maximum(top, second),
+        )
+        kinds = kinds >> _KIND_BITS * jnp.maximum(arity, 0) << _KIND_BITS | result
+        return suits & (arity <= depth) & ~is_pad, depth - arity + 1, kinds
+
+    def allowed(state: Array, remaining: Array, previous: Array) -> Array:
+        suits, new_depth, new_kinds = write(state)
+        needed, is_stuck = _count_needed(new_depth, new_kinds)
+        fits = suits & (needed < remaining) & (new_depth + is_stuck <= max_depth)
+        depth, kinds = _unpack(state)
+        may_end = (depth == 1) & (kinds & 3 != CONSTANT)
+        ended = (previous == 0) & (depth > 0)
+        return jnp.where(ended, is_pad, fits | is_pad & may_end)
+
+    def advance(state: Array, token: Array) -> Array:
+        _, depth, kinds = write(state)
+        new_state = (kinds << _DEPTH_BITS | depth)[token]
+        return jnp.where(is_pad[token], state, new_state).astype(jnp.int32)
+
+    def prior(state: Array, remaining: Array) -> Array:
+        _, depth, kinds = write(state)
+        return add_prior(length - remaining, 1 + _count_needed(depth, kinds)[0], is_pad)
+
+    return Grammar(
+        length=length, size=len(vocab.names), allowed=allowed, advance=advance, prior=prior
+    )
+
+
+def _unpack(state: Array) -> tuple[Array, Array]:
+    """Returns depth and kinds of a typed grammar's state."""
+    return state & (1 << _DEPTH_BITS) - 1, state >> _DEPTH_BITS
+
+
+def _count_needed(depth: Array, kinds: Array) -> tuple[Array, Array]:
+    """Returns how many tokens make one value of a stack, and whether constants alone are on top.
+
+    Those need an operand behind them, and an operator more.
+    """
+    top, second = kinds & 3, kinds >> _KIND_BITS & 3
+    is_stuck = (top == CONSTANT) & ((depth == 1) | (second == CONSTANT))
+    return depth - 1 + 2 * is_stuck, is_stuck
+
+
+def _find_kinds(vocab: Vocabulary) -> np.ndarray:
+    """Returns what each operand belongs to [V]; 0 for operators.
+
+    Raises:
+      ValueError: if no operand belongs to a positive or a negative.
+    """
+    if not vocab.family.is_pairwise:
+        raise ValueError(f"a typed grammar is of pairwise losses, got {vocab.family.name} ones")
+    of_register = {-1: CONSTANT, 0: POSITIVE, 1: NEGATIVE, 2: CONSTANT}
+    kinds = np.zeros(len(vocab.names), np.int32)
+    for i, number in enumerate(vocab.op):
+        if vocab.arity[i] != 0:
+            continue
+        if number < 0:
+            kinds[i] = of_register[int(vocab.register[i])]
+        elif vocab.table[number].name == "threshold":
+            kinds[i] = POSITIVE
+        else:
+            kinds[i] = max(of_register[int(read)] for read in vocab.reads[i])
+    if not kinds.any():
+        raise ValueError(f"a ranking loss reads pos, neg or diff, got {vocab.names}")
+    return kinds
 
 
 def encode_tokens(names: Sequence[str], vocab: Vocabulary = DEFAULT_VOCABULARY) -> np.ndarray:

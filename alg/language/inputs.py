@@ -21,9 +21,9 @@ from .families import (
     get_operators,
     is_in_family,
 )
-from .grammar import encode_tokens, make_vocabulary, parse_number
+from .grammar import FREE, encode_tokens, make_vocabulary, parse_number
 from .operators import DEFAULT_BOUNDS, NUMBER_OF, as_bounds
-from .parser import MAX_NUMBER, Emitter, parse
+from .parser import MAX_NUMBER, Emitter, Template, parse_template
 from .programs import Program
 
 LossLike = str | Sequence[int] | Sequence[str] | Program
@@ -143,18 +143,21 @@ def _decode_token(position: int, token: int | str, names: Sequence[str]) -> str:
     return names[number]
 
 
-def _assemble_names(tokens: Sequence[int | str], family: Family) -> Program:
-    """Assembles tokens outside ``jit``; ``assemble`` would compile for each length."""
+def _assemble_names(tokens: Sequence[int | str], family: Family) -> Template:
+    """Assembles tokens outside ``jit``; ``assemble`` would compile for each length.
+
+    Free constants are called ``c0``, ``c1``, ..., in the order of their tokens.
+    """
     tokens = list(tokens)
     names = [token for token in tokens if isinstance(token, str)]
     if len(names) < len(tokens):
         known = make_vocabulary(family=family).names
         names = [_decode_token(position, token, known) for position, token in enumerate(tokens)]
-    operands = (*get_operands(family), "1")
+    operands = (*get_operands(family), "1", FREE)
     operators = tuple(get_operators(family))
     numbers = {name for name in names if parse_number(name) is not None} - {"1"}
     vocab = make_vocabulary(operators, (*operands, *sorted(numbers)), family=family)
-    emit = Emitter(family)
+    emit, num_free = Emitter(family), 0
     stack: list[int] = []
     for token in encode_tokens(names, vocab):
         if vocab.arity[token] > 0:
@@ -164,8 +167,11 @@ def _assemble_names(tokens: Sequence[int | str], family: Family) -> Program:
             stack.append(int(vocab.register[token]))
         elif vocab.arity[token] == 0:
             (lhs, rhs), constant = vocab.reads[token].tolist(), float(vocab.constant[token])
-            stack.append(emit(int(vocab.op[token]), lhs, rhs, constant))
-    return emit.program(stack[0])
+            name = f"c{num_free}" if vocab.names[token] == FREE else ""
+            num_free += bool(name)
+            stack.append(emit(int(vocab.op[token]), lhs, rhs, constant, name=name))
+    program = emit.program(stack[0])
+    return Template(program=program, slots=emit.slots())
 
 
 def as_program(
@@ -178,19 +184,31 @@ def as_program(
     Raises:
       ValueError: if the source is not a loss; the message names the position.
     """
+    return as_template(source, family=family, **constants).program
+
+
+def as_template(
+    source: LossLike, /, *, family: str | Family = POINTWISE, **constants: float
+) -> Template:
+    """Returns the static program of a source as ``as_program`` does, and its named constants.
+
+    A formula has the names that ``constants`` give values to, tokens have their free constants.
+    """
     family = as_family(family)
     if isinstance(source, LossFn):
         raise ValueError("the source is already a loss; build others from loss.program")
-    if isinstance(source, str):
-        return as_static(parse(source, family=family, **constants), family)
-    if constants:
+    if constants and not isinstance(source, str):
         what = type(source).__name__
         raise ValueError(f"constants {sorted(constants)} are for formulas, the source is a {what}")
-    if isinstance(source, Program):
-        return as_static(source, family)
-    if not np.iterable(source):
+    if isinstance(source, str):
+        template = parse_template(source, family, constants)
+    elif isinstance(source, Program):
+        template = Template(source, ())
+    elif np.iterable(source):
+        template = _assemble_names(source, family)
+    else:
         raise ValueError(f"a loss is a formula, tokens or a program, got {type(source).__name__}")
-    return as_static(_assemble_names(source, family), family)
+    return template._replace(program=as_static(template.program, family))
 
 
 class LossSpec(NamedTuple):

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -19,11 +19,12 @@ from .operators import (
 )
 from .programs import REGISTERS, Program
 
-_LOADED = {"number": 1, "logit": 2}  # what an instruction without arguments loads, see ``_Code``
+# What an instruction without arguments loads, see ``_Code``. A family has logit or threshold.
+_LOADED = {"number": 1, "logit": 2, "threshold": 2}
 ELEMENTWISE = tuple(
     number
     for number, op in enumerate(OPERATORS)
-    if not op.aggregate and (op.arity or op.name in _LOADED)
+    if not op.aggregate and (op.arity or op.name in ("number", "logit"))
 )
 """Numbers of the operators that pointwise programs may use."""
 
@@ -34,6 +35,7 @@ def interpret(
     label: AnyArray,
     *,
     logit: Array | None = None,
+    threshold: Array | None = None,
     bounds: tuple[Array | float, Array | float] = DEFAULT_BOUNDS,
     operators: Sequence[int] = ELEMENTWISE,
     table: Sequence[Op] = OPERATORS,
@@ -41,13 +43,14 @@ def interpret(
     """Evaluates a program that is traced data.
 
     A pairwise program reads the logits of positives and negatives, both [..., B, num_negatives], in
-    place of ``pred`` and ``label``; it may not load thresholds.
+    place of ``pred`` and ``label``.
 
     Args:
       program: instructions [I]; use ``vmap`` for several programs.
       pred: probabilities.
       label: labels, of the same shape.
       logit: logits, for programs that load them; computed from ``pred`` if left out.
+      threshold: users' thresholds, for pairwise programs that load them; of the same shape.
       bounds: every result is clipped to them; may be traced.
       operators: numbers of the operators that programs may use (static), as a vocabulary has them;
         fewer are faster. A traced instruction with any other operator copies its first argument.
@@ -57,7 +60,8 @@ def interpret(
       The loss of each entry, of the shape of ``pred``.
 
     Raises:
-      ValueError: if a program that is not traced uses other operators.
+      ValueError: if a program that is not traced uses other operators, or none may load a
+        threshold that is not given.
 
     Example:
       >>> from autolossgen import parse
@@ -65,9 +69,10 @@ def interpret(
       >>> print(interpret(program, jnp.array([0.25, 0.5]), jnp.array([0.0, 1.0])))
       [0.0625 0.25  ]
     """
-    logit = compute_logit(pred) if logit is None else logit
+    loaded = compute_logit(pred) if logit is None else logit
     code = _encode(program, bounds, operators, table, pred.dtype)
-    return _run(code, pred, label, logit)[-1]
+    _check_threshold(operators, table, threshold)
+    return _run(code, pred, label, loaded if threshold is None else threshold)[-1]
 
 
 class _Code(NamedTuple):
@@ -76,7 +81,7 @@ class _Code(NamedTuple):
     lhs: Array  # int32 [I]
     rhs: Array
     constant: Array  # float [I]
-    load: Array  # int32 [I]: 0 for a result, 1 for a constant, 2 for the logit
+    load: Array  # int32 [I]: 0 for a result, 1 for a constant, 2 for the logit or threshold
     branch: Array  # int32 [I], index into ``functions``
     functions: tuple[Callable[[Array, Array], Array], ...]
     bounds: tuple[Array | float, Array | float]
@@ -122,14 +127,14 @@ def _call(row: Op, x: Array, y: Array) -> Array:
     return row.function(*(x, y)[: row.arity])
 
 
-def _execute(code: _Code, i: Array, x: Array, y: Array, logit: Array) -> Array:
+def _execute(code: _Code, i: Array, x: Array, y: Array, operand: Array) -> Array:
     """Returns the result of instruction ``i`` for the arguments x and y."""
     value = clip(jax.lax.switch(code.branch[i], code.functions, x, y), *code.bounds)
-    loaded = jnp.where(code.load[i] == 1, code.constant[i], logit)
+    loaded = jnp.where(code.load[i] == 1, code.constant[i], operand)
     return jnp.where(code.load[i] == 0, value, loaded)
 
 
-def _run(code: _Code, first: Array, second: AnyArray, logit: Array) -> Array:
+def _run(code: _Code, first: Array, second: AnyArray, operand: Array) -> Array:
     """Returns all registers [3 + I, ...] after the last instruction."""
     second = jnp.broadcast_to(jnp.asarray(second, first.dtype), first.shape)
     slots, base = code.lhs.shape[0], len(REGISTERS)
@@ -138,7 +143,7 @@ def _run(code: _Code, first: Array, second: AnyArray, logit: Array) -> Array:
 
     def instruction(i: Array, registers: Array) -> Array:
         arguments = registers[code.lhs[i]], registers[code.rhs[i]]
-        return registers.at[base + i].set(_execute(code, i, *arguments, logit))
+        return registers.at[base + i].set(_execute(code, i, *arguments, operand))
 
     # The loop is also a fusion barrier: XLA's CPU backend would fuse unrolled instructions into the
     # embedding update and compute them again for every column.
@@ -151,15 +156,18 @@ def _check_operators(program: Program, operators: Sequence[int], table: Sequence
         raise ValueError(f"expected a Program, as parse returns it, got {type(program).__name__}")
     if any(number >= len(table) for number in operators):
         raise ValueError(f"operators are numbers of the {len(table)} rows of the table")
-    loaded = {table[number].name for number in operators if not table[number].arity}
-    if other := sorted(loaded - _LOADED.keys()):
-        raise ValueError(f"the interpreter has no {other[0]}: build the loss instead")
     if isinstance(program.op, jax.core.Tracer):
         return
     left_out = set(np.ravel(program.op).tolist()) - {*operators, NUMBER_OF["id"]}
     if left_out:
         names = [table[n].name if 0 <= n < len(table) else n for n in sorted(left_out)]
         raise ValueError(f"the program uses {names}, which operators or table leave out")
+
+
+def _check_threshold(operators: Sequence[int], table: Sequence[Op], threshold: Any) -> None:
+    """Checks that thresholds are given where programs may load them."""
+    if threshold is None and any(table[number].name == "threshold" for number in operators):
+        raise ValueError("programs that may read the users' thresholds need threshold=, got none")
 
 
 def compute_logit_grad(
@@ -191,6 +199,7 @@ def compute_pairwise_logit_grads(
     pos: Array,
     neg: Array,
     *,
+    threshold: Array | None = None,
     bounds: tuple[Array | float, Array | float] = DEFAULT_BOUNDS,
     operators: Sequence[int],
     table: Sequence[Op] = OPERATORS,
@@ -205,21 +214,23 @@ def compute_pairwise_logit_grads(
       program: pairwise instructions [I].
       pos: logits of positives [B].
       neg: logits of their negatives [B, num_negatives].
+      threshold: users' thresholds [B], where programs may load them.
       bounds: as in ``interpret``.
       operators: as in ``interpret``.
       table: as in ``interpret``.
     """
-    wide_pos = jnp.broadcast_to(pos[..., None], neg.shape)
     code = _encode(program, bounds, operators, table, neg.dtype)
-    unused = jnp.zeros_like(neg)  # pairwise programs load no logit
-    registers = _run(code, wide_pos, neg, unused)
+    _check_threshold(operators, table, threshold)
+    threshold = jnp.zeros_like(pos) if threshold is None else threshold
+    wide_pos, wide_threshold = (jnp.broadcast_to(x[..., None], neg.shape) for x in (pos, threshold))
+    registers = _run(code, wide_pos, neg, wide_threshold)
     slots, base = code.lhs.shape[0], len(REGISTERS)
     adjoints = jnp.zeros_like(registers).at[-1].set(1 / neg.shape[-1])
 
     def instruction(j: Array, adjoints: Array) -> Array:
         i = slots - 1 - j
         lhs, rhs = code.lhs[i], code.rhs[i]
-        result = partial(_execute, code, i, logit=unused)
+        result = partial(_execute, code, i, operand=wide_threshold)
         _, pullback = jax.vjp(result, registers[lhs], registers[rhs])
         lhs_adjoint, rhs_adjoint = pullback(adjoints[base + i])
         return adjoints.at[lhs].add(lhs_adjoint).at[rhs].add(rhs_adjoint)

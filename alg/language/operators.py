@@ -157,6 +157,11 @@ def _logsumexp_neg(x: Array, where: Array | None = None) -> Array:
     return jnp.broadcast_to(jax.nn.logsumexp(kept, -1, keepdims=True), x.shape)
 
 
+def _max_neg(x: Array, where: Array | None = None) -> Array:
+    largest = jnp.max(x, -1, keepdims=True, where=where, initial=-jnp.inf)
+    return jnp.broadcast_to(largest, x.shape)
+
+
 def _call(
     name: str, arity: int, function: Callable[..., Array], *, latex: str, python: str, **fields: Any
 ) -> Op:
@@ -373,6 +378,25 @@ OPERATORS: tuple[Op, ...] = (
         latex="b_{u}",
         python="threshold",
         torch="threshold",
+    ),
+    _call(
+        "max_neg",
+        1,
+        _max_neg,
+        latex=r"\left[\max_{{j}} {0}\right]",
+        python="jnp.broadcast_to(jnp.max({0}, -1, keepdims=True), {0}.shape)",
+        torch="torch.amax({0}, -1, keepdim=True).expand_as({0})",
+        aggregate=True,
+    ),
+    # Its argument counts as a number that the gradient does not pass: a weight of hard examples.
+    _call(
+        "stop_gradient",
+        1,
+        jax.lax.stop_gradient,
+        latex=r"\operatorname{{sg}}\left({0}\right)",
+        python="jax.lax.stop_gradient({0})",
+        torch="({0}).detach()",
+        size=_same,
     ),
 )
 """Every operator that a program may use; an operator's index is its number in ``Program.op``."""

@@ -8,7 +8,7 @@ import numpy as np
 from .families import Family, get_load
 from .inputs import LossFn, LossLike, read_loss
 from .operators import NUMBER_OF, Op
-from .parser import MAX_CHARACTERS, MAX_DEPTH
+from .parser import MAX_CHARACTERS, MAX_DEPTH, Slot
 from .programs import REGISTERS, Program
 
 MAX_COMPLEXITY = 10_000
@@ -96,13 +96,16 @@ def format_number(value: float) -> str:
     return short if dtype(short) == value else str(dtype(value))
 
 
-def to_text(source: LossLike | LossFn, /, *, family: str | Family | None = None) -> str:
+def to_text(
+    source: LossLike | LossFn, /, *, family: str | Family | None = None, slots: Sequence[Slot] = ()
+) -> str:
     """Writes a loss as an infix formula that ``parse`` reads back.
 
     Args:
       source: a formula, tokens, a program or a ``LossFn``.
       family: language of the source; pointwise if left out. A program of another family needs it;
         a ``LossFn`` brings its own.
+      slots: where the program holds named constants, which are written as their names.
 
     Raises:
       ValueError: if the source is not a loss of the family, or the formula would be longer or
@@ -121,13 +124,15 @@ def to_text(source: LossLike | LossFn, /, *, family: str | Family | None = None)
     rows = list(zip(*program, strict=True))
     base = len(family.registers)
     live = find_live_registers(rows, base + len(rows) - 1, family)
+    names = {slot.instruction: f"{'-' * (slot.sign < 0)}{slot.name}" for slot in slots}
     texts = [_Text(name) for name in family.registers]
     for i, (number, lhs, rhs, constant) in enumerate(rows):
         op = family.table[number]
         if base + i not in live:
             texts.append(_Text(""))  # what it would be may be longer than memory
         elif op.name == "number":
-            texts.append(_Text(format_number(constant), precedence=4 if constant >= 0 else 3))
+            text = names.get(i, format_number(constant))
+            texts.append(_Text(text, precedence=3 if text[0] == "-" else 4))
         elif is_copy(program, i):
             texts.append(texts[lhs])
         else:

@@ -45,6 +45,12 @@ def _logsumexp(x, dx):
     return _spread(top + np.log(total), x), _spread((share * dx).sum(-1, keepdims=True) / total, x)
 
 
+def _largest(x, dx):
+    top = x.max(-1, keepdims=True)
+    share = (x == top) / (x == top).sum(-1, keepdims=True)  # ties share the gradient
+    return _spread(top, x), _spread((share * dx).sum(-1, keepdims=True), x)
+
+
 RULES = {
     "add": lambda x, dx, y, dy: (x + y, dx + dy),
     "sub": lambda x, dx, y, dy: (x - y, dx - dy),
@@ -86,6 +92,8 @@ RULES = {
         _spread(dx.mean(-1, keepdims=True), x),
     ),
     "logsumexp_neg": _logsumexp,
+    "max_neg": _largest,
+    "stop_gradient": lambda x, dx: (x, 0 * dx),
 }
 
 

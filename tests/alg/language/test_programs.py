@@ -17,8 +17,11 @@ from autolossgen import (
     parse,
     to_text,
 )
-from autolossgen.language.grammar import PAD, encode_tokens
-from autolossgen.language.inputs import as_program, as_static
+from autolossgen.controller.uniform import make_uniform
+from autolossgen.language.families import PAIRWISE
+from autolossgen.language.grammar import FREE_VALUE, PAD, encode_tokens, make_typed_grammar
+from autolossgen.language.inputs import as_program, as_static, as_template
+from autolossgen.language.interpreter import compute_pairwise_logit_grads
 
 SPACES = {
     "unary and binary": make_vocabulary(("add", "log"), ("pred", "label")),
@@ -45,19 +48,19 @@ def is_loss(tokens, vocab):
     return depth == 1
 
 
-def under_the_mask(vocab, length):
+def under_the_mask(vocab, length, make=make_grammar):
     """Returns all sequences that a policy can write under the grammar."""
-    rules = make_grammar(vocab, length)
+    rules = make(vocab, length)
     found = [((), 0, 0)]
     for slot in range(length):
         states = sorted({(depth, previous) for _, depth, previous in found})
         allowed = {
-            state: np.flatnonzero(rules.allowed(state[0], length - slot, state[1]))
+            state: np.flatnonzero(rules.allowed(jnp.int32(state[0]), length - slot, state[1]))
             for state in states
         }
         assert all(len(tokens) for tokens in allowed.values()), "a policy may never be stuck"
         found = [
-            ((*tokens, int(token)), int(rules.advance(depth, token)), int(token))
+            ((*tokens, int(token)), int(rules.advance(jnp.int32(depth), token)), int(token))
             for tokens, depth, previous in found
             for token in allowed[depth, previous]
         ]
@@ -76,6 +79,90 @@ def test_a_space_of_the_papers_operators_is_written_exactly():
     vocab = make_vocabulary()
     every = itertools.product(range(len(vocab.names)), repeat=3)
     assert under_the_mask(vocab, 3) == {tokens for tokens in every if is_loss(tokens, vocab)}
+
+
+def reads_scores(tokens, vocab):
+    """Whether no part of a pairwise loss is made of constants alone, or aggregates a positive's."""
+    kinds = {"pos": "p", "threshold": "p", "neg": "n", "diff": "n"}
+    stack = []
+    for name in (vocab.names[token] for token in tokens if token):
+        if name in ("exp", "mean_neg"):
+            kind = stack.pop()
+            if kind == "c" or (name == "mean_neg" and kind != "n"):
+                return False
+            stack.append("p" if name == "mean_neg" else kind)
+        elif name == "mul":
+            both = {stack.pop(), stack.pop()}
+            if both == {"c"}:
+                return False
+            stack.append("n" if "n" in both else "p")
+        else:
+            stack.append(kinds.get(name, "c"))
+    return stack[0] != "c"
+
+
+@pytest.mark.parametrize("length", [1, 2, 3, 4, 5])
+@pytest.mark.parametrize(
+    ("operators", "operands"),
+    [
+        (("mul", "exp", "mean_neg"), ("pos", "diff", "c")),
+        (("mul", "mean_neg"), ("threshold", "neg", "num_negatives", "1")),
+        (("exp", "mean_neg"), ("diff", "c")),
+    ],
+)
+def test_the_typed_grammar_writes_what_reads_scores_and_nothing_else(operators, operands, length):
+    vocab = make_vocabulary(operators, operands, family="pairwise")
+    every = itertools.product(range(len(vocab.names)), repeat=length)
+    wanted = {x for x in every if is_loss(x, vocab) and reads_scores(x, vocab)}
+    assert under_the_mask(vocab, length, make_typed_grammar) == wanted
+
+
+def test_long_sequences_of_the_typed_grammar_are_losses():
+    operands = ("pos", "neg", "threshold", "c", "1")
+    vocab = make_vocabulary(operands=operands, family="pairwise")
+    sample = make_uniform(make_typed_grammar(vocab, 40, length_prior=(30.0, 5.0))).sample
+    for tokens in np.asarray(sample((), jax.random.key(0), 50)):
+        names = [vocab.names[token] for token in tokens if token]
+        assert len(encode_tokens(names, vocab)) > 10
+
+
+def test_a_typed_grammar_is_of_pairwise_losses_that_read_a_score():
+    with pytest.raises(ValueError, match="a typed grammar is of pairwise losses, got pointwise"):
+        make_typed_grammar(make_vocabulary(), 5)
+    vocab = make_vocabulary(("add",), ("c", "1"), family="pairwise")
+    with pytest.raises(ValueError, match="reads pos, neg or diff"):
+        make_typed_grammar(vocab, 5)
+
+
+def test_free_constants_have_names_of_their_own():
+    tokens = "pos c sub c div diff c div logsumexp_neg mul".split()
+    program, slots = as_template(tokens, family="pairwise")
+    text = "(pos - c0) / c1 * logsumexp_neg(diff / c2)".replace("diff", "(pos - neg)")
+    assert to_text(program, family="pairwise", slots=slots) == text
+    values = {"c0": 0.5, "c1": 2.0, "c2": 3.0}
+    named, of_tokens = (
+        build_loss(text, family="pairwise", **values),
+        build_loss(tokens, family="pairwise"),
+    )
+    assert of_tokens.constants == pytest.approx(dict.fromkeys(values, FREE_VALUE))
+    pos, neg = jnp.array([0.3, -0.2]), jnp.array([[0.1, 0.5], [0.3, -0.4]])
+    np.testing.assert_allclose(of_tokens(pos, neg, constants=values), named(pos, neg), rtol=1e-6)
+
+
+def test_the_interpreter_reads_thresholds_that_are_given():
+    vocab = make_vocabulary(
+        ("sub", "mul", "logsumexp_neg"), ("pos", "neg", "threshold"), family=PAIRWISE
+    )
+    loss = build_loss("(pos - threshold) * logsumexp_neg(neg)", family="pairwise")
+    pos, neg = jnp.array([0.3, -0.2]), jnp.array([[0.1, 0.5], [0.3, -0.4]])
+    threshold = jnp.array([0.2, 0.4])
+    given = {"operators": vocab.operators, "bounds": (-1e5, 1e5)}
+    got = compute_pairwise_logit_grads(loss.program, pos, neg, threshold=threshold, **given)
+    want = jax.grad(lambda *x: loss(*x, threshold=threshold, reduce_fn=jnp.sum), (0, 1))(pos, neg)
+    for one, other in zip(got, want, strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-6)
+    with pytest.raises(ValueError, match="need threshold="):
+        compute_pairwise_logit_grads(loss.program, pos, neg, **given)
 
 
 def test_tokens_are_checked_as_the_grammar_allows():
@@ -130,7 +217,7 @@ def test_the_interpreter_refuses_operators_that_it_would_leave_out():
         interpret(program, negatives, negatives)
     operators = make_vocabulary(family="pairwise").operators
     assert interpret(program, negatives, negatives, operators=operators).tolist() == [[3.0] * 3] * 2
-    with pytest.raises(ValueError, match="numbers of the 25 rows"):
+    with pytest.raises(ValueError, match="numbers of the 27 rows"):
         interpret(program, negatives, negatives, operators=(99,))
     with pytest.raises(ValueError, match="expected a Program, as parse returns it, got str"):
         interpret("pred", negatives, negatives)
