@@ -28,6 +28,7 @@ else is spelled: ``[num_users]``, ``[num_devices]``, ``[num_settings, 2]``, ``[B
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any, NamedTuple, Protocol
 
 import jax
@@ -170,6 +171,8 @@ class RankingData(NamedTuple):
     valid: ItemSets
     test: ItemSets
     notes: tuple[str, ...] = ()  # for people: what was left out, and why
+    # "user" and "item" -> people's own id of each number; a field that is missing is its own
+    ids: Mapping[str, np.ndarray] = MappingProxyType({})
 
 
 class Positives(NamedTuple):

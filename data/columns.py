@@ -169,6 +169,11 @@ class Index(NamedTuple):
     known: pl.Series | None  # ids in the order of their rows; None where an id is its own row
     size: int  # rows of the table
 
+    @property
+    def ids(self) -> pl.Series:
+        """The id of each row [size]; where ids are rows, some may occur nowhere."""
+        return pl.Series(np.arange(self.size)) if self.known is None else self.known
+
     def rows(self, ids: pl.Series) -> np.ndarray:
         """Returns the row int32[n] of each id, -1 for an unknown one."""
         if self.known is None:

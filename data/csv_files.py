@@ -110,6 +110,7 @@ def load_csv(
         notes=(*encoded.notes, *describe_features(extra)),
         sizes={field: index.size for field, index in encoded.indexes.items()} | extra.sizes,
         sides=extra.sides,
+        indexes=encoded.indexes,
     )
 
 

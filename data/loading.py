@@ -132,6 +132,7 @@ def load(
         notes=(*encoded.notes, *describe_features(extra)),
         sizes=_get_table_sizes(encoded.indexes) | sizes,
         sides=extra.sides,
+        indexes=encoded.indexes,
     )
 
 
@@ -155,6 +156,7 @@ def _load_parts(
         notes=(*encoded.notes, *describe_features(extra)),
         sizes=_get_table_sizes(encoded.indexes) | extra.sizes,
         sides=extra.sides,
+        indexes=encoded.indexes,
     )
 
 

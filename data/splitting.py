@@ -11,6 +11,7 @@ import numpy as np
 from autolossgen.interfaces import Side
 from autolossgen.suggest import did_you_mean
 
+from .columns import Index
 from .types import (
     DataError,
     Dataset,
@@ -194,12 +195,14 @@ def make_dataset(
     notes: tuple[str, ...],
     sizes: Mapping[str, int],
     sides: Mapping[str, Side],
+    indexes: Mapping[str, Index] | None = None,
 ) -> Dataset:
     """Builds a data set of three splits: cuts the reward split, checks and counts all.
 
     The reward split "leave_one_out" is each user's last positive and the negatives after it, out of
     ``train``; "same" applies the rule of ``rule.split`` once more, with validation's share; "valid"
-    rewards on validation and keeps ``train`` whole, as the original does.
+    rewards on validation and keeps ``train`` whole, as the original does. ``indexes`` have the ids
+    of users and items; None where these are rows.
 
     Raises:
       DataError: if a split is empty or has no positive: nothing could be learnt, or ranked, of it.
@@ -227,6 +230,7 @@ def make_dataset(
         sizes=dict(sizes),
         notes=notes,
         sides=sides,
+        ids={field: index.ids for field, index in (indexes or {}).items()},
     )
 
 

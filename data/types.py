@@ -5,6 +5,7 @@ from types import MappingProxyType
 from typing import NamedTuple
 
 import numpy as np
+import polars as pl
 
 from autolossgen.interfaces import Side
 
@@ -46,6 +47,8 @@ class Dataset(NamedTuple):
     sizes: dict[str, int]  # categorical field or side -> rows of its table (largest id + 1)
     notes: tuple[str, ...]  # what was read, dropped and put where, for people
     sides: Mapping[str, Side] = MappingProxyType({})  # features of users and items
+    # "user" and "item" -> people's own id of each row of the table; one that is missing is its own
+    ids: Mapping[str, pl.Series] = MappingProxyType({})
 
 
 def take(interactions: Interactions, rows: np.ndarray) -> Interactions:

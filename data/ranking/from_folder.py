@@ -30,6 +30,7 @@ class FolderPairs(NamedTuple):
     num_users: int
     num_items: int
     notes: tuple[str, ...]
+    ids: dict[str, np.ndarray]  # "user" and "item" -> as they are in the files
 
 
 def load_folder(
@@ -71,6 +72,7 @@ def load_folder(
         valid=valid,
         test=known["test"],
         notes=(f"source: {path}", *read.notes, *notes),
+        ids=read.ids,
     )
 
 
@@ -84,21 +86,22 @@ def read_folder(folder: Path) -> FolderPairs:
     tables = {part: _read_lines(file) for part, file in files.items()}
     tables, notes = _name_columns(tables)
     in_order = list(tables.values())
-    sizes, columns = [], []
+    known_ids, columns = {}, []
     for field in FIELDS:
         ids, id_notes = _read_ids(in_order, field)
         id_notes += _check_common(field, in_order, ids)
         known = pl.concat(ids).unique().sort()
         index = Index(known, len(known))
-        sizes.append(index.size)
+        known_ids[field] = known.to_numpy()
         columns.append([index.rows(values) for values in ids])
         notes += [*id_notes, *_describe_numbering(field, known)]
     users, items = columns
     return FolderPairs(
         pairs=dict(zip(tables, zip(users, items, strict=True), strict=True)),
-        num_users=sizes[0],
-        num_items=sizes[1],
+        num_users=known_ids["user"].size,
+        num_items=known_ids["item"].size,
         notes=tuple(notes),
+        ids=known_ids,
     )
 
 

@@ -79,6 +79,7 @@ def make_ranking_data(
         valid=valid,
         test=test,
         notes=(*notes, *split_notes),
+        ids={"user": pairs.user_ids, "item": pairs.item_ids},
     )
 
 

@@ -1,7 +1,8 @@
 """From the keys of a config's data section, or from data in splits. Letters: ``n`` ratings."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import NamedTuple
 
 import numpy as np
@@ -71,6 +72,8 @@ class Ratings(NamedTuple):
     liked: np.ndarray  # bool [n]
     sizes: Sequence[int]  # of train, valid and test, in this order; empty if not split
     notes: tuple[str, ...]
+    # "user" and "item" -> own ids, by the numbers here; one that is missing is its own
+    ids: Mapping[str, np.ndarray] = MappingProxyType({})
 
 
 def build_ranking(**section) -> RankingData:
@@ -168,7 +171,18 @@ def _split_ratings(ratings: Ratings, keys: RankingKeys) -> RankingData:
         min_interactions=keys.min_interactions,
         core=keys.core,
     )
-    return data._replace(notes=(*ratings.notes, *_describe_dropped(ratings), *data.notes))
+    return data._replace(
+        notes=(*ratings.notes, *_describe_dropped(ratings), *data.notes),
+        ids=_find_own_ids(ratings, data.ids),
+    )
+
+
+def _find_own_ids(ratings: Ratings, numbers: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Returns people's own ids of the ratings' numbers of users and items."""
+    return {
+        field: ratings.ids[field][number] if field in ratings.ids else number
+        for field, number in numbers.items()
+    }
 
 
 def _describe_dropped(ratings: Ratings) -> list[str]:
@@ -201,6 +215,7 @@ def _keep_parts(name: str, ratings: Ratings) -> RankingData:
         valid=known["valid"],
         test=known["test"],
         notes=(*ratings.notes, *notes),
+        ids=_find_own_ids(ratings, {"user": users, "item": items}),
     )
 
 
@@ -229,7 +244,8 @@ def convert_dataset(dataset: Dataset) -> RankingData:
     user, item = (np.concatenate([part.ids[f] for part in rows]) for f in ("user", "item"))
     liked = np.concatenate([part.label for part in rows]) > 0
     sizes = [part.label.size for part in rows]
-    return _keep_parts(dataset.name, Ratings(user, item, None, liked, sizes, dataset.notes))
+    ids = {field: known.to_numpy() for field, known in dataset.ids.items()}
+    return _keep_parts(dataset.name, Ratings(user, item, None, liked, sizes, dataset.notes, ids))
 
 
 def _read_ratings(keys: RankingKeys) -> Ratings:
@@ -261,7 +277,7 @@ def _read_folder_again(folder: Path) -> Ratings:
     read = read_folder(folder)
     user, item = (np.concatenate(ids) for ids in zip(*read.pairs.values(), strict=True))
     notes = (f"source: {folder}, the files of which are split anew", *read.notes)
-    return Ratings(user, item, None, np.ones(user.size, bool), (), notes)
+    return Ratings(user, item, None, np.ones(user.size, bool), (), notes, read.ids)
 
 
 def _read_csv(keys: RankingKeys) -> Ratings:
@@ -316,6 +332,7 @@ def _encode_ratings(
         liked=liked[encoded.at],
         sizes=sizes,
         notes=tuple(notes),
+        ids={field: index.ids.to_numpy() for field, index in encoded.indexes.items()},
     )
 
 

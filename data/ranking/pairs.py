@@ -14,8 +14,18 @@ class Pairs(NamedTuple):
     item: np.ndarray  # int64 [n]
     time: np.ndarray | None  # float64 [n]; None if nobody knows
     place: np.ndarray  # int64 [n], where the pair was given: the order of equal times
-    num_users: int
-    num_items: int
+    user_ids: np.ndarray  # as they were given, ascending, [num_users]
+    item_ids: np.ndarray  # the same, [num_items]
+
+    @property
+    def num_users(self) -> int:
+        """How many users there are."""
+        return self.user_ids.size
+
+    @property
+    def num_items(self) -> int:
+        """How many items there are."""
+        return self.item_ids.size
 
     @property
     def counts(self) -> np.ndarray:
@@ -27,7 +37,8 @@ class Pairs(NamedTuple):
         users, user = np.unique(self.user[kept], return_inverse=True)
         items, item = np.unique(self.item[kept], return_inverse=True)
         time = None if self.time is None else self.time[kept]
-        return Pairs(user, item, time, self.place[kept], users.size, items.size)
+        ids = self.user_ids[users], self.item_ids[items]
+        return Pairs(user, item, time, self.place[kept], *ids)
 
 
 def collect_pairs(users: np.ndarray, items: np.ndarray, times: np.ndarray | None) -> Pairs:
@@ -61,7 +72,7 @@ def collect_pairs(users: np.ndarray, items: np.ndarray, times: np.ndarray | None
     is_last = np.append((user[1:] != user[:-1]) | (item[1:] != item[:-1]), True)
     kept = order[is_last]
     time = None if times is None else times[kept]
-    return Pairs(user[is_last], item[is_last], time, kept, known_users.size, known_items.size)
+    return Pairs(user[is_last], item[is_last], time, kept, known_users, known_items)
 
 
 def _check_ids(name: str, values: np.ndarray) -> np.ndarray:

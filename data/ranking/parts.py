@@ -58,8 +58,9 @@ def make_parts(
     valid: ItemSets,
     test: ItemSets,
     notes: Iterable[str],
+    ids: Mapping[str, np.ndarray],
 ) -> RankingData:
-    """Puts the parts together, which have no pair in common.
+    """Puts the parts together, which have no pair in common, and the ids of users and items.
 
     Raises:
       DataError: if a part is empty: there would be nothing to learn from, to choose by or to test.
@@ -77,6 +78,7 @@ def make_parts(
         train=train,
         valid=valid,
         test=test,
+        ids=ids,
     )
     return data._replace(notes=(*notes, *_describe(data)))
 
