@@ -48,7 +48,8 @@ def make_epoch(loss: str, likes: ItemSets, num_items: int, lanes: int) -> Callab
     states = [trainer.init(keys)]
 
     def epoch() -> object:
-        states.append(trainer.epoch(states.pop(), settings, data, keys))
+        one = jnp.ones(lanes, jnp.int32)
+        states.append(trainer.train(states.pop(), settings, data, keys, one))
         return states[-1].params
 
     return epoch

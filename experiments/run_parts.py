@@ -16,7 +16,7 @@ from autolossgen.pipeline.search import next_generation, next_round
 from autolossgen.pipeline.setup import Setup, make_setup
 from autolossgen.pipeline.shortlist import choose_promotion_splits
 from autolossgen.pipeline.test import compare_losses
-from autolossgen.search.search import SearchState
+from autolossgen.search.generation import SearchState
 from autolossgen.training.devices import configure_jax
 from autolossgen.training.random_keys import SEARCH
 

@@ -12,9 +12,10 @@ from rich.console import Console
 from autolossgen import controller, report, to_text
 from autolossgen.interfaces import Array, Batch, Data, Policy
 from autolossgen.search.checkpoints import Checkpoints, open_checkpoints
+from autolossgen.search.generation import SearchState
 from autolossgen.search.log_record import make_log_record, make_program
 from autolossgen.search.screening import FILTERS, Filter
-from autolossgen.search.search import Search, SearchState, make_search, with_subsampling
+from autolossgen.search.search import Search, make_search, with_subsampling
 from autolossgen.search.space import Space
 from autolossgen.search.stopping import Limits, find_stop_reason
 from autolossgen.training.devices import any_process, is_first_process

@@ -259,12 +259,12 @@ def _train(track: _Track, lanes: LaneSettings, keys: Array, stage: str) -> Itera
     """Trains lanes, and yields them after each stretch of epochs, at most ``epochs`` in all."""
     settings, trainer = track.settings, track.trainer
     weight_keys, order_keys = jax.vmap(jax.random.split, out_axes=1)(keys)
-    state = trainer.init(weight_keys)
-    for epoch in range(1, settings.epochs + 1):
-        epoch_keys = jax.vmap(jax.random.fold_in, in_axes=(0, None))(order_keys, epoch)
-        state = trainer.epoch(state, lanes, track.data, epoch_keys)
-        if epoch % settings.evaluate_every and epoch < settings.epochs:
-            continue
+    state, epoch = trainer.init(weight_keys), 0
+    while epoch < settings.epochs:
+        epochs = min(settings.evaluate_every, settings.epochs - epoch)
+        epoch += epochs
+        count = jnp.full(len(keys), epochs)
+        state = trainer.train(state, lanes, track.data, order_keys, count)
         if trainer.reads_threshold:
             state = trainer.refresh_thresholds(state)
         valid = trainer.evaluate(state, track.valid).users[settings.metric]

@@ -48,6 +48,7 @@ class RankState(NamedTuple):
     params: Params
     opt_state: Any
     threshold: Array  # [K, num_users], a user's score at the last rank that counts
+    epoch: Array  # int32 [K], epochs that were trained
 
 
 class TrainingPairs(NamedTuple):
@@ -77,8 +78,9 @@ class RankTrainer(NamedTuple):
     """Training and evaluation of K lanes as functions, compiled once for any settings."""
 
     init: Callable[[Array], RankState]  # keys [K]
-    # state, settings, data, keys [K] -> state after an epoch; donates the state
-    epoch: Callable[[RankState, LaneSettings, TrainingPairs, Array], RankState]
+    # state, settings, data, keys [K] of the orders, epochs [K] -> state; donates the state. A lane
+    # that trains for fewer epochs takes less time on CPU; on accelerators all wait for the last.
+    train: Callable[[RankState, LaneSettings, TrainingPairs, Array, Array], RankState]
     # state -> state whose thresholds are those of its tables
     refresh_thresholds: Callable[[RankState], RankState]
     evaluate: Callable[[RankState, EvalSplit], Evaluation]
@@ -172,10 +174,8 @@ def make_rank_trainer(
       >>> trainer = make_rank_trainer(model, named_loss("softmax"), score="cosine", batch_size=2)
       >>> liked = ItemSets.of_pairs(np.array([0, 1]), np.array([0, 2]), num_users=2)
       >>> settings = LaneSettings(jnp.array([0.1]), jnp.zeros(1), {"temperature": jnp.array([0.2])})
-      >>> state, keys = trainer.init(jax.random.split(jax.random.key(0), 1)), None
-      >>> for epoch in range(30):
-      ...     keys = jax.random.split(jax.random.key(epoch), 1)
-      ...     state = trainer.epoch(state, settings, make_training_pairs(liked, 3), keys)
+      >>> keys, pairs = jax.random.split(jax.random.key(0), 1), make_training_pairs(liked, 3)
+      >>> state = trainer.train(trainer.init(keys), settings, pairs, keys, jnp.array([30]))
       >>> trainer.score(state, jnp.array([0, 1])).argmax(-1).tolist()
       [[0, 2]]
     """
@@ -189,9 +189,9 @@ def make_rank_trainer(
         )
     scoring = _Scoring(model, score, top, tuple(sorted(cutoffs)))
     parts = _Parts(scoring, loss, negatives, batch_size)
-    epoch = _over_lanes(partial(_train_epoch, parts), shared=(2,))
+    train = _over_lanes(partial(_train, parts), shared=(2,))
     return RankTrainer(
-        epoch=jax.jit(epoch, donate_argnums=0),
+        train=jax.jit(train, donate_argnums=0),
         reads_threshold=loss.reads_threshold,
         **_compile_scoring(scoring),
     )
@@ -236,7 +236,8 @@ _ADAM = optax.scale_by_adam()
 def _init(scoring: _Scoring, key: Array) -> RankState:
     params = scoring.model.init(key)
     num_users = jax.eval_shape(scoring.model.embed, params)[0].shape[0]
-    return _refresh(scoring, RankState(params, _ADAM.init(params), jnp.zeros(num_users)))
+    state = RankState(params, _ADAM.init(params), jnp.zeros(num_users), jnp.int32(0))
+    return _refresh(scoring, state)
 
 
 def _prepared(scoring: _Scoring, params: Params) -> tuple[Array, Array]:
@@ -244,6 +245,24 @@ def _prepared(scoring: _Scoring, params: Params) -> tuple[Array, Array]:
     users, items = scoring.model.embed(params)
     prepare = get_score(scoring.score).prepare
     return prepare(users), prepare(items)
+
+
+def _train(
+    parts: _Parts,
+    state: RankState,
+    settings: LaneSettings,
+    data: TrainingPairs,
+    key: Array,
+    epochs: Array,
+) -> RankState:
+    """Trains one lane for so many epochs; each has a random order of its own."""
+
+    def epoch(_: Array, state: RankState) -> RankState:
+        state = state._replace(epoch=state.epoch + 1)
+        order_key = jax.random.fold_in(key, state.epoch)
+        return _train_epoch(parts, state, settings, data, order_key)
+
+    return jax.lax.fori_loop(0, epochs, epoch, state)
 
 
 def _train_epoch(

@@ -11,8 +11,8 @@ from ..language.families import Family
 from ..language.inputs import as_program
 from ..language.printing import to_text
 from ..language.programs import Program
+from .generation import GenerationResult, SearchState
 from .screening import Verdict
-from .search import GenerationResult, SearchState
 from .space import Space
 
 

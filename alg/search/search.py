@@ -8,55 +8,29 @@ generations and rounds are the caller's, so that a run can be watched, stopped a
 
 from collections.abc import Callable
 from functools import partial
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-import chex
 import jax
 import jax.numpy as jnp
 from jax.sharding import Sharding
 
 from ..interfaces import Array, Batch, Data, Policy
-from ..language.programs import Program, assemble
 from ..training.chunks import subsample
 from ..training.lanes import Lanes, LaneState, where_lane
-from ..training.loss_gradients import LogitGradFn, LossBatch, pad_programs
+from ..training.loss_gradients import LogitGradFn
 from ..training.random_keys import NEVER_CHOSEN, RESTART, SUBSAMPLE
 from ..training.tasks import RATING, Task
 from .candidates import CandidateTrainer, make_candidate_trainer
-from .dedup import Selection, select_to_train
-from .hall_of_fame import (
-    HallOfFame,
-    SeenLosses,
-    admit,
-    init_hall,
-    init_seen_losses,
-    remember,
+from .generation import (
+    GenerationResult,
+    Generations,
+    SearchState,
+    init_state,
+    learn,
+    propose,
 )
-from .screening import Filter, ProbePoints, Screening, Verdict, is_label_blind, make_probes
+from .screening import Filter
 from .space import Space
-
-
-class SearchState(NamedTuple):
-    """All that a search needs to go on."""
-
-    policy: Any  # state of the policy
-    base_model: LaneState  # one lane, where all candidates start
-    num_advances: Array  # int32 [], trainings of the base model since its weights were drawn
-    base_reward: Array  # float32 [], reward of the base model
-    seen_losses: SeenLosses
-    hall: HallOfFame  # of the whole search
-    round_best: HallOfFame  # of this round, K - 1 rows
-    generation: Array  # int32 []
-
-
-class GenerationResult(NamedTuple):
-    """What became of the losses of one generation."""
-
-    verdicts: Array  # int32 [M]
-    rewards: Array  # float32 [K]; the first is the reference's
-    trained: Array  # bool [K]
-    policy_log: Any  # numbers of the policy, to log
-
 
 GenerationFn = Callable[
     [SearchState, Array, Data, Batch],  # state, key, training data, reward split
@@ -79,35 +53,10 @@ class Search(NamedTuple):
 class _Parts(NamedTuple):
     """The parts and settings that the functions of a search share."""
 
-    policy: Policy
+    generations: Generations
     trainer: CandidateTrainer
-    space: Space
-    filter: Filter
-    num_samples: int  # M
-    num_lanes: int  # K
     l2: float  # when the base model advances
-    hall_rows: int  # H
-    seen_rows: int  # R
     restart: str
-    group: int  # examples of a group, G
-
-    @property
-    def num_probes(self) -> int:
-        """Probe points, P."""
-        return len(self.filter.probe.label)
-
-    def assemble(self, tokens: Array) -> Program:
-        """Returns the programs [M, I] of token sequences [M, L]."""
-        programs = jax.vmap(partial(assemble, vocab=self.space.vocabulary))(tokens)
-        return pad_programs(programs, self.trainer.num_instructions)
-
-    def init_round_best(self) -> HallOfFame:
-        """Returns the best of a round that has not begun."""
-        return init_hall(self.num_lanes - 1, self.space.length, self.num_probes)
-
-    def init_seen_losses(self) -> SeenLosses:
-        """Returns the losses seen before a search, or by a filter that forgets them."""
-        return init_seen_losses(self.seen_rows, self.num_probes)
 
 
 def make_search(
@@ -177,19 +126,19 @@ def make_search(
         weight_decay=weight_decay,
         reward_scale=reward_scale,
     )
-    parts = _Parts(
+    generations = Generations(
         policy=policy,
-        trainer=trainer,
         space=space,
         filter=filter_,
+        logit_grads=trainer.logit_grads,
+        num_instructions=trainer.num_instructions,
         num_samples=samples,
         num_lanes=num_lanes,
-        l2=l2,
         hall_rows=hall,
         seen_rows=seen_losses,
-        restart=restart,
         group=task.group,
     )
+    parts = _Parts(generations=generations, trainer=trainer, l2=l2, restart=restart)
     # One sharding for all states, or each function would compile again for what another one left.
     compiled = partial(jax.jit, out_shardings=sharding)
     return Search(
@@ -262,19 +211,7 @@ def _init(parts: _Parts, key: Array, reward_split: Batch) -> SearchState:
     """Returns the state of a search that has not begun."""
     policy_key, model_key = jax.random.split(key)
     base_model, base_reward = _init_base_model(parts, model_key, reward_split)
-    policy = parts.policy.init(policy_key)
-    if len(parts.space.initial_losses):
-        policy = parts.policy.warm_start(policy, jnp.asarray(parts.space.initial_losses))
-    return SearchState(
-        policy=parts.policy.begin_round(policy, base_reward),
-        base_model=base_model,
-        num_advances=jnp.int32(0),
-        base_reward=base_reward,
-        seen_losses=parts.init_seen_losses(),
-        hall=init_hall(parts.hall_rows, parts.space.length, parts.num_probes),
-        round_best=parts.init_round_best(),
-        generation=jnp.int32(0),
-    )
+    return init_state(parts.generations, policy_key, base_model, base_reward)
 
 
 def _init_base_model(parts: _Parts, key: Array, reward_split: Batch) -> tuple[LaneState, Array]:
@@ -283,159 +220,27 @@ def _init_base_model(parts: _Parts, key: Array, reward_split: Batch) -> tuple[La
     first = jnp.zeros(1, jnp.int32)
     # One lane for each device, as lanes are divided over them; all draw the same.
     base_model = lanes.take(lanes.init(jnp.repeat(key[None], lanes.devices)), first)
-    copies = lanes.take(base_model, jnp.zeros(parts.num_lanes, jnp.int32))
+    copies = lanes.take(base_model, jnp.zeros(parts.generations.num_lanes, jnp.int32))
     return base_model, parts.trainer.evaluate(copies, reward_split)[0]
 
 
 def _run_generation(
     parts: _Parts, state: SearchState, key: Array, data: Data, reward_split: Batch
 ) -> tuple[SearchState, GenerationResult]:
-    """Runs one generation.
-
-    Samples losses, screens them, drops twins, trains the others and the reference, rewards the
-    policy, and records what was trained.
-    """
+    """Runs one generation: proposes losses, trains them and the reference, and learns."""
     sample_key, train_key = jax.random.split(key)
-    tokens = _sample(parts, state, sample_key)
-    programs = parts.assemble(tokens)
-    screening, fingerprints = _screen(parts, programs)
-    selection = select_to_train(
-        parts.filter, state.seen_losses, screening.verdict, fingerprints, parts.num_lanes
-    )
-    candidate_programs = jax.tree.map(lambda part: part[selection.sample], programs)
+    proposal = propose(parts.generations, state, sample_key)
     _, rewards = parts.trainer.train(
-        train_key, state.base_model, candidate_programs, 0.0, data, reward_split
+        train_key, state.base_model, proposal.programs, 0.0, data, reward_split
     )
-    reward, weight = rewards_for_policy(
-        selection, screening, rewards, rewards_twins=parts.filter.rewards_twins
-    )
-    policy, policy_log = parts.policy.update(state.policy, tokens, reward, weight, rewards[0])
-    state = _record(
-        parts,
-        state._replace(policy=policy, generation=state.generation + 1),
-        tokens=tokens[selection.sample],
-        programs=candidate_programs,
-        fingerprints=fingerprints[selection.sample],
-        rewards=rewards,
-        trained=selection.trained,
-    )
-    return state, GenerationResult(
-        verdicts=selection.verdict,
-        rewards=rewards,
-        trained=selection.trained,
-        policy_log=policy_log,
-    )
-
-
-def _sample(parts: _Parts, state: SearchState, key: Array) -> Array:
-    """Returns the losses of a generation [M, L]; the first one begins with the initial losses."""
-    tokens = parts.policy.sample(state.policy, key, parts.num_samples)
-    chex.assert_shape(tokens, (parts.num_samples, parts.space.length))
-    count = len(parts.space.initial_losses)
-    if not count:
-        return tokens
-    first = jnp.where(state.generation == 0, parts.space.initial_losses, tokens[:count])
-    return tokens.at[:count].set(first)
-
-
-def _screen(parts: _Parts, programs: Program) -> tuple[Screening, Array]:
-    """Returns the verdicts of programs [M, I] before any training, and fingerprints [M, P]."""
-    logit_grads = _logit_grads_at(parts, programs, parts.filter.probe)
-    return parts.filter.screen(logit_grads), parts.filter.fingerprint(logit_grads)
-
-
-def _logit_grads_at(parts: _Parts, programs: Program, probe: ProbePoints) -> Array:
-    """Returns the logit gradients [M, P] of programs [M, I] at probe points."""
-    ones = jnp.ones(programs.op.shape[0])
-    low, high = parts.space.bounds
-    logits = jnp.broadcast_to(probe.logit, (len(ones), len(probe.logit)))
-    losses = LossBatch(program=programs, low=low * ones, high=high * ones, scale=ones)
-    return parts.trainer.logit_grads(losses, logits, jnp.asarray(probe.label))
-
-
-def rewards_for_policy(
-    selection: Selection, screening: Screening, rewards: Array, *, rewards_twins: bool
-) -> tuple[Array, Array]:
-    """Returns what the policy learns about each sample: a reward [M] and its weight [M].
-
-    ================================ ========================================== ==================
-    sample                           reward                                     weight
-    ================================ ========================================== ==================
-    rejected in screening            of the screening, below 0                  1
-    twin of a seen loss              gain of that loss + reference's reward now ``rewards_twins``
-    twin of an earlier sample        reward of that sample's lane               ``rewards_twins``
-    trained                          reward of its lane                         1
-    no lane left, or twin of such    unknown                                    0
-    ================================ ========================================== ==================
-
-    Rewards of trained losses are from 0 to 1, so every rejected sample earns less than any trained
-    one. An unknown reward is 0, which its weight makes harmless.
-
-    Args:
-      selection: which samples [M] were trained in which lanes, and twins.
-      screening: verdicts and rewards [M] before training.
-      rewards: of the lanes [K]; the first is the reference's.
-      rewards_twins: whether the policy learns from twins.
-    """
-    chex.assert_equal_shape([selection.verdict, screening.reward])
-    chex.assert_equal_shape([rewards, selection.trained])
-    lane_reward = jnp.where(selection.lane > 0, rewards[selection.lane], jnp.nan)
-    is_seen = ~jnp.isnan(selection.seen_gain)
-    reward = jnp.where(is_seen, selection.seen_gain + rewards[0], lane_reward)
-    rejected = selection.verdict <= Verdict.WRONG_DIRECTION
-    reward = jnp.where(rejected, screening.reward, reward)
-    teaches = jnp.isfinite(reward)
-    if not rewards_twins:
-        teaches &= selection.verdict != Verdict.TWIN
-    return jnp.nan_to_num(reward), teaches.astype(jnp.float32)
-
-
-def _record(
-    parts: _Parts,
-    state: SearchState,
-    *,
-    tokens: Array,
-    programs: Program,
-    fingerprints: Array,
-    rewards: Array,
-    trained: Array,
-) -> SearchState:
-    """Writes the losses of all lanes that were trained into hall of fame and seen losses.
-
-    Args:
-      parts: of the search.
-      state: of the search, the number of this generation included.
-      tokens: of the lanes [K, L].
-      programs: of the lanes [K, I].
-      fingerprints: of the lanes [K, P].
-      rewards: of the lanes [K].
-      trained: bool [K], lanes with a candidate.
-    """
-    gain = jnp.where(trained, rewards - rewards[0], -jnp.inf)
-    hall_gain = gain
-    if not parts.filter.rejects_label_blind:
-        # Such losses are trained, but nobody would use them.
-        probe = make_probes(32, parts.group)
-        blind = is_label_blind(_logit_grads_at(parts, programs, probe), parts.group)
-        hall_gain = jnp.where(blind, -jnp.inf, gain)
-    new = HallOfFame(
-        tokens=tokens,
-        fingerprints=fingerprints,
-        gain=hall_gain,
-        reward=rewards,
-        generation=jnp.full(parts.num_lanes, state.generation),
-    )
-    return state._replace(
-        seen_losses=remember(state.seen_losses, fingerprints, gain, trained),
-        hall=admit(state.hall, new, tolerance=parts.filter.tolerance),
-        round_best=admit(state.round_best, new, tolerance=parts.filter.tolerance),
-    )
+    return learn(parts.generations, state, proposal, rewards)
 
 
 def _advance(
     parts: _Parts, state: SearchState, key: Array, data: Data, reward_split: Batch
 ) -> tuple[SearchState, Array]:
     """Ends a round: the base model advances, or a new one takes its place."""
+    generations = parts.generations
     if parts.restart == "always":
         base_model, base_reward = _init_base_model(parts, key, reward_split)
         state = state._replace(base_model=base_model, base_reward=base_reward)
@@ -445,9 +250,11 @@ def _advance(
         if parts.restart == "stalled":
             state = _restart_if_stalled(parts, state, key, data, reward_split)
     return state._replace(
-        policy=parts.policy.begin_round(state.policy, state.base_reward),
-        seen_losses=parts.init_seen_losses() if parts.filter.forgets else state.seen_losses,
-        round_best=parts.init_round_best(),
+        policy=generations.policy.begin_round(state.policy, state.base_reward),
+        seen_losses=generations.init_seen_losses()
+        if generations.filter.forgets
+        else state.seen_losses,
+        round_best=generations.init_round_best(),
     ), advanced
 
 
@@ -461,7 +268,7 @@ def _train_base_model(
     best = state.round_best
     tokens = jnp.concatenate([best.tokens[:1], best.tokens])  # lane 0 is the reference's
     trained, rewards = parts.trainer.train(
-        key, state.base_model, parts.assemble(tokens), parts.l2, data, reward_split
+        key, state.base_model, parts.generations.assemble(tokens), parts.l2, data, reward_split
     )
     has_loss = jnp.append(False, jnp.isfinite(best.gain))
     winner = jnp.argmax(jnp.where(has_loss, rewards, -jnp.inf))
@@ -483,10 +290,11 @@ def _restart_if_stalled(
     parts: _Parts, state: SearchState, key: Array, data: Data, reward_split: Batch
 ) -> SearchState:
     """Gives the base model new weights if the reference loss makes it worse."""
+    generations = parts.generations
     train_key, weight_key = jax.random.split(jax.random.fold_in(key, RESTART))
-    no_candidates = jnp.zeros((parts.num_lanes, parts.space.length), jnp.int32)
+    no_candidates = jnp.zeros((generations.num_lanes, generations.space.length), jnp.int32)
     _, rewards = parts.trainer.train(
-        train_key, state.base_model, parts.assemble(no_candidates), 0.0, data, reward_split
+        train_key, state.base_model, generations.assemble(no_candidates), 0.0, data, reward_split
     )
     stalled = rewards[0] < state.base_reward
     base_model, base_reward = _init_base_model(

@@ -49,9 +49,10 @@ def run_recorded(patch, data):
     def make_recording(*args, **options):
         trainer = compile_once(*args, **options)
 
-        def epoch(state, settings, positives, keys):
+        def train(state, settings, positives, keys, epochs):
+            assert epochs.tolist() == [1] * len(keys)
             calls.epochs.append((len(keys), ~np.asarray(positives.unknown), len(positives.items)))
-            return trainer.epoch(state, settings, positives, keys)
+            return trainer.train(state, settings, positives, keys, epochs)
 
         def evaluate(state, split):
             calls.evaluated.append(split)
@@ -61,7 +62,7 @@ def run_recorded(patch, data):
             calls.inits.append(len(keys))
             return trainer.init(keys)
 
-        return trainer._replace(init=init, epoch=epoch, evaluate=evaluate)
+        return trainer._replace(init=init, train=train, evaluate=evaluate)
 
     def make_model(known):
         calls.graphs.append(known)
@@ -175,12 +176,12 @@ def make_scripted(calls):
     """Returns what makes trainers that follow ``CURVE``; of three lanes, the first has diverged."""
 
     def init(keys):
-        return RankState(jnp.zeros(len(keys)), (), jnp.zeros(len(keys)))
+        return RankState(jnp.zeros(len(keys)), (), jnp.zeros(len(keys)), jnp.zeros(len(keys)))
 
-    def epoch(state, settings, positives, keys):
-        calls.append(("epoch", len(keys), settings))
-        new = state._replace(params=state.params + 1)
-        state.params.delete()  # a trainer's epoch donates the state
+    def train(state, settings, positives, keys, epochs):
+        calls.extend([("epoch", len(keys), settings)] * int(epochs[0]))
+        new = state._replace(params=state.params + epochs)
+        state.params.delete()  # a trainer donates the state
         return new
 
     def refresh(state):
@@ -194,7 +195,7 @@ def make_scripted(calls):
         values[: lanes == 3] = np.nan
         return Evaluation({"ndcg@3": values}, {"coverage@3": np.full(lanes, done)})
 
-    trainer = RankTrainer(init, epoch, refresh, evaluate, None, reads_threshold=True)
+    trainer = RankTrainer(init, train, refresh, evaluate, None, reads_threshold=True)
     return lambda *args, **options: trainer
 
 

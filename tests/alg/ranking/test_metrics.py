@@ -39,7 +39,9 @@ def evaluated():
     part = rng.random(masked.shape) < 0.5
     masks = [sets_from(masked & part), sets_from(masked & ~part)]
     split = make_eval_split(sets_from(relevant), masks, ITEMS)
-    state = RankState(params=scores, opt_state=(), threshold=np.zeros((LANES, USERS)))
+    state = RankState(
+        params=scores, opt_state=(), threshold=np.zeros((LANES, USERS)), epoch=np.zeros(LANES)
+    )
     return scores, masked, relevant, trainer.evaluate(state, split)
 
 

@@ -40,6 +40,7 @@ SETTINGS = {
     "temperature": np.array([0.2, 1.0, 0.5], np.float32),
 }
 LANES = len(SETTINGS["learning_rate"])
+ONE_EPOCH = jnp.ones(LANES, jnp.int32)
 
 
 def to_settings(**values):
@@ -88,7 +89,7 @@ def train(case, settings, data=None, *, trainer=None, keys=None, state=None):
     trainer = trainer or make_trainer(case)
     keys = make_keys() if keys is None else keys
     state = trainer.init(keys) if state is None else state
-    state = trainer.epoch(state, settings, data or make_data(case), keys)
+    state = trainer.train(state, settings, data or make_data(case), keys, ONE_EPOCH)
     return jax.device_get(state.params), state
 
 
@@ -134,7 +135,7 @@ def draw_batches(case, data, key):
     users, items = np.nonzero(LIKED)
     steps = -(-len(users) // BATCH)
     assert len(users) % BATCH
-    order_key, step_key = jax.random.split(key)
+    order_key, step_key = jax.random.split(jax.random.fold_in(key, 1))  # of the first epoch
     order = np.resize(random_permutation(order_key, len(users)), (steps, BATCH))
     weight = np.float32(np.arange(steps * BATCH).reshape(steps, BATCH) < len(users))
     batches = []
@@ -180,6 +181,33 @@ def test_a_known_positive_is_never_a_negative(case):
     unknown = data.unknown.at[:, NEVER_TRAINED].set(False)
     after, _ = train(case, settings, data._replace(unknown=unknown))
     np.testing.assert_array_equal(after["item"][:, NEVER_TRAINED], before)
+
+
+@cache
+def train_two_epochs():
+    state = start("all")
+    return make_trainer("all").train(
+        state, to_settings(), make_data("all"), make_keys(), 2 * ONE_EPOCH
+    )
+
+
+def test_each_lane_trains_for_its_own_epochs():
+    before, epochs = jax.device_get(start("all").params), jnp.arange(LANES)
+    trainer = make_trainer("all")
+    state = trainer.train(start("all"), to_settings(), make_data("all"), make_keys(), epochs)
+    np.testing.assert_array_equal(state.epoch, epochs)
+    for name, values in jax.device_get(state.params).items():
+        np.testing.assert_array_equal(values[0], before[name][0])
+        np.testing.assert_array_equal(values[2], train_two_epochs().params[name][2])
+        assert not np.array_equal(values[1], train_two_epochs().params[name][1])
+
+
+def test_epochs_in_two_calls_are_those_of_one():
+    _, once = train("all", to_settings())
+    after, twice = train("all", to_settings(), state=once)
+    np.testing.assert_array_equal(twice.epoch, 2)
+    for name, values in after.items():
+        np.testing.assert_array_equal(values, train_two_epochs().params[name])
 
 
 def test_lanes_do_not_depend_on_each_other():

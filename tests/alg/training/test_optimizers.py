@@ -12,7 +12,7 @@ from jax.sharding import AxisType
 
 from autolossgen.interfaces import Batch, Side
 from autolossgen.search.checkpoints import open_checkpoints
-from autolossgen.search.search import SearchState
+from autolossgen.search.generation import SearchState
 from autolossgen.training.lanes import make_batches, make_lanes
 from autolossgen.training.loss_gradients import static_logit_grads
 from autolossgen.training.optimizers import OPTIMIZERS, Hyper, adagrad, sgd
