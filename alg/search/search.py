@@ -19,7 +19,7 @@ from ..interfaces import Array, Batch, Data, Policy
 from ..language.programs import Program, assemble
 from ..training.chunks import subsample
 from ..training.lanes import Lanes, LaneState, where_lane
-from ..training.loss_gradients import LogitGradFn, LossBatch, pad_programs
+from ..training.loss_gradients import ExactLossFn, LogitGradFn, LossBatch, pad_programs
 from ..training.random_keys import NEVER_CHOSEN, RESTART, SUBSAMPLE
 from ..training.tasks import RATING, Task
 from .candidates import CandidateTrainer, make_candidate_trainer
@@ -32,7 +32,16 @@ from .hall_of_fame import (
     init_seen_losses,
     remember,
 )
-from .screening import Filter, ProbePoints, Screening, Verdict, is_label_blind, make_probes
+from .screening import (
+    Filter,
+    ProbePoints,
+    Screening,
+    Verdict,
+    is_label_blind,
+    is_protected,
+    make_probes,
+    reject_protected,
+)
 from .space import Space
 
 
@@ -90,6 +99,7 @@ class _Parts(NamedTuple):
     seen_rows: int  # R
     restart: str
     group: int  # examples of a group, G
+    exact_losses: ExactLossFn  # of candidates, without protection
 
     @property
     def num_probes(self) -> int:
@@ -189,6 +199,7 @@ def make_search(
         seen_rows=seen_losses,
         restart=restart,
         group=task.group,
+        exact_losses=task.traced_exact_losses(space.vocabulary.operators),
     )
     # One sharding for all states, or each function would compile again for what another one left.
     compiled = partial(jax.jit, out_shardings=sharding)
@@ -340,8 +351,15 @@ def _sample(parts: _Parts, state: SearchState, key: Array) -> Array:
 
 def _screen(parts: _Parts, programs: Program) -> tuple[Screening, Array]:
     """Returns the verdicts of programs [M, I] before any training, and fingerprints [M, P]."""
-    logit_grads = _logit_grads_at(parts, programs, parts.filter.probe)
-    return parts.filter.screen(logit_grads), parts.filter.fingerprint(logit_grads)
+    probe = parts.filter.probe
+    logit_grads = _logit_grads_at(parts, programs, probe)
+    screening = parts.filter.screen(logit_grads)
+    if parts.filter.protection is not None:
+        logits = jnp.broadcast_to(probe.logit, logit_grads.shape)
+        exact = parts.exact_losses(programs, logits, jnp.asarray(probe.label))
+        protected = is_protected(logit_grads, *exact, tolerance=parts.filter.protection)
+        screening = reject_protected(screening, protected)
+    return screening, parts.filter.fingerprint(logit_grads)
 
 
 def _logit_grads_at(parts: _Parts, programs: Program, probe: ProbePoints) -> Array:
@@ -382,7 +400,7 @@ def rewards_for_policy(
     lane_reward = jnp.where(selection.lane > 0, rewards[selection.lane], jnp.nan)
     is_seen = ~jnp.isnan(selection.seen_gain)
     reward = jnp.where(is_seen, selection.seen_gain + rewards[0], lane_reward)
-    rejected = selection.verdict <= Verdict.WRONG_DIRECTION
+    rejected = selection.verdict <= Verdict.PROTECTED
     reward = jnp.where(rejected, screening.reward, reward)
     teaches = jnp.isfinite(reward)
     if not rewards_twins:
