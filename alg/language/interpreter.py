@@ -181,6 +181,24 @@ def compute_logit_grad(
 ) -> Array:
     """Computes d loss / d logit of a traced pointwise program, of the shape of ``logit``.
 
+    Arguments are those of ``compute_value_and_logit_grad``.
+    """
+    return compute_value_and_logit_grad(
+        program, logit, label, bounds=bounds, operators=operators, table=table
+    )[1]
+
+
+def compute_value_and_logit_grad(
+    program: Program,
+    logit: Array,
+    label: AnyArray,
+    *,
+    bounds: tuple[Array | float, Array | float] = DEFAULT_BOUNDS,
+    operators: Sequence[int],
+    table: Sequence[Op] = OPERATORS,
+) -> tuple[Array, Array]:
+    """Computes loss and d loss / d logit of a traced pointwise program, each of ``logit``'s shape.
+
     The loss is elementwise, so this is one forward-mode derivative; nothing is differentiated
     backwards through the interpreter. Other arguments are those of ``interpret``.
     """
@@ -191,7 +209,7 @@ def compute_logit_grad(
             program, pred, label, logit=z, bounds=bounds, operators=operators, table=table
         )
 
-    return jax.jvp(value, (logit,), (jnp.ones_like(logit),))[1]
+    return jax.jvp(value, (logit,), (jnp.ones_like(logit),))
 
 
 def compute_pairwise_logit_grads(

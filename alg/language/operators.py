@@ -13,7 +13,7 @@ elementwise.
 
 import math
 import operator
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -70,6 +70,7 @@ class Op(NamedTuple):
     commutative: bool = False
     aggregate: bool = False  # every entry of the last axis gets the same value
     size: Callable[..., float] | None = None  # largest sizes of arguments -> that of the result
+    exact: Callable[..., Array] | None = None  # the function without its protection, if it has one
 
 
 @jax.custom_jvp
@@ -129,6 +130,26 @@ def _sqrt(x: Array) -> Array:
 
 def _exp(x: Array) -> Array:
     return jnp.exp(jnp.minimum(x, 80.0))  # finite in float32, and far above the upper bound
+
+
+def _exact_log(x: Array) -> Array:
+    return jnp.sign(x) * jnp.log(jnp.abs(x))
+
+
+def _exact_reciprocal(x: Array) -> Array:
+    return 1 / x
+
+
+@jax.custom_jvp
+def _exact_sqrt(x: Array) -> Array:
+    return jnp.sign(x) * jnp.sqrt(jnp.abs(x))
+
+
+@_exact_sqrt.defjvp
+def _exact_sqrt_jvp(primals: tuple[Array], tangents: tuple[Array]) -> tuple[Array, Array]:
+    # What does not move has slope 0, at 0 too: the root of a label, of a relu.
+    (x,), (t,) = primals, tangents
+    return _exact_sqrt(x), jnp.where(t == 0, 0.0, 0.5 * t / jnp.sqrt(jnp.abs(x)))
 
 
 def _abs(x: Array) -> Array:
@@ -245,6 +266,7 @@ OPERATORS: tuple[Op, ...] = (
         latex=r"\log\left({0}\right)",
         python=f"(jnp.sign({{0}}) * jnp.log{_PROTECTED})",
         size=_size_of_log,
+        exact=_exact_log,
     ),
     _call(
         "square",
@@ -261,6 +283,7 @@ OPERATORS: tuple[Op, ...] = (
         latex=r"\frac{{1}}{{{0}}}",
         python=f"(jnp.sign({{0}}) / {_PROTECTED})",
         size=lambda x: 1 / EPS,
+        exact=_exact_reciprocal,
     ),
     # The others.
     _infix("sub", jnp.subtract, "{0} - {1}", precedence=1, size=operator.add),
@@ -276,6 +299,7 @@ OPERATORS: tuple[Op, ...] = (
         "torch.clamp({1}, min=1e-06)))",
         precedence=2,
         size=lambda x, y: x / EPS,
+        exact=jnp.divide,
     ),
     _call(
         "sigmoid",
@@ -310,6 +334,7 @@ OPERATORS: tuple[Op, ...] = (
         latex=r"\sqrt{{{0}}}",
         python=f"(jnp.sign({{0}}) * jnp.sqrt{_PROTECTED})",
         size=lambda x: math.sqrt(x + EPS),
+        exact=_exact_sqrt,
     ),
     _call(
         "exp",
@@ -319,6 +344,7 @@ OPERATORS: tuple[Op, ...] = (
         python="jnp.exp(jnp.minimum({0}, 80.0))",
         torch="torch.exp(torch.clamp({0}, max=80.0))",
         size=lambda x: math.exp(min(x, 80.0)),
+        exact=jnp.exp,
     ),
     _call(
         "softplus",
@@ -400,6 +426,18 @@ OPERATORS: tuple[Op, ...] = (
     ),
 )
 """Every operator that a program may use; an operator's index is its number in ``Program.op``."""
+
+
+def remove_protection(table: Sequence[Op]) -> tuple[Op, ...]:
+    """Returns a table whose operators are what their formulas say, infinite where they have a pole.
+
+    Example:
+      >>> log = remove_protection(OPERATORS)[NUMBER_OF["log"]].function
+      >>> float(log(jnp.array(1.0))), float(log(jnp.array(0.0)))
+      (0.0, nan)
+    """
+    return tuple(op._replace(function=op.exact or op.function) for op in table)
+
 
 NUMBER_OF: dict[str, int] = {op.name: number for number, op in enumerate(OPERATORS)}
 PAPER_OPERATORS = ("add", "mul", "max", "min", "neg", "id", "log", "square", "reciprocal")

@@ -13,7 +13,7 @@ import jax.numpy as jnp
 
 from ..interfaces import Array, Policy
 from ..language.programs import Program, assemble
-from ..training.loss_gradients import LogitGradFn, LossBatch, pad_programs
+from ..training.loss_gradients import ExactLossFn, LogitGradFn, LossBatch, pad_programs
 from .dedup import Selection, select_to_train
 from .hall_of_fame import (
     HallOfFame,
@@ -23,7 +23,16 @@ from .hall_of_fame import (
     init_seen_losses,
     remember,
 )
-from .screening import Filter, ProbePoints, Screening, Verdict, is_label_blind, make_probes
+from .screening import (
+    Filter,
+    ProbePoints,
+    Screening,
+    Verdict,
+    is_label_blind,
+    is_protected,
+    make_probes,
+    reject_protected,
+)
 from .space import Space
 
 
@@ -72,6 +81,7 @@ class Generations(NamedTuple):
     hall_rows: int  # H
     seen_rows: int  # R
     group: int  # examples of a group, G
+    exact_losses: ExactLossFn  # of the losses of the space, without protection
 
     @property
     def num_probes(self) -> int:
@@ -188,8 +198,15 @@ def _sample(generations: Generations, state: SearchState, key: Array) -> Array:
 
 def _screen(generations: Generations, programs: Program) -> tuple[Screening, Array]:
     """Returns the verdicts of programs [M, I] before any training, and fingerprints [M, P]."""
-    logit_grads = _logit_grads_at(generations, programs, generations.filter.probe)
-    return generations.filter.screen(logit_grads), generations.filter.fingerprint(logit_grads)
+    filter_ = generations.filter
+    logit_grads = _logit_grads_at(generations, programs, filter_.probe)
+    screening = filter_.screen(logit_grads)
+    if filter_.protection is not None:
+        logits = jnp.broadcast_to(filter_.probe.logit, logit_grads.shape)
+        exact = generations.exact_losses(programs, logits, jnp.asarray(filter_.probe.label))
+        protected = is_protected(logit_grads, *exact, tolerance=filter_.protection)
+        screening = reject_protected(screening, protected)
+    return screening, filter_.fingerprint(logit_grads)
 
 
 def _logit_grads_at(generations: Generations, programs: Program, probe: ProbePoints) -> Array:
@@ -230,7 +247,7 @@ def rewards_for_policy(
     lane_reward = jnp.where(selection.lane > 0, rewards[selection.lane], jnp.nan)
     is_seen = ~jnp.isnan(selection.seen_gain)
     reward = jnp.where(is_seen, selection.seen_gain + rewards[0], lane_reward)
-    rejected = selection.verdict <= Verdict.WRONG_DIRECTION
+    rejected = selection.verdict <= Verdict.PROTECTED
     reward = jnp.where(rejected, screening.reward, reward)
     teaches = jnp.isfinite(reward)
     if not rewards_twins:

@@ -26,11 +26,12 @@ class Verdict(IntEnum):
     NO_GRADIENT = 1
     LABEL_BLIND = 2
     WRONG_DIRECTION = 3
-    TWIN = 4
+    PROTECTED = 4  # a protection makes the value or the gradient: the formula says another loss
+    TWIN = 5
     # Valid, but all lanes were taken. Only the first 8 K valid samples are compared, so twins
     # further back land here, too.
-    OVER_CAPACITY = 5
-    TRAINED = 6
+    OVER_CAPACITY = 6
+    TRAINED = 7
 
 
 class ProbePoints(NamedTuple):
@@ -43,7 +44,7 @@ class ProbePoints(NamedTuple):
 class Screening(NamedTuple):
     """What the logit gradients of M losses say."""
 
-    verdict: Array  # [M], NOT_FINITE to WRONG_DIRECTION, or TRAINED for what may be trained
+    verdict: Array  # [M], NOT_FINITE to PROTECTED, or TRAINED for what may be trained
     reward: Array  # [M], of the rejected, in [-1, 0); higher for those that came further
 
 
@@ -57,11 +58,12 @@ class Filter(NamedTuple):
     forgets: bool  # whether twins are looked for in the same round only
     rewards_twins: bool  # with the reward of the other twin; otherwise they teach nothing
     rejects_label_blind: bool  # whether a loss that ignores the label is never trained
+    protection: float | None  # share of a gradient that a protection may make; None for any
 
 
 # Rewards of the rejected: -1 and one step for each check passed. A loss that points the wrong way
-# gets up to two times SHARE_OF_DIRECTION more, which leaves it below 0.
-REWARD_STEP, SHARE_OF_DIRECTION = 0.2, 0.15
+# gets up to two times SHARE_OF_DIRECTION more, which leaves it below the next step.
+REWARD_STEP, SHARE_OF_DIRECTION = 0.2, 0.09
 
 
 def pointwise_probes(num_points: int, limit: float = 5.0) -> ProbePoints:
@@ -207,6 +209,40 @@ def screen_graded(
     return Screening(verdict=verdict, reward=reward)
 
 
+def is_protected(
+    logit_grads: Array, exact_values: Array, exact_grads: Array, *, tolerance: float
+) -> Array:
+    """Whether losses are not what their formulas say, because a protection acts.
+
+    Operators are protected where they have a pole (``log``, ``reciprocal``, ``div``, ``sqrt``) or
+    overflow (``exp``), and every result is clipped to the bounds of the space. A sound loss is the
+    same without: ``log(log(label))`` has no value for either label, and ``log(pred * pred)`` has.
+
+    Args:
+      logit_grads: of the losses as they train, [M, P].
+      exact_values: without protection, [M, ...].
+      exact_grads: without protection, [M, P].
+      tolerance: largest difference, relative to the largest gradient.
+
+    Returns:
+      bool [M].
+    """
+    chex.assert_equal_shape([logit_grads, exact_grads])
+    limit = tolerance * jnp.abs(logit_grads).max(-1, keepdims=True)
+    is_same = jnp.abs(logit_grads - exact_grads) <= limit  # false for NaN
+    return ~(is_same.all(-1) & jnp.isfinite(exact_values).all(-1))
+
+
+def reject_protected(screening: Screening, protected: Array) -> Screening:
+    """Rejects losses [M] that passed all other checks and are not what their formulas say."""
+    rejected = protected & (screening.verdict == Verdict.TRAINED)
+    reward = -1.0 + REWARD_STEP * Verdict.PROTECTED
+    return Screening(
+        verdict=jnp.where(rejected, Verdict.PROTECTED, screening.verdict),
+        reward=jnp.where(rejected, reward, screening.reward),
+    )
+
+
 def screen_paper(logit_grads: Array, *, min_gradient: float) -> Screening:
     """Screens losses as the original does: only a vanishing gradient [M, P] is rejected, at -1."""
     chex.assert_rank(logit_grads, 2)
@@ -252,6 +288,7 @@ def make_graded_filter(
     num_probes: int = 32,
     min_gradient: float = 1e-4,
     min_direction: float = 0.6,
+    protection: float | None = 0.05,
     group: int = 1,
 ) -> Filter:
     """Builds the default filter: graded rewards, and twins by the shape of the gradient alone.
@@ -263,6 +300,8 @@ def make_graded_filter(
       num_probes: probe points, or twice the number of groups.
       min_gradient: a largest gradient below it is no gradient.
       min_direction: share of probe points that point right minus the share that point wrong.
+      protection: largest difference between the gradient of a loss and that of its formula without
+        protection, relative to the largest gradient; None for any.
       group: examples of a group, G; 1 for pointwise losses.
 
     Raises:
@@ -270,6 +309,11 @@ def make_graded_filter(
     """
     if not -1 <= min_direction <= 1:
         raise ValueError(f"min_direction is in [-1, 1], got {min_direction}")
+    if protection is not None and not protection > 0:
+        raise ValueError(
+            "filter.graded.protection is a share of the gradient above 0, or None to keep losses "
+            f"that live off a protection, got {protection}"
+        )
     return Filter(
         probe=make_probes(num_probes, group),
         screen=partial(
@@ -281,6 +325,7 @@ def make_graded_filter(
         # A policy that is paid for twins writes one loss over and over, and lanes stay empty.
         rewards_twins=False,
         rejects_label_blind=True,
+        protection=protection,
     )
 
 
@@ -328,6 +373,7 @@ def make_paper_filter(
         forgets=True,
         rewards_twins=True,
         rejects_label_blind=False,
+        protection=None,
     )
 
 

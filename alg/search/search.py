@@ -137,6 +137,7 @@ def make_search(
         hall_rows=hall,
         seen_rows=seen_losses,
         group=task.group,
+        exact_losses=task.traced_exact_losses(space.vocabulary.operators),
     )
     parts = _Parts(generations=generations, trainer=trainer, l2=l2, restart=restart)
     # One sharding for all states, or each function would compile again for what another one left.

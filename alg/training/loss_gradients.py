@@ -1,6 +1,7 @@
 """The losses of many lanes as one value, and their gradients by the logits."""
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -8,9 +9,15 @@ import jax.numpy as jnp
 import numpy as np
 
 from ..interfaces import AnyArray, Array
+from ..language.build import UNBOUNDED
 from ..language.inputs import LossFn
-from ..language.interpreter import compute_logit_grad, compute_pairwise_logit_grads
-from ..language.operators import NUMBER_OF, OPERATORS, Op
+from ..language.interpreter import (
+    compute_logit_grad,
+    compute_pairwise_logit_grads,
+    compute_value_and_logit_grad,
+    interpret,
+)
+from ..language.operators import NUMBER_OF, OPERATORS, Op, remove_protection
 from ..language.programs import REGISTERS, Program
 
 LogitGradFn = Callable[[Any, Array, AnyArray], Array]
@@ -21,6 +28,11 @@ and gradients are multiplied by the size of a group: their mean over examples is
 positives.
 """
 
+ExactLossFn = Callable[[Program, Array, AnyArray], tuple[Array, Array]]
+"""(programs [K, I], logits [K, B], label [B]) -> values [K, B], d loss / d logit [K, B].
+
+Values of pairwise losses are [K, B / G].
+"""
 
 VMAP_BELOW = 256
 """On CPU, ``vmap`` over lanes is faster below this batch size, and ``lax.map`` from there on.
@@ -130,6 +142,31 @@ def traced_logit_grads(
         )
 
     return logit_grads
+
+
+def traced_exact_losses(
+    operators: Sequence[int], *, group: int = 1, table: Sequence[Op] = OPERATORS
+) -> ExactLossFn:
+    """Builds losses as their formulas say, without bounds and without the protection of operators.
+
+    Arguments are those of ``traced_logit_grads``.
+    """
+    settings: Any = {
+        "bounds": UNBOUNDED,
+        "operators": operators,
+        "table": remove_protection(table),
+    }
+
+    def pairwise(program: Program, logit: Array, label: AnyArray) -> tuple[Array, Array]:
+        del label
+        pos, neg = logit.reshape(-1, group)[:, 0], logit.reshape(-1, group)[:, 1:]
+        wide_pos = jnp.broadcast_to(pos[:, None], neg.shape)
+        of_pos, of_neg = compute_pairwise_logit_grads(program, pos, neg, **settings)
+        grads = group * jnp.concatenate([of_pos[:, None], of_neg], axis=1)
+        return interpret(program, wide_pos, neg, **settings).mean(-1), grads.reshape(logit.shape)
+
+    family_loss = partial(compute_value_and_logit_grad, **settings) if group == 1 else pairwise
+    return jax.vmap(family_loss, in_axes=(0, 0, None))
 
 
 def _one_by_one(function: Callable[..., Array]) -> Callable[..., Array]:

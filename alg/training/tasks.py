@@ -7,7 +7,13 @@ from typing import Any, NamedTuple
 from ..interfaces import Array, Batch
 from ..language.families import PAIRWISE, POINTWISE, Family, as_family
 from ..language.inputs import LossFn
-from .loss_gradients import LogitGradFn, static_logit_grads, traced_logit_grads
+from .loss_gradients import (
+    ExactLossFn,
+    LogitGradFn,
+    static_logit_grads,
+    traced_exact_losses,
+    traced_logit_grads,
+)
 from .metric_registry import CUTOFF, Metric, get_metric, get_metric_for
 from .negative_sampling import sample_negatives
 
@@ -30,6 +36,10 @@ class Task(NamedTuple):
     def traced_logit_grads(self, operators: Sequence[int]) -> LogitGradFn:
         """Builds the gradients of losses that are traced data."""
         return traced_logit_grads(operators, group=self.group, table=self.family.table)
+
+    def traced_exact_losses(self, operators: Sequence[int]) -> ExactLossFn:
+        """Builds losses that are traced data as their formulas say, without protection."""
+        return traced_exact_losses(operators, group=self.group, table=self.family.table)
 
     def static_logit_grads(self, losses: Sequence[LossFn]) -> LogitGradFn:
         """Builds the gradients of losses that are known when the program is compiled."""
