@@ -23,9 +23,9 @@ PAD = "PAD"
 FREE = "c"
 """Token of a free constant: each one in a sequence is a number of its own, ``c0``, ``c1``, ...,
 that a tuner sets."""
-FREE_VALUE = 0.6
-"""Value of a free constant before it is tuned: no whole number and no power of two, so that
-screening does not take products and powers of it for one another."""
+FREE_VALUE, FREE_RATIO = 0.613, 1.17
+"""Value of the first free constant before it is tuned, and the ratio of each to the one before: no
+round numbers, so that screening does not take losses for one another, or a kink for a probe."""
 
 
 class Vocabulary(NamedTuple):

@@ -21,7 +21,7 @@ from .families import (
     get_operators,
     is_in_family,
 )
-from .grammar import FREE, encode_tokens, make_vocabulary, parse_number
+from .grammar import FREE, FREE_RATIO, encode_tokens, make_vocabulary, parse_number
 from .operators import DEFAULT_BOUNDS, NUMBER_OF, as_bounds
 from .parser import MAX_NUMBER, Emitter, Template, parse_template
 from .programs import Program
@@ -167,8 +167,10 @@ def _assemble_names(tokens: Sequence[int | str], family: Family) -> Template:
             stack.append(int(vocab.register[token]))
         elif vocab.arity[token] == 0:
             (lhs, rhs), constant = vocab.reads[token].tolist(), float(vocab.constant[token])
-            name = f"c{num_free}" if vocab.names[token] == FREE else ""
-            num_free += bool(name)
+            name = ""
+            if vocab.names[token] == FREE:
+                name, constant = f"c{num_free}", constant * FREE_RATIO**num_free
+                num_free += 1
             stack.append(emit(int(vocab.op[token]), lhs, rhs, constant, name=name))
     program = emit.program(stack[0])
     return Template(program=program, slots=emit.slots())

@@ -13,7 +13,7 @@ import numpy as np
 
 from ..interfaces import AnyArray, Array
 from .families import POINTWISE
-from .grammar import DEFAULT_VOCABULARY, Vocabulary
+from .grammar import DEFAULT_VOCABULARY, FREE, FREE_RATIO, Vocabulary
 from .operators import NUMBER_OF
 
 REGISTERS = POINTWISE.registers
@@ -85,16 +85,20 @@ def _run_stack(
     arity, op = jnp.asarray(vocab.arity), jnp.asarray(vocab.op)
     register, constant = jnp.asarray(vocab.register), jnp.asarray(vocab.constant)
     reads = jnp.asarray(vocab.reads)
+    is_free = jnp.asarray([name == FREE for name in vocab.names])
+    num_free = jnp.cumsum(is_free[tokens]) - is_free[tokens]  # before each token
+    values = constant[tokens] * jnp.where(is_free[tokens], FREE_RATIO**num_free, 1)
 
-    def step(carry, token):
+    def step(carry, inputs):
         stack, depth, count = carry
+        token, value = inputs
         num_arguments, is_instruction = arity[token], op[token] >= 0
         top, below = stack[depth - 1], stack[depth - 2]
         lhs = jnp.where(
             num_arguments == 2, below, jnp.where(num_arguments == 1, top, reads[token, 0])
         )
         rhs = jnp.where(num_arguments == 2, top, reads[token, 1])
-        instruction = (op[token], lhs, rhs, constant[token])
+        instruction = (op[token], lhs, rhs, value)
         result = jnp.where(is_instruction, len(REGISTERS) + count, register[token])
         is_pad = num_arguments < 0
         new_depth = jnp.where(is_pad, depth, depth - num_arguments + 1)
@@ -102,5 +106,7 @@ def _run_stack(
         return (stack, new_depth, count + is_instruction), (instruction, count, is_instruction)
 
     start = (jnp.zeros(tokens.shape[-1] + 1, jnp.int32), jnp.int32(0), jnp.int32(0))
-    (stack, _, _), (instructions, position, is_instruction) = jax.lax.scan(step, start, tokens)
+    (stack, _, _), (instructions, position, is_instruction) = jax.lax.scan(
+        step, start, (tokens, values)
+    )
     return stack, instructions, position, is_instruction

@@ -10,9 +10,15 @@ from ..interfaces import Bounds
 from ..language.build import UNBOUNDED
 from ..language.equivalence import evaluate_on_grid, is_close, make_comparison_grid
 from ..language.families import Family, get_load, get_operands, get_operators
-from ..language.grammar import Vocabulary
-from ..language.inputs import as_program
-from ..language.named_losses import PAIRWISE_LOSSES, POINTWISE_LOSSES, get_formula, named_program
+from ..language.grammar import FREE, FREE_VALUE, Vocabulary
+from ..language.inputs import as_program, as_template
+from ..language.named_losses import (
+    PAIRWISE_LOSSES,
+    POINTWISE_LOSSES,
+    get_formula,
+    named_loss,
+    named_program,
+)
 from ..language.operators import NUMBER_OF
 from ..language.printing import find_live_registers, format_number, to_text
 from ..language.programs import Program
@@ -66,6 +72,10 @@ _NEGATIVE_FORMS = {
 }
 MAX_TOKENS = 1000
 """Of a part of a loss; forms that repeat their arguments would otherwise grow without end."""
+
+
+_FREE_NAME = re.compile(r"\bc\d+\b")
+"""Names of free constants in a formula."""
 
 
 class _Attempt(NamedTuple):
@@ -205,7 +215,8 @@ def write_initial_losses(
     from -8 to 8.
 
     Args:
-      sources: named losses with their default options, or formulas.
+      sources: named losses with their default options, or formulas. In a space with free
+        constants, options and ``c0``, ``c1``, ... are such constants.
       vocabulary: words of the space.
       length: largest number of tokens, L.
       bounds: of the space; a formula is clipped to them, too, a named loss to none.
@@ -252,13 +263,21 @@ def _write_shortest(source: str, vocabulary: Vocabulary, length: int, bounds: Bo
         }
         for tokens in sorted(fitting, key=lambda tokens: (len(tokens), tokens)):
             names = [vocabulary.names[token] for token in tokens]
-            program = as_program(names, family=vocabulary.family)
+            program = _with_equal_constants(names, vocabulary.family)
             if _is_same_loss(programs[0], its_bounds, program, bounds, vocabulary.family):
                 return tokens
     raise ValueError(
         f"the initial loss {source!r} cannot be written in the search space: "
         f"{_explain_failure(attempts, vocabulary, length, bounds)}"
     )
+
+
+def _with_equal_constants(names: Sequence[str], family: Family) -> Program:
+    """Returns the program of tokens, all of whose free constants have the value of the first."""
+    program, slots = as_template(names, family=family)
+    constant = np.array(program.constant)
+    constant[[slot.instruction for slot in slots]] = FREE_VALUE
+    return program._replace(constant=constant)
 
 
 def _explain_failure(
@@ -315,10 +334,15 @@ def _readings(
         raise ValueError(
             f"initial losses are {family.name} losses, as the space is, got {source!r}"
         )
+    has_free = FREE in vocabulary.names
     if source not in family_losses:
         if source.isidentifier() and source not in get_operands(family):
             get_formula(source)  # raises, and says which named loss may be meant
-        yield [as_program(source, family=family)], bounds
+        free = dict.fromkeys(_FREE_NAME.findall(source), FREE_VALUE) if has_free else {}
+        yield [as_program(source, family=family, **free)], bounds
+    elif has_free and (slots := named_loss(source).constants):
+        free = dict.fromkeys(slots, FREE_VALUE)
+        yield [as_program(get_formula(source), family=family, **free)], UNBOUNDED
     elif not re.search(r"\bs\b", get_formula(source)):
         yield [named_program(source)], UNBOUNDED
     else:

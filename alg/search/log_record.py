@@ -8,7 +8,7 @@ import numpy as np
 
 from ..interfaces import Array
 from ..language.families import Family
-from ..language.inputs import as_program
+from ..language.inputs import as_program, as_template
 from ..language.printing import to_text
 from ..language.programs import Program
 from .generation import GenerationResult, SearchState
@@ -19,6 +19,12 @@ from .space import Space
 def get_token_names(space: Space, tokens: Array) -> tuple[str, ...]:
     """Returns the names of tokens [L] without padding."""
     return tuple(space.vocabulary.names[token] for token in np.asarray(tokens) if token)
+
+
+def write_formula(space: Space, family: Family, tokens: Array) -> str:
+    """Returns the formula of tokens [L], with names for free constants."""
+    program, slots = as_template(get_token_names(space, tokens), family=family)
+    return to_text(program, family=family, slots=slots)
 
 
 def make_program(space: Space, family: Family, tokens: Array) -> Program:
@@ -64,9 +70,7 @@ def make_log_record(
         "trained_total": totals["trained_total"] + num_trained,
         "best_reward": None if best is None else float(state.hall.reward[0]),
         "best_gain": None if best is None else float(state.hall.gain[0]),
-        "best_formula": None
-        if best is None
-        else to_text(make_program(space, family, best), family=family),
+        "best_formula": None if best is None else write_formula(space, family, best),
         "generation_best": float(candidate_rewards.max()) if num_trained else None,
         "generation_mean": float(candidate_rewards.mean()) if num_trained else None,
         "reference_reward": float(rewards[0]),

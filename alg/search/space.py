@@ -11,7 +11,13 @@ import numpy as np
 
 from ..interfaces import Grammar
 from ..language.families import Family, as_family
-from ..language.grammar import Vocabulary, extend_family, make_grammar, make_vocabulary
+from ..language.grammar import (
+    Vocabulary,
+    extend_family,
+    make_grammar,
+    make_typed_grammar,
+    make_vocabulary,
+)
 from ..language.operators import Op, as_bounds
 from ..suggest import did_you_mean
 from .initial_losses import write_initial_losses
@@ -37,6 +43,7 @@ def make_space(
     initial_losses: Sequence[str] = (),
     length_prior: tuple[float, float] | None = None,
     extra_operators: str | Sequence[Op] = (),
+    typed: bool = False,
 ) -> Space:
     """Builds a search space.
 
@@ -51,6 +58,7 @@ def make_space(
       length_prior: see ``make_grammar``.
       extra_operators: your own operators, in addition to ``operators``; or where they are, see
         ``load_operators``.
+      typed: whether the grammar is that of ``make_typed_grammar``, for pairwise losses.
 
     Raises:
       ValueError: for unknown names, no tokens, bounds that are out of order, an operator of your
@@ -64,7 +72,7 @@ def make_space(
         operators = [name for name in as_family(family).operators if name != "id"]
     extra = _as_operators(extra_operators)
     vocabulary = make_vocabulary(operators, operands, family=family, extra=extra)
-    bounds = as_bounds(bounds)
+    bounds, make = as_bounds(bounds), make_typed_grammar if typed else make_grammar
     return Space(
         vocabulary=vocabulary,
         length=length,
@@ -72,7 +80,7 @@ def make_space(
         initial_losses=write_initial_losses(
             initial_losses, vocabulary, length=length, bounds=bounds
         ),
-        grammar=make_grammar(vocabulary, length, length_prior=length_prior),
+        grammar=make(vocabulary, length, length_prior=length_prior),
     )
 
 

@@ -100,7 +100,11 @@ def stack_losses(
 
 
 def traced_logit_grads(
-    operators: Sequence[int], *, group: int = 1, table: Sequence[Op] = OPERATORS
+    operators: Sequence[int],
+    *,
+    group: int = 1,
+    table: Sequence[Op] = OPERATORS,
+    threshold: Array | None = None,
 ) -> LogitGradFn:
     """Builds the gradients of losses that are traced data: a ``LossBatch`` of K programs.
 
@@ -109,6 +113,8 @@ def traced_logit_grads(
       group: examples of a group: 1 for pointwise losses; for pairwise ones, a positive and its
         negatives.
       table: the operators that ``operators`` number, of a family with a user's own.
+      threshold: of the user of each group [B / G], where programs may load it: the gradients are
+        then those of these B examples alone.
     """
 
     def pointwise(program: Program, bounds: tuple, logit: Array, label: AnyArray) -> Array:
@@ -123,6 +129,7 @@ def traced_logit_grads(
             program,
             grouped[:, 0],
             grouped[:, 1:],
+            threshold=threshold,
             bounds=bounds,
             operators=operators,
             table=table,
@@ -145,7 +152,11 @@ def traced_logit_grads(
 
 
 def traced_exact_losses(
-    operators: Sequence[int], *, group: int = 1, table: Sequence[Op] = OPERATORS
+    operators: Sequence[int],
+    *,
+    group: int = 1,
+    table: Sequence[Op] = OPERATORS,
+    threshold: Array | None = None,
 ) -> ExactLossFn:
     """Builds losses as their formulas say, without bounds and without the protection of operators.
 
@@ -160,10 +171,14 @@ def traced_exact_losses(
     def pairwise(program: Program, logit: Array, label: AnyArray) -> tuple[Array, Array]:
         del label
         pos, neg = logit.reshape(-1, group)[:, 0], logit.reshape(-1, group)[:, 1:]
-        wide_pos = jnp.broadcast_to(pos[:, None], neg.shape)
-        of_pos, of_neg = compute_pairwise_logit_grads(program, pos, neg, **settings)
+        of_pos, of_neg = compute_pairwise_logit_grads(
+            program, pos, neg, threshold=threshold, **settings
+        )
         grads = group * jnp.concatenate([of_pos[:, None], of_neg], axis=1)
-        return interpret(program, wide_pos, neg, **settings).mean(-1), grads.reshape(logit.shape)
+        wide_pos = jnp.broadcast_to(pos[:, None], neg.shape)
+        wide = None if threshold is None else jnp.broadcast_to(threshold[:, None], neg.shape)
+        values = interpret(program, wide_pos, neg, threshold=wide, **settings)
+        return values.mean(-1), grads.reshape(logit.shape)
 
     family_loss = partial(compute_value_and_logit_grad, **settings) if group == 1 else pairwise
     return jax.vmap(family_loss, in_axes=(0, 0, None))

@@ -19,9 +19,16 @@ from autolossgen import (
 )
 from autolossgen.controller.uniform import make_uniform
 from autolossgen.language.families import PAIRWISE
-from autolossgen.language.grammar import FREE_VALUE, PAD, encode_tokens, make_typed_grammar
+from autolossgen.language.grammar import (
+    FREE_RATIO,
+    FREE_VALUE,
+    PAD,
+    encode_tokens,
+    make_typed_grammar,
+)
 from autolossgen.language.inputs import as_program, as_static, as_template
 from autolossgen.language.interpreter import compute_pairwise_logit_grads
+from autolossgen.language.operators import NUMBER_OF
 
 SPACES = {
     "unary and binary": make_vocabulary(("add", "log"), ("pred", "label")),
@@ -144,7 +151,14 @@ def test_free_constants_have_names_of_their_own():
         build_loss(text, family="pairwise", **values),
         build_loss(tokens, family="pairwise"),
     )
-    assert of_tokens.constants == pytest.approx(dict.fromkeys(values, FREE_VALUE))
+    defaults = [FREE_VALUE, FREE_VALUE * FREE_RATIO, FREE_VALUE * FREE_RATIO**2]
+    assert of_tokens.constants == pytest.approx(dict(zip(values, defaults, strict=True)))
+    vocab = make_vocabulary(
+        ("sub", "div", "mul", "logsumexp_neg"), ("pos", "diff", "c"), family=PAIRWISE
+    )
+    traced = assemble(jnp.asarray(encode_tokens(tokens, vocab)), vocab)
+    loaded = np.asarray(traced.constant)[np.asarray(traced.op) == NUMBER_OF["number"]]
+    np.testing.assert_allclose(loaded, defaults, rtol=1e-6)
     pos, neg = jnp.array([0.3, -0.2]), jnp.array([[0.1, 0.5], [0.3, -0.4]])
     np.testing.assert_allclose(of_tokens(pos, neg, constants=values), named(pos, neg), rtol=1e-6)
 
