@@ -208,7 +208,7 @@ def test_types_are_shipped_with_the_code():
 def test_what_the_product_imports_is_declared(path):
     # Operator checks compare with PyTorch where it is installed.
     extras = () if part_of(module_name(path)) == "language" else ("search", "stream")
-    assert undeclared(path, requirements(*extras) | requirements("symbolic", "bench")) == []
+    assert undeclared(path, requirements(*extras) | requirements("bench")) == []
 
 
 @pytest.mark.parametrize("path", OTHERS, ids=name)
