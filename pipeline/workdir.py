@@ -8,6 +8,9 @@ from typing import Any
 from autolossgen.configs.old_keys import update_keys
 from autolossgen.files import is_draft, write_atomically
 
+OWN_DATA = "interactions.parquet"
+"""A frame that was given in Python, which is kept where the run is."""
+
 
 def check_workdir(
     workdir: Path, config: Mapping[str, Any], *, open_keys: Sequence[str] = ()
@@ -30,7 +33,7 @@ def check_workdir(
         raise ValueError(f"{workdir} is not a folder; choose another --workdir")
     if not path.exists():
         # A run that was killed while it claimed the folder leaves a draft.
-        if workdir.exists() and not all(is_draft(file, path) for file in workdir.iterdir()):
+        if workdir.exists() and not all(_is_harmless(file, path) for file in workdir.iterdir()):
             raise ValueError(f"{workdir} is not empty and holds no run; choose another --workdir")
         return
     as_written = _read_config(path)
@@ -51,6 +54,11 @@ def check_workdir(
             f"{workdir} holds this run, finished ({difference}); choose another --workdir, or "
             f"remove {results}, and the run goes on with what is asked for now"
         )
+
+
+def _is_harmless(file: Path, path: Path) -> bool:
+    """Whether a file may be in a folder that holds no run; ``path`` is that of its config."""
+    return file.name.startswith(OWN_DATA) or is_draft(file, path)
 
 
 def claim_workdir(

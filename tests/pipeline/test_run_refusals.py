@@ -140,7 +140,7 @@ def test_help_is_no_error(environment):
     command = [sys.executable, "run.py", "--help"]
     done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
     assert (done.returncode, done.stderr) == (0, "")
-    assert "--config=FILE[:PRESET]" in done.stdout
+    assert "--config=CONFIG[:PRESET]" in done.stdout
 
 
 def test_a_process_without_its_number_is_refused(server, tmp_path):
