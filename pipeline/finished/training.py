@@ -192,10 +192,12 @@ def _train_tables(
         constants=constants,
     )
     weight_key, order_key = jax.random.split(_make_key(settings.seed))
-    state = trainer.init(weight_key[None])
-    for epoch in range(1, result.epochs + 1):
-        state = trainer.epoch(state, lane, pairs, jax.random.fold_in(order_key, epoch)[None])
-        if trainer.reads_threshold and epoch % settings.evaluate_every == 0:
+    state, epoch = trainer.init(weight_key[None]), 0
+    while epoch < result.epochs:  # in the stretches of the test, after which thresholds change
+        epochs = min(settings.evaluate_every, result.epochs - epoch)
+        epoch += epochs
+        state = trainer.train(state, lane, pairs, order_key[None], jnp.full(1, epochs))
+        if trainer.reads_threshold:
             state = trainer.refresh_thresholds(state)
         report.show_epochs(console, STAGE, epoch, result.epochs)
     tables = model.embed(jax.tree.map(lambda x: x[0], state.params))
