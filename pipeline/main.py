@@ -23,8 +23,8 @@ from .search import Stopped
 from .terminal.help import make_help
 from .terminal.log import LoggedConsole
 from .topk import make_topk, run_topk
-from .transfer import make_transfer, run_transfer
-from .workdir import check_workdir, claim_workdir, read_results
+from .transfer import make_transfer, run_transfer, take_fingerprints
+from .workdir import check_data, check_workdir, claim_workdir, read_results
 
 OPEN_KEYS = ("search.generations", "search.candidates", "search.seconds", "search.target")
 """What may differ from how a run began when the same command goes on with it."""
@@ -102,8 +102,9 @@ def carry_out(config: ConfigDict, workdir: Path, console: LoggedConsole) -> None
                 console.print(finished, markup=False, soft_wrap=True)
                 show_results(console, workdir, read_results(workdir))
                 return
-            go_on = _prepare(config, workdir, console)
-            claim_workdir(own_dir, config.to_dict(), open_keys=open_keys)
+            fingerprint, go_on = _prepare(config, workdir, console)
+            check_data(workdir, fingerprint)
+            claim_workdir(own_dir, config.to_dict(), data=fingerprint, open_keys=open_keys)
         except (ValueError, OSError) as error:
             raise BadInput(str(error)) from error
         with console.keep_log(own_dir / "run.log"):
@@ -122,11 +123,18 @@ def _is_search(config: ConfigDict) -> bool:
 
 def _prepare(
     config: ConfigDict, workdir: Path, console: LoggedConsole
-) -> Callable[[Path], dict[str, Any]]:
-    """Builds a run; returns what goes on to its end, given the folder that this process writes."""
+) -> tuple[dict[str, Any], Callable[[Path], dict[str, Any]]]:
+    """Builds a run.
+
+    Returns:
+      The fingerprint of its data, and what goes on to its end, given the folder that this process
+      writes.
+    """
     if "search" not in config:
-        return partial(run_topk, make_topk(config, console))
+        topk = make_topk(config, console)
+        return data.take_fingerprint(topk.data), partial(run_topk, topk)
     if _is_search(config):
-        return partial(run_phases, make_run(config, console), workdir)
+        run = make_run(config, console)
+        return data.take_fingerprint(run.setup.dataset), partial(run_phases, run, workdir)
     transfer = make_transfer(config, workdir, console)
-    return lambda own_dir: run_transfer(transfer, own_dir, console)
+    return take_fingerprints(transfer), lambda own_dir: run_transfer(transfer, own_dir, console)
