@@ -178,7 +178,7 @@ def test_what_is_no_number_is_refused(monkeypatch):
 )
 def test_a_run_that_began_with_other_data_does_not_go_on(command, arguments, tmp_path):
     folder = tmp_path / "run"
-    config, _ = read_command_line(["run.py", *arguments])
+    config = read_command_line(["run.py", *arguments]).config
     other = {"rows": 1_501, "digests": {"user": "0"}}
     claim_workdir(folder, config.to_dict(), data=other)
     before = contents(folder)
