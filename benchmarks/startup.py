@@ -70,7 +70,7 @@ def measure_start(arguments: list[str]) -> None:
         programs[event] += 1
 
     jax.monitoring.register_event_duration_secs_listener(note)
-    config, folder = read_command_line(["run.py", *arguments])
+    config, folder, _ = read_command_line(["run.py", *arguments])
     configure_jax(data.get_cache_folder() / "compiled")
     jax.devices()
     stages.finish("starting JAX")

@@ -1,8 +1,9 @@
 """The command line: which config, which changes to it, which folder."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 from absl import flags
 from ml_collections import ConfigDict, config_flags
@@ -11,40 +12,40 @@ from autolossgen.suggest import did_you_mean
 
 from . import base
 from .old_keys import describe_old_key, rename_key
-from .presets import PRESETS
 
 NOT_CONFIGS = ("base", "command_line", "old_keys", "presets")  # files next to the configs
 CHOICES = ("policy", "filter", "optimizer")  # sections in which ``name`` chooses an option
 DEFAULT = str(Path(__file__).resolve().parent / "ml100k.py")
-HELP = f"""\
-python run.py [--config=FILE[:PRESET]] [--workdir=FOLDER] [--config.SECTION.KEY=VALUE ...]
-
---config    configs/ml100k.py if left out; presets: {", ".join(PRESETS)}
---workdir   where the run's files go; runs/NAME if left out. The same command goes on with a run.
-configs/base.py lists all keys, as in --config.search.generations=100"""
 
 
 class UsageError(Exception):
     """The command line is wrong."""
 
 
-def read_command_line(argv: list[str]) -> tuple[ConfigDict, str]:
-    """Reads the config and the folder of the run that the command line asks for.
+class CommandLine(NamedTuple):
+    """What the command line asks for."""
+
+    config: ConfigDict  # locked
+    workdir: str  # folder of the run
+    dry_run: bool  # whether only to check and to plan
+
+
+def read_command_line(argv: list[str]) -> CommandLine:
+    """Reads what the command line asks for.
 
     Args:
       argv: its words; the first is the program's name.
-
-    Returns:
-      The locked config, and the folder.
 
     Raises:
       UsageError: with one line that says what is wrong.
     """
     _check_no_old_flags(argv)
+    argv = _locate_config(argv)
     known = flags.FlagValues()
     try:
         config_flags.DEFINE_config_file("config", DEFAULT, flag_values=known, sys_argv=argv)
         flags.DEFINE_string("workdir", "", "folder of the run", flag_values=known)
+        flags.DEFINE_boolean("dry_run", False, "check and plan, train nothing", flag_values=known)
         rest = known(argv)[1:]
         config = known.config
         default = str(Path("runs") / config.name)
@@ -53,14 +54,43 @@ def read_command_line(argv: list[str]) -> tuple[ConfigDict, str]:
     if rest:
         raise UsageError(f"expected --config=... and --workdir=..., got {rest[0]!r}")
     _check_no_old_keys(config)
-    _check_flags_are_read(config, argv)
-    return config, str(Path(known.workdir or default).expanduser())
+    check_read(config, [key for key, _ in _config_flags(argv)])
+    workdir = str(Path(known.workdir or default).expanduser())
+    return CommandLine(config=config, workdir=workdir, dry_run=known.dry_run)
 
 
 def find_shipped_configs() -> dict[str, Path]:
     """Returns the files of the shipped configs, by name."""
     files = sorted(Path(DEFAULT).parent.glob("[!_]*.py"))
     return {file.stem: file for file in files if file.stem not in NOT_CONFIGS}
+
+
+def locate_config(source: str) -> str:
+    """Returns the path of a config, with its preset: of a file, or of a shipped config.
+
+    A shipped one is found from any folder, by its name or as ``configs/NAME.py``.
+
+    Example:
+      >>> Path(locate_config("ml1m:smoke")).name, locate_config("no/such.py")
+      ('ml1m.py:smoke', 'no/such.py')
+    """
+    match = re.search(r":\w*$", source)
+    preset = match[0] if match else ""
+    path = source.removesuffix(preset)
+    name = path.removeprefix("configs/").removesuffix(".py")
+    shipped = find_shipped_configs().get(name)
+    return source if shipped is None or Path(path).is_file() else f"{shipped}{preset}"
+
+
+def _locate_config(argv: list[str]) -> list[str]:
+    """Returns the words of the command line, with the path of the config that they name."""
+    words = list(argv)
+    for place, word in enumerate(argv):
+        if match := re.fullmatch(r"(--?config=)(.*)", word):
+            words[place] = match[1] + locate_config(match[2])
+        elif re.fullmatch("--?config", word) and place + 1 < len(argv):
+            words[place + 1] = locate_config(argv[place + 1])
+    return words
 
 
 def _config_flags(argv: list[str]) -> Iterator[tuple[str, str]]:
@@ -96,12 +126,15 @@ def _leaves(config: ConfigDict, prefix: str = "") -> set[str]:
     return keys
 
 
-def _check_flags_are_read(config: ConfigDict, argv: list[str]) -> None:
-    """Checks that no flag changes what the choice of another name leaves unread.
+def check_read(config: ConfigDict, changed: Iterable[str]) -> None:
+    """Checks that no key was changed that the choice of another name leaves unread.
 
     ``config.policy.evolution`` is read only if ``config.policy.name`` is ``evolution``.
+
+    Raises:
+      UsageError: if one was.
     """
-    for key, _ in _config_flags(argv):
+    for key in changed:
         section, _, rest = key.partition(".")
         option = rest.partition(".")[0]
         if "." not in rest or section not in CHOICES:

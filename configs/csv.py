@@ -1,4 +1,4 @@
-"""Your own interactions, CSV, TSV or Parquet, with BiasedMF.
+"""Your own interactions, CSV, Parquet or another format, with BiasedMF.
 
 Command:
   ``python run.py --config=configs/csv.py --config.data.path=FILE``, with ``--config.data.user``,
@@ -25,8 +25,12 @@ def get_config(preset: str = "") -> ConfigDict:
     config.data = ConfigDict()  # keys of its own
     config.data.name = "csv"
     config.data.path = ""  # file of the interactions, required
-    config.data.separator = ""  # between columns; empty for the likeliest of tab , ; | ::
-    config.data.user = "user"  # the column of user ids: whole numbers or words
+    config.data.separator = ""  # between columns; empty for the likeliest of tab , ; | :: and blank
+    config.data.quoted = (
+        True  # fields in double quotes may hold separators; False: they are letters
+    )
+    config.data.columns = ()  # names of all columns, in order; empty where the first line has them
+    config.data.user = "user"  # the column of user ids: numbers or words
     config.data.item = "item"  # the column of item ids
     config.data.label = "rating"  # the column of labels; empty where every row is a positive
     config.data.time = ""  # the column of times; empty where the file is in time order

@@ -49,7 +49,9 @@ def _declare_data(config: ConfigDict) -> None:
     config.data.threshold = placeholder(float)  # a rating of at least this is a like; None: usual
     config.data.core = 1  # users and items with fewer likes are dropped until all have as many
     config.data.min_interactions = 3  # users with fewer likes stay in train
-    config.data.separator = ""  # of a CSV, as are the next four: see configs/csv.py
+    config.data.separator = ""  # of a CSV, as are the next six: see configs/csv.py
+    config.data.quoted = True
+    config.data.columns = ()
     config.data.user = "user"
     config.data.item = "item"
     config.data.label = "rating"

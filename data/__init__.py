@@ -4,6 +4,7 @@ if __name__ != "autolossgen.data":  # a second copy of every class
     raise ImportError(f"import autolossgen.data, not {__name__}")
 
 from .download import get_cache_folder
+from .fingerprint import take_fingerprint
 from .implicit import add_negatives, make_positives, make_rankings
 from .loading import build
 from .ranking import build_ranking, convert_dataset, load_folder, make_ranking_data
@@ -26,4 +27,5 @@ __all__ = [
     "make_ranking_data",
     "make_rankings",
     "merge_reward_rows",
+    "take_fingerprint",
 ]

@@ -1,7 +1,9 @@
 """Interactions that people bring: CSV, TSV or Parquet, under names of their own."""
 
 import math
+from collections.abc import Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import polars as pl
 
@@ -27,9 +29,10 @@ from .splitting import (
     split_at,
     split_rows,
 )
-from .tables import TextTable, decompress, read_parquet, read_text
+from .tables import TextTable, read_columnar, read_text, read_whole
 from .types import DataError, Dataset
 
+MAX_COLUMNS = 12  # in a note
 FEATURE_OWNERS = ("user", "item", "row")
 
 
@@ -37,6 +40,8 @@ def load_csv(
     *,
     path: str,
     separator: str = "",
+    quoted: bool = True,
+    columns: tuple[str, ...] = (),
     user: str = "user",
     item: str = "item",
     label: str = "rating",
@@ -51,19 +56,23 @@ def load_csv(
     seed: int = 0,
     reward_split: str = "leave_one_out",
 ) -> Dataset:
-    """Loads a data set from a text file with a header, or from Parquet; either may be gzipped.
+    """Loads a data set from a text file, Parquet, Arrow, Avro or JSON lines, compressed or not.
 
     Args:
       path: the file of interactions; or a folder that is split already, with one file each of
         train, valid and test (train.csv, X.valid.tsv, X-test.parquet), whose rows all stay there.
-      separator: of its columns; one character, or "::"; empty for the likeliest of tab, comma,
-        semicolon, bar and "::".
-      user: the column of user ids: whole numbers of any size, or words.
+      separator: of its columns; one character, or "::"; empty for the one by which the first line
+        has the columns that are named here, or else for the likeliest.
+      quoted: whether a field in double quotes may hold separators and line ends; if not, quotes are
+        letters like others.
+      columns: the names of all columns in their order, if the first line has not got them.
+      user: the column of user ids: whole numbers of any size and sign, or words.
       item: the column of item ids; otherwise as ``user``.
       label: the column of labels; empty where every row is a positive.
-      time: the column of times: numbers since 1970 (see ``data/columns.py``) or ISO dates; empty
+      time: the column of times: numbers since 1970, or dates (see ``data/times.py``); empty
         where the order of the file is that of time.
-      threshold: a label above it is 1; None where the column holds 0 and 1.
+      threshold: a label above it is 1; None where the column holds 0 and 1, or another two values
+        that ``columns.read_labels`` knows.
       user_path: a file about users, with the ids in a column of the same name; empty where the
         columns of features are in the file of interactions.
       item_path: a file about items; otherwise as ``user_path``.
@@ -91,10 +100,18 @@ def load_csv(
     check_distinct({"user": user, "item": item, "label": label, "time": time})
     file = Path(path).expanduser()
     roles = Roles(user=user, item=item, label=label, time=time, ids=None)
-    table, encoded, sizes = _read_interactions(file, separator, roles, threshold, rule)
+    form = TextForm(separator=separator, quoted=quoted, columns=tuple(columns))
+    if file.is_dir():
+        check_keeps_parts(rule, path)
+    tables = read_own_tables(file, form, roles)
+    if len(tables) > 1:
+        table, encoded, sizes = encode_parts(tables, roles, threshold)
+    else:
+        table, encoded, sizes = tables[0], encode(tables[0], roles, threshold), []
+    side_form = form._replace(columns=())
     side_tables = {
-        "user": (read_table(user_path, "user_path", separator) if user_path else table, user),
-        "item": (read_table(item_path, "item_path", separator) if item_path else table, item),
+        "user": (read_side(user_path, "user_path", side_form, user) or table, user),
+        "item": (read_side(item_path, "item_path", side_form, item) or table, item),
     }
     _check_side_paths({"user": user_path, "item": item_path}, wanted)
     extra = _make_features(wanted, table, encoded, side_tables)
@@ -107,7 +124,7 @@ def load_csv(
         valid=valid,
         test=test,
         rule=rule,
-        notes=(*encoded.notes, *describe_features(extra)),
+        notes=(*map(describe_table, tables), *encoded.notes, *describe_features(extra)),
         sizes={field: index.size for field, index in encoded.indexes.items()} | extra.sizes,
         sides=extra.sides,
         indexes=encoded.indexes,
@@ -151,28 +168,64 @@ def _check_side_paths(paths: dict[str, str], wanted: list[Feature | str]) -> Non
             raise DataError(f"data.{key}_path is given, and no {key}.COLUMN is in data.features")
 
 
-def _read_interactions(
-    path: Path, separator: str, roles: Roles, threshold: float | None, rule: SplitRule
-) -> tuple[TextTable, Encoded, list[int]]:
-    """Returns the table of a file or a folder, its interactions, and the sizes of its parts."""
-    if not path.is_dir():
-        table = read_table(str(path), "path", separator)
-        return table, encode(table, roles, threshold), []
-    check_keeps_parts(rule, str(path))
-    tables = [read_table(str(file), "path", separator) for file in find_own_split(path)]
-    return encode_parts(tables, roles, threshold)
+class TextForm(NamedTuple):
+    """What people say about how their text files are written."""
+
+    separator: str = ""
+    quoted: bool = True
+    columns: tuple[str, ...] = ()
 
 
-def read_table(path: str, key: str, separator: str) -> TextTable:
-    """Reads a file that people name as data.``key``: text with a header, or Parquet.
+def read_own_tables(path: Path, form: TextForm, roles: Roles) -> list[TextTable]:
+    """Returns the table of a file, or those of a folder's train, valid and test.
+
+    Raises:
+      DataError: if one cannot be read, or lacks a column.
+    """
+    names = [name for name in roles[:4] if name]
+    files = find_own_split(path) if path.is_dir() else [path]
+    return [read_table(str(file), "path", form, names) for file in files]
+
+
+def read_table(path: str, key: str, form: TextForm, wanted: Sequence[str]) -> TextTable:
+    """Reads a file that people name as data.``key``.
+
+    Args:
+      path: of text, Parquet, Arrow, Avro or JSON lines, compressed or not.
+      key: of the config.
+      form: of text.
+      wanted: names of columns that it has, if it is what is meant.
 
     Raises:
       DataError: if it cannot be read.
     """
-    raw = decompress(read_file(Path(path).expanduser(), key), path)
-    if raw.startswith(b"PAR1"):
-        return read_parquet(raw, path)
-    return read_text(raw, path, sniff_layout(raw, separator))
+    raw = read_whole(read_file(Path(path).expanduser(), key), path)
+    if table := read_columnar(raw, path):
+        return table
+    separator, quoted, columns = form
+    layout = sniff_layout(raw, separator, wanted=wanted, columns=columns, quoted=quoted)
+    return read_text(raw, path, layout)
+
+
+def read_side(path: str, key: str, form: TextForm, wanted: str) -> TextTable | None:
+    """Reads a file about users or items; None without a path."""
+    return read_table(path, key, form, (wanted,)) if path else None
+
+
+def describe_table(table: TextTable) -> str:
+    """Returns what was read of a file, and how.
+
+    Example:
+      >>> describe_table(TextTable("x.parquet", pl.DataFrame({"user": ["1"], "item": ["2"]})))
+      'x.parquet: 1 rows, columns: user, item'
+    """
+    how = ""
+    if table.layout:
+        quoted = table.layout.quoted and b'"' in table.raw
+        how = f" separated by {table.layout.separator!r}{', in quotes' if quoted else ''}"
+    columns = table.frame.columns
+    shown = ", ".join(columns[:MAX_COLUMNS]) + (", ..." if len(columns) > MAX_COLUMNS else "")
+    return f"{Path(table.path).name}: {len(table.frame):,} rows, columns{how}: {shown}"
 
 
 def _parse_features(features: tuple[str, ...], timed: bool) -> list[Feature | str]:

@@ -7,18 +7,19 @@ import numpy as np
 import polars as pl
 
 from .columns import (
-    LABEL,
-    NUMBER,
     Index,
     Kind,
+    describe_spellings,
+    describe_words,
     make_index,
     read_column,
     read_ids,
-    read_times,
+    read_labels,
     unify_ids,
 )
 from .readers import Roles
 from .tables import TextTable
+from .times import read_times
 from .types import Interactions
 
 
@@ -32,11 +33,28 @@ class Encoded(NamedTuple):
     notes: tuple[str, ...]  # what was read and dropped
 
 
-def encode(table: TextTable, roles: Roles, threshold: float | None) -> Encoded:
+class _Columns(NamedTuple):
+    """The columns of some tables, one after the other, in the order of the files."""
+
+    number: dict[str, np.ndarray]  # "user" and "item" -> int32 [n], the rows of its table
+    indexes: dict[str, Index]
+    label: np.ndarray  # float32 [n]
+    time: np.ndarray | None  # float64 [n]
+    label_note: str
+    notes: list[str]  # on ids and times
+
+
+def encode(
+    table: TextTable, roles: Roles, threshold: float | None, *, at_least: bool = False
+) -> Encoded:
     """Returns the interactions of a table in time order; of a repeated pair the last is kept.
 
-    A label is 1 where it is above ``threshold``, or as it is without one, or everywhere without a
-    column of labels.
+    Args:
+      table: of the interactions.
+      roles: which column holds what.
+      threshold: a label is 1 where it is above it; None for labels as they are (see
+        ``columns.read_labels``). Without a column of labels all are 1.
+      at_least: whether a rating that equals ``threshold`` has label 1, too.
 
     Raises:
       DataError: naming the first place with an id, label or time that is none.
@@ -46,51 +64,56 @@ def encode(table: TextTable, roles: Roles, threshold: float | None) -> Encoded:
       >>> encode(TextTable("f", frame), Roles(label="y", time="", ids=None), None).rows.ids["user"]
       array([0, 1], dtype=int32)
     """
-    ids = {field: _read_ids(table, getattr(roles, field), roles.ids) for field in ("user", "item")}
-    label = _read_labels(table, roles.label, threshold)
-    time = read_times(table, roles.time) if roles.time else None
-    indexes = {field: make_index(values) for field, values in ids.items()}
-    number = {field: indexes[field].rows(values) for field, values in ids.items()}
-    at = np.arange(label.size) if time is None else np.argsort(time, kind="stable")
-    pair = (number["user"].astype(np.int64) * indexes["item"].size + number["item"])[at]
+    columns = _read_columns([table], roles, threshold, at_least)
+    number, time, num_read = columns.number, columns.time, columns.label.size
+    at = np.arange(num_read) if time is None else np.argsort(time, kind="stable")
+    pair = (number["user"].astype(np.int64) * columns.indexes["item"].size + number["item"])[at]
     # The first of each pair from the end is the last in time.
     _, last = np.unique(pair[::-1], return_index=True)
     at = at[np.sort(pair.size - 1 - last)]
     notes = [
-        f"{label.size:,} ratings read; {_describe_labels(roles, threshold)}",
-        f"{label.size - at.size:,} repeated pairs of user and item dropped, the last kept",
+        f"{num_read:,} ratings read; {columns.label_note}",
+        f"{num_read - at.size:,} repeated pairs of user and item dropped, the last kept",
     ]
     if time is None:
         notes.append("no times: the order of the file is taken for that of time")
-    notes += _describe_numbering(indexes)
-    rows = Interactions({field: number[field][at] for field in number}, label[at])
+    rows = Interactions({field: number[field][at] for field in number}, columns.label[at])
     return Encoded(
         rows=rows,
-        indexes=indexes,
+        indexes=columns.indexes,
         time=None if time is None else time[at],
         at=at,
-        notes=tuple(notes),
+        notes=(*notes, *columns.notes, describe_rows(rows)),
+    )
+
+
+def _read_columns(
+    tables: list[TextTable], roles: Roles, threshold: float | None, at_least: bool
+) -> _Columns:
+    """Reads ids, labels and times of tables, for all of them in one way."""
+    indexes, number, notes = {}, {}, []
+    for field in ("user", "item"):
+        ids = unify_ids([_read_ids(table, getattr(roles, field), roles.ids) for table in tables])
+        whole = pl.concat(ids)
+        indexes[field] = make_index(whole)
+        number[field] = indexes[field].rows(whole)
+        if roles.ids is None:
+            notes += [*describe_words(field, tables, ids), *describe_spellings(field, whole)]
+    label = read_labels(tables, roles.label, threshold, at_least=at_least)
+    times = read_times(tables, roles.time) if roles.time else None
+    notes = [*([times.note] if times else []), *notes, *_describe_numbering(indexes)]
+    return _Columns(
+        number=number,
+        indexes=indexes,
+        label=label.values,
+        time=times.seconds if times else None,
+        label_note=label.note,
+        notes=notes,
     )
 
 
 def _read_ids(table: TextTable, name: str, kind: Kind | None) -> pl.Series:
     return read_column(table, name, kind) if kind else read_ids(table, name)
-
-
-def _read_labels(table: TextTable, name: str, threshold: float | None) -> np.ndarray:
-    if not name:
-        return np.ones(len(table.frame), np.float32)
-    if threshold is None:
-        return read_column(table, name, LABEL).to_numpy().astype(np.float32)
-    return (read_column(table, name, NUMBER).to_numpy() > threshold).astype(np.float32)
-
-
-def _describe_labels(roles: Roles, threshold: float | None) -> str:
-    if not roles.label:
-        return "no labels: all are positives"
-    return (
-        "label as in the file" if threshold is None else f"label 1 is a rating above {threshold:g}"
-    )
 
 
 def _describe_numbering(indexes: dict[str, Index]) -> list[str]:
@@ -101,13 +124,27 @@ def _describe_numbering(indexes: dict[str, Index]) -> list[str]:
     ]
 
 
+def describe_rows(rows: Interactions) -> str:
+    """Returns how many rows, users and items there are, and the share of likes.
+
+    Example:
+      >>> ids = {"user": np.array([1, 1]), "item": np.array([7, 9])}
+      >>> describe_rows(Interactions(ids, np.array([1.0, 0.0])))
+      '2 rows of 1 users and 2 items, 50.0 % likes'
+    """
+    users, items = (np.unique(rows.ids[field]).size for field in ("user", "item"))
+    share = 100 * float(rows.label.mean(dtype=np.float64)) if rows.label.size else 0.0
+    return f"{rows.label.size:,} rows of {users:,} users and {items:,} items, {share:.1f} % likes"
+
+
 def encode_parts(
-    tables: list[TextTable], roles: Roles, threshold: float | None
+    tables: list[TextTable], roles: Roles, threshold: float | None, *, at_least: bool = False
 ) -> tuple[TextTable, Encoded, list[int]]:
     """Returns the interactions of files that are split already, numbered together: none is dropped.
 
-    In a file interactions are in time order, or in the order of the file without a column of times.
-    Notes count the pairs of user and item that occur more than once, in a file or in several.
+    Ids are words in all files if they are words in one. In a file interactions are in time order,
+    or in the order of the file without a column of times. Notes count the pairs of user and item
+    that occur more than once, in a file or in several.
 
     Returns:
       The rows of all files in one table, the interactions one file after the other, and how many
@@ -116,46 +153,41 @@ def encode_parts(
     Raises:
       DataError: as ``encode``.
     """
-    ids = {
-        f: unify_ids([_read_ids(t, getattr(roles, f), roles.ids) for t in tables])
-        for f in ("user", "item")
-    }
-    indexes = {field: make_index(pl.concat(values)) for field, values in ids.items()}
-    number = {f: [indexes[f].rows(values) for values in ids[f]] for f in ids}
-    label = [_read_labels(table, roles.label, threshold) for table in tables]
-    time = [read_times(table, roles.time) for table in tables] if roles.time else None
-    order = [np.arange(part.size) for part in label]
-    if time:
-        order = [np.argsort(part, kind="stable") for part in time]
-    sizes = [part.size for part in label]
-    starts = np.cumsum([0, *sizes[:-1]])
-    at = np.concatenate([start + rows for start, rows in zip(starts, order, strict=True)])
+    columns = _read_columns(tables, roles, threshold, at_least)
+    sizes = [len(table.frame) for table in tables]
+    starts = np.cumsum([0, *sizes])
+    at = np.arange(starts[-1])
+    if columns.time is not None:
+        parts = zip(starts, np.split(columns.time, starts[1:-1]), strict=False)
+        at = np.concatenate([start + np.argsort(time, kind="stable") for start, time in parts])
     joined = TextTable(
         str(Path(tables[0].path).parent), pl.concat([t.frame for t in tables], how="diagonal")
     )
-    rows = Interactions(
-        {field: np.concatenate(parts)[at] for field, parts in number.items()},
-        np.concatenate(label)[at],
-    )
-    pairs = [
-        user.astype(np.int64) * indexes["item"].size + item
-        for user, item in zip(number["user"], number["item"], strict=True)
-    ]
-    order_note = "in time order" if time else "order as in the files"
+    number, label = columns.number, columns.label
+    rows = Interactions({field: values[at] for field, values in number.items()}, label[at])
+    pair = number["user"].astype(np.int64) * columns.indexes["item"].size + number["item"]
+    users = np.split(number["user"], starts[1:-1])
+    order_note = "order as in the files" if columns.time is None else "in time order"
     notes = (
-        f"already split: {sum(sizes):,} ratings read; {_describe_labels(roles, threshold)}; "
-        f"{order_note}",
-        *_describe_repeats(pairs),
-        *_describe_numbering(indexes),
+        f"already split: {starts[-1]:,} ratings read; {columns.label_note}; {order_note}",
+        *_describe_repeats(np.split(pair, starts[1:-1])),
+        *_describe_new_users(users, tables),
+        *columns.notes,
+        describe_rows(rows),
     )
-    encoded = Encoded(
-        rows=rows,
-        indexes=indexes,
-        time=np.concatenate(time)[at] if time else None,
-        at=at,
-        notes=notes,
-    )
+    time = None if columns.time is None else columns.time[at]
+    encoded = Encoded(rows=rows, indexes=columns.indexes, time=time, at=at, notes=notes)
     return joined, encoded, sizes
+
+
+def _describe_new_users(users: list[np.ndarray], tables: list[TextTable]) -> list[str]:
+    """Returns notes on files that have no user of the first one, train's."""
+    return [
+        f"WARNING: no user of {Path(table.path).name} is in {Path(tables[0].path).name}: are ids "
+        f"written in one way in all files?"
+        for part, table in zip(users[1:], tables[1:], strict=True)
+        if not np.isin(part, users[0]).any()
+    ]
 
 
 def _describe_repeats(pairs: list[np.ndarray]) -> list[str]:

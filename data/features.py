@@ -14,6 +14,7 @@ from autolossgen.suggest import did_you_mean
 
 from .columns import Index, find_first_bad, require_columns
 from .tables import TextTable
+from .times import FIRST_DATE
 from .types import DataError, Interactions
 
 KINDS = ("category", "list", "number")
@@ -62,7 +63,8 @@ def make_side(
     ``key`` is the column of ``table`` with their ids; of one id the last row with a value counts.
 
     Raises:
-      DataError: if a column is missing, a number is none, or no user or item has a value.
+      DataError: if a column is missing, no id is known, a number is none, or no user or item has a
+        value.
 
     Example:
       >>> table = TextTable("f", pl.DataFrame({"id": ["1", "2"], "genres": ["War|Drama", "War"]}))
@@ -74,6 +76,13 @@ def make_side(
     """
     text = _read_text(feature, table, key)
     row = index.read(table, key)
+    if (row < 0).all():
+        given = table.frame[key].head(3).to_list()
+        raise DataError(
+            f"{table.path}: none of its {len(row):,} ids in the column {key!r} is {_a(feature.of)} "
+            f"of the interactions: they are such as {', '.join(repr(one) for one in given)}, and "
+            f"those of the interactions {index.show()}. Write ids in one way in both."
+        )
     frame = pl.DataFrame({"row": row, "text": text, "place": np.arange(len(row))})
     frame = frame.filter((pl.col("row") >= 0) & pl.col("text").is_not_null())
     frame = frame.unique("row", keep="last", maintain_order=True)
@@ -94,6 +103,10 @@ def make_side(
     ids = np.full((index.size, int(place.max(initial=0)) + 1), -1, np.int32)
     ids[long["row"].to_numpy(), place] = long["code"].to_numpy()
     return Side(feature.of, ids), size
+
+
+def _a(owner: str) -> str:
+    return f"{'an' if owner == 'item' else 'a'} {owner}"
 
 
 def _read_text(feature: Feature, table: TextTable, *others: str) -> pl.Series:
@@ -151,14 +164,19 @@ def make_clock_field(name: str, time: np.ndarray | None) -> tuple[np.ndarray, in
     """Returns hours or weekdays int32[n] of times [n] in seconds since 1970, and their number.
 
     Raises:
-      DataError: without times.
+      DataError: without times, or if these are no dates.
 
     Example:
-      >>> make_clock_field("weekday", np.array([0.0, 4 * DAY]))[0].tolist()
-      [3, 0]
+      >>> make_clock_field("weekday", 1.6e9 + np.array([0.0, DAY]))[0].tolist()
+      [6, 0]
     """
     if time is None:
         raise DataError(f"data.features: {name!r} needs times, and the file has none")
+    if time.max(initial=0) < FIRST_DATE:
+        raise DataError(
+            f"data.features: {name!r} needs dates, and the times of the file are numbers up to "
+            f"{time.max(initial=0):.15g}. Leave it out, or give a column of dates as data.time."
+        )
     size, compute_field = CLOCK_FIELDS[name]
     return compute_field(time.astype(np.int64)).astype(np.int32), size
 

@@ -13,8 +13,12 @@ from .types import DataError
 
 # file name -> path for messages and bytes, None without such a file
 OpenSibling = Callable[[str], tuple[str, bytes] | None]
+COMPRESSED_ENDING = r"(\.(gz|bz2|xz|zip))?"
 # Of people's own: X.train.csv and its like. {} is a part.
-OWN_PART_PATTERN = r"(?i)(.+[._-])?{}\.(csv|tsv|txt|dat|parquet)(\.gz)?"
+OWN_PART_PATTERN = (
+    r"(?i)(.+[._-])?{}\.(csv|tsv|txt|dat|inter|parquet|arrow|feather|avro|jsonl?|ndjson)"
+    + COMPRESSED_ENDING
+)
 MAX_NAMED_FILES = 6  # files in a message
 SPLIT_ENDINGS = (".train.csv", ".validation.csv", ".test.csv")
 
@@ -37,6 +41,10 @@ def read_file(path: Path, key: str = "path") -> bytes:
     try:
         return path.read_bytes()
     except OSError as error:
+        if re.match(r"\w+:/", str(path)):  # as a path has it, of https://
+            raise DataError(
+                f"{path} is an address in the web: download it, and give the file as data.{key}."
+            ) from error
         raise DataError(
             f"{path} cannot be read: {error.strerror or error}. Give an existing file as "
             f"data.{key}" + (", or a folder that holds one." if key == "path" else ".")

@@ -1,6 +1,6 @@
 """Recognizes the format of a rating file by its first line."""
 
-import re
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from .columns import ID, Kind
@@ -9,6 +9,7 @@ from .tables import (
     MAX_SHOWN,
     Layout,
     TextTable,
+    read_first_line,
     read_json_lines,
     read_text,
 )
@@ -31,6 +32,8 @@ HEADER_NAMES = {
     "user": "user",
     "item": "item",
 }
+USUAL_SEPARATORS = ("\t", ",", ";", "|", DOUBLE_COLON)
+RARE_SEPARATORS = (" ", "\x01", "^", "~")  # where the names of columns say so
 ASIN_LENGTH = 10  # of Amazon's item ids; those of its reviewers are longer
 
 
@@ -60,7 +63,7 @@ def read_ratings(raw: bytes, path: str) -> tuple[TextTable, Roles]:
       >>> read_ratings(b"1::5::4::978300760\n", "ratings.dat")[0].frame.rows()
       [('1', '5', '4', '978300760')]
     """
-    first = _first_line(raw)
+    first = read_first_line(raw)
     if "::" in first:
         return read_text(raw, path, Layout("::", RATINGS, header=False)), Roles()
     for separator in "\t,":
@@ -77,7 +80,7 @@ def read_labelled(raw: bytes, path: str) -> TextTable:
     Raises:
       DataError: if the first line is no such header.
     """
-    first = _first_line(raw)
+    first = read_first_line(raw)
     columns = _match_header(first, "\t", LABELLED, path)
     if not columns and first.strip():
         raise _format_error(path, first, LABELLED)
@@ -99,7 +102,7 @@ def read_reviews(raw: bytes, path: str) -> tuple[TextTable, Roles]:
     """
     if raw.lstrip().startswith(b"{"):
         return read_json_lines(raw, path, REVIEW[:4]), REVIEW
-    first = _first_line(raw)
+    first = read_first_line(raw)
     columns = _match_header(first, ",", RATINGS, path)
     if not columns and first.count(",") != len(RATINGS) - 1 and first.strip():
         raise DataError(
@@ -116,12 +119,6 @@ def read_reviews(raw: bytes, path: str) -> tuple[TextTable, Roles]:
         frame = table.frame.rename({"item": "user", "user": "item"})
         table = table._replace(frame=frame, layout=layout._replace(columns=RATINGS))
     return table, Roles(ids=None)
-
-
-def _first_line(raw: bytes) -> str:
-    return re.split(rb"[\r\n]", raw.removeprefix(b"\xef\xbb\xbf"), maxsplit=1)[0].decode(
-        errors="replace"
-    )
 
 
 def _match_header(
@@ -156,10 +153,23 @@ def _format_error(path: str, first: str, wanted: tuple[str, ...]) -> DataError:
     )
 
 
-def sniff_layout(raw: bytes, separator: str) -> Layout:
-    r"""Returns the layout of a file with a header; "" for the likeliest separator.
+def sniff_layout(
+    raw: bytes,
+    separator: str,
+    *,
+    wanted: Sequence[str] = (),
+    columns: Sequence[str] = (),
+    quoted: bool = True,
+) -> Layout:
+    r"""Returns the layout of a text file.
 
-    Fields may be quoted, but between double colons.
+    Args:
+      raw: its bytes.
+      separator: of its columns; "" for the first one by which the first line has the names
+        ``wanted``, or as many fields as ``columns``, or else for the likeliest.
+      wanted: names of columns.
+      columns: the names of all columns of a file without a header; empty for one with a header.
+      quoted: whether a field may be in double quotes, but between double colons.
 
     Raises:
       DataError: for a separator that cannot be.
@@ -167,14 +177,29 @@ def sniff_layout(raw: bytes, separator: str) -> Layout:
     Example:
       >>> sniff_layout(b"user;item\n1;2\n", "").separator
       ';'
+      >>> sniff_layout(b"user item\n1 2\n", "", wanted=("item",)).separator
+      ' '
     """
     separator = {"\\t": "\t"}.get(separator, separator)  # as shells leave it
     if not separator:
-        separator = max(("\t", ",", ";", "|", DOUBLE_COLON), key=_first_line(raw).count)
+        separator = _find_separator(read_first_line(raw), wanted, columns)
     is_one_character = len(separator) == 1 and separator.isascii() and separator not in '"\r\n'
     if not is_one_character and separator != DOUBLE_COLON:
         raise DataError(
             f"data.separator is one character, such as ',', or '::', got {separator!r}. Leave it "
             f"empty for the likeliest."
         )
-    return Layout(separator, quoted=separator != DOUBLE_COLON)
+    return Layout(
+        separator,
+        columns=tuple(columns),
+        header=not columns,
+        quoted=quoted and separator != DOUBLE_COLON,
+    )
+
+
+def _find_separator(first: str, wanted: Sequence[str], columns: Sequence[str]) -> str:
+    for separator in (*USUAL_SEPARATORS, *RARE_SEPARATORS):
+        fields = [field.strip().strip('"') for field in first.split(separator)]
+        if len(fields) == len(columns) > 1 or (wanted and {*wanted} <= {*fields} and fields[1:]):
+            return separator
+    return max(USUAL_SEPARATORS, key=first.count)

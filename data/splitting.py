@@ -207,15 +207,22 @@ def make_dataset(
     Raises:
       DataError: if a split is empty or has no positive: nothing could be learnt, or ranked, of it.
     """
+    held_out_rows = valid.label.size + test.label.size
+    if not held_out_rows and (few := _describe_few_rows(source, (train, valid, test), rule)):
+        raise few
+    for split, rows in {"train": train, "valid": valid, "test": test}.items():
+        _check_positives(split, rows, source)
     reward, reward_rows = valid, np.zeros(0, np.int64)
     if rule.reward_split != "valid":
         reward_rule = rule if rule.reward_split == "same" else rule._replace(split="leave_one_out")
         held_out = assign_parts(train, reward_rule, rule.shares[:1], 1)
         reward_rows = np.flatnonzero(held_out)
+        if not reward_rows.size:
+            raise _describe_empty_reward(source, train, rule)
         train, reward = take(train, held_out == 0), take(train, reward_rows)
     splits = {"train": train, "valid": valid, "test": test, "reward": reward}
-    for split, rows in splits.items():
-        _check_positives(split, rows, source)
+    for split in ("train", "reward"):
+        _check_positives(split, splits[split], source)
     counts = tuple(f"{split}: {_describe_counts(rows)}" for split, rows in splits.items())
     if rule.reward_split == "valid":
         counts += ("reward split: the validation split itself",)
@@ -232,6 +239,55 @@ def make_dataset(
         sides=sides,
         ids={field: index.ids for field, index in (indexes or {}).items()},
     )
+
+
+def _describe_empty_reward(source: str, train: Interactions, rule: SplitRule) -> DataError:
+    """Returns why no row of train is held out to reward the search."""
+    most = int(np.unique(train.ids["user"], return_counts=True)[1].max(initial=0))
+    go_on = "or reward the search on validation, --config.data.reward_split=valid."
+    if most < rule.min_interactions:
+        lower = f"Lower it, --config.data.min_interactions={most}, " if most else "Lower it, "
+        return DataError(
+            f"{source}: no row is left to reward the search. With validation and test held out, "
+            f"no user has more than {most} rows in train, and those with fewer than "
+            f"data.min_interactions={rule.min_interactions} keep theirs there. {lower}{go_on}"
+        )
+    if rule.reward_split == "same" and rule.split != "leave_one_out":
+        return DataError(
+            f"{source}: no row is left to reward the search: data.shares={rule.shares} of "
+            f"{train.label.size:,} rows of train are none. Give more interactions, {go_on}"
+        )
+    return DataError(
+        f"{source}: no row is left to reward the search. With validation and test held out, no "
+        f"user with data.min_interactions={rule.min_interactions} rows in train has a like there. "
+        f"Give users with more likes, {go_on}"
+    )
+
+
+def _describe_few_rows(
+    source: str, parts: Sequence[Interactions], rule: SplitRule
+) -> DataError | None:
+    """Returns why nothing is held out for validation and test, if users have too few rows."""
+    user, label = (
+        np.concatenate([values for values in columns])
+        for columns in zip(*((part.ids["user"], part.label) for part in parts), strict=True)
+    )
+    _, row_user, count = np.unique(user, return_inverse=True, return_counts=True)
+    most = int(count.max(initial=0))
+    if most < rule.min_interactions:
+        return DataError(
+            f"{source}: no user has data.min_interactions={rule.min_interactions} rows, the most "
+            f"is {most}, and those with fewer stay in train: nothing is left for validation and "
+            f"test. Lower it, --config.data.min_interactions={most}, or give more interactions."
+        )
+    likes = int(np.bincount(row_user, weights=label > 0).max(initial=0))
+    if rule.split == "leave_one_out" and likes == 1:
+        return DataError(
+            f"{source}: no user has more than one like, and data.split=leave_one_out holds out one "
+            f"for validation and one for test. Change data.threshold, or use "
+            f"--config.data.split=random."
+        )
+    return None
 
 
 def _check_positives(split: str, rows: Interactions, source: str) -> None:

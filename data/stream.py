@@ -285,7 +285,7 @@ def load_stream(
         ids = {field: values[:, 0] for field, values in column.ids.items()}
         return Interactions(ids, column.label[:, 0])
 
-    train = Streamed(rows=stream.rows, chunk_rows=piece, draw=read)
+    train = Streamed(rows=stream.rows, chunk_rows=piece, draw=read, columns=stream.columns)
     fields = ", ".join(f"{name} of {size:,}" for name, size in stream.sizes.items())
     notes = (
         f"source: {path}",

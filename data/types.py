@@ -28,6 +28,8 @@ class Streamed(NamedTuple):
     chunk_rows: int  # to be read together, at most
     # Of all epochs, one after the other: the first place, how many -> interactions [n].
     draw: Callable[[int, int], Interactions]
+    # field or "label" -> its pieces, one after the other, held-out rows among them
+    columns: Mapping[str, tuple[np.ndarray, ...]]
 
 
 class Dataset(NamedTuple):

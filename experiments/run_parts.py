@@ -34,7 +34,7 @@ __all__ = [
 
 def read_config(flags: Sequence[str]) -> ConfigDict:
     """Reads the flags of ``run.py`` and sets JAX up as it does."""
-    config, _ = read_command_line(["run.py", *flags])
+    config = read_command_line(["run.py", *flags]).config
     _configure_jax()
     return config
 

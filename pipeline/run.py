@@ -9,6 +9,7 @@ from rich.console import Console
 from autolossgen.search.space import make_space
 
 from .checks import check_numbers
+from .finished.training import keep_network
 from .save import save_results, summarize_search
 from .search import SearchPhase, Stopped, make_policy, make_search_phase, search_losses
 from .setup import Setup, make_setup
@@ -41,7 +42,7 @@ def make_run(config: ConfigDict, console: Console) -> Run:
 
 
 def run_phases(run: Run, workdir: Path, process_dir: Path) -> dict[str, Any]:
-    """Searches, shortlists, tests and saves.
+    """Searches, shortlists, tests, trains the recommender that stays, and saves.
 
     Args:
       run: what to do.
@@ -65,4 +66,5 @@ def run_phases(run: Run, workdir: Path, process_dir: Path) -> dict[str, Any]:
     checked = check_hall(run.shortlist, state.hall, process_dir)
     shortlist = promote_losses(run.shortlist, checked, process_dir)
     losses = compare_losses(run.setup, shortlist)
+    keep_network(run.setup, [*run.setup.baselines, *shortlist], losses, process_dir)
     return save_results(process_dir, losses, summarize_search(records), notes)

@@ -76,6 +76,36 @@ def make_splits(
     return splits, notes
 
 
+def make_all_data(
+    dataset: data.Dataset, task: Task, *, negatives: int, seed: int, **ranking: int
+) -> tuple[data.Interactions, Data]:
+    """Builds what a recommender that stays trains on: the interactions of all splits.
+
+    Args:
+      dataset: in memory.
+      task: of the losses.
+      negatives: as in ``make_splits``, as is ``seed``.
+      seed: of what is drawn.
+      **ranking: of evaluation alone.
+
+    Returns:
+      The interactions, and what the task makes of them.
+    """
+    del ranking  # nothing is evaluated
+    full_train = data.merge_reward_rows(dataset)
+    assert isinstance(full_train, data.Interactions), "the data are in memory"
+    parts = [full_train, dataset.valid, dataset.test]
+    ids = {field: np.concatenate([part.ids[field] for part in parts]) for field in parts[1].ids}
+    rows = data.Interactions(ids, np.concatenate([part.label for part in parts]))
+    whole = dataset._replace(train=rows, reward_rows=np.zeros(0, np.int64))
+    if task.group > 1:
+        return rows, data.make_positives(whole)[0]
+    if negatives:
+        drawn = data.add_negatives(whole, negatives=negatives, seed=seed)
+        return rows, _as_data(drawn["train"])
+    return rows, _as_data(rows)
+
+
 def _as_data(part: data.Interactions | data.Streamed) -> Batch | StreamedData:
     """Returns a split as it is trained on."""
     if isinstance(part, data.Streamed):

@@ -38,6 +38,7 @@ from autolossgen.ranking.references import run_reference
 from autolossgen.ranking.scores import get_score
 from autolossgen.ranking.tuning import Range, Trials
 
+from .finished.training import keep_ranker
 from .save import NO_SEARCH, save_results
 from .setup import look_up
 
@@ -187,7 +188,18 @@ def run_topk(topk: TopK, folder: Path) -> dict[str, Any]:
         )
         name = contender.name if not contender.found else f"formula-{number}"
         results.append(_test_once(topk, folder, name, test))
-    return save_results(folder, make_records(topk, results), NO_SEARCH, notes)
+    records = make_records(topk, results)
+    keep_ranker(
+        data,
+        topk.make_model,
+        topk.settings,
+        topk.contenders,
+        results,
+        records,
+        folder=folder,
+        console=console,
+    )
+    return save_results(folder, records, NO_SEARCH, notes)
 
 
 def _describe_protocol(topk: TopK) -> list[str]:

@@ -12,6 +12,7 @@ from rich.console import Console
 from autolossgen import PAIRWISE_LOSSES, POINTWISE_LOSSES, report
 from autolossgen.configs.base import get_config
 from autolossgen.configs.command_line import find_old_key, find_shipped_configs
+from autolossgen.data import take_fingerprint
 from autolossgen.evaluation.contenders import Contender, make_baselines, make_contender
 from autolossgen.interfaces import Bounds
 from autolossgen.language.families import Family
@@ -75,11 +76,16 @@ def run_transfer(transfer: Transfer, folder: Path, console: Console) -> dict[str
         setup = transfer.setups[name]
         for note in setup.dataset.notes:
             console.print(f"  {note}", markup=False, soft_wrap=True)
-        claim_workdir(folder / name, config.to_dict())
+        claim_workdir(folder / name, config.to_dict(), data=take_fingerprint(setup.dataset))
         results.append(_test_cell(folder / name, setup, transfer.losses))
     records = [record for cell in results for record in cell["losses"]]
     notes = [note for cell in results for note in cell["environment"]["data"]]
     return save_results(folder, records, NO_SEARCH, notes)
+
+
+def take_fingerprints(transfer: Transfer) -> dict[str, dict[str, Any]]:
+    """Returns the fingerprints of the data of all cells that are not finished, by their names."""
+    return {name: take_fingerprint(setup.dataset) for name, setup in transfer.setups.items()}
 
 
 def _test_cell(folder: Path, setup: Setup, losses: list[Contender]) -> dict[str, Any]:

@@ -8,6 +8,10 @@ from typing import Any
 from autolossgen.configs.old_keys import update_keys
 from autolossgen.files import is_draft, write_atomically
 
+OWN_DATA = "interactions.parquet"
+"""A frame that was given in Python, which is kept where the run is."""
+DATA_FILE = "data.json"  # the fingerprint of the data
+
 
 def check_workdir(
     workdir: Path, config: Mapping[str, Any], *, open_keys: Sequence[str] = ()
@@ -30,7 +34,7 @@ def check_workdir(
         raise ValueError(f"{workdir} is not a folder; choose another --workdir")
     if not path.exists():
         # A run that was killed while it claimed the folder leaves a draft.
-        if workdir.exists() and not all(is_draft(file, path) for file in workdir.iterdir()):
+        if workdir.exists() and not all(_is_harmless(file, path) for file in workdir.iterdir()):
             raise ValueError(f"{workdir} is not empty and holds no run; choose another --workdir")
         return
     as_written = _read_config(path)
@@ -53,19 +57,51 @@ def check_workdir(
         )
 
 
-def claim_workdir(
-    workdir: Path, config: Mapping[str, Any], *, open_keys: Sequence[str] = ()
-) -> None:
-    """Makes the folder of a run, so that no other config gets into it; see ``check_workdir``.
+def _is_harmless(file: Path, path: Path) -> bool:
+    """Whether a file may be in a folder that holds no run; ``path`` is that of its config."""
+    return file.name.startswith(OWN_DATA) or is_draft(file, path)
+
+
+def check_data(workdir: Path, data: Mapping[str, Any]) -> None:
+    """Checks that a run goes on with the data that it began with.
+
+    Args:
+      workdir: the folder of the run, or none yet.
+      data: the fingerprint of its data, or those of the cells of a transfer, by their names.
 
     Raises:
-      ValueError: as ``check_workdir``, or if files cannot be written there.
+      ValueError: if the folder keeps the fingerprint of other data, with what differs.
+    """
+    saved, wanted = _read_data(workdir), json.loads(json.dumps(data))
+    known = {key: wanted[key] for key in saved if key in wanted}  # a cell may be new
+    if differences := _data_differences({key: saved[key] for key in known}, known):
+        raise ValueError(
+            f"{workdir} holds a run that began with other data ({'; '.join(differences)}): its "
+            f"losses would be rewarded by both. Bring back the data as they were, or choose "
+            f"another --workdir"
+        )
+
+
+def claim_workdir(
+    workdir: Path,
+    config: Mapping[str, Any],
+    *,
+    data: Mapping[str, Any],
+    open_keys: Sequence[str] = (),
+) -> None:
+    """Makes the folder of a run, so that no other config or data get into it.
+
+    Raises:
+      ValueError: as ``check_workdir`` and ``check_data``, or if files cannot be written there.
     """
     check_workdir(workdir, config, open_keys=open_keys)
+    check_data(workdir, data)
+    known = {**_read_data(workdir), **data}
     try:
         workdir.mkdir(parents=True, exist_ok=True)
         # Also where it exists already: a run that goes on has to write, too.
         write_atomically(workdir / "config.json", json.dumps(config, indent=2))
+        write_atomically(workdir / DATA_FILE, json.dumps(known, indent=2))
     except OSError as error:
         why = error.strerror or error
         raise ValueError(
@@ -94,6 +130,42 @@ def _read_config(path: Path) -> dict[str, Any]:
     if not isinstance(config, dict):
         raise ValueError(f"{path} is not the config of a run; choose another --workdir")
     return config
+
+
+def _read_data(workdir: Path) -> dict[str, Any]:
+    """Returns the fingerprint that a folder keeps; none of a run that has not kept it yet."""
+    path = workdir / DATA_FILE
+    if not path.exists():
+        return {}
+    try:
+        data = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ValueError(
+            f"{path} cannot be read ({error}). Remove it if the data are as they were"
+        ) from None
+    if not isinstance(data, dict):
+        raise ValueError(f"{path} is not what a run keeps. Remove it if the data are as they were")
+    return data
+
+
+def _data_differences(
+    saved: Mapping[str, Any], wanted: Mapping[str, Any], prefix: str = ""
+) -> list[str]:
+    """Returns what differs between two fingerprints, in words."""
+    differences = []
+    for key in wanted:
+        there, here = saved.get(key), wanted[key]
+        if there == here:
+            continue
+        if key == "digests" and isinstance(there, dict):
+            names = [name for name in {**there, **here} if there.get(name) != here.get(name)]
+            differences.append(f"{prefix}other values of {', '.join(names)}")
+        elif isinstance(here, dict):
+            inner = there if isinstance(there, dict) else {}
+            differences += _data_differences(inner, here, f"{prefix}{key}: ")
+        else:
+            differences.append(f"{prefix}{key}: {there} there and {here} here")
+    return differences
 
 
 def _replace_keys(

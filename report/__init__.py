@@ -11,13 +11,23 @@ from .html_report import write_report
 from .metrics_journal import Journal
 from .progress import make_progress, show_epochs
 from .read_losses import FoundLoss, read_found_losses
+from .results import Cell, LossResult, ReportError, parse_cells
+from .run_folder import RunFolder, read_run_folder
 from .terminal_table import make_results_table
 from .transfer_matrix import is_matrix, make_matrix_csv, make_matrix_table
+from .verdict import format_headline, get_best_loss, get_winner
 
 __all__ = [
+    "Cell",
     "FoundLoss",
     "Journal",
+    "LossResult",
+    "ReportError",
+    "RunFolder",
     "find_pareto_front",
+    "format_headline",
+    "get_best_loss",
+    "get_winner",
     "is_matrix",
     "make_hall_of_fame_csv",
     "make_matrix_csv",
@@ -25,7 +35,9 @@ __all__ = [
     "make_progress",
     "make_results_csv",
     "make_results_table",
+    "parse_cells",
     "read_found_losses",
+    "read_run_folder",
     "show_epochs",
     "write_report",
 ]

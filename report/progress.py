@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from types import TracebackType
 from typing import Any, NamedTuple, Self
 
-from rich.console import Console
+from rich.console import Console, RenderableType
 from rich.live import Live
 from rich.progress_bar import ProgressBar
 from rich.table import Table
@@ -77,13 +77,15 @@ class Progress:
         self._printed_at: float | None = None
         self._unprinted: str | None = None
         live = console.is_terminal and not console.is_dumb_terminal
-        self._live = Live(console=console, auto_refresh=False) if live else None
+        # It goes, and its last state is printed as a line, which a log of the console has, too.
+        self._live = Live(console=console, auto_refresh=False, transient=True) if live else None
+        self._shown: RenderableType = ""
 
     def __enter__(self) -> Self:
         """Announces the search: the first generation compiles and takes a while."""
         if self._live:
             self._live.start()
-            self._live.update(Text(_STARTING), refresh=True)
+            self._show(Text(_STARTING))
         else:
             self._print(_STARTING)
         return self
@@ -94,7 +96,7 @@ class Progress:
         self._history.append(metrics)
         rates = _compute_rates(self._history, self._total, self._max_seconds, self._max_trained)
         if self._live:
-            self._live.update(self._render(metrics, rates), refresh=True)
+            self._show(self._render(metrics, rates))
             return
         now = self._clock()
         self._unprinted = "search  " + format_progress(metrics, self._total, rates, width=160)
@@ -111,6 +113,7 @@ class Progress:
         """Leaves the last generation on the screen, also after an interrupt."""
         if self._live:
             self._live.stop()
+            self._console.print(self._shown)
         else:
             self._print_last()
 
@@ -134,6 +137,11 @@ class Progress:
         both_lines.add_row(line)
         both_lines.add_row(Text(below, style="dim", no_wrap=True))
         return both_lines
+
+    def _show(self, state: RenderableType) -> None:
+        assert self._live is not None  # this is for terminals
+        self._shown = state
+        self._live.update(state, refresh=True)
 
     def _print_last(self) -> None:
         if self._unprinted is not None:

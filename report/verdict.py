@@ -69,6 +69,28 @@ def get_best_baseline(cell: Cell) -> LossResult | None:
     return candidates[0] if len(candidates) == 1 else None
 
 
+def get_winner(cell: Cell) -> LossResult | None:
+    """Returns what to use: the best found loss if it is better, otherwise the best baseline.
+
+    Without a baseline that is known to be the best, the order is that of validation.
+    """
+    found = get_best_found(cell)
+    if found is not None and decide_verdict(found.comparison) == BETTER:
+        return found
+    return get_best_baseline(cell) or next(iter(sort_by_validation(cell)), None)
+
+
+def get_best_loss(cell: Cell) -> LossResult | None:
+    """Returns the loss to use: the winner, or the best by validation if that has no loss.
+
+    Recommenders without a loss are EASE and the like.
+    """
+    winner = get_winner(cell)
+    if winner is None or winner.formula:
+        return winner
+    return next((loss for loss in sort_by_validation(cell) if loss.formula), None)
+
+
 def format_headline(cell: Cell) -> str:
     """Returns one sentence: is the best found loss better than the best baseline?"""
     found, baseline = get_best_found(cell), get_best_baseline(cell)

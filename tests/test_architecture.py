@@ -50,8 +50,11 @@ MODULES = {module_name(path): path for path in PRODUCT}
 
 
 def import_nodes(path):
-    """Returns all import statements of a file, those inside functions too."""
+    """Returns all import statements of a file that can run, those inside functions too."""
     tree = ast.parse(path.read_text(encoding="utf-8"))
+    for node in ast.walk(tree):
+        if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
+            node.body = []
     return [node for node in ast.walk(tree) if isinstance(node, ast.Import | ast.ImportFrom)]
 
 
@@ -89,6 +92,8 @@ def allowed_parts(part):
     """Returns the parts that a part may import; None for any."""
     if part == JOINING or part == "":
         return None
+    if part == "__main__":  # it imports the search when it runs, and says what is missing
+        return {""}
     if part in LEAVES:
         return {*LEAVES}
     if part == "configs":
@@ -208,7 +213,7 @@ def test_types_are_shipped_with_the_code():
 def test_what_the_product_imports_is_declared(path):
     # Operator checks compare with PyTorch where it is installed.
     extras = () if part_of(module_name(path)) == "language" else ("search", "stream")
-    assert undeclared(path, requirements(*extras) | requirements("symbolic", "bench")) == []
+    assert undeclared(path, requirements(*extras) | requirements("bench")) == []
 
 
 @pytest.mark.parametrize("path", OTHERS, ids=name)

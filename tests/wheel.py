@@ -28,7 +28,7 @@ assert float(loss(jnp.zeros(2), jnp.array([1.0, 0.0]))) == 0.25
 import importlib.resources
 typed = importlib.resources.files("autolossgen").joinpath("py.typed")
 assert typed.is_file(), "types are not shipped"
-foreign = {"flax", "optax", "polars", "rich", "orbax", "sympy", "torch"} & set(sys.modules)
+foreign = {"flax", "optax", "polars", "rich", "orbax", "torch"} & set(sys.modules)
 assert not foreign, f"importing autolossgen imports {foreign}"
 assert seconds < 1, f"import takes {seconds:.2f} s beyond jax"
 print(f"import takes {seconds:.3f} s beyond jax")
@@ -44,11 +44,10 @@ for name in FOLDERS:
 
 IMPORT_ALL = """
 import importlib, pkgutil, sys
-left_out = {"__main__", "sympy_latex"} if "without sympy" in sys.argv else {"__main__"}
 for name in sys.argv[1].split():
     package = importlib.import_module(name)
     for module in pkgutil.walk_packages(package.__path__, f"{name}."):
-        if module.name.rpartition(".")[2] not in left_out:
+        if module.name.rpartition(".")[2] != "__main__":
             importlib.import_module(module.name)
 """
 
@@ -74,10 +73,9 @@ def main() -> int:
         _pip(python, "install", str(wheel))
         passes("the loss language, with jax alone", "-c", USE_IT)
         language = ("-c", IMPORT_ALL, "autolossgen.language")
-        passes("autolossgen.language, with jax alone", *language, "without sympy")
+        passes("autolossgen.language, with jax alone", *language)
         passes("no other name in site-packages", "-c", NOTHING_ELSE)
-        _pip(python, "install", f"{wheel}[search,symbolic]")
-        passes("autolossgen.language, with the extra symbolic", *language)
+        _pip(python, "install", f"{wheel}[search]")
         names = [f"autolossgen.{name}" for name, extra in _extras().items() if extra == "search"]
         passes(f"{', '.join(names)}, with the extra search", "-c", IMPORT_ALL, " ".join(names))
         for example in sorted((ROOT / "examples").glob("*.py")):

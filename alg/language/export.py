@@ -1,6 +1,5 @@
 """Losses as stand-alone Python and PyTorch source, and as LaTeX."""
 
-import importlib.util
 import keyword
 import math
 import textwrap
@@ -10,6 +9,7 @@ from typing import NamedTuple
 from .build import find_active_clips
 from .families import Family
 from .inputs import LossFn, LossLike, LossSpec, read_loss
+from .latex import write_latex
 from .operators import NUMBER_OF
 from .printing import check_size, describe_program, format_number
 from .simplify import simplify
@@ -224,9 +224,7 @@ def to_latex(
     family: str | Family | None = None,
     **constants: float,
 ) -> str:
-    r"""Writes a loss as LaTeX, simplified by SymPy where its values stay the same on a grid.
-
-    What SymPy would need long to simplify, such as a high power of a sum, is written unsimplified.
+    r"""Writes a loss as LaTeX: the formula that ``to_text`` writes of the simplified loss.
 
     Prediction, label and logit are :math:`\hat{y}`, :math:`y` and :math:`z`; the logits of the
     positive and its negatives are :math:`s^{+}` and :math:`s^{-}_{j}`. Clips and the protection of
@@ -240,17 +238,12 @@ def to_latex(
       **constants: values of names in the formula.
 
     Raises:
-      ImportError: without SymPy; ``pip install '.[symbolic]'`` in the repository installs it.
       ValueError: as ``to_python``, or if the formula is too long to write.
 
     Example:
       >>> print(to_latex("square(label - pred) / s", s=2))
       \frac{\left(y - \hat{y}\right)^{2}}{2}
     """
-    if importlib.util.find_spec("sympy") is None:
-        raise ImportError("to_latex needs SymPy: pip install '.[symbolic]' in the repository")
-    from .sympy_latex import write_latex
-
     program, family, _ = _read_simplified(source, bounds, family, constants)
     check_size(program, family)
     return write_latex(program, family)

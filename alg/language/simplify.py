@@ -1,19 +1,28 @@
-"""Simplification: programs that are the same function get one short program and one key."""
+"""Simplification: programs that are the same function get one short program and one key.
+
+What is exact whatever its arguments are is done by ``_Rewriter``. ``_Collector`` adds the algebra
+of sums and products, which is exact as long as no intermediate result is clipped; ``simplify``
+compares the result with the program before it returns it.
+"""
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import partial
 
 import jax.numpy as jnp
 import numpy as np
 
-from .equivalence import are_equivalent
-from .families import LARGEST_LOGIT, Family
+from .equivalence import TOLERANCE, are_equivalent
+from .families import LARGEST_LOGIT, Family, get_load
 from .inputs import LossFn, LossLike, as_static, read_loss
 from .operator_checks import use_float64
 from .operators import NUMBER_OF
 from .parser import MAX_NUMBER, Emitter
-from .printing import find_live_registers
+from .printing import complexity, find_live_registers
 from .programs import Program
+
+LABEL_TOLERANCE = 1e-4
+"""As ``TOLERANCE``, where parts of the label alone are rounded to five digits."""
 
 _NONNEGATIVE = frozenset(("square", "abs", "relu", "sigmoid", "exp", "softplus"))
 
@@ -184,9 +193,194 @@ class _Rewriter:
         return self.copy(0) if is_pred else None
 
 
+class _Collector(_Rewriter):
+    """Rewrites sums with each term once, and products with one number, in front.
+
+    With binary labels, what depends on the label alone is ``a + b * label``, where that is no
+    longer.
+    """
+
+    def __init__(self, family: Family, bounds: tuple[float, float], *, binary_labels: bool):
+        super().__init__(family, bounds)
+        self.loads = {get_load(family, load.name) for load in family.loads}
+        self.counts: dict[int, int] = {}
+        self.of_label: dict[int, np.ndarray] = {}  # register -> its values for labels 0 and 1
+        if binary_labels and not family.is_pairwise:
+            self.of_label = {1: np.array([0.0, 1.0]), self.one: np.array([1.0, 1.0])}
+
+    def __call__(self, name: str, *arguments: int) -> int:
+        """Returns the register of an operator's result."""
+        register = super().__call__(name, *arguments)
+        if self.value(register) is not None:
+            return register
+        values = self.compute_label_values(self.numbers[name], *arguments)
+        if values is None:
+            return register
+        folded = self.write_label_values(*values)
+        if self.count(folded) <= self.count(register):
+            register = folded
+        self.of_label[register] = values
+        return register
+
+    def compute_label_values(self, number: int, *arguments: int) -> np.ndarray | None:
+        """Returns the values for labels 0 and 1 of a result that depends on the label alone."""
+        values = [self.get_label_values(register) for register in arguments]
+        if any(value is None for value in values) or self.family.table[number].aggregate:
+            return None
+        op = self.family.table[number]
+        for function in (op.exact or op.function, op.function):
+            with use_float64():
+                result = np.asarray(function(*map(jnp.asarray, values)), float)
+            if np.all(np.abs(result) <= MAX_NUMBER):
+                return np.clip(result, self.low, self.high)
+        return None
+
+    def get_label_values(self, register: int) -> np.ndarray | None:
+        if not self.of_label:
+            return None
+        value = self.value(register)
+        return self.of_label.get(register) if value is None else np.array([value, value])
+
+    def write_label_values(self, at_zero: float, at_one: float) -> int:
+        """Returns the register of ``a + b * label``."""
+        offset, slope = (float(f"{x:.5g}") for x in (at_zero, at_one - at_zero))
+        return self.write_sum({1: slope}, offset)
+
+    def count(self, register: int) -> int:
+        """Returns the complexity of a register."""
+        if register < self.base:
+            return 1
+        if register not in self.counts:
+            self.counts[register] = 1 + sum(map(self.count, self.arguments(register)))
+        return self.counts[register]
+
+    def find_terms(self, register: int) -> tuple[dict[int, float], float]:
+        """Returns the terms of a sum with their factors, and the number that is added."""
+        value = self.value(register)
+        if value is not None:
+            return {}, value
+        if register >= self.base and self.rows[register - self.base][:3] in self.loads:
+            return {register: 1.0}, 0.0
+        for name, signs in (("add", (1, 1)), ("sub", (1, -1)), ("neg", (-1,))):
+            if self.is_a(name, register):
+                parts = [self.find_terms(argument) for argument in self.arguments(register)]
+                return _add_up(parts, signs)
+        factor, rest = self.split(register)
+        return {rest: factor}, 0.0
+
+    def write_sum(self, terms: dict[int, float], offset: float) -> int:
+        """Returns the register of a sum, what is added first, then what is subtracted."""
+        terms = {register: factor for register, factor in terms.items() if factor}
+        added = [self.scale(factor, term) for term, factor in terms.items() if factor > 0]
+        subtracted = [self.scale(-factor, term) for term, factor in terms.items() if factor < 0]
+        if offset and (offset > 0 or added or not subtracted):
+            side = added if offset > 0 or not added else subtracted
+            side.append(self.number(abs(offset) if side is subtracted else offset))
+        elif offset:
+            subtracted.append(self.number(-offset))
+        if not added:
+            if not subtracted:
+                return self.number(0.0)
+            return self.negate_sum(subtracted)
+        total = added[0]
+        for name, registers in (("add", added[1:]), ("sub", subtracted)):
+            for register in registers:
+                total = self.row(self.numbers[name], total, register)
+        return total
+
+    def negate_sum(self, registers: list[int]) -> int:
+        """Returns the register of the negative of a sum."""
+        factor, total = self.split(registers[0])
+        total = self.scale(-factor, total)
+        for register in registers[1:]:
+            total = self.row(self.numbers["sub"], total, register)
+        return total
+
+    def scale(self, factor: float, register: int) -> int:
+        """Returns the register of a multiple."""
+        if factor == 1:
+            return register
+        if self.is_a("mul", register):
+            x, y = self.arguments(register)
+            return self.row(self.numbers["mul"], self.scale(factor, x), y)
+        if factor != -1:
+            return self.row(self.numbers["mul"], self.number(factor), register)
+        if self.is_a("sub", register):
+            return self.row(self.numbers["sub"], *self.arguments(register)[::-1])
+        return self.row(self.numbers["neg"], register)
+
+    def split(self, register: int) -> tuple[float, int]:
+        """Returns the number in front of a product, and the rest."""
+        value = self.value(register)
+        if value is not None:
+            return value, self.one
+        if self.is_a("neg", register):
+            factor, rest = self.split(*self.arguments(register))
+            return -factor, rest
+        if self.is_a("mul", register):
+            x, y = self.arguments(register)
+            factor, rest = self.split(x)
+            if factor != 1:
+                return factor, y if rest == self.one else self.row(self.numbers["mul"], rest, y)
+        return 1.0, register
+
+    def add(self, x: int, y: int) -> int | None:
+        return self.write_sum(*_add_up([self.find_terms(x), self.find_terms(y)], (1, 1)))
+
+    def sub(self, x: int, y: int) -> int | None:
+        return self.write_sum(*_add_up([self.find_terms(x), self.find_terms(y)], (1, -1)))
+
+    def neg(self, x: int) -> int | None:
+        return self.write_sum(*_add_up([self.find_terms(x)], (-1,)))
+
+    def mul(self, x: int, y: int) -> int | None:
+        (factor, x), (other, y) = self.split(x), self.split(y)
+        factor = _round(factor * other)
+        if factor == 0:
+            return self.number(0.0)
+        if self.one in (x, y):
+            return self.scale(factor, y if x == self.one else x)
+        if x == y:
+            return self.scale(factor, self("square", x))
+        product, swapped = (self.numbers["mul"], x, y, 0.0), (self.numbers["mul"], y, x, 0.0)
+        return self.scale(factor, self.row(*(swapped if swapped in self.rows else product)))
+
+    def div(self, x: int, y: int) -> int | None:
+        factor, rest = self.split(x)
+        if rest == self.one or factor == 1:
+            return super().div(x, y)
+        value = self.value(y)
+        if value:
+            return self("mul", self.number(_round(factor / value)), rest)
+        return self.scale(factor, self("div", rest, y))
+
+
+def _round(value: float) -> float:
+    """Rounds a number as constants are that are folded."""
+    return float(f"{value:.14g}")
+
+
+def _add_up(
+    parts: Sequence[tuple[dict[int, float], float]], factors: Sequence[float]
+) -> tuple[dict[int, float], float]:
+    """Returns the terms and the number of a weighted sum of sums."""
+    terms: dict[int, float] = {}
+    offset = 0.0
+    for (part, number), factor in zip(parts, factors, strict=True):
+        offset += factor * number
+        for register, value in part.items():
+            terms[register] = terms.get(register, 0.0) + factor * value
+    return {register: _round(value) for register, value in terms.items()}, _round(offset)
+
+
 def rewrite(program: Program, *, bounds: tuple[float, float], family: Family) -> Program:
     """Returns the program without copies, dead registers, double negations and the like."""
-    write = _Rewriter(family, bounds)
+    return _rewrite_by(_Rewriter(family, bounds), program)
+
+
+def _rewrite_by(write: _Rewriter, program: Program) -> Program:
+    """Returns what a rewriter makes of a program."""
+    family = write.family
     registers = list(range(write.base))
     for number, lhs, rhs, constant in zip(*program, strict=True):
         op = family.table[number]
@@ -214,26 +408,41 @@ def simplify(
     *,
     bounds: tuple[float, float] | None = None,
     family: str | Family | None = None,
+    binary_labels: bool = False,
 ) -> Program:
     """Returns the shortest program found that is the same loss under its bounds.
 
-    Copies, dead registers and double negations are removed, constants are folded, and algebraic
-    identities that remain exact under the clip are applied. If value and gradient are not equal on
-    a grid of logits and labels, the program is returned as it was.
+    Copies, dead registers and double negations are removed, constants are folded, and the terms of
+    sums and the numbers of products are collected. A program whose value or gradient differs on a
+    grid of logits and labels is not returned.
 
     Args:
       source: as ``to_python`` takes it.
       bounds: intermediate results are clipped to them.
       family: language of the source.
+      binary_labels: whether labels are 0 or 1 and nothing between. What depends on the label alone
+        is then ``a + b * label``, and the result may differ by a ten-thousandth.
 
     Example:
       >>> from autolossgen import to_text
       >>> to_text(simplify("-(-label) + -(pred * 1) + (2 - 2)"))
       'label - pred'
+      >>> to_text(simplify("pred * log(square(label) + 1)", binary_labels=True))
+      '0.69315 * pred * label'
     """
     program, family, bounds = read_loss(source, family=family, bounds=bounds)
-    shorter = rewrite(program, bounds=bounds, family=family)
-    return shorter if are_equivalent(program, shorter, bounds=bounds, family=family) else program
+    collector = _Collector(family, bounds, binary_labels=binary_labels)
+    candidates = [_rewrite_by(collector, program), rewrite(program, bounds=bounds, family=family)]
+    candidates.sort(key=partial(complexity, family=family))
+    is_same = partial(
+        are_equivalent,
+        program,
+        bounds=bounds,
+        family=family,
+        tolerance=LABEL_TOLERANCE if binary_labels else TOLERANCE,
+        binary_labels=binary_labels,
+    )
+    return next(filter(is_same, candidates), program)
 
 
 def canonical_key(

@@ -11,7 +11,7 @@ import os
 import tempfile
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import jax
@@ -31,7 +31,8 @@ class ProcessError(ValueError):
 def configure_jax(compiled: Path) -> int:
     """Configures JAX for a run, before anything needs a device.
 
-    On CPU there is one device per core, unless ``JAX_NUM_CPU_DEVICES`` says otherwise.
+    On CPU there is one device per core, unless ``JAX_NUM_CPU_DEVICES`` says otherwise, or JAX has
+    begun to compute in this process: then it keeps the devices that it has.
 
     Args:
       compiled: folder in which compiled programs are kept, unless ``JAX_COMPILATION_CACHE_DIR``
@@ -45,7 +46,8 @@ def configure_jax(compiled: Path) -> int:
     """
     if not os.environ.get("JAX_NUM_CPU_DEVICES"):
         cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-        jax.config.update("jax_num_cpu_devices", cores or 1)
+        with suppress(RuntimeError):  # JAX has begun, as in a notebook
+            jax.config.update("jax_num_cpu_devices", cores or 1)
     if not os.environ.get("JAX_COMPILATION_CACHE_DIR"):
         jax.config.update("jax_compilation_cache_dir", str(compiled))
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)

@@ -5,7 +5,7 @@ into a key has to choose one that nobody else folds into the same key. These are
 folds what into them:
 
 the key of a run
-  ``SEARCH`` for the key of its search.
+  ``SEARCH`` for the key of its search, ``RECOMMENDER`` for that of the recommender that stays.
 
 the key of a search
   ``generation_number(g)``, even, and ``advance_number(g)``, odd, for generation g from 1.
@@ -37,6 +37,9 @@ takes numbers below ``2**32``.
 
 SEARCH = 0
 """Folded into the key of a run, for its search."""
+
+RECOMMENDER = 1
+"""Folded into the key of a run, for the training of the recommender that stays."""
 
 EXAMPLES = 1
 """Folded into the key of an epoch, for the negatives that it draws."""

@@ -9,17 +9,34 @@ import polars as pl
 
 from autolossgen.interfaces import RankingData
 
-from ..columns import Index, find_first_bad, read_ids, unify_ids
-from ..locate import MAX_NAMED_FILES, read_file
+from ..columns import (
+    Index,
+    describe_spellings,
+    describe_words,
+    find_first_bad,
+    read_ids,
+    unify_ids,
+)
+from ..locate import COMPRESSED_ENDING, MAX_NAMED_FILES, read_file
 from ..readers import HEADER_NAMES, sniff_layout
-from ..tables import MAX_SHOWN, Layout, TextTable, decompress, read_text
+from ..tables import (
+    MAX_SHOWN,
+    Layout,
+    TextTable,
+    read_columnar,
+    read_first_line,
+    read_text,
+    read_whole,
+)
 from ..types import DataError
 from .parts import count_of, drop_repeats, make_parts
 from .splits import check_seed, check_share, draw_validation
 
 PARTS = {"train": "train", "valid": "(valid|validation|val|dev)", "test": "test"}
-PART_PATTERN = r"(?i)(.+[._-])?{}\.(tsv|csv|txt)(\.gz)?"  # X.train.csv and its like; {} is a part
+# X.train.csv and its like; {} is a part.
+PART_PATTERN = r"(?i)(.+[._-])?{}\.(tsv|csv|txt|dat|inter)" + COMPRESSED_ENDING
 FIELDS = ("user", "item")
+MAX_LOOKED_AT = 1_000_000  # bytes of a file, to see what it is like
 WHOLE_NUMBER = re.compile(r"[-+]?\d+(\.\d*)?")
 
 
@@ -88,9 +105,10 @@ def read_folder(folder: Path) -> FolderPairs:
     in_order = list(tables.values())
     known_ids, columns = {}, []
     for field in FIELDS:
-        ids, id_notes = _read_ids(in_order, field)
-        id_notes += _check_common(field, in_order, ids)
+        ids = unify_ids([read_ids(table, field) for table in in_order])
         known = pl.concat(ids).unique().sort()
+        id_notes = [*describe_words(field, in_order, ids), *_check_common(field, in_order, ids)]
+        id_notes += describe_spellings(field, known)
         index = Index(known, len(known))
         known_ids[field] = known.to_numpy()
         columns.append([index.rows(values) for values in ids])
@@ -138,21 +156,39 @@ def _find_files(folder: Path) -> dict[str, Path]:
 
 def _read_lines(file: Path) -> TextTable:
     """Reads all lines of a file, the first one too, as columns ``user``, ``item``, ``column 3``."""
-    raw = decompress(read_file(file), str(file))
-    first = re.split(rb"[\r\n]", raw.removeprefix(b"\xef\xbb\xbf"), maxsplit=1)[0]
-    separator = "\t" if b"\t" in first else sniff_layout(raw, "").separator
-    count = first.count(separator.encode()) + 1
-    if count == 1 and first.strip():
-        shown = first.decode(errors="replace")[:MAX_SHOWN]
+    raw = read_whole(read_file(file), str(file))
+    if read_columnar(raw, str(file)):
         raise DataError(
-            f"{file}, line 1: expected a user and an item separated by a tab, a comma, ';', '|' or "
-            f"'::', got {shown!r}. Write a tab between them."
+            f"{file} is no text: expected lines of a user and an item. For named columns, give "
+            f"--config.data.name=csv, with --config.data.label= if every row is a like."
         )
+    first = read_first_line(raw)
+    usual = sniff_layout(raw, "").separator
+    separator = next((one for one in ("\t", usual, " ") if one in first), "\t")
+    count = first.count(separator) + 1
+    if count == 1 and first.strip():
+        raise DataError(
+            f"{file}, line 1: expected a user and an item separated by a tab, a comma, ';', '|', "
+            f"'::' or a blank, got {first[:MAX_SHOWN]!r}. Write a tab between them."
+        )
+    _check_pairs(raw, file, separator, count)
     columns = (*FIELDS, *(f"column {k}" for k in range(3, count + 1)))
     # Without quotes: a stray one would take the lines up to the next with it.
     table = read_text(raw, str(file), Layout(separator, columns, header=False))
     unquoted = pl.all().str.strip_chars().str.replace(r'^"(.*)"$', "$1")
     return table._replace(frame=table.frame.with_columns(unquoted))
+
+
+def _check_pairs(raw: bytes, file: Path, separator: str, count: int) -> None:
+    """Checks that lines are no lists of a user and any number of items, as some data sets have."""
+    lines = raw[:MAX_LOOKED_AT].decode(errors="replace").splitlines()
+    whole = lines[:-1] if len(raw) > MAX_LOOKED_AT else lines
+    counts = {count, *(line.count(separator) + 1 for line in whole if line.strip())}
+    if separator == " " and (len(counts) > 2 or count > len(FIELDS) + 2):
+        raise DataError(
+            f"{file}: expected a user and an item a line, and lines have up to {max(counts)} "
+            f"fields: is it a user and all items a line? Write one pair a line."
+        )
 
 
 def _name_columns(tables: dict[str, TextTable]) -> tuple[dict[str, TextTable], list[str]]:
@@ -216,25 +252,6 @@ def _relabel(table: TextTable, columns: tuple[str, ...], header: bool) -> TextTa
         frame=frame.rename(dict(zip(frame.columns, columns, strict=True))),
         layout=table.layout and table.layout._replace(columns=columns, header=header),
     )
-
-
-def _read_ids(tables: list[TextTable], field: str) -> tuple[list[pl.Series], list[str]]:
-    """Returns the ids of each file, all numbers or all words, and notes on them."""
-    ids = unify_ids([read_ids(table, field) for table in tables])
-    notes = []
-    if ids[0].dtype == pl.String:
-        is_number = [
-            (values.cast(pl.Int64, strict=False).cast(pl.String) == values).fill_null(False)
-            for values in ids
-        ]
-        if any(known.any() for known in is_number):
-            at = next(k for k, known in enumerate(is_number) if not known.all())
-            row = find_first_bad(is_number[at])
-            place = f"{Path(tables[at].path).name}, {tables[at].place(row)}"
-            notes.append(
-                f"all {field} ids are words, since {ids[at][row]!r} is no number ({place})"
-            )
-    return ids, notes
 
 
 def _describe_numbering(field: str, known: pl.Series) -> list[str]:

@@ -10,11 +10,16 @@ import numpy as np
 from autolossgen.interfaces import RankingData
 from autolossgen.suggest import did_you_mean
 
-from ..columns import NUMBER, find_first_bad, read_column
-from ..csv_files import check_distinct, check_threshold, read_table
+from ..csv_files import (
+    TextForm,
+    check_distinct,
+    check_threshold,
+    describe_table,
+    read_own_tables,
+)
 from ..encode import encode, encode_parts
 from ..generator import draw_interactions
-from ..locate import find_own_split, find_rating_file, find_split, read_file
+from ..locate import find_rating_file, find_split, read_file
 from ..readers import Roles, read_labelled
 from ..registry import DATA_SETS
 from ..tables import TextTable
@@ -46,7 +51,9 @@ class RankingKeys(NamedTuple):
     threshold: float | None = None  # a rating of at least this is a positive; see ``build_ranking``
     core: int = 1  # users and items with fewer positives are dropped until all have as many
     min_interactions: int = 3  # users with fewer positives stay in train, except in by_time
-    separator: str = ""  # this and the next four as in ``load_csv``
+    separator: str = ""  # this and the next six as in ``load_csv``
+    quoted: bool = True
+    columns: tuple[str, ...] = ()
     user: str = "user"
     item: str = "item"
     label: str = "rating"  # empty where every row is a positive
@@ -58,7 +65,7 @@ class RankingKeys(NamedTuple):
 
 DEFAULTS = RankingKeys()
 OWN_KEYS = {  # keys of some kinds of data alone
-    "csv": ("separator", "user", "item", "label", "time"),
+    "csv": ("separator", "quoted", "columns", "user", "item", "label", "time"),
     "synthetic": ("num_users", "num_items", "num_interactions"),
 }
 
@@ -96,7 +103,8 @@ def build_ranking(**section) -> RankingData:
         if key not in RankingKeys._fields:
             hint = did_you_mean(key, RankingKeys._fields)
             raise DataError(f"data.{key} is not an option of rankings{hint}")
-    keys = RankingKeys(**section | {"shares": tuple(section.get("shares", DEFAULTS.shares))})
+    keys = RankingKeys(**section)
+    keys = keys._replace(shares=(*keys.shares,), columns=(*keys.columns,))
     keys = keys._replace(name=keys.name or "folder")
     if keys.name not in NAMES:
         hint = did_you_mean(str(keys.name), NAMES)
@@ -286,9 +294,8 @@ def _read_csv(keys: RankingKeys) -> Ratings:
     columns = {"user": keys.user, "item": keys.item, "label": keys.label, "time": keys.time}
     check_distinct(columns)
     roles = Roles(**columns, ids=None)
-    path = _need_path(keys)
-    files = find_own_split(path) if path.is_dir() else [path]
-    tables = [read_table(str(file), "path", keys.separator) for file in files]
+    form = TextForm(separator=keys.separator, quoted=keys.quoted, columns=tuple(keys.columns))
+    tables = read_own_tables(_need_path(keys), form, roles)
     return _encode_ratings(tables, roles, keys.threshold, keys.path)
 
 
@@ -312,49 +319,17 @@ def _encode_ratings(
     tables: list[TextTable], roles: Roles, threshold: float | None, source: str
 ) -> Ratings:
     """Numbers the rows of one file, of which the last of a repeated pair is kept, or of a split."""
-    liked = np.concatenate([_read_liked(table, roles.label, threshold) for table in tables])
     sizes: Sequence[int] = ()
     if len(tables) == 1:
-        encoded = encode(tables[0], roles._replace(label=""), None)
+        encoded = encode(tables[0], roles, threshold, at_least=True)
     else:
-        _, encoded, sizes = encode_parts(tables, roles._replace(label=""), None)
-    how = "each row is a positive"
-    if roles.label:
-        at_least = "of label 1" if threshold is None else f"of at least {threshold:g}"
-        how = f"positives are those {at_least}"
-    notes = [f"source: {source}", f"{liked.size:,} ratings read; {how}"]
-    if repeats := liked.size - encoded.at.size:
-        notes.append(f"{count_of(repeats, 'repeated pair')} of user and item: the last is kept")
+        _, encoded, sizes = encode_parts(tables, roles, threshold, at_least=True)
     return Ratings(
         user=encoded.rows.ids["user"],
         item=encoded.rows.ids["item"],
         time=encoded.time,
-        liked=liked[encoded.at],
+        liked=encoded.rows.label > 0,
         sizes=sizes,
-        notes=tuple(notes),
+        notes=(f"source: {source}", *map(describe_table, tables), *encoded.notes),
         ids={field: index.ids.to_numpy() for field, index in encoded.indexes.items()},
     )
-
-
-def _read_liked(table: TextTable, label: str, threshold: float | None) -> np.ndarray:
-    """Returns which rows are positives, bool [n]."""
-    if not label:
-        return np.ones(len(table.frame), bool)
-    if table.missing((label,)):
-        raise DataError(
-            f"{table.path}: expected a column {label!r} of ratings, got "
-            f"{', '.join(table.frame.columns)}. Name it as data.label, or leave that empty if each "
-            f"row is a positive."
-        )
-    numbers = read_column(table, label, NUMBER)
-    if threshold is None:
-        is_label = (numbers == 0) | (numbers == 1)
-        if not is_label.all():
-            row = find_first_bad(is_label)
-            raise DataError(
-                f"{table.path}, {table.place(row)}: expected 0 or 1 in the column {label!r}, got "
-                f"{numbers[row]:g}. Say from which rating on a row is a positive, "
-                f"--config.data.threshold=4, or leave data.label empty if each is."
-            )
-        threshold = 1.0
-    return (numbers >= threshold).to_numpy()

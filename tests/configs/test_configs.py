@@ -70,13 +70,33 @@ def test_there_are_configs_and_presets():
 
 @pytest.mark.parametrize("source", ALL)
 def test_a_config_loads_and_is_locked(source):
-    config, workdir = read(f"--config={source}")
+    config, workdir, _ = read(f"--config={source}")
     stem, _, preset = Path(source).name.partition(".py")
     assert config.name == stem + preset.replace(":", "-")
     assert Path(workdir) == Path("runs") / config.name
     assert config.is_locked
     with pytest.raises(AttributeError):
         config.serch = 1
+
+
+@pytest.mark.parametrize("name", ["ml1m", "ml1m.py", "configs/ml1m.py", str(FOLDER / "ml1m.py")])
+@pytest.mark.parametrize("preset", ["", ":smoke"])
+@pytest.mark.parametrize("words", ["--config={}", "-config={}", "--config {}"])
+def test_a_shipped_config_is_found_from_any_folder(name, preset, words, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "ml1m").mkdir()  # as its data may be called
+    read_there = read(*words.format(name + preset).split(" "))
+    assert read_there.config.data.name == "ml1m"
+    assert read_there.workdir == f"runs/ml1m{preset.replace(':', '-')}"
+    assert not read_there.dry_run
+
+
+def test_a_file_of_ones_own_goes_before_a_shipped_one(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    text = (FOLDER / "ml100k.py").read_text()
+    (tmp_path / "ml1m.py").write_text(text.replace('config.name = "ml100k"', 'config.name = "own"'))
+    assert read("--config=ml1m.py").config.name == "own"
+    assert read("--config=ml1m").config.name == "ml1m"
 
 
 def test_the_default_is_movielens_100k():
@@ -156,7 +176,7 @@ def test_the_config_of_rankings_holds_what_its_builders_take():
 
 @pytest.mark.parametrize("preset", ["", ":smoke"])
 def test_the_config_of_rankings_loads_and_is_locked(preset):
-    config, _ = read(f"--config=configs/topk.py{preset}")
+    config, *_ = read(f"--config=configs/topk.py{preset}")
     assert config.name == "topk" + preset.replace(":", "-")
     assert config.is_locked
     for key, _ in leaves(config):
@@ -182,7 +202,7 @@ def test_every_key_can_be_given(key):
     section, _, rest = key.partition(".")
     option = rest.partition(".")[0]
     chosen = [f"--config.{section}.name={option}"] if "." in rest else []
-    config, _ = read(f"--config.{key}={value}", *chosen)
+    config, *_ = read(f"--config.{key}={value}", *chosen)
     assert dict(leaves(config))[key] == value
 
 
@@ -213,7 +233,7 @@ def test_what_nothing_would_read_is_refused(flags, hint):
     ],
 )
 def test_numbers_that_are_none_are_refused(change, message):
-    config, _ = read(f"--config.{change}")
+    config, *_ = read(f"--config.{change}")
     with pytest.raises(ValueError, match=re.escape(message)):
         make_run(config, Console(quiet=True))
 
@@ -223,7 +243,7 @@ def test_a_home_folder_is_a_users():
 
 
 def test_flags_change_the_config_and_the_workdir():
-    config, workdir = read(
+    config, workdir, _ = read(
         "--config=configs/synthetic.py:smoke",
         "--config.search.generations=7",
         "--config.space.operators=('add','log')",
@@ -251,7 +271,10 @@ def test_flags_change_the_config_and_the_workdir():
         ("--config=configs/stream.py:paper", "rewards on validation, 'stream' cannot"),
         ("--config=configs/none.py", "No such file or directory: 'configs/none.py'"),
         ("--config=configs/ml10k.py", "'configs/ml10k.py' (did you mean 'configs/ml100k.py'?)"),
-        ("--config=ml1m", "No such file or directory: 'ml1m' (did you mean 'configs/ml1m.py'?)"),
+        (
+            "--config=ml10k",
+            "No such file or directory: 'ml10k' (did you mean 'configs/ml100k.py'?)",
+        ),
         ("--config=configs", "Is a directory: 'configs'"),
         ("--config=README.md", "README.md"),
         ("--config.search.generations=many", "--config.search.generations=many: invalid literal"),

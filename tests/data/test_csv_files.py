@@ -358,10 +358,10 @@ def test_a_folder_without_one_of_each_part_is_named(tmp_path, names, got):
 def test_quoted_fields_hold_separators_and_bad_rows_below_are_named(tmp_path):
     path = tmp_path / "x.csv"
     path.write_text('user,title,item,rating\n1,"a, b",2,1\n1,"c\nd",3,0\n2,e,4,good\n')
-    with pytest.raises(data.DataError, match=r"x\.csv, row 3, column 4 \(rating\): .* 'good'"):
+    with pytest.raises(data.DataError, match=r"x\.csv, line 5, column 4 \(rating\): .* 'good'"):
         data.build(name="csv", path=str(path))
     path.write_text('user,title,item,rating\n1,"a, b",2,1\n1,c,d,3,0\n')
-    with pytest.raises(data.DataError, match=r"row 2: expected 4 fields .* got 5"):
+    with pytest.raises(data.DataError, match=r"line 3: expected 4 fields .* got 5"):
         data.build(name="csv", path=str(path))
 
 
@@ -374,7 +374,7 @@ def test_quoted_fields_hold_separators_and_bad_rows_below_are_named(tmp_path):
         (b"user,user,rating\n1,2,3\n", "the name 'user' occurs twice"),
         (b"PAR1 but no Parquet", "cannot be read as Parquet"),
         (b"user,item,rating\n1,,1\n", r"line 2, column 2 \(item\): .* got ''"),
-        (b"user,item,rating\n1,2,1\n-7,3,0\n", r"line 3, column 1 \(user\): .* got '-7'"),
+        (b"user,item,rating\n1,2,1\n-1,3,0\n", r"line 3, column 1 \(user\): .* got '-1'"),
         (b"user,item,rating\n1,2,1\n7,3,nan\n", r"line 3, column 3 \(rating\): .* got 'nan'"),
     ],
 )

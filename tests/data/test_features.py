@@ -64,9 +64,21 @@ def test_what_cannot_be_a_feature_is_named():
         item("genre", "number")
     with pytest.raises(data.DataError, match=r"column 'gener' \(did you mean 'genre'\?\)"):
         item("gener", "category")
+    genre = Feature("genre", "item", "category", pl.col("genre"))
     nobody = Index(pl.Series([100, 2_000]), 2)
+    other_ids = (
+        r"none of its 4 ids .* is an item .* such as '3', '1', '9', .* interactions 100, 2000"
+    )
+    with pytest.raises(data.DataError, match=other_ids):
+        make_side(genre, ITEMS, "id", nobody)
+    empty = TextTable("f", pl.DataFrame({"id": ["100", "7"], "genre": ["", "War"]}))
     with pytest.raises(data.DataError, match="no item of the interactions has the feature 'genre'"):
-        make_side(Feature("genre", "item", "category", pl.col("genre")), ITEMS, "id", nobody)
+        make_side(genre, empty, "id", nobody)
+
+
+def test_hours_are_of_dates_alone():
+    with pytest.raises(data.DataError, match=r"'hour' needs dates, .* numbers up to 300\."):
+        make_clock_field("hour", np.array([5.0, 300.0]))
 
 
 def test_an_interaction_without_a_category_has_one_for_that():

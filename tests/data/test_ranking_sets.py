@@ -262,7 +262,8 @@ GOOD = as_lines([(0, 0), (0, 1), (1, 0), (1, 2)])
         (GOOD + "1\tNaN\n", GOOD, r"train\.tsv, line 5, column 2 \(item\): expected an id.*'NaN'"),
         ("u\ti\n" + GOOD + "1\tNA\n", GOOD, r"train\.tsv, line 6, column 2 \(item\): .*'NA'"),
         (GOOD + "\t1\n", GOOD, r"train\.tsv, line 5, column 1 \(user\): expected an id.* got ''"),
-        (GOOD.replace("\t", " "), GOOD, r"train\.tsv, line 1: expected a user and an item sep"),
+        (GOOD.replace("\t", "_"), GOOD, r"train\.tsv, line 1: expected a user and an item sep"),
+        ("0 1 2 3\n1 2\n2 1 0\n", GOOD, r"train\.tsv: .*a user and all items a line\? Write one"),
         (GOOD, GOOD, "nothing is left for test"),
         (as_lines([(0, 0), (1, 1)]), as_lines([(0, 1)]), "nothing is left for valid.* valid.tsv"),
         (GOOD, "7.0\t1\n1.0\t1\n", r"test\.tsv, line 2: the user '1\.0' is '1' in train\.tsv\. Wr"),
@@ -506,7 +507,7 @@ def test_ratings_of_at_least_the_threshold_are_positives(ml100k, threshold):
     pairs = liked_pairs(MADE, threshold or 4)
     assert all_pairs(d) == expected_pairs(pairs)
     assert d.name == "ml100k"
-    assert f"900 ratings read; positives are those of at least {threshold or 4:g}" in d.notes
+    assert f"900 ratings read; label 1 is a rating of at least {threshold or 4:g}" in d.notes
 
 
 def test_leave_one_out_of_a_named_set_is_that_of_its_times(ml100k):
@@ -641,11 +642,11 @@ def test_keys_that_cannot_be_meant_are_one_line(section, message):
     [
         (
             {"threshold": None},
-            r"line 2: expected 0 or 1 in the column 'stars', got \d.*threshold=4",
+            r"line 2, column 3 \(stars\): expected 0 or 1, got '\d'\..*threshold=4 .a rating of at",
         ),
         (
             {"label": "rating"},
-            r"expected a column 'rating' of ratings, got customer, product, stars",
+            r"expected a column 'rating', got customer, product, stars, at. Name yours: data.user",
         ),
         ({"threshold": 6}, r"none of \d+ rows is a positive\. Lower data\.threshold"),
     ],

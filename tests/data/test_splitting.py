@@ -134,8 +134,28 @@ def test_both_labels_are_asked_for_where_they_are_needed():
 
 def test_a_reward_split_that_cannot_be_cut_is_refused():
     good = interactions([1, 1, 2, 2], [0, 1, 0, 1])
-    with pytest.raises(data.DataError, match=r"the reward split must .* got no rows"):
+    few = r"no user has more than 2 rows in train, .*data\.min_interactions=2, or rewa.*split=valid"
+    with pytest.raises(data.DataError, match=few):
         finished(good, good, good, SplitRule())
+    disliked = interactions([1, 1, 2], [0, 0, 1])
+    with pytest.raises(data.DataError, match=r"min_interactions=2 rows in train has a like there"):
+        finished(disliked, good, good, SplitRule(min_interactions=2))
+    with pytest.raises(data.DataError, match=r"data\.shares=\(0\.1, 0\.1\) of 4 rows .* are none"):
+        finished(good, good, good, SplitRule("random", min_interactions=2, reward_split="same"))
+
+
+@pytest.mark.parametrize(
+    ("rows", "label", "message"),
+    [
+        (4, 1, r"no user has data\.min_interactions=5 rows, the most is 4.*min_interactions=4, or"),
+        (6, 0, r"no user has more than one like, and data\.split=leave_one_out .*data\.threshold"),
+    ],
+)
+def test_users_with_too_few_rows_to_hold_any_out_are_said(rows, label, message):
+    whole = interactions([1] * rows, [1, *[label] * (rows - 1)])
+    parts = split_rows(whole, SplitRule())
+    with pytest.raises(data.DataError, match=message):
+        finished(*parts, SplitRule())
 
 
 def ratio_walk(history, rule, shares, least):

@@ -1,6 +1,5 @@
 """docs/language.md: its generated parts are those of the code, and its code runs."""
 
-import importlib.util
 import os
 import re
 import runpy
@@ -28,7 +27,6 @@ tokens = jnp.array([3, 0, 0])
 """
 
 
-@pytest.mark.skipif(importlib.util.find_spec("sympy") is None, reason="SymPy is not installed")
 def test_generated_parts_are_up_to_date():
     make = runpy.run_path(str(ROOT / "docs" / "make_language.py"))
     assert make["render"](PAGE) == PAGE, "run python docs/make_language.py"

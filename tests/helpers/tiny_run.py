@@ -9,5 +9,5 @@ from tests.helpers.run_server import TINY
 
 def make_tiny_run(*flags: str) -> Run:
     """Returns a run on one device, unless flags say otherwise."""
-    config, _ = read_command_line(["run.py", *TINY, "--config.devices=1", *flags])
+    config = read_command_line(["run.py", *TINY, "--config.devices=1", *flags]).config
     return make_run(config, Console(quiet=True))

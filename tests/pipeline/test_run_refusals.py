@@ -5,8 +5,10 @@ import sys
 
 import pytest
 
+from autolossgen.configs.command_line import read_command_line
+from autolossgen.pipeline.workdir import claim_workdir
 from autolossgen.training.devices import ProcessError, connect_processes
-from tests.helpers.run_server import ROOT, SMOKE, assert_one_line
+from tests.helpers.run_server import ROOT, SMOKE, TINY, assert_one_line, contents
 
 pytestmark = pytest.mark.slow
 
@@ -140,7 +142,7 @@ def test_help_is_no_error(environment):
     command = [sys.executable, "run.py", "--help"]
     done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
     assert (done.returncode, done.stderr) == (0, "")
-    assert "--config=FILE[:PRESET]" in done.stdout
+    assert "--config=CONFIG[:PRESET]" in done.stdout
 
 
 def test_a_process_without_its_number_is_refused(server, tmp_path):
@@ -156,3 +158,30 @@ def test_what_is_no_number_is_refused(monkeypatch):
     monkeypatch.setenv("JAX_PROCESS_ID", "first")
     with pytest.raises(ProcessError, match="is a whole number, got 'first'"):
         connect_processes()
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        pytest.param(TINY, id="search"),
+        pytest.param(
+            (
+                "--config=configs/topk.py:smoke",
+                "--config.data.name=synthetic",
+                "--config.data.num_users=40",
+                "--config.data.num_items=50",
+                "--config.data.num_interactions=1500",
+            ),
+            id="topk",
+        ),
+    ],
+)
+def test_a_run_that_began_with_other_data_does_not_go_on(command, arguments, tmp_path):
+    folder = tmp_path / "run"
+    config = read_command_line(["run.py", *arguments]).config
+    other = {"rows": 1_501, "digests": {"user": "0"}}
+    claim_workdir(folder, config.to_dict(), data=other)
+    before = contents(folder)
+    done = command(*arguments, f"--workdir={folder}")
+    assert_one_line(done, 1, "began with other data (rows: 1501 there and ", "other values of user")
+    assert contents(folder) == before

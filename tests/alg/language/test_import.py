@@ -14,7 +14,7 @@ def run(code):
 
 
 def test_the_language_needs_jax_alone():
-    heavy = "absl flax ml_collections matplotlib optax orbax pandas polars rich scipy sympy torch"
+    heavy = "absl flax ml_collections matplotlib optax orbax pandas polars rich scipy torch"
     # JAX imports SciPy for itself, so only what comes after it counts.
     code = (
         "import sys, jax, jax.numpy; before = set(sys.modules); import autolossgen as alg; "

@@ -1,7 +1,5 @@
 """What a loss says of itself, and how everything that reads losses takes it from there."""
 
-import importlib.util
-
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -26,12 +24,8 @@ from autolossgen import (
     to_torch,
 )
 
-needs_sympy = pytest.mark.skipif(
-    importlib.util.find_spec("sympy") is None, reason="SymPy is not installed"
-)
-LATEX = pytest.param(to_latex, marks=needs_sympy)
 READERS = [to_text, complexity]
-OF_BOUNDS = [simplify, canonical_key, to_python, to_torch, LATEX]
+OF_BOUNDS = [simplify, canonical_key, to_python, to_torch, to_latex]
 
 
 def test_a_loss_says_program_family_bounds_and_inputs():
@@ -88,7 +82,7 @@ def test_other_bounds_than_the_losss_are_refused(read):
         read(named_loss("bce"), bounds=DEFAULT_BOUNDS)
 
 
-@pytest.mark.parametrize("export", [to_python, to_torch, LATEX])
+@pytest.mark.parametrize("export", [to_python, to_torch, to_latex])
 def test_a_loss_of_probabilities_is_not_exported_as_one_of_logits(export):
     loss = build_loss("square(label - pred)", inputs="probabilities")
     with pytest.raises(ValueError, match=r"the loss takes probabilities: give loss\.program"):

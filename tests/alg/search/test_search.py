@@ -174,6 +174,16 @@ def test_each_candidate_gets_its_reward():
     assert weight == [1, 1, 0, 1, 1, 1, 0, 1, 1, 0]
 
 
+def test_a_loss_that_a_protection_makes_is_not_trained_but_by_the_paper():
+    undefined = f"{MSE} label log log add"
+    _, _, rows = generation([undefined, HALF, MSE])
+    assert [verdict.name for verdict, _, _ in rows] == ["PROTECTED", "WRONG_DIRECTION", "TRAINED"]
+    assert rows[1][1] < rows[0][1] < 0 < rows[2][1]
+    assert [weight for _, _, weight in rows] == [1, 1, 1]
+    _, _, rows = generation([undefined], **AS_PAPER)
+    assert rows[0][0] == Verdict.TRAINED
+
+
 def test_only_what_was_trained_enters_the_hall_of_fame():
     state, result, _ = generation(MIXED)
     assert sorted(formulas(state.hall)) == sorted([MSE, QUARTIC, LOG])

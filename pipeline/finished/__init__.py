@@ -1,0 +1,1 @@
+"""What is left after a run, and what can be done with it."""

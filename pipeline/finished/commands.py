@@ -1,0 +1,123 @@
+"""What can be done with finished runs from the command line: recommend, export, compare."""
+
+import argparse
+import json
+import math
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import NoReturn
+
+from rich.console import Console
+from rich.table import Table
+
+from autolossgen import report, to_latex, to_python, to_torch
+from autolossgen.configs.command_line import UsageError
+
+from .recommender import RecommendError
+from .run import Run, RunLoss, load_run
+
+
+class CommandError(ValueError):
+    """A run that cannot be used in the way asked for."""
+
+
+class _Parser(argparse.ArgumentParser):
+    """A parser whose errors are one line."""
+
+    def error(self, message: str) -> NoReturn:
+        raise UsageError(f"{message}; {self.prog} --help says what it takes")
+
+
+def recommend_items(program: str, words: Sequence[str], console: Console) -> None:
+    """Prints the best items of users.
+
+    Args:
+      program: what the command is called, with its first word.
+      words: after it.
+      console: to print on.
+    """
+    parser = _Parser(prog=program, description="Recommends items, by the run's recommender.")
+    parser.add_argument("run", type=Path, help="folder of a finished run")
+    parser.add_argument("--user", action="append", required=True, help="an id as in the data")
+    parser.add_argument("--k", type=int, default=10, help="items of a user; 10 if left out")
+    given = parser.parse_args(words)
+    found = load_run(given.run).recommend(given.user, given.k)
+    console.print("\t".join(found.columns), markup=False)
+    for row in found.iter_rows():
+        *names, score = row
+        console.print("\t".join([*map(str, names), f"{score:.4f}"]), markup=False, soft_wrap=True)
+
+
+def export_loss(program: str, words: Sequence[str], console: Console) -> None:
+    """Prints the best loss of a run, or another one, as code; see ``recommend_items``."""
+    parser = _Parser(prog=program, description="Writes the loss to use as code.")
+    parser.add_argument("run", type=Path, help="folder of a finished run")
+    parser.add_argument("--to", choices=EXPORTS, default="python", help="python if left out")
+    parser.add_argument("--loss", help="name of another tested loss")
+    given = parser.parse_args(words)
+    run = load_run(given.run)
+    loss = run.best if given.loss is None else run.get_loss(given.loss)
+    try:
+        text = EXPORTS[given.to](loss)
+    except ImportError as error:  # LaTeX needs SymPy
+        raise CommandError(str(error)) from None
+    console.print(text.rstrip(), markup=False, soft_wrap=True)
+
+
+def compare_runs(program: str, words: Sequence[str], console: Console) -> None:
+    """Prints the best losses of runs next to each other; see ``recommend_items``."""
+    parser = _Parser(prog=program, description="Shows the best losses of runs in one table.")
+    parser.add_argument("runs", type=Path, nargs="+", metavar="run", help="finished runs")
+    runs = [load_run(folder) for folder in parser.parse_args(words).runs]
+    bests = [run.best for run in runs]
+    table = Table(box=None, pad_edge=False)
+    for column in ("run", "data", "model", "loss"):
+        table.add_column(column, overflow="fold")
+    for column in ("metric", "valid", "test"):
+        table.add_column(column, no_wrap=True)
+    for run, best in zip(runs, bests, strict=True):
+        (cell,) = run.files.cells
+        scores = ["-" if x is None else f"{x:.4f}" for x in (best.valid, best.test)]
+        table.add_row(str(run.folder), cell.dataset, cell.model, best.name, best.metric, *scores)
+    console.print(table)
+    for best in {best.name: best for best in bests}.values():
+        console.print(f"{best.name}: {best.formula}", markup=False, soft_wrap=True)
+    if hint := _find_difference(runs):
+        console.print(f"\n{hint}", markup=False, soft_wrap=True)
+
+
+def _find_difference(runs: Sequence[Run]) -> str:
+    """Returns why figures of runs do not compare, or ""."""
+    metrics = {run.best.metric for run in runs}
+    sections = [(run.files.config or {}).get("data") for run in runs]
+    if len(metrics) > 1:
+        return f"These do not compare: the metrics are {', '.join(sorted(metrics))}."
+    if any(section != sections[0] for section in sections):
+        return "These do not compare: the data, or how they are split, differ."
+    return ""
+
+
+def _to_json(loss: RunLoss) -> str:
+    values = loss._asdict()
+    function = values.pop("loss")
+    bounds = [bound if math.isfinite(bound) else None for bound in function.bounds]
+    values |= {"family": function.family.name, "bounds": bounds}
+    return json.dumps(values, indent=2)
+
+
+EXPORTS: dict[str, Callable[[RunLoss], str]] = {
+    "python": lambda tested: to_python(tested.loss),
+    "torch": lambda tested: to_torch(tested.loss),
+    "latex": lambda tested: to_latex(tested.loss),
+    "json": _to_json,
+}
+"""What a loss is written as."""
+
+COMMANDS: dict[str, Callable[[str, Sequence[str], Console], None]] = {
+    "recommend": recommend_items,
+    "export": export_loss,
+    "compare": compare_runs,
+}
+"""First word of the command line -> what it does."""
+
+ERRORS = (CommandError, RecommendError, report.ReportError)
