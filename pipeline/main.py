@@ -22,6 +22,7 @@ from .save import show_results
 from .search import Stopped
 from .terminal.help import make_help
 from .terminal.log import LoggedConsole
+from .terminal.plan import plan_rankings, plan_search, plan_transfer
 from .topk import make_topk, run_topk
 from .transfer import make_transfer, run_transfer, take_fingerprints
 from .workdir import check_data, check_workdir, claim_workdir, read_results
@@ -72,8 +73,9 @@ def _run(argv: list[str], program: str, console: LoggedConsole) -> None:
     elif "--version" in words:
         console.print(f"autolossgen {autolossgen.__version__}", markup=False)
     else:
-        config, folder, _ = read_command_line(argv)
-        carry_out(config, Path(folder), console)
+        config, folder, dry_run = read_command_line(argv)
+        act = show_plan if dry_run else carry_out
+        act(config, Path(folder), console)
 
 
 def carry_out(config: ConfigDict, workdir: Path, console: LoggedConsole) -> None:
@@ -109,6 +111,33 @@ def carry_out(config: ConfigDict, workdir: Path, console: LoggedConsole) -> None
             raise BadInput(str(error)) from error
         with console.keep_log(own_dir / "run.log"):
             show_results(console, workdir, go_on(own_dir))
+
+
+def show_plan(config: ConfigDict, workdir: Path, console: Console) -> None:
+    """Checks all that a run needs and prints what it would do; trains and writes nothing.
+
+    Args:
+      config: of the run.
+      workdir: its folder.
+      console: to print on.
+
+    Raises:
+      BadInput: if the data, the config or the folder cannot be used.
+      ProcessError: if several processes cannot be joined.
+    """
+    configure_jax(data.get_cache_folder() / "compiled")
+    try:
+        check_workdir(workdir, config.to_dict(), open_keys=get_open_keys(config))
+        if (workdir / "results.json").exists():
+            console.print(f"{workdir} contains this run, finished", markup=False, soft_wrap=True)
+        elif "search" not in config:
+            plan_rankings(make_topk(config, console))
+        elif _is_search(config):
+            plan_search(make_run(config, console))
+        else:
+            plan_transfer(make_transfer(config, workdir, console), console)
+    except (ValueError, OSError) as error:
+        raise BadInput(str(error)) from error
 
 
 def get_open_keys(config: ConfigDict) -> tuple[str, ...]:

@@ -7,6 +7,7 @@ if __name__ != "autolossgen.report":  # a second copy of every class
     raise ImportError(f"import autolossgen.report, not {__name__}")
 
 from .csv_tables import find_pareto_front, make_hall_of_fame_csv, make_results_csv
+from .formatting import format_duration
 from .html_report import write_report
 from .metrics_journal import Journal
 from .progress import make_progress, show_epochs
@@ -25,6 +26,7 @@ __all__ = [
     "ReportError",
     "RunFolder",
     "find_pareto_front",
+    "format_duration",
     "format_headline",
     "get_best_loss",
     "get_winner",

@@ -22,6 +22,9 @@ from ..training.tasks import RATING, Task
 from ..training.trainer import make_trainer, train_from_scratch
 from .lane_layout import layout_in_blocks
 
+KEEP = 0.25
+"""Share of the losses of a rung that goes on to the next one."""
+
 
 class Promote(Protocol):
     """Promotion of the losses that a search found."""
@@ -93,7 +96,7 @@ def make_promotion(
     weight_decays: Sequence[float],
     l2: float,
     epochs: Sequence[int],
-    keep: float = 0.25,
+    keep: float = KEEP,
     distinct_tolerance: float,
     min_survivors: int = 1,
     scale: str,
@@ -176,7 +179,12 @@ def _promote(
     """Trains losses rung by rung; see ``Promote``."""
     chex.assert_equal_shape_prefix([losses.scale, fingerprints], 1)
     survivors = np.arange(losses.scale.shape[0])
-    sizes = _rung_sizes(settings, len(survivors))
+    sizes = compute_rung_sizes(
+        len(survivors),
+        len(settings.epochs),
+        min_survivors=settings.min_survivors,
+        keep=settings.keep,
+    )
     num_groups = [-(-size // settings.together) for size in sizes]
     total = len(settings.keys) * sum(np.multiply(settings.epochs, num_groups))
     done = iter(range(1, int(total) + 1))
@@ -195,12 +203,25 @@ def _promote(
     return survivors, rewards
 
 
-def _rung_sizes(settings: _PromotionSettings, num_losses: int) -> list[int]:
-    """Returns how many losses each rung trains."""
+def compute_rung_sizes(
+    num_losses: int, num_rungs: int, *, min_survivors: int, keep: float = KEEP
+) -> list[int]:
+    """Returns how many losses each rung trains.
+
+    Args:
+      num_losses: of the first rung.
+      num_rungs: how many rungs there are.
+      min_survivors: losses in every rung, where there are as many.
+      keep: share of the losses that goes on.
+
+    Example:
+      >>> compute_rung_sizes(128, 3, min_survivors=4)
+      [128, 32, 8]
+    """
     sizes = [num_losses]
-    for _ in settings.epochs[1:]:
-        share = math.ceil(settings.keep * sizes[-1])
-        sizes.append(min(sizes[-1], max(share, settings.min_survivors)))
+    for _ in range(1, num_rungs):
+        share = math.ceil(keep * sizes[-1])
+        sizes.append(min(sizes[-1], max(share, min_survivors)))
     return sizes
 
 
