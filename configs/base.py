@@ -102,8 +102,8 @@ def _declare_space(config: ConfigDict) -> None:
     config.policy = ConfigDict()
     # risk_seeking, reinforce (the paper's), evolution or random.
     config.policy.name = "risk_seeking"
-    config.policy.reinforce = _policy_gradient()
-    config.policy.risk_seeking = _policy_gradient()
+    config.policy.reinforce = declare_policy_gradient()
+    config.policy.risk_seeking = declare_policy_gradient()
     config.policy.evolution = ConfigDict()
     config.policy.evolution.population = 256  # losses that may be parents
     # Losses that join in a generation, in place of the oldest.
@@ -209,7 +209,7 @@ def _declare_test(config: ConfigDict) -> None:
     config.transfer.datasets = ()
 
 
-def _policy_gradient() -> ConfigDict:
+def declare_policy_gradient() -> ConfigDict:
     """Returns what both policy gradients take."""
     section = ConfigDict()
     section.hidden_dim = 64  # size of the LSTM and of the token embedding

@@ -5,17 +5,27 @@ Command:
   and test.tsv; with ``--config.data.name=ml100k`` or ``ml1m``; or ``--config.data.name=csv
   --config.data.path=FILE``.
 Time on two cores:
-  for 38,000 likes of 1,200 items about 20 minutes a loss; on one NVIDIA H200 about 20 seconds.
+  for 38,000 likes of 1,200 items within 30 minutes; preset quick within 8.
 Result:
-  named losses, each tuned by the same number of trials, next to recommenders without a loss.
+  losses that a search found, and named losses, each tuned by the same number of trials, next to
+  recommenders without a loss.
 Presets:
-  smoke.
+  smoke; quick; published: no search, all named losses, tuned and trained for long.
 """
 
-from ml_collections import ConfigDict
+from collections.abc import Mapping
+from typing import Any
+
+from ml_collections import ConfigDict, FieldReference
 from ml_collections.config_dict import placeholder
 
+from autolossgen.configs.base import declare_policy_gradient
 from autolossgen.suggest import did_you_mean
+
+
+def is_of_rankings(config: Mapping[str, Any]) -> bool:
+    """Whether a config describes a run of rankings: no other has references."""
+    return "references" in config["contenders"]
 
 
 def get_config(preset: str = "") -> ConfigDict:
@@ -25,12 +35,15 @@ def get_config(preset: str = "") -> ConfigDict:
     config.seed = 0  # random seed of all trainings
     _declare_data(config)
     _declare_model(config)
+    _declare_space(config)
+    _declare_search(config)
     _declare_test(config)
-    if preset == "smoke":
-        config.name = "topk-smoke"
-        _set_smoke(config)
-    elif preset:
-        raise ValueError(f"preset {preset!r} is not known{did_you_mean(preset, ['smoke'])}")
+    presets = {"smoke": _set_smoke, "quick": _set_quick, "published": _set_published}
+    if preset:
+        if preset not in presets:
+            raise ValueError(f"preset {preset!r} is not known{did_you_mean(preset, presets)}")
+        config.name = f"topk-{preset}"
+        presets[preset](config)
     return config
 
 
@@ -79,11 +92,74 @@ def _declare_model(config: ConfigDict) -> None:
     config.train.correct_popularity = False  # subtract log q from a drawn negative's logit
 
 
+def _declare_space(config: ConfigDict) -> None:
+    """Declares which losses a search writes, and what writes and screens them."""
+    config.space = ConfigDict()
+    config.space.operators = (
+        *("add", "sub", "mul", "div", "max", "exp", "log", "softplus", "sigmoid", "tanh", "atan"),
+        *("relu", "square", "sum_neg", "mean_neg", "max_neg", "logsumexp_neg", "stop_gradient"),
+    )
+    # pos and neg are scores, diff is pos - neg, threshold is a user's score at place test.top, and
+    # c is a constant that is tuned.
+    config.space.operands = ("pos", "neg", "diff", "threshold", "1", "c")
+    config.space.length = 18  # tokens of a loss, at most
+    # Mean and deviation of the number of tokens that a policy writes, or None.
+    config.space.length_prior = (10.0, 4.0)
+    # Named losses or formulas to begin with, in which c0, c1, ... are constants; () for none.
+    config.space.initial_losses = (
+        *("softmax", "bpr", "bsl", "psl_tanh", "sl_at_k", "ccl"),
+        "logsumexp_neg(log(max(1 - diff, c0)) / c1)",  # psl
+        "logsumexp_neg(log(sigmoid(neg - threshold)) / c0)"
+        " - log(sigmoid(pos - threshold)) / c1",  # talos
+    )
+
+    config.policy = ConfigDict()
+    config.policy.name = "evolution"  # evolution, risk_seeking, reinforce or random
+    config.policy.evolution = ConfigDict()
+    config.policy.evolution.population = 32  # losses that may be parents
+    config.policy.evolution.newcomers = 8  # that join in a generation, in place of the oldest
+    config.policy.evolution.explore = 0.25  # fraction drawn uniformly
+    config.policy.reinforce = declare_policy_gradient()
+    config.policy.risk_seeking = declare_policy_gradient()
+
+    config.filter = ConfigDict()  # see configs/base.py
+    config.filter.tolerance = 2e-3
+    config.filter.protection = FieldReference(0.05, field_type=float)
+
+
+def _declare_search(config: ConfigDict) -> None:
+    """Declares how candidates train, when a search ends, and which losses are promoted."""
+    config.generation = ConfigDict()
+    config.generation.samples = 1024  # losses that the policy writes
+    config.generation.num_candidates = 8  # losses that train
+    # Settings of a candidate that train, stage by stage, and the epochs that each stage adds. The
+    # best of a stage go on.
+    config.generation.trials = (4, 1)
+    config.generation.epochs = (2, 5)
+    config.generation.learning_rate = (0.03, 0.2)  # lowest and highest that are tried
+    config.generation.constants = (0.05, 5.0)  # the same, of each constant, in the test too
+    config.generation.hall = 64  # rows of the hall of fame
+    config.generation.seen_losses = 4096  # trained losses remembered
+
+    config.search = ConfigDict()
+    config.search.generations = 12  # at most; 0 for no search
+    config.search.candidates = 0  # candidates that have trained; 0 for no limit
+    config.search.seconds = 0.0  # duration of the search, before a resume, too; 0.0 for no limit
+    config.search.target = placeholder(float)  # reward of a loss, the metric on validation
+    config.search.checkpoint_every = 1  # generations from one checkpoint to the next
+
+    config.promote = ConfigDict()  # the best of the search train for longer; the best are tested
+    config.promote.losses = 6
+    config.promote.trials = (4, 2)  # as generation.trials
+    config.promote.epochs = (6, 14)
+
+
 def _declare_test(config: ConfigDict) -> None:
     """Declares what is compared, and how."""
     config.contenders = ConfigDict()
+    config.contenders.found = 1  # losses of the search that are tested
     # Named losses, or formulas of pos, neg, diff and threshold.
-    config.contenders.losses = ("bpr", "softmax", "bsl", "psl", "sl_at_k", "talos", "ccl", "gbce")
+    config.contenders.losses = ("bpr", "softmax", "psl", "sl_at_k")
     config.contenders.score = "cosine"  # of formulas: dot, cosine, half_cosine or sigmoid
     # Recommenders without a loss: popularity, item_knn, ease, ials.
     config.contenders.references = ("popularity", "item_knn", "ease", "ials")
@@ -94,16 +170,39 @@ def _declare_test(config: ConfigDict) -> None:
     config.test.top = 20  # places whose last one is a user's threshold
     config.test.learning_rate = (1e-3, 0.3)  # lowest and highest that are tried
     config.test.weight_decay = (1e-9, 1e-3)  # the same
-    config.test.trials = (8, 8, 8)  # settings that are tried of each loss, round by round
+    config.test.trials = (6, 6)  # settings that are tried of each loss, round by round
+    # The worse half of a round's trials stops after so many epochs, half of the rest after twice as
+    # many, and so on; 0 for none.
+    config.test.halving = 5
     config.test.seeds = 5  # trainings of each loss in the end
-    config.test.epochs = 100  # at most
+    config.test.epochs = 40  # at most
     config.test.evaluate_every = 5  # epochs between two looks at validation
-    config.test.patience = 4  # looks without a better one that end a training
+    config.test.patience = 2  # looks without a better one that end a training
+
+
+def _set_quick(config: ConfigDict) -> None:
+    """Searches and tests briefly."""
+    config.search.generations = 3
+    config.promote.update(losses=3, trials=(3, 1), epochs=(4, 8))
+    config.contenders.losses = ("softmax", "sl_at_k")
+    config.test.update(trials=(6,), seeds=3, epochs=25)
+
+
+def _set_published(config: ConfigDict) -> None:
+    """Tests all named losses as long as published figures need."""
+    config.search.generations = 0
+    config.contenders.found = 0
+    config.contenders.losses = ("bpr", "softmax", "bsl", "psl", "sl_at_k", "talos", "ccl", "gbce")
+    config.test.update(trials=(8, 8, 8), halving=0, epochs=100, patience=4)
 
 
 def _set_smoke(config: ConfigDict) -> None:
-    """Tests two losses, briefly."""
+    """Searches and tests in a minute."""
     config.model.embedding_dim = 8
+    config.space.initial_losses = ("softmax", "sl_at_k")
+    config.generation.update(samples=64, num_candidates=2, trials=(2, 1), epochs=(1, 1))
+    config.search.generations = 2
+    config.promote.update(losses=1, trials=(2, 1), epochs=(1, 1))
     config.contenders.losses = ("bpr", "softmax")
     config.contenders.references = ("popularity", "ease")
-    config.test.update(trials=(2,), seeds=2, epochs=4, evaluate_every=2)
+    config.test.update(trials=(2,), seeds=2, epochs=4, evaluate_every=2, halving=0)

@@ -114,10 +114,13 @@ def _make_topk() -> list[str]:
     comments["data.num_items"] = comments["data.num_interactions"] = "of synthetic data"
     head = (
         "## configs/topk.py\n\nRankings of the whole catalogue have these keys, and no others. "
-        "[Rankings](ranking.md) explains them."
+        "[Rankings](ranking.md) explains them. Sections `policy.reinforce` and "
+        "`policy.risk_seeking` are as above."
     )
     sections = _iterate_sections(topk.get_config().to_dict())
-    return [head, *(_make_table(name, values, comments) for name, values in sections)]
+    shared = ("policy.reinforce", "policy.risk_seeking")
+    tables = (_make_table(name, x, comments) for name, x in sections if name not in shared)
+    return [head, *tables]
 
 
 def make_page() -> str:

@@ -12,6 +12,7 @@ from rich.console import Console
 import autolossgen
 from autolossgen import data
 from autolossgen.configs.command_line import UsageError, read_command_line
+from autolossgen.configs.topk import is_of_rankings
 from autolossgen.search.checkpoints import CheckpointError
 from autolossgen.suggest import did_you_mean
 from autolossgen.training.devices import ProcessError, configure_jax, process_dir
@@ -130,7 +131,7 @@ def show_plan(config: ConfigDict, workdir: Path, console: Console) -> None:
         check_workdir(workdir, config.to_dict(), open_keys=get_open_keys(config))
         if (workdir / "results.json").exists():
             console.print(f"{workdir} contains this run, finished", markup=False, soft_wrap=True)
-        elif "search" not in config:
+        elif is_of_rankings(config):
             plan_rankings(make_topk(config, console))
         elif _is_search(config):
             plan_search(make_run(config, console))
@@ -146,8 +147,8 @@ def get_open_keys(config: ConfigDict) -> tuple[str, ...]:
 
 
 def _is_search(config: ConfigDict) -> bool:
-    """Whether a config describes a search, and no transfer nor rankings."""
-    return "search" in config and not config.transfer.losses
+    """Whether a config describes a search, and no transfer."""
+    return is_of_rankings(config) or not config.transfer.losses
 
 
 def _prepare(
@@ -159,7 +160,7 @@ def _prepare(
       The fingerprint of its data, and what goes on to its end, given the folder that this process
       writes.
     """
-    if "search" not in config:
+    if is_of_rankings(config):
         topk = make_topk(config, console)
         return data.take_fingerprint(topk.data), partial(run_topk, topk)
     if _is_search(config):

@@ -9,11 +9,11 @@ import jax
 from ml_collections import ConfigDict
 from rich.console import Console
 
-from autolossgen import controller, report, to_text
-from autolossgen.interfaces import Array, Batch, Data, Policy
+from autolossgen import controller, report
+from autolossgen.interfaces import Array, Policy
 from autolossgen.search.checkpoints import Checkpoints, open_checkpoints
 from autolossgen.search.generation import SearchState
-from autolossgen.search.log_record import make_log_record, make_program
+from autolossgen.search.log_record import make_log_record, write_formula
 from autolossgen.search.screening import FILTERS, Filter
 from autolossgen.search.search import Search, make_search, with_subsampling
 from autolossgen.search.space import Space
@@ -36,8 +36,8 @@ class SearchPhase(NamedTuple):
     initial_losses: tuple[str, ...]  # as the config names those of the space
     filter: Filter
     task: Task
-    train: Data
-    reward_split: Batch
+    train: Any  # what the search trains on
+    reward_split: Any  # and what rewards it
     settings: ConfigDict  # the section ``search``
     seed: int
     console: Console
@@ -228,5 +228,6 @@ def _print_initial_losses(phase: SearchPhase) -> None:
     """Prints initial losses as the space writes them, so that a smoothing is seen."""
     family = phase.task.family
     for name, tokens in zip(phase.initial_losses, phase.space.initial_losses, strict=True):
-        formula = to_text(make_program(phase.space, family, tokens), family=family)
-        phase.console.print(f"initial loss {name}: {formula}", markup=False, highlight=False)
+        formula = write_formula(phase.space, family, tokens)
+        line = f"initial loss {name}: {formula}"
+        phase.console.print(line, markup=False, highlight=False, soft_wrap=True)

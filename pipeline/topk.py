@@ -1,9 +1,10 @@
-"""A run of top-k rankings: losses and recommenders without one, each tuned and tested alike.
+"""A run of top-k rankings: a search, then all losses and references tuned and tested alike.
 
 What is finished is kept in the run's folder, so the same command goes on with the next one.
 """
 
 import json
+import re
 from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
@@ -39,7 +40,8 @@ from autolossgen.ranking.scores import get_score
 from autolossgen.ranking.tuning import Range, Trials
 
 from .finished.training import keep_ranker
-from .save import NO_SEARCH, save_results
+from .rank_search import RankSearchPhase, find_losses, make_rank_search_phase
+from .save import save_results, summarize_search
 from .setup import look_up
 
 REPORTED_MASK = "train+valid"
@@ -53,7 +55,8 @@ class TopK(NamedTuple):
     console: Console
     data: RankingData
     make_model: MakeModel
-    contenders: list[RankContender]
+    search: RankSearchPhase | None  # None where no generations are asked for
+    contenders: list[RankContender]  # but those that the search finds
     references: list[ClosedForm]
     settings: RankTestSettings
 
@@ -93,11 +96,16 @@ def make_topk(config: ConfigDict, console: Console) -> TopK:
             "contenders.references, got neither"
         )
     data = build_ranking(**config.data)
+    make_model, search = _make_model(config.model, data), None
+    if config.search.generations:
+        model = make_model(data.train)
+        search = make_rank_search_phase(config, data, model, settings, console)
     return TopK(
         config=config,
         console=console,
         data=data,
-        make_model=_make_model(config.model, data),
+        make_model=make_model,
+        search=search,
         contenders=contenders,
         references=references,
         settings=settings,
@@ -160,7 +168,7 @@ def _make_model(section: ConfigDict, data: RankingData) -> MakeModel:
 
 
 def run_topk(topk: TopK, folder: Path) -> dict[str, Any]:
-    """Tests all that is not finished, and saves.
+    """Searches, tests all that is not finished, and saves.
 
     Args:
       topk: what to do.
@@ -177,7 +185,9 @@ def run_topk(topk: TopK, folder: Path) -> dict[str, Any]:
     for form in topk.references:
         test = partial(run_reference, form.name, form.fit, form.grid, data, topk.settings)
         results.append(_test_once(topk, folder, form.name, test))
-    for number, contender in enumerate(topk.contenders):
+    found, records_of_search = find_losses(topk.search, folder) if topk.search else ([], [])
+    contenders = [*topk.contenders, *found]
+    for number, contender in enumerate(contenders):
         test = partial(
             run_rank_test,
             contender,
@@ -186,20 +196,21 @@ def run_topk(topk: TopK, folder: Path) -> dict[str, Any]:
             topk.settings,
             progress=partial(report.show_epochs, console),
         )
-        name = contender.name if not contender.found else f"formula-{number}"
-        results.append(_test_once(topk, folder, name, test))
+        is_name = re.fullmatch(r"[\w-]+", contender.name)  # a formula of one's own has none
+        name = contender.name if is_name else f"formula-{number}"
+        results.append(_test_once(topk, folder, name, test, contender.formula))
     records = make_records(topk, results)
     keep_ranker(
         data,
         topk.make_model,
         topk.settings,
-        topk.contenders,
+        contenders,
         results,
         records,
         folder=folder,
         console=console,
     )
-    return save_results(folder, records, NO_SEARCH, notes)
+    return save_results(folder, records, summarize_search(records_of_search), notes)
 
 
 def _describe_protocol(topk: TopK) -> list[str]:
@@ -212,11 +223,15 @@ def _describe_protocol(topk: TopK) -> list[str]:
     ]
 
 
-def _test_once(topk: TopK, folder: Path, name: str, test: Callable[[], RankResult]) -> RankResult:
+def _test_once(
+    topk: TopK, folder: Path, name: str, test: Callable[[], RankResult], formula: str = ""
+) -> RankResult:
     """Returns the result that is kept in the folder, or that of the test, which is then kept."""
     path = folder / "tested" / f"{name}.json"
     if path.exists():
-        return _from_json(json.loads(path.read_text(encoding="utf-8")))
+        kept = _from_json(json.loads(path.read_text(encoding="utf-8")))
+        if kept.formula == formula:  # a search that went on may have found another
+            return kept
     text = json.dumps(_to_json(test()))
     path.parent.mkdir(parents=True, exist_ok=True)
     write_atomically(path, text)

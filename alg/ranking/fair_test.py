@@ -62,6 +62,9 @@ class RankTestSettings(NamedTuple):
     epochs: int = 100  # at most
     evaluate_every: int = 5  # epochs; thresholds are refreshed as often
     patience: int = 4  # evaluations without a better one that end a training
+    # The worse half of a round's trials stops after so many epochs, half of the rest after twice as
+    # many, and so on; 0 for none.
+    halving: int = 0
     batch_size: int = 1024
     negatives: Negatives = Negatives()
     learning_rate: Range = Range(1e-3, 0.3)
@@ -98,6 +101,7 @@ class _Course(NamedTuple):
     epoch: int
     state: RankState
     valid: np.ndarray  # metric of each lane's users on validation, [K, E]
+    num_epochs: int  # of all lanes together
 
 
 class _HeldOut(NamedTuple):
@@ -162,6 +166,8 @@ def check_settings(settings: RankTestSettings) -> None:
     for name, count in counts.items():
         if count < 1:
             raise ValueError(f"the test needs {name} of at least 1, got {count}")
+    if settings.halving < 0:
+        raise ValueError(f"halving is a number of epochs, or 0 for none, got {settings.halving}")
 
 
 def run_rank_test(
@@ -255,21 +261,33 @@ def _to_lanes(settings: Mapping[str, np.ndarray]) -> LaneSettings:
     )
 
 
-def _train(track: _Track, lanes: LaneSettings, keys: Array, stage: str) -> Iterator[_Course]:
-    """Trains lanes, and yields them after each stretch of epochs, at most ``epochs`` in all."""
+def _train(
+    track: _Track, lanes: LaneSettings, keys: Array, stage: str, *, halving: int = 0
+) -> Iterator[_Course]:
+    """Trains lanes, and yields them after each stretch of epochs, at most ``epochs`` in all.
+
+    With ``halving``, ever fewer lanes go on; the others stay as they are.
+    """
     settings, trainer = track.settings, track.trainer
+    going_on, num_epochs, best = np.ones(len(keys), bool), 0, np.full(len(keys), -np.inf)
     weight_keys, order_keys = jax.vmap(jax.random.split, out_axes=1)(keys)
     state, epoch = trainer.init(weight_keys), 0
     while epoch < settings.epochs:
         epochs = min(settings.evaluate_every, settings.epochs - epoch)
         epoch += epochs
-        count = jnp.full(len(keys), epochs)
+        num_epochs += epochs * int(going_on.sum())
+        count = jnp.asarray(epochs * going_on, jnp.int32)
         state = trainer.train(state, lanes, track.data, order_keys, count)
         if trainer.reads_threshold:
             state = trainer.refresh_thresholds(state)
-        valid = trainer.evaluate(state, track.valid).users[settings.metric]
+        valid = np.asarray(trainer.evaluate(state, track.valid).users[settings.metric])
         track.progress(stage, epoch, settings.epochs)
-        yield _Course(epoch, state, np.asarray(valid))
+        yield _Course(epoch, state, valid, num_epochs)
+        best = np.maximum(best, np.nan_to_num(valid.mean(1), nan=-np.inf))
+        while halving and epoch >= halving:
+            halving *= 2
+            order = np.argsort(np.where(going_on, -best, np.inf), kind="stable")
+            going_on[order[-(-int(going_on.sum()) // 2) :]] = False
 
 
 def _tune(contender: RankContender, track: _Track) -> tuple[Trials, int]:
@@ -290,13 +308,14 @@ def _tune(contender: RankContender, track: _Track) -> tuple[Trials, int]:
         # All trials begin with the same weights and see the same batches: settings differ alone.
         keys = jnp.repeat(jax.random.key(settings.seed)[None], count)
         best, waited = np.full(count, -np.inf), 0
-        for course in _train(track, lanes, keys, f"tuning {contender.name}, round {number + 1}"):
+        stage = f"tuning {contender.name}, round {number + 1}"
+        for course in _train(track, lanes, keys, stage, halving=settings.halving):
             means = np.nan_to_num(course.valid.mean(1), nan=-np.inf)
             waited = 0 if (means > best).any() else waited + 1
             best = np.maximum(best, means)
             if waited >= settings.patience:
                 break
-        num_epochs += count * course.epoch
+        num_epochs += course.num_epochs
         trials = add_trials(trials, Trials(names=tuple(ranges), units=units, scores=best))
     assert trials is not None  # there is at least one round
     return trials, num_epochs
@@ -325,7 +344,7 @@ def _test_held_out(track: _Track, chosen: Mapping[str, float], split: EvalSplit)
     test = track.trainer.evaluate(best_course.state, split)
     return _HeldOut(
         epochs=best_course.epoch,
-        num_epochs=course.epoch * len(keys),
+        num_epochs=course.num_epochs,
         valid=_to_numpy(track.trainer.evaluate(best_course.state, track.valid).users),
         test=_to_numpy(test.users),
         lists=_to_numpy(test.lists),

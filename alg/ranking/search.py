@@ -15,6 +15,7 @@ import numpy as np
 from ..interfaces import Array, Policy
 from ..language.build import build_loss
 from ..language.inputs import LossFn
+from ..language.programs import assemble
 from ..search.generation import (
     GenerationResult,
     Generations,
@@ -27,7 +28,7 @@ from ..search.log_record import get_token_names
 from ..search.screening import Filter, make_graded_filter
 from ..search.search import Search
 from ..search.space import Space
-from ..training.loss_gradients import traced_exact_losses, traced_logit_grads
+from ..training.loss_gradients import LossBatch, traced_exact_losses, traced_logit_grads
 from .candidates import TrainCandidates
 from .trainer import EvalSplit, TrainingPairs
 
@@ -152,11 +153,26 @@ def build_candidates(space: Space, tokens: Sequence[Array]) -> list[LossFn]:
     ]
 
 
+def compute_fingerprints(space: Space, filter_: Filter, tokens: Array) -> Array:
+    """Computes the fingerprints [M, P] of token sequences [M, L], as a search does."""
+    programs = jax.vmap(partial(assemble, vocab=space.vocabulary))(tokens)
+    logit_grads = traced_logit_grads(
+        space.vocabulary.operators,
+        group=GROUP,
+        table=space.vocabulary.table,
+        threshold=make_probe_thresholds(filter_),
+    )
+    ones = jnp.ones(len(tokens))
+    low, high = space.bounds
+    losses = LossBatch(program=programs, low=low * ones, high=high * ones, scale=ones)
+    logits = jnp.broadcast_to(filter_.probe.logit, (len(tokens), len(filter_.probe.logit)))
+    return filter_.fingerprint(logit_grads(losses, logits, jnp.asarray(filter_.probe.label)))
+
+
 def _init(parts: _Parts, key: Array, valid: EvalSplit) -> SearchState:
     """Returns the state of a search that has not begun; its reference is not trained yet."""
     del valid
-    state = jax.jit(partial(init_state, parts.generations))(key, (), jnp.float32(0))
-    return state
+    return jax.jit(partial(init_state, parts.generations))(key, (), jnp.float32(0))
 
 
 def _run_generation(

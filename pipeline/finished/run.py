@@ -10,6 +10,8 @@ import polars as pl
 
 from autolossgen import build_loss, named_loss, report
 from autolossgen.configs.old_keys import update_keys
+from autolossgen.configs.topk import is_of_rankings
+from autolossgen.language.build import UNBOUNDED
 from autolossgen.language.inputs import LossFn
 from autolossgen.report import Cell, LossResult, RunFolder
 from autolossgen.report.csv_tables import HALL_OF_FAME_COLUMNS
@@ -150,9 +152,9 @@ class Run:
     def _build(self, loss: LossResult, constants: Mapping[str, Any]) -> LossFn:
         """Builds a tested loss as the run trained it."""
         config = update_keys(self.files.config or {})
-        if "space" not in config:  # rankings
+        if is_of_rankings(config):
             if loss.found:
-                return build_loss(loss.formula, family="pairwise", **constants)
+                return build_loss(loss.formula, family="pairwise", bounds=UNBOUNDED, **constants)
             return named_loss(loss.name, **constants)
         if not loss.found:
             return named_loss(loss.name, smoothing=config["contenders"]["smoothing"])
