@@ -38,6 +38,7 @@ from autolossgen.ranking.references import run_reference
 from autolossgen.ranking.scores import get_score
 from autolossgen.ranking.tuning import Range, Trials
 
+from .checks import check_sizes, describe_short_rankings
 from .finished.training import keep_ranker
 from .save import NO_SEARCH, save_results
 from .setup import look_up
@@ -64,6 +65,7 @@ def make_topk(config: ConfigDict, console: Console) -> TopK:
     Raises:
       ValueError: for bad data, unknown names or values out of range.
     """
+    check_sizes(config)
     ranges = {name: _make_range(config, name) for name in ("learning_rate", "weight_decay")}
     settings = RankTestSettings(
         **{**config.test, **ranges},
@@ -96,12 +98,27 @@ def make_topk(config: ConfigDict, console: Console) -> TopK:
     return TopK(
         config=config,
         console=console,
-        data=data,
+        data=data._replace(notes=(*data.notes, *_describe_metrics(settings.metric, data))),
         make_model=_make_model(config.model, data),
         contenders=contenders,
         references=references,
         settings=settings,
     )
+
+
+def _describe_metrics(metric: str, data: RankingData) -> list[str]:
+    """Returns warnings where the metric that chooses says little.
+
+    Raises:
+      ValueError: if it says nothing.
+    """
+    known = data.train.counts
+    masked = {"valid": known, "test": known + data.valid.counts}
+    warnings = []
+    for name, counts in masked.items():
+        has_some = getattr(data, name).counts > 0
+        warnings += describe_short_rankings(metric, name, data.num_items - counts[has_some])
+    return warnings
 
 
 def _make_range(config: ConfigDict, name: str) -> Range:
