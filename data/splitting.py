@@ -311,6 +311,11 @@ def check_both_labels(source: str, splits: Mapping[str, Interactions]) -> None:
       DataError: unless each of the splits, by name, holds labels 0 and 1 if it is in memory.
     """
     for split, rows in splits.items():
+        if isinstance(rows, Interactions) and not np.isin(rows.label, (0, 1)).all():
+            raise DataError(
+                f"{source}: labels of the {split} split are 0 and 1, got from {rows.label.min():g} "
+                f"to {rows.label.max():g}. Say from which value on one is a like, data.threshold."
+            )
         if isinstance(rows, Interactions) and rows.label.all():
             raise DataError(
                 f"{source}: the {split} split must hold labels 0 and 1, got only label 1 in "

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from numbers import Real
 from operator import attrgetter
 
+import numpy as np
 from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
@@ -19,6 +20,24 @@ MINIMA = {
     "search.checkpoint_every": 1,
     "search.candidates": 0,
     "search.seconds": 0,
+}
+
+# Sizes beyond all use: programs of them compile for minutes, or need more memory than there is.
+MAXIMA = {
+    "model.embedding_dim": 8_192,
+    "model.layers": 64,
+    "train.num_negatives": 1_000_000,
+    "train.negatives": 10_000,
+    "implicit.candidates": 1_000_000,
+    "space.length": 256,
+    "generation.num_lanes": 16_384,
+    "generation.samples": 1_000_000,
+    "generation.hall": 65_536,
+    "generation.seen_losses": 1_000_000,
+    "promote.num_lanes": 16_384,
+    "policy.reinforce.hidden_dim": 4_096,
+    "policy.risk_seeking.hidden_dim": 4_096,
+    "policy.evolution.population": 1_000_000,
 }
 
 TUPLES = {  # key -> how many numbers the tuple has, or 0 for any number of them
@@ -50,6 +69,59 @@ def check_numbers(config: ConfigDict) -> None:
             raise ValueError(f"{key} is at least {minimum}, got {value}")
     if (target := config.search.target) is not None and not 0 <= target <= 1:
         raise ValueError(f"search.target is a reward, from 0 to 1, or None, got {target}")
+
+
+def check_sizes(config: ConfigDict) -> None:
+    """Checks that sizes are not beyond all use, at once: programs of them compile for minutes.
+
+    Raises:
+      ValueError: for the first that is.
+    """
+    values = {
+        f"model.options[{name!r}]": size
+        for name, option in dict(config.model.get("options") or {}).items()
+        for size in (option if isinstance(option, tuple | list) else (option,))
+    }
+    limits = dict.fromkeys(values, MAXIMA["model.embedding_dim"])
+    for key, most in MAXIMA.items():
+        section, *names = key.split(".")
+        value = config.get(section)
+        for name in names:
+            value = None if value is None else value.get(name)
+        values[key], limits[key] = value, most
+    for key, value in values.items():
+        if isinstance(value, int) and value > limits[key]:
+            raise ValueError(f"{key} is at most {limits[key]:,}, got {value:,}")
+
+
+def describe_short_rankings(metric: str, split: str, candidates: np.ndarray) -> list[str]:
+    """Returns a warning if a metric at k cuts most rankings nowhere.
+
+    Args:
+      metric: its name, such as ndcg@10; one without @ cuts nowhere on purpose.
+      split: name of the split.
+      candidates: how many items are in each ranking [n].
+
+    Raises:
+      ValueError: if it is 1 for every loss, as the hit rate at 10 among 10 items.
+
+    Example:
+      >>> describe_short_rankings("ndcg@10", "test", np.array([200, 300]))
+      []
+    """
+    name, _, rank = metric.partition("@")
+    if not rank or not candidates.size:
+        return []
+    share = float(np.mean(candidates <= int(rank)))
+    whose = f"of the rankings of the {split} split have no more than {rank} candidates"
+    go_on = f"Choose a smaller number, such as {name}@{max(1, int(np.median(candidates)) // 5)}"
+    is_one = name in ("hit", "recall")
+    if is_one and share == 1:
+        raise ValueError(f"{metric} is 1 for every loss: all {whose}. {go_on}")
+    if share <= 0.5:
+        return []
+    says = "is 1 there for every loss" if is_one else "cuts nothing off there"
+    return [f"WARNING: {100 * share:.0f} % {whose}: {metric} {says}. {go_on}"]
 
 
 def max_examples_at_once(config: ConfigDict, train: Data, full_train: Data) -> int:

@@ -8,7 +8,7 @@ from rich.console import Console
 
 from autolossgen.search.space import make_space
 
-from .checks import check_numbers
+from .checks import check_numbers, check_sizes
 from .finished.training import keep_network
 from .save import save_results, summarize_search
 from .search import SearchPhase, Stopped, make_policy, make_search_phase, search_losses
@@ -32,6 +32,7 @@ def make_run(config: ConfigDict, console: Console) -> Run:
       ValueError: for bad data, unknown names or values out of range.
     """
     check_numbers(config)
+    check_sizes(config)
     space = make_space(**config.space)
     policy = make_policy(config, space)  # before data are read: a wrong name fails at once
     setup = make_setup(config, console, {"contenders.found": config.contenders.found})

@@ -11,6 +11,8 @@ from autolossgen.interfaces import Batch, Data, StreamedData
 from autolossgen.training.evaluate import make_eval_targets
 from autolossgen.training.tasks import Task
 
+from .checks import describe_short_rankings
+
 EVAL_SPLITS = ("reward", "valid", "test")
 
 
@@ -73,6 +75,7 @@ def make_splits(
         splits = splits._replace(train=train, full_train=full_train)
     for name in EVAL_SPLITS:
         _check_metric_has_value(getattr(splits, name), task, name)
+        notes += (*_describe_metric(getattr(splits, name), task, name),)
     return splits, notes
 
 
@@ -132,3 +135,25 @@ def _check_metric_has_value(split: Batch, task: Task, name: str) -> None:
             "likes and dislikes there; choose another search.reward, such as auc, or another "
             "data.split, such as ratio_per_user"
         )
+
+
+def _describe_metric(split: Batch, task: Task, name: str) -> list[str]:
+    """Returns warnings where the metric says little on a split.
+
+    Raises:
+      ValueError: if it says nothing.
+    """
+    label, user = np.asarray(split.label), np.asarray(split.ids["user"])
+    if task.metric.of_ranks:
+        return describe_short_rankings(task.metric.name, name, np.asarray(split.weight).sum(1))
+    if task.metric.name != "user_auc":
+        return []
+    liked, disliked = (np.unique(user[is_so]) for is_so in (label > 0, label == 0))
+    num_both, num_all = np.intersect1d(liked, disliked).size, np.union1d(liked, disliked).size
+    if 2 * num_both >= num_all:
+        return []
+    return [
+        f"WARNING: user_auc is a mean over {num_both:,} of {num_all:,} users of the {name} split: "
+        f"the others have no likes or no dislikes there. Choose search.reward=auc, or another "
+        f"data.split, such as ratio_per_user"
+    ]

@@ -39,6 +39,7 @@ from autolossgen.ranking.references import run_reference
 from autolossgen.ranking.scores import get_score
 from autolossgen.ranking.tuning import Range, Trials
 
+from .checks import check_sizes, describe_short_rankings
 from .finished.training import keep_ranker
 from .rank_search import RankSearchPhase, find_losses, make_rank_search_phase
 from .save import save_results, summarize_search
@@ -67,6 +68,7 @@ def make_topk(config: ConfigDict, console: Console) -> TopK:
     Raises:
       ValueError: for bad data, unknown names or values out of range.
     """
+    check_sizes(config)
     ranges = {name: _make_range(config, name) for name in ("learning_rate", "weight_decay")}
     settings = RankTestSettings(
         **{**config.test, **ranges},
@@ -103,13 +105,28 @@ def make_topk(config: ConfigDict, console: Console) -> TopK:
     return TopK(
         config=config,
         console=console,
-        data=data,
+        data=data._replace(notes=(*data.notes, *_describe_metrics(settings.metric, data))),
         make_model=make_model,
         search=search,
         contenders=contenders,
         references=references,
         settings=settings,
     )
+
+
+def _describe_metrics(metric: str, data: RankingData) -> list[str]:
+    """Returns warnings where the metric that chooses says little.
+
+    Raises:
+      ValueError: if it says nothing.
+    """
+    known = data.train.counts
+    masked = {"valid": known, "test": known + data.valid.counts}
+    warnings = []
+    for name, counts in masked.items():
+        has_some = getattr(data, name).counts > 0
+        warnings += describe_short_rankings(metric, name, data.num_items - counts[has_some])
+    return warnings
 
 
 def _make_range(config: ConfigDict, name: str) -> Range:

@@ -20,7 +20,7 @@ from autolossgen.search.space import load_family, make_space
 from autolossgen.suggest import did_you_mean
 from autolossgen.training.tasks import Task, make_task
 
-from .checks import check_numbers
+from .checks import check_numbers, check_sizes
 from .save import NO_SEARCH, save_results
 from .setup import Setup, make_setup
 from .test import compare_losses
@@ -43,6 +43,7 @@ def make_transfer(config: ConfigDict, workdir: Path, console: Console) -> Transf
       ValueError: for bad data, unknown names, values out of range or damaged results.
     """
     check_numbers(config)
+    check_sizes(config)
     losses, configs = read_given_losses(config), make_cells(config)
     for name, cell_config in configs.items():
         check_workdir(workdir / name, cell_config.to_dict())
