@@ -95,6 +95,8 @@ def update_keys(config: Mapping[str, Any]) -> dict[str, Any]:
       >>> update_keys({"policy": "random", "promote": {"width": 64, "keep": 0.25}})
       {'policy': {'name': 'random'}, 'promote': {'num_lanes': 64}}
     """
+    if "references" in config.get("contenders", {}):
+        return dict(config)  # version 0.1 had no such rankings
     renamed: dict[str, Any] = {}
     for section, keys in config.items():
         if isinstance(keys, Mapping) and keys:

@@ -87,7 +87,7 @@ def make_rank_candidate_trainer(
 
 
 def _check_settings(settings: CandidateSettings) -> None:
-    check_metric(settings.metric, (settings.top,))
+    check_metric(settings.metric, _list_cutoffs(settings))
     trials, epochs = settings.trials, settings.epochs
     if not trials or len(trials) != len(epochs) or min(*trials, *epochs) < 1:
         raise ValueError(
@@ -96,6 +96,12 @@ def _check_settings(settings: CandidateSettings) -> None:
         )
     if list(trials) != sorted(trials, reverse=True):
         raise ValueError(f"each stage has at most as many trials as the one before, got {trials}")
+
+
+def _list_cutoffs(settings: CandidateSettings) -> tuple[int, ...]:
+    """Returns the one cutoff that is needed: the number behind the metric's name."""
+    number = settings.metric.partition("@")[2]
+    return (int(number) if number.isdigit() else settings.top,)
 
 
 def _train_candidates(
@@ -131,7 +137,7 @@ def _compile(
         negatives=settings.negatives,
         batch_size=settings.batch_size,
         top=settings.top,
-        cutoffs=(settings.top,),
+        cutoffs=_list_cutoffs(settings),
     )
     ranges = {"learning_rate": settings.learning_rate}
     ranges |= dict.fromkeys(loss.constants, settings.constants)

@@ -26,7 +26,9 @@ from autolossgen.data.stream import load_stream
 from autolossgen.evaluation.fair_test import make_fair_test
 from autolossgen.evaluation.promotion import make_promotion
 from autolossgen.pipeline.run import make_run
+from autolossgen.ranking.candidates import CandidateSettings
 from autolossgen.ranking.fair_test import RankTestSettings
+from autolossgen.ranking.search import make_rank_filter, make_rank_search
 from autolossgen.search.search import make_search
 from autolossgen.search.space import make_space
 from autolossgen.training.optimizers import adagrad
@@ -135,11 +137,11 @@ BY_RUN = {"devices", "seed", "progress", "task"}
     ("section", "accepted"),
     [
         ("model", options(models.build) - {"sizes", "sides"}),
-        ("space", options(make_space)),
+        ("space", options(make_space) - {"typed"}),
         ("generation", options(make_search) - TRAINING - {"reference", "sharding", "task"}),
         ("promote", options(make_promotion) - TRAINING - BY_RUN - {"keep", "min_survivors"}),
         ("test", options(make_fair_test) - TRAINING - BY_RUN),
-        ("filter.graded", {"tolerance"}),
+        ("filter.graded", {"tolerance", "protection"}),
         ("optimizer.adagrad", options(adagrad) - {"clip"}),
         ("implicit", options(data.make_rankings) | options(data.add_negatives)),
         ("policy.reinforce", options(controller.make_reinforce) - {"quantile"}),
@@ -166,7 +168,11 @@ def test_the_config_of_rankings_holds_what_its_builders_take():
     assert set(own) == set(defaults) - of_train
     for name in ("learning_rate", "weight_decay"):
         assert (*own.pop(name), True) == tuple(defaults.pop(name))
-    assert own == {name: defaults[name] for name in own}
+    # The default is to end within half an hour on two cores.
+    shorter = {name for name in own if own[name] != defaults[name]}
+    assert shorter == {"trials", "epochs", "halving", "patience"}
+    published = topk.get_config("published").test
+    assert {name: published[name] for name in shorter} == {name: defaults[name] for name in shorter}
     assert config.train.batch_size == defaults["batch_size"]
     negatives = defaults["negatives"]
     drawn = (config.train.num_negatives, config.train.popularity_power)
@@ -174,7 +180,21 @@ def test_the_config_of_rankings_holds_what_its_builders_take():
     assert config.train.correct_popularity is negatives.correct
 
 
-@pytest.mark.parametrize("preset", ["", ":smoke"])
+def test_the_search_of_rankings_has_what_its_builders_take():
+    config = topk.get_config()
+    own = {"learning_rate", "constants", "trials", "epochs"}  # of CandidateSettings
+    assert own <= set(CandidateSettings._fields)
+    assert set(config.generation) == options(make_rank_search) | own
+    fixed = {"family", "bounds", "extra_operators", "typed"}
+    assert set(config.space) == options(make_space) - fixed
+    assert set(config.filter) == options(make_rank_filter)
+    assert set(config.search) == set(base.get_config().search) - {"round_generations", "reward"}
+    for name in ("reinforce", "risk_seeking"):
+        assert config.policy[name] == base.get_config().policy[name]
+    assert set(config.policy.evolution) == set(base.get_config().policy.evolution)
+
+
+@pytest.mark.parametrize("preset", ["", ":smoke", ":quick", ":published"])
 def test_the_config_of_rankings_loads_and_is_locked(preset):
     config, *_ = read(f"--config=configs/topk.py{preset}")
     assert config.name == "topk" + preset.replace(":", "-")

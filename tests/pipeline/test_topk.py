@@ -1,10 +1,12 @@
 """Rankings through the command line."""
 
+import csv
 import json
 
 import numpy as np
 import pytest
 
+from autolossgen import build_loss
 from tests.helpers.run_server import assert_one_line
 
 pytestmark = pytest.mark.slow
@@ -57,7 +59,7 @@ def test_a_run_tests_losses_and_references(run):
     assert (done.code, done.err) == (0, "")
     read = results(workdir)
     assert set(read) == {"losses", "search", "environment"}
-    losses = {loss["name"]: loss for loss in read["losses"]}
+    losses = {loss["name"]: loss for loss in read["losses"] if not loss["name"].startswith("found")}
     assert [*losses] == ["popularity", "ease", "softmax", OWN]
     assert [loss["found"] for loss in losses.values()] == [False, False, False, True]
     names = {f"{name}@{k}" for name in ("ndcg", "recall", "precision", "mrr") for k in (2, 5)}
@@ -73,12 +75,34 @@ def test_a_run_tests_losses_and_references(run):
     assert (workdir / "report.html").exists()
 
 
+def test_a_run_searches_and_tests_what_it_finds(run):
+    _, workdir, done = run
+    read = results(workdir)
+    text = (workdir / "hall_of_fame.csv").read_text()
+    hall = list(csv.DictReader(text.splitlines()))
+    assert read["search"]["trained"] == len(hall) >= 3
+    assert {row["twin"] for row in hall} >= {"softmax", "sl_at_k"}  # the initial losses
+    rewards = [float(row["reward"]) for row in hall]
+    assert rewards == sorted(rewards, reverse=True)
+    (promoted,) = [row for row in hall if row["promoted"] == "1"]
+    assert not promoted["twin"]
+    (found,) = [loss for loss in read["losses"] if loss["name"].startswith("found")]
+    assert found["name"] == f"found-{promoted['rank']}"
+    assert found["formula"] == promoted["formula"]
+    assert f"to be tested: {found['formula']}" in done.out
+    loss = build_loss(found["formula"], family="pairwise", **found["constants"])
+    tokens = build_loss(promoted["tokens"].split(), family="pairwise")
+    assert set(tokens.constants) == set(found["constants"]) == set(loss.constants)
+    for row in (workdir / "metrics.jsonl").read_text().splitlines():
+        assert json.loads(row)["reference_reward"] == json.loads(row)["start_reward"] > 0
+
+
 def test_what_is_finished_is_kept(run, server):
     arguments, workdir, _ = run
     before = results(workdir)
     (workdir / "results.json").unlink()
     kept = {path: path.stat().st_mtime_ns for path in (workdir / "tested").iterdir()}
-    assert len(kept) == 4
+    assert len(kept) == 5
     done = server.run(*arguments)
     assert (done.code, done.err) == (0, "")
     assert "tuning" not in done.out
@@ -104,7 +128,13 @@ def test_what_is_finished_is_kept(run, server):
         ("--config.test.metric=ndcg@7", 1, "got 'ndcg@7'"),
         ("--config.test.learning_rate=(0.1,0.01)", 1, "test.learning_rate is the lowest and"),
         ("--config.test.seeds=0", 1, "seeds of at least 1, got 0"),
-        ("--config.search.generations=3", 2, "no key 'search'"),
+        ("--config.search.generations=-1", 1, "search.generations is at least 0, got -1"),
+        ("--config.generation.trials=(2,3)", 1, "at most as many trials as the one before"),
+        ("--config.generation.constants=(5,1)", 1, "generation.constants is the lowest and the"),
+        ("--config.promote.losses=0", 1, "promote.losses is at least 1, got 0"),
+        ("--config.space.operators=('expp',)", 1, "did you mean 'exp'?"),
+        ("--config.space.initial_losses=('sofmax',)", 1, "did you mean 'softmax'?"),
+        ("--config.policy.name=evolve", 1, "policy.name 'evolve' is not known"),
         ("--config.test.seed=3", 2, "'seeds'"),
     ],
 )
