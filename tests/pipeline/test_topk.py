@@ -76,6 +76,8 @@ def test_a_run_tests_losses_and_references(run):
 def test_what_is_finished_is_kept(run, server):
     arguments, workdir, _ = run
     before = results(workdir)
+    weights = workdir / "recommender" / "weights.npz"
+    recommender = weights.read_bytes()
     (workdir / "results.json").unlink()
     kept = {path: path.stat().st_mtime_ns for path in (workdir / "tested").iterdir()}
     assert len(kept) == 4
@@ -84,6 +86,7 @@ def test_what_is_finished_is_kept(run, server):
     assert "tuning" not in done.out
     assert results(workdir)["losses"] == before["losses"]
     assert {path: path.stat().st_mtime_ns for path in kept} == kept
+    assert weights.read_bytes() == recommender
     assert "finished" in server.run(*arguments).out
 
 
