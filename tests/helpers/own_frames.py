@@ -38,5 +38,5 @@ TINY_RANKING = {
     "preset": "smoke",
     "model": {"embedding_dim": 4},
     "train": {"batch_size": 64},
-    "test": {"epochs": 2, "metric": "ndcg@5", "cutoffs": [5]},
+    "test": {"epochs": 2, "metric": "ndcg@5", "cutoffs": [5], "top": 5},
 }

@@ -46,8 +46,13 @@ def test_a_search_is_counted(command, tmp_path):
 def test_rankings_are_counted(command, tmp_path):
     done = command(*RANKINGS, "--dry_run", f"--workdir={tmp_path / 'run'}")
     assert (done.code, done.err) == (0, "")
-    # Of each of two losses two trials, then two seeds on train and two on all.
-    assert read_trainings(done.out) == {"tuning and test": 2 * (2 + 2 + 2), "recommender": 1}
+    assert read_trainings(done.out) == {
+        "search": 2 * 2 * 2,  # generations, candidates and trials
+        "promotion": 1 * 2,
+        # Of two losses and a found one two trials, then two seeds on train and two on all.
+        "tuning and test": (2 + 1) * (2 + 2 + 2),
+        "recommender": 1,
+    }
     assert "without a loss: popularity, ease" in done.out
     assert not (tmp_path / "run").exists()
 
@@ -55,7 +60,7 @@ def test_rankings_are_counted(command, tmp_path):
 def test_what_a_run_would_refuse_a_dry_run_refuses(command, tmp_path):
     for flag, fragment in (
         ("--config.policy.name=randm", "policy.name 'randm'"),
-        ("--config.promote.num_lanes=1000000000", "lanes fit"),
+        ("--config.promote.num_lanes=1000000000", "promote.num_lanes"),
         ("--workdir=tests", "holds no run"),
     ):
         done = command(*TINY, "--dry_run", f"--workdir={tmp_path / 'run'}", flag)
