@@ -42,10 +42,9 @@ def recommend_items(program: str, words: Sequence[str], console: Console) -> Non
     parser.add_argument("--k", type=int, default=10, help="items of a user; 10 if left out")
     given = parser.parse_args(words)
     found = load_run(given.run).recommend(given.user, given.k)
-    console.print("\t".join(found.columns), markup=False)
-    for row in found.iter_rows():
-        *names, score = row
-        console.print("\t".join([*map(str, names), f"{score:.4f}"]), markup=False, soft_wrap=True)
+    lines = ["\t".join(found.columns)]
+    lines += ["\t".join([*map(str, names), f"{score:.4f}"]) for *names, score in found.iter_rows()]
+    print(*lines, sep="\n", file=console.file)  # the console would write spaces for tabs
 
 
 def export_loss(program: str, words: Sequence[str], console: Console) -> None:

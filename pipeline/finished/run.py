@@ -8,10 +8,9 @@ from typing import Any, NamedTuple
 
 import polars as pl
 
-from autolossgen import build_loss, named_loss, report
+from autolossgen import DEFAULT_BOUNDS, UNBOUNDED, build_loss, named_loss, report
 from autolossgen.configs.old_keys import update_keys
 from autolossgen.configs.topk import is_of_rankings
-from autolossgen.language.build import UNBOUNDED
 from autolossgen.language.inputs import LossFn
 from autolossgen.report import Cell, LossResult, RunFolder
 from autolossgen.report.csv_tables import HALL_OF_FAME_COLUMNS
@@ -153,9 +152,11 @@ class Run:
         """Builds a tested loss as the run trained it."""
         config = update_keys(self.files.config or {})
         if is_of_rankings(config):
-            if loss.found:
-                return build_loss(loss.formula, family="pairwise", bounds=UNBOUNDED, **constants)
-            return named_loss(loss.name, **constants)
+            if not loss.found:
+                return named_loss(loss.name, **constants)
+            # A formula of one's own is clipped, what a search found is not.
+            bounds = UNBOUNDED if loss.name.startswith("found-") else DEFAULT_BOUNDS
+            return build_loss(loss.formula, family="pairwise", bounds=bounds, **constants)
         if not loss.found:
             return named_loss(loss.name, smoothing=config["contenders"]["smoothing"])
         space = config["space"]

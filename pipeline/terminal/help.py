@@ -32,9 +32,10 @@ docs/settings.md has them all."""
 
 EXAMPLES = """\
 {0} --config=ml100k:smoke
-{0} --config=csv --config.data.path=ratings.csv --config.data.threshold=3
-{0} --config=topk --config.data.name=csv --config.data.path=likes.csv \\
-    --config.data.label=
+{0} --config=csv --config.data.path=ratings.csv \\
+    --config.data.threshold=3
+{0} --config=topk --config.data.name=csv \\
+    --config.data.path=likes.csv --config.data.label=
 {0} recommend runs/csv --user=42 --k=5
 {0} export runs/csv --to=torch"""
 

@@ -35,8 +35,8 @@ from ..transfer import Transfer
 
 MEASURED_STEPS = 20
 NOT_COUNTED = (
-    "Not counted: compiling, which takes seconds to minutes the first time, and what writes and "
-    "screens losses. Trainings that no longer improve stop earlier."
+    "Not counted: compiling, which takes seconds to minutes the first time (in rankings of each "
+    "loss), and what writes and screens losses. Trainings that no longer improve stop earlier."
 )
 
 
@@ -88,21 +88,39 @@ def plan_transfer(transfer: Transfer, console: Console) -> None:
 
 
 def plan_rankings(topk: TopK) -> None:
-    """Prints the plan of a run of rankings, as far as its losses are concerned."""
-    settings, data = topk.settings, topk.data
-    per_loss = sum(settings.trials) + 2 * settings.seeds
-    steps = -(-data.train.items.size // settings.batch_size) * settings.epochs
+    """Prints the plan of a run of rankings, as far as its losses are concerned.
+
+    On CPU lanes train one after the other, so that each training has its own cost.
+    """
+    config, settings, data = topk.config, topk.settings, topk.data
+    per_epoch = -(-data.train.items.size // settings.batch_size)
     looks = -(-settings.epochs // settings.evaluate_every)
-    num_losses = len(topk.contenders)
-    all_lanes = num_losses * per_loss  # each with its own cost: on CPU one after the other
-    phases = [
-        Phase("tuning and test", all_lanes, 1, all_lanes * steps, all_lanes * looks),
-        Phase("recommender", 1, 1, steps, 0),
-    ]
-    _print_plan(topk.console, data.notes, phases, _measure_rankings(topk))
+    num_losses, phases = len(topk.contenders), []
+    if topk.search:
+        search, promote = config.generation, config.promote
+        num_candidates = config.search.generations * search.num_candidates
+        phases = [
+            _plan_stages("search", num_candidates, search.trials, search.epochs, per_epoch),
+            _plan_stages("promotion", promote.losses, promote.trials, promote.epochs, per_epoch),
+        ]
+        num_losses += config.contenders.found
+    trainings = num_losses * (sum(settings.trials) + 2 * settings.seeds)
+    steps = per_epoch * settings.epochs
+    phases.append(Phase("tuning and test", trainings, 1, trainings * steps, trainings * looks))
+    phases.append(Phase("recommender", 1, 1, steps, 0))
+    limit = config.search.seconds or None
+    _print_plan(topk.console, data.notes, phases, _measure_rankings(topk), limit)
     names = ", ".join(form.name for form in topk.references)
     if names:
         topk.console.print(f"Not counted either, without a loss: {names}.", soft_wrap=True)
+
+
+def _plan_stages(
+    name: str, num_losses: int, trials: Sequence[int], epochs: Sequence[int], per_epoch: int
+) -> Phase:
+    """Returns the phase of losses whose settings train stage by stage."""
+    steps = int(np.dot(trials, epochs)) * per_epoch
+    return Phase(name, num_losses * trials[0], 1, num_losses * steps, num_losses * sum(trials))
 
 
 def _count_steps(setup: Setup, data: Data, count: int = 0) -> int:

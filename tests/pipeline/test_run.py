@@ -27,6 +27,10 @@ RUN = (
     "--config.search.candidates=16",
 )
 FILES = {"config.json", "metrics.jsonl", "hall_of_fame.csv", "results.json", "results.csv"}
+RECOMMENDER = [
+    f"recommender/{name}"
+    for name in ("recommender.json", "weights.npz", "users.parquet", "items.parquet")
+]
 
 
 @pytest.fixture(scope="module")
@@ -190,6 +194,15 @@ def test_interruptions_leave_no_trace_in_the_results(whole, broken):
     assert (whole[0] / hall).read_bytes() == (broken[0] / hall).read_bytes()
     assert results(whole[0]) == results(broken[0])
     assert entries(whole[0]) == entries(broken[0])
+    for file in RECOMMENDER:
+        assert (whole[0] / file).read_bytes() == (broken[0] / file).read_bytes(), file
+
+
+def test_the_log_holds_what_the_console_said(whole, broken):
+    assert (whole[0] / "run.log").read_text() == whole[1].out
+    log = (broken[0] / "run.log").read_text()  # one after the other
+    assert broken[1][1].out.splitlines()[-2] in log
+    assert log.endswith(broken[1][2].out)
 
 
 def test_a_finished_run_is_shown_again_and_left_alone(whole, server):
@@ -276,6 +289,10 @@ def test_two_processes_find_what_one_does(whole, together):
         # Programs are fused otherwise, and may differ in the last bit.
         assert {key: one[key] for key in floats} == pytest.approx({key: two[key] for key in floats})
         assert {**one, **dict.fromkeys(floats)} == {**two, **dict.fromkeys(floats)}
+    with np.load(whole[0] / RECOMMENDER[1]) as one, np.load(together[0] / RECOMMENDER[1]) as two:
+        assert set(one) == set(two)
+        for name in one:
+            np.testing.assert_allclose(one[name], two[name], rtol=1e-4, atol=1e-6)
 
 
 @needs_gloo

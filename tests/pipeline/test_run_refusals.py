@@ -57,7 +57,7 @@ def test_bad_usage_is_one_line_and_status_2(command, argument, fragments, tmp_pa
         ("--config.space.family=pairwize", ["'pairwize'", "did you mean 'pairwise'?"]),
         ("--config.promote.num_lanes=100000", ["promote.num_lanes is at most 16,384, got 100,000"]),
         ("--config.generation.num_lanes=100000", ["generation.num_lanes is at most 16,384"]),
-        ("--config.search.reward=hit@100", ["hit@100 is 1 for every loss", "hit@10"]),
+        ("--config.search.reward=hit@100000", ["hit@100000 is 1 for every loss", "hit@10"]),
         ("--config.generation.samples=1000000000", ["generation.samples is at most 1,000,000"]),
         ("--config.generation.hall=100000", ["generation.hall is at most 65,536"]),
         ("--config.space.length=100000", ["space.length is at most 256, got 100,000"]),

@@ -100,6 +100,8 @@ def test_a_run_searches_and_tests_what_it_finds(run):
 def test_what_is_finished_is_kept(run, server):
     arguments, workdir, _ = run
     before = results(workdir)
+    weights = workdir / "recommender" / "weights.npz"
+    recommender = weights.read_bytes()
     (workdir / "results.json").unlink()
     kept = {path: path.stat().st_mtime_ns for path in (workdir / "tested").iterdir()}
     assert len(kept) == 5
@@ -108,6 +110,7 @@ def test_what_is_finished_is_kept(run, server):
     assert "tuning" not in done.out
     assert results(workdir)["losses"] == before["losses"]
     assert {path: path.stat().st_mtime_ns for path in kept} == kept
+    assert weights.read_bytes() == recommender
     assert "finished" in server.run(*arguments).out
 
 
