@@ -158,7 +158,8 @@ def _declare_test(config: ConfigDict) -> None:
     """Declares what is compared, and how."""
     config.contenders = ConfigDict()
     config.contenders.found = 1  # losses of the search that are tested
-    # Named losses, or formulas of pos, neg, diff and threshold.
+    # Named losses; formulas of pos, neg, diff and threshold, in which c0, c1, ... are tuned; or run
+    # folders, whose found losses are taken.
     config.contenders.losses = ("bpr", "softmax", "psl", "sl_at_k")
     config.contenders.score = "cosine"  # of formulas: dot, cosine, half_cosine or sigmoid
     # Recommenders without a loss: popularity, item_knn, ease, ials.

@@ -1,6 +1,7 @@
 """The search of a run of rankings, and the losses of it that are tested."""
 
 from collections.abc import Mapping, Sequence
+from operator import attrgetter
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -77,29 +78,25 @@ def make_rank_search_phase(
     make_policy = look_up("policy.name", config.policy.name, controller.POLICIES)
     policy = make_policy(space.grammar, **config.policy.get(config.policy.name, {}))
     filter_ = make_rank_filter(config.contenders.score, **config.filter)
-    section = config.generation.to_dict()
+    section = config.generation
     shared = CandidateSettings(
         metric=settings.metric,
         top=settings.top,
-        learning_rate=Range(*section.pop("learning_rate")),
-        constants=Range(*section.pop("constants")),
+        learning_rate=read_range(config, "generation.learning_rate"),
+        constants=read_range(config, "generation.constants"),
         batch_size=settings.batch_size,
         negatives=settings.negatives,
         score=config.contenders.score,
         seed=config.seed,
     )
-    trials, epochs = (tuple(section.pop(name)) for name in ("trials", "epochs"))
-    search = make_rank_search(
-        policy,
-        space,
-        filter_,
-        make_rank_candidate_trainer(model, shared._replace(trials=trials, epochs=epochs)),
-        named_loss(REFERENCE),
-        **section,
+    train, promote = (
+        make_rank_candidate_trainer(
+            model, shared._replace(trials=tuple(stages.trials), epochs=tuple(stages.epochs))
+        )
+        for stages in (config.generation, config.promote)
     )
-    longer = shared._replace(
-        trials=tuple(config.promote.trials), epochs=tuple(config.promote.epochs)
-    )
+    sizes = {name: section[name] for name in ("samples", "num_candidates", "hall", "seen_losses")}
+    search = make_rank_search(policy, space, filter_, train, named_loss(REFERENCE), **sizes)
     return RankSearchPhase(
         search=SearchPhase(
             search=search,
@@ -113,7 +110,7 @@ def make_rank_search_phase(
             seed=config.seed,
             console=console,
         ),
-        promote=make_rank_candidate_trainer(model, longer),
+        promote=promote,
         num_promoted=config.promote.losses,
         num_found=config.contenders.found,
         constants=shared.constants,
@@ -136,6 +133,18 @@ def _write_known(config: ConfigDict, space: Space) -> dict[str, np.ndarray]:
     return known
 
 
+def read_range(config: ConfigDict, key: str) -> Range:
+    """Returns the range of a key, lowest and highest.
+
+    Raises:
+      ValueError: if it is none.
+    """
+    value = attrgetter(key)(config)
+    if len(value) != 2 or not 0 < value[0] < value[1]:
+        raise ValueError(f"{key} is the lowest and the highest that is tried, got {value}")
+    return Range(*value)
+
+
 def _check_numbers(config: ConfigDict) -> None:
     """Checks the numbers that no builder takes."""
     least = {
@@ -149,10 +158,6 @@ def _check_numbers(config: ConfigDict) -> None:
     for key, (value, minimum) in least.items():
         if not value >= minimum:  # NaN is not, either
             raise ValueError(f"{key} is at least {minimum}, got {value}")
-    for key in ("learning_rate", "constants"):
-        low, high = config.generation[key]
-        if not 0 < low < high:
-            raise ValueError(f"generation.{key} is the lowest and the highest, got {low}, {high}")
 
 
 def find_losses(

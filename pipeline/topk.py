@@ -20,6 +20,7 @@ from autolossgen.evaluation.statistics import summarize_seeds
 from autolossgen.files import write_atomically
 from autolossgen.interfaces import RankingData
 from autolossgen.language.build import build_loss
+from autolossgen.language.grammar import FREE_NAME, FREE_VALUE
 from autolossgen.language.named_losses import PAIRWISE_LOSSES
 from autolossgen.models.closed_form import CLOSED_FORMS, ClosedForm
 from autolossgen.models.lightgcn import make_lightgcn
@@ -41,7 +42,7 @@ from autolossgen.ranking.tuning import Range, Trials
 
 from .checks import check_sizes, describe_short_rankings
 from .finished.training import keep_ranker
-from .rank_search import RankSearchPhase, find_losses, make_rank_search_phase
+from .rank_search import RankSearchPhase, find_losses, make_rank_search_phase, read_range
 from .save import save_results, summarize_search
 from .setup import look_up
 
@@ -69,7 +70,9 @@ def make_topk(config: ConfigDict, console: Console) -> TopK:
       ValueError: for bad data, unknown names or values out of range.
     """
     check_sizes(config)
-    ranges = {name: _make_range(config, name) for name in ("learning_rate", "weight_decay")}
+    ranges = {
+        name: read_range(config, f"test.{name}") for name in ("learning_rate", "weight_decay")
+    }
     settings = RankTestSettings(
         **{**config.test, **ranges},
         batch_size=config.train.batch_size,
@@ -83,11 +86,7 @@ def make_topk(config: ConfigDict, console: Console) -> TopK:
     )
     check_settings(settings)
     check_negatives(settings.negatives)
-    contenders = [
-        make_contender(loss, config.contenders.score) for loss in config.contenders.losses
-    ]
-    if not contenders:
-        raise ValueError("contenders.losses names at least one loss")
+    contenders = make_contenders(config)
     references = [
         look_up("contenders.references", name, CLOSED_FORMS)
         for name in config.contenders.references
@@ -129,38 +128,57 @@ def _describe_metrics(metric: str, data: RankingData) -> list[str]:
     return warnings
 
 
-def _make_range(config: ConfigDict, name: str) -> Range:
-    """Returns the range of ``config.test``, lowest and highest.
+def make_contenders(config: ConfigDict) -> list[RankContender]:
+    """Returns the contenders of ``contenders.losses``: names, formulas, or losses of other runs.
 
     Raises:
-      ValueError: if it is none.
+      ValueError: for what is none of these, or if there are none.
     """
-    value = config.test[name]
-    if len(value) != 2 or not 0 < value[0] < value[1]:
-        raise ValueError(f"test.{name} is the lowest and the highest that is tried, got {value}")
-    return Range(*value)
+    constants, score = read_range(config, "generation.constants"), config.contenders.score
+    contenders = []
+    for source in config.contenders.losses:
+        path = Path(source).expanduser()
+        if path.is_dir() or path.suffix == ".csv":
+            losses = report.read_found_losses(path, max(config.contenders.found, 1))
+            found = [make_contender(loss.formula, score, constants) for loss in losses]
+            contenders += [
+                contender._replace(name=f"{path.stem}-{loss.name}")
+                for contender, loss in zip(found, losses, strict=True)
+            ]
+        else:
+            contenders.append(make_contender(source, score, constants))
+    if not contenders:
+        raise ValueError("contenders.losses names at least one loss")
+    return contenders
 
 
-def make_contender(source: str, score: str) -> RankContender:
+def make_contender(source: str, score: str, constants: Range) -> RankContender:
     """Returns the contender of a named loss, or of a formula with its score.
+
+    Args:
+      source: the name, or a formula in which ``c0``, ``c1``, ... are constants to tune.
+      score: of a user and an item, for a formula; a named loss has its own.
+      constants: values of a formula's constants that are tried.
 
     Raises:
       ValueError: for what is neither.
 
     Example:
-      >>> make_contender("softplus(-diff)", "dot").formula
-      'softplus(-diff)'
+      >>> contender = make_contender("softplus(-diff / c0)", "dot", Range(0.1, 10.0))
+      >>> contender.formula, [*contender.constants]
+      ('softplus(-diff / c0)', ['c0'])
     """
     if source in PAIRWISE_LOSSES or source.isidentifier():
         return make_rank_contender(source)
     get_score(score)
-    loss = build_loss(source, family="pairwise")
+    free: dict[str, Any] = dict.fromkeys(FREE_NAME.findall(source), FREE_VALUE)
+    loss = build_loss(source, family="pairwise", **free)
     return RankContender(
         name=source if len(source) <= 24 else source[:21] + "...",
         formula=source,
         loss=loss,
         score=score,
-        constants={},
+        constants=dict.fromkeys(free, constants),
         found=True,
     )
 

@@ -11,10 +11,11 @@ from rich.console import Console
 
 from autolossgen import PAIRWISE_LOSSES, POINTWISE_LOSSES, report
 from autolossgen.configs.base import get_config
-from autolossgen.configs.command_line import find_old_key, find_shipped_configs
-from autolossgen.data import take_fingerprint
+from autolossgen.configs.command_line import find_old_key, find_shipped_configs, locate_config
+from autolossgen.configs.topk import is_of_rankings
+from autolossgen.data import Dataset, take_fingerprint
 from autolossgen.evaluation.contenders import Contender, make_baselines, make_contender
-from autolossgen.interfaces import Bounds
+from autolossgen.interfaces import Bounds, RankingData
 from autolossgen.language.families import Family
 from autolossgen.search.space import load_family, make_space
 from autolossgen.suggest import did_you_mean
@@ -24,6 +25,8 @@ from .checks import check_numbers, check_sizes
 from .save import NO_SEARCH, save_results
 from .setup import Setup, make_setup
 from .test import compare_losses
+from .topk import TopK, make_topk, run_topk
+from .transfer_rankings import MODELS, is_pointwise, make_rank_cells
 from .workdir import check_workdir, claim_workdir, read_results
 
 
@@ -33,7 +36,7 @@ class Transfer(NamedTuple):
     losses: list[Contender]
     configs: dict[str, ConfigDict]  # of each cell, by the name of its folder
     finished: dict[str, dict[str, Any]]  # results of the finished cells
-    setups: dict[str, Setup]  # of the other cells
+    setups: dict[str, Setup | TopK]  # of the other cells; of rankings the latter
 
 
 def make_transfer(config: ConfigDict, workdir: Path, console: Console) -> Transfer:
@@ -44,11 +47,19 @@ def make_transfer(config: ConfigDict, workdir: Path, console: Console) -> Transf
     """
     check_numbers(config)
     check_sizes(config)
-    losses, configs = read_given_losses(config), make_cells(config)
+    configs = make_cells(config)
+    has_pointwise = not all(is_of_rankings(cell) for cell in configs.values())
+    losses = read_given_losses(config) if has_pointwise else []  # rankings read them by themselves
+    if any(is_of_rankings(cell) for cell in configs.values()):
+        for source in filter(is_pointwise, config.transfer.losses):
+            line = f"rankings do not test {source}, a loss of predictions and labels"
+            console.print(line, markup=False, soft_wrap=True)
     for name, cell_config in configs.items():
         check_workdir(workdir / name, cell_config.to_dict())
     setups = {
-        name: make_setup(cell_config, console, {"transfer.losses": len(losses)})
+        name: make_topk(cell_config, console)
+        if is_of_rankings(cell_config)
+        else make_setup(cell_config, console, {"transfer.losses": len(losses)})
         for name, cell_config in configs.items()
         if not (workdir / name / "results.json").exists()
     }
@@ -75,9 +86,12 @@ def run_transfer(transfer: Transfer, folder: Path, console: Console) -> dict[str
             results.append(transfer.finished[name])
             continue
         setup = transfer.setups[name]
+        claim_workdir(folder / name, config.to_dict(), data=take_fingerprint(_get_data(setup)))
+        if isinstance(setup, TopK):
+            results.append(run_topk(setup, folder / name))
+            continue
         for note in setup.dataset.notes:
             console.print(f"  {note}", markup=False, soft_wrap=True)
-        claim_workdir(folder / name, config.to_dict(), data=take_fingerprint(setup.dataset))
         results.append(_test_cell(folder / name, setup, transfer.losses))
     records = [record for cell in results for record in cell["losses"]]
     notes = [note for cell in results for note in cell["environment"]["data"]]
@@ -86,7 +100,11 @@ def run_transfer(transfer: Transfer, folder: Path, console: Console) -> dict[str
 
 def take_fingerprints(transfer: Transfer) -> dict[str, dict[str, Any]]:
     """Returns the fingerprints of the data of all cells that are not finished, by their names."""
-    return {name: take_fingerprint(setup.dataset) for name, setup in transfer.setups.items()}
+    return {name: take_fingerprint(_get_data(setup)) for name, setup in transfer.setups.items()}
+
+
+def _get_data(setup: Setup | TopK) -> Dataset | RankingData:
+    return setup.data if isinstance(setup, TopK) else setup.dataset
 
 
 def _test_cell(folder: Path, setup: Setup, losses: list[Contender]) -> dict[str, Any]:
@@ -111,19 +129,35 @@ def make_cells(config: ConfigDict) -> dict[str, ConfigDict]:
     for source in config.transfer.datasets:
         name, _, path = source.partition("=")
         data_config = _data_config(name)
-        _check_agrees(name, data_config, config)
-        for model in config.transfer.models:
-            cell = ConfigDict(config.to_dict())
-            cell.data, cell.train.batch_size = data_config.data, data_config.train.batch_size
+        if is_of_rankings(data_config):
+            of_models, dataset = make_rank_cells(config, data_config), Path(path or name).stem
+        else:
+            of_models, dataset = _make_cells_of(name, data_config, config), Path(name).stem
+        for model, cell in of_models.items():
             if path:
                 cell.data.path = path
-            cell.model.name = model
-            folder = f"{model}-{Path(name).stem}".replace(":", ".")
+            folder = f"{model}-{dataset}".replace(":", ".")
             if folder in cells:
-                raise ValueError(f"transfer names {model!r} on {Path(name).stem!r} twice")
+                raise ValueError(f"transfer names {model!r} on {dataset!r} twice")
             cells[folder] = cell
     if not cells:
         raise ValueError("transfer needs at least one of transfer.models and transfer.datasets")
+    return cells
+
+
+def _make_cells_of(name: str, data_config: ConfigDict, config: ConfigDict) -> dict[str, ConfigDict]:
+    """Returns the config of every model on one data set."""
+    _check_agrees(name, data_config, config)
+    cells = {}
+    for model in config.transfer.models:
+        if model in MODELS:
+            continue  # of rankings
+        if model in cells:
+            raise ValueError(f"transfer names {model!r} on {Path(name).stem!r} twice")
+        cell = ConfigDict(config.to_dict())
+        cell.data, cell.train.batch_size = data_config.data, data_config.train.batch_size
+        cell.model.name = model
+        cells[model] = cell
     return cells
 
 
@@ -166,19 +200,20 @@ def _check_agrees(name: str, data_config: ConfigDict, config: ConfigDict) -> Non
 
 
 def _data_config(name: str) -> ConfigDict:
-    """Returns the config of a data set."""
-    path = Path(name).expanduser() if name.endswith(".py") else find_shipped_configs().get(name)
-    if path is None or not path.is_file():
+    """Returns the config of a data set, which may have a preset behind it."""
+    file, colon, preset = locate_config(str(Path(name).expanduser())).partition(".py:")
+    path = Path(file + ".py" if colon else file)
+    if path.suffix != ".py" or not path.is_file():
         hint = did_you_mean(name, find_shipped_configs(), otherwise="")
         raise ValueError(
             f"transfer.datasets has {name!r}, which is no config in configs/ nor a file{hint}"
         )
     try:
-        data_config = runpy.run_path(str(path))["get_config"]()
+        data_config = runpy.run_path(str(path))["get_config"](*[preset] * bool(preset))
     except Exception as error:  # a config is a Python file, and can fail in any way
         why = find_old_key(str(error)) or f"{type(error).__name__}: {error}"
         raise ValueError(f"{path} gives no config: {why}") from error
-    needed = ("data", "train", "space", "search", "transfer")
+    needed = ("data", "train", "space", "search", "contenders")
     if not isinstance(data_config, ConfigDict) or not set(needed) <= set(data_config):
         raise ValueError(f"{path} gives no config with the sections {', '.join(needed)}")
     return data_config.unlock()

@@ -1,5 +1,6 @@
 """The vocabulary of a search space, and the grammar under which every token sequence is a loss."""
 
+import re
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
@@ -23,6 +24,9 @@ PAD = "PAD"
 FREE = "c"
 """Token of a free constant: each one in a sequence is a number of its own, ``c0``, ``c1``, ...,
 that a tuner sets."""
+FREE_NAME = re.compile(r"\bc\d+\b")
+"""Names of free constants in a formula."""
+
 FREE_VALUE, FREE_RATIO = 0.613, 1.17
 """Value of the first free constant before it is tuned, and the ratio of each to the one before: no
 round numbers, so that screening does not take losses for one another, or a kink for a probe."""

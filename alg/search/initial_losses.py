@@ -10,7 +10,7 @@ from ..interfaces import Bounds
 from ..language.build import UNBOUNDED
 from ..language.equivalence import evaluate_on_grid, is_close, make_comparison_grid
 from ..language.families import Family, get_load, get_operands, get_operators
-from ..language.grammar import FREE, FREE_VALUE, Vocabulary
+from ..language.grammar import FREE, FREE_NAME, FREE_VALUE, Vocabulary
 from ..language.inputs import as_program, as_template
 from ..language.named_losses import (
     PAIRWISE_LOSSES,
@@ -72,10 +72,6 @@ _NEGATIVE_FORMS = {
 }
 MAX_TOKENS = 1000
 """Of a part of a loss; forms that repeat their arguments would otherwise grow without end."""
-
-
-_FREE_NAME = re.compile(r"\bc\d+\b")
-"""Names of free constants in a formula."""
 
 
 class _Attempt(NamedTuple):
@@ -338,7 +334,7 @@ def _readings(
     if source not in family_losses:
         if source.isidentifier() and source not in get_operands(family):
             get_formula(source)  # raises, and says which named loss may be meant
-        free = dict.fromkeys(_FREE_NAME.findall(source), FREE_VALUE) if has_free else {}
+        free = dict.fromkeys(FREE_NAME.findall(source), FREE_VALUE) if has_free else {}
         yield [as_program(source, family=family, **free)], bounds
     elif has_free and (slots := named_loss(source).constants):
         free = dict.fromkeys(slots, FREE_VALUE)

@@ -82,6 +82,9 @@ def plan_transfer(transfer: Transfer, console: Console) -> None:
         console.print(f"{name} is finished", markup=False, soft_wrap=True)
     for name, setup in transfer.setups.items():
         console.print(f"\n{name}:", markup=False, soft_wrap=True)
+        if isinstance(setup, TopK):
+            plan_rankings(setup)
+            continue
         num_losses = len(setup.baselines) + len(transfer.losses)
         phases, notes = _plan_test(setup, num_losses), setup.dataset.notes
         _print_plan(console, notes, phases, _measure_lanes(setup, num_losses))

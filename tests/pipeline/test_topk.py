@@ -114,6 +114,42 @@ def test_what_is_finished_is_kept(run, server):
     assert "finished" in server.run(*arguments).out
 
 
+def test_a_transfer_tests_named_losses_on_rankings(server, folder, tmp_path):
+    losses = ("sl_at_k", OWN, "square(label - pred)")
+    done = server.run(
+        "--config=configs/transfer.py",
+        f"--config.transfer.losses={losses!r}",
+        f"--config.transfer.datasets=('topk.py:smoke={folder}',)",
+        f"--workdir={tmp_path / 'run'}",
+    )
+    assert (done.code, done.err) == (0, "")
+    assert "rankings do not test square(label - pred)" in done.out
+    records = {loss["name"]: loss for loss in results(tmp_path / "run")["losses"]}
+    assert [*records] == ["popularity", "ease", "sl_at_k", OWN, "bpr", "softmax"]
+    assert {record["dataset"] for record in records.values()} == {"own"}
+    assert results(tmp_path / "run")["search"]["trained"] == 0
+    assert results(tmp_path / "run" / "mf-own")["losses"] == [*records.values()]
+
+
+@pytest.mark.parametrize(
+    ("losses", "fragment"),
+    [
+        ("('softmx',)", "did you mean 'softmax'?"),
+        ("('relu(dif)',)", "did you mean 'diff'?"),
+    ],
+)
+def test_a_transfer_to_rankings_refuses_what_is_no_loss(
+    command, folder, tmp_path, losses, fragment
+):
+    done = command(
+        "--config=configs/transfer.py",
+        f"--config.transfer.losses={losses}",
+        f"--config.transfer.datasets=('topk.py={folder}',)",
+        f"--workdir={tmp_path / 'run'}",
+    )
+    assert_one_line(done, 1, fragment)
+
+
 @pytest.mark.parametrize(
     ("argument", "code", "fragment"),
     [
