@@ -39,6 +39,7 @@ class SearchPhase(NamedTuple):
     train: Any  # what the search trains on
     reward_split: Any  # and what rewards it
     settings: ConfigDict  # the section ``search``
+    parsimony: float  # reward that a token costs
     seed: int
     console: Console
 
@@ -92,6 +93,7 @@ def make_search_phase(setup: Setup, space: Space, policy: Policy) -> SearchPhase
         train=setup.splits.train,
         reward_split=setup.splits.reward,
         settings=config.search,
+        parsimony=config.generation.parsimony,
         seed=config.seed,
         console=setup.console,
     )
@@ -161,6 +163,7 @@ def next_generation(
         result,
         previous,
         round_generations=phase.settings.round_generations,
+        parsimony=phase.parsimony,
     )
     return state, record
 
