@@ -147,7 +147,7 @@ def _make_test_row(cell: Cell, loss: LossResult) -> list[Html | str]:
     verdict = format_verdict(cell, loss)
     return [
         f"◆ {loss.name}" if loss.found else loss.name,
-        format_formula(loss.formula),
+        _format_formula_cell(loss),
         format_hyper_parameter(loss.learning_rate),
         format_hyper_parameter(loss.weight_decay),
         format_hyper_parameter(loss.epochs),
@@ -156,6 +156,20 @@ def _make_test_row(cell: Cell, loss: LossResult) -> list[Html | str]:
         _format_difference_cell(loss),
         make_element("span", verdict, css_class=f"verdict {verdict.replace(' ', '-')}"),
     ]
+
+
+def _format_formula_cell(loss: LossResult) -> Html:
+    """Returns the formula, and of a found loss also what it is for a like and for a dislike."""
+    lines = loss.by_label.items() if loss.found else ()
+    return join_html(
+        [
+            format_formula(loss.formula),
+            *(
+                make_element("small", f"{label}: ", format_formula(formula), css_class="by-label")
+                for label, formula in lines
+            ),
+        ]
+    )
 
 
 def _format_difference_cell(loss: LossResult) -> Html | str:
