@@ -39,9 +39,9 @@ class SearchPhase(NamedTuple):
     train: Any  # what the search trains on
     reward_split: Any  # and what rewards it
     settings: ConfigDict  # the section ``search``
-    parsimony: float  # reward that a token costs
     seed: int
     console: Console
+    parsimony: float = 0.0  # reward that a token costs
 
 
 class Stopped(Exception):
