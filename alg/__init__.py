@@ -32,7 +32,7 @@ from .language.operators import DEFAULT_BOUNDS, OPERATORS, PAPER_BOUNDS, Op
 from .language.parser import parse
 from .language.printing import complexity, to_text
 from .language.programs import Program, assemble
-from .language.simplify import canonical_key, simplify
+from .language.simplify import canonical_key, simplify, to_text_by_label
 
 if TYPE_CHECKING:
     from .pipeline.call import find_loss as find_loss
@@ -78,6 +78,7 @@ __all__ = [
     "to_latex",
     "to_python",
     "to_text",
+    "to_text_by_label",
     "to_torch",
     "vocabulary",
 ]

@@ -136,6 +136,9 @@ def _declare_search(config: ConfigDict) -> None:
     # is an advantage.
     config.generation.reward_scale = "gradient"
     config.generation.hall = 128  # rows of the hall of fame
+    # Reward that a token costs: the hall of fame is ordered by the gain less parsimony times the
+    # complexity, promotion by the reward less the same. 0.0 to look at rewards alone.
+    config.generation.parsimony = 1e-4
     config.generation.seen_losses = 4096  # trained losses remembered
     # When the base model starts again with fresh weights after a round: always, never (the paper),
     # or stalled, once the reference no longer improves it; until then it trains on with the best

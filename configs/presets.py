@@ -39,7 +39,7 @@ def _set_paper(config: ConfigDict) -> None:
     config.policy.reinforce.below_average = -1.0
     config.filter.name = "paper"
     config.generation.update(samples=10, num_lanes=12, learning_rate=0.01, reward_scale="raw")
-    config.generation.restart = "never"
+    config.generation.update(restart="never", parsimony=0.0)
     config.search.generations = 200
     config.promote.update(
         learning_rates=(0.01,),

@@ -13,7 +13,7 @@ Presets:
   smoke; quick; published: no search, all named losses, tuned and trained for long.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from ml_collections import ConfigDict, FieldReference
@@ -38,12 +38,11 @@ def get_config(preset: str = "") -> ConfigDict:
     _declare_space(config)
     _declare_search(config)
     _declare_test(config)
-    presets = {"smoke": _set_smoke, "quick": _set_quick, "published": _set_published}
     if preset:
-        if preset not in presets:
-            raise ValueError(f"preset {preset!r} is not known{did_you_mean(preset, presets)}")
+        if preset not in PRESETS:
+            raise ValueError(f"preset {preset!r} is not known{did_you_mean(preset, PRESETS)}")
         config.name = f"topk-{preset}"
-        presets[preset](config)
+        PRESETS[preset](config)
     return config
 
 
@@ -207,3 +206,10 @@ def _set_smoke(config: ConfigDict) -> None:
     config.contenders.losses = ("bpr", "softmax")
     config.contenders.references = ("popularity", "ease")
     config.test.update(trials=(2,), seeds=2, epochs=4, evaluate_every=2, halving=0)
+
+
+PRESETS: dict[str, Callable[[ConfigDict], None]] = {
+    "smoke": _set_smoke,
+    "quick": _set_quick,
+    "published": _set_published,
+}

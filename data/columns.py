@@ -16,6 +16,7 @@ MAX_ID = 2**31 - 2  # ids and table sizes (largest id + 1) are int32
 # Ids keep their numbers if their table has at most this many rows for each id, and some more.
 # MovieLens-1M's films fill 3,706 of 3,953 rows; those of ml-latest-small 9,724 of 193,610.
 ROWS_PER_ID, SPARE_ROWS = 2, 1_000
+BLANKS = " \t\r\x0b\x0c\xa0"  # that do not matter around a value; a line end in quotes does
 MOST_SHOWN = 6  # values in a message
 
 
@@ -56,7 +57,7 @@ def read_column(table: TextTable, name: str, kind: Kind) -> pl.Series:
       autolossgen.data.types.DataError: f, row 2, column 1 (rating): expected a finite number...
     """
     require_columns(table, (name,))
-    text = table.frame[name].str.strip_chars()
+    text = table.frame[name].str.strip_chars(BLANKS)
     values = text.cast(kind.dtype, strict=False)
     good = kind.valid(values).fill_null(False)
     if not good.all():
@@ -99,7 +100,7 @@ def _describe_missing(table: TextTable, name: str) -> DataError:
     if table.layout and (values := find_values_in_header(table.path, have)):
         return values
     hint = did_you_mean(name, have, otherwise="")
-    if table.layout and len(have) == 1:
+    if table.layout and len(have) == 1 and " " not in have[0]:
         hint = ""
         how = (
             f" One column was read, by the separator {table.layout.separator!r}: is it another? "
@@ -107,6 +108,8 @@ def _describe_missing(table: TextTable, name: str) -> DataError:
         )
     else:
         how = "" if hint else " Name yours: data.user, data.item, data.label, data.time."
+        if not hint and table.layout:
+            how += " Or is line 1 no line of names? Give these as data.columns, in their order."
     return DataError(f"{table.path}: expected a column {name!r}{hint}, got {', '.join(have)}.{how}")
 
 

@@ -89,7 +89,7 @@ def read_hall(run: Run, path: str) -> tuple[np.ndarray, np.ndarray]:
     """Returns tokens [num_losses, L] and gains of the sound losses of a ``hall_of_fame.csv``."""
     number_of = {name: number for number, name in enumerate(run.search.space.vocabulary.names)}
     with open(path, encoding="utf-8", newline="") as file:
-        rows = [row for row in csv.DictReader(file) if row["sound"] == "true"]
+        rows = [row for row in csv.DictReader(file) if row.get("sound", "true") == "true"]
     tokens = np.zeros((len(rows), run.search.space.length), np.int32)
     for index, row in enumerate(rows):
         numbers = [number_of[name] for name in row["tokens"].split()]

@@ -194,7 +194,9 @@ def find_losses(
     for place, number in enumerate(order, start=1):
         row, result = chosen[number], results[number]
         row["promoted"] = place
+        row["outcome"] = f"place {place} of {len(order)} in promotion"
         if place <= phase.num_found:
+            row["outcome"] = "tested"
             phase.search.console.print(
                 f"to be tested: {row['formula']}, {result.reward:.4f} on validation",
                 markup=False,
@@ -235,13 +237,14 @@ def _list_hall(phase: RankSearchPhase, hall: HallOfFame) -> list[dict[str, Any]]
                 "formula": write_formula(space, family, hall.tokens[j]),
                 "complexity": complexity(tokens, family=family),
                 "reward": f"{hall.reward[j]:.6f}",
+                "score": f"{hall.gain[j]:.6f}",
                 "gain": f"{hall.gain[j]:.6f}",
                 "generation": int(hall.generation[j]),
                 "check": "",
-                "sound": "true",  # no other is trained
                 "front": "false",
                 "twin": twins[j],
                 "promoted": "",
+                "outcome": f"same as {twins[j]}" if twins[j] else "not promoted",
                 "tokens": " ".join(tokens),
             }
         )

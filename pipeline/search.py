@@ -41,6 +41,7 @@ class SearchPhase(NamedTuple):
     settings: ConfigDict  # the section ``search``
     seed: int
     console: Console
+    parsimony: float = 0.0  # reward that a token costs
 
 
 class Stopped(Exception):
@@ -92,6 +93,7 @@ def make_search_phase(setup: Setup, space: Space, policy: Policy) -> SearchPhase
         train=setup.splits.train,
         reward_split=setup.splits.reward,
         settings=config.search,
+        parsimony=config.generation.parsimony,
         seed=config.seed,
         console=setup.console,
     )
@@ -161,6 +163,7 @@ def next_generation(
         result,
         previous,
         round_generations=phase.settings.round_generations,
+        parsimony=phase.parsimony,
     )
     return state, record
 

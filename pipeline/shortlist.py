@@ -11,13 +11,13 @@ from rich.console import Console
 
 from autolossgen import complexity, report, to_text
 from autolossgen.evaluation.contenders import Contender, make_contender
-from autolossgen.evaluation.gradient_check import check_gradients
-from autolossgen.evaluation.promotion import Promote, make_promotion
+from autolossgen.evaluation.gradient_check import GradientCheck, check_gradients
+from autolossgen.evaluation.promotion import Promote, Rung, make_promotion
 from autolossgen.files import write_atomically
 from autolossgen.interfaces import AnyArray, Array, Batch, Data
 from autolossgen.language.programs import Program
 from autolossgen.search.hall_of_fame import HallOfFame
-from autolossgen.search.log_record import get_token_names, make_program
+from autolossgen.search.log_record import get_token_names, make_program, simplify_tokens
 from autolossgen.search.screening import Filter, are_twins, scale_to_unit_length
 from autolossgen.search.space import Space
 from autolossgen.training.loss_gradients import LogitGradFn, LossBatch, stack_losses
@@ -38,6 +38,7 @@ class ShortlistPhase(NamedTuple):
     logit_grads: LogitGradFn  # of losses of the space
     filter: Filter
     baselines: list[Contender]
+    parsimony: float  # reward that a token costs
     console: Console
 
 
@@ -46,8 +47,9 @@ class SoundLoss(NamedTuple):
 
     rank: int
     tokens: tuple[str, ...]
-    program: Program
+    program: Program  # as it was trained
     fingerprint: AnyArray  # [P]
+    complexity: int  # of its simplified form
 
 
 class CheckedHall(NamedTuple):
@@ -84,6 +86,7 @@ def make_shortlist_phase(setup: Setup, space: Space, filter_: Filter) -> Shortli
         logit_grads=logit_grads,
         filter=filter_,
         baselines=setup.baselines,
+        parsimony=config.generation.parsimony,
         console=setup.console,
     )
 
@@ -105,6 +108,9 @@ def choose_promotion_splits(setup: Setup) -> list[Batch]:
 def check_hall(phase: ShortlistPhase, hall: HallOfFame, folder: Path) -> CheckedHall:
     """Checks the gradients of all losses of a hall of fame; writes ``hall_of_fame.csv``.
 
+    The file has the losses that pass, in their simplified form. They are ordered by their score,
+    which is the gain less ``generation.parsimony`` times the complexity of that form.
+
     Args:
       phase: what decides.
       hall: the hall of fame [H].
@@ -122,34 +128,62 @@ def check_hall(phase: ShortlistPhase, hall: HallOfFame, folder: Path) -> Checked
     checks = check_gradients(
         phase.logit_grads, _stack(phase.space, programs), group=phase.task.group
     )
-    twin = _baseline_twins(phase, hall.fingerprints)
-    sound, table = [], []
-    for j, program in enumerate(programs):
-        tokens = get_token_names(phase.space, hall.tokens[j])
+    _report_unsound(phase, checks)
+    shown = [simplify_tokens(phase.space, family, tokens) for tokens in hall.tokens]
+    lengths = np.array([complexity(program, family=family) for program in shown])
+    scores = hall.gain - phase.parsimony * lengths
+    twins = _baseline_twins(phase, hall.fingerprints)
+    sound: list[SoundLoss] = []
+    table: list[dict[str, Any]] = []
+    for j in np.argsort(-scores, kind="stable"):
+        if not checks.sound[j]:
+            continue
+        loss = SoundLoss(
+            rank=len(table) + 1,
+            tokens=get_token_names(phase.space, hall.tokens[j]),
+            program=programs[j],
+            fingerprint=hall.fingerprints[j],
+            complexity=int(lengths[j]),
+        )
+        row = _make_row(hall, j, loss, to_text(shown[j], family=family))
         table.append(
-            {
-                "rank": j + 1,
-                "formula": to_text(program, family=family),
-                "complexity": complexity(program, family=family),
-                "reward": f"{hall.reward[j]:.6f}",
-                "gain": f"{hall.gain[j]:.6f}",
-                "generation": int(hall.generation[j]),
+            row
+            | {
+                "score": f"{scores[j]:.6f}",
                 "check": f"{checks.right[j]:.4f}",
-                "sound": str(checks.sound[j]).lower(),
-                "front": "false",
-                "twin": twin[j],
-                "promoted": "",
-                "tokens": " ".join(tokens),
+                "twin": twins[j],
+                "outcome": f"same as {twins[j]}" if twins[j] else "not promoted yet",
             }
         )
-        if checks.sound[j] and not twin[j]:
-            sound.append(
-                SoundLoss(
-                    rank=j + 1, tokens=tokens, program=program, fingerprint=hall.fingerprints[j]
-                )
-            )
-    _mark_front([row for row in table if row["sound"] == "true"])
+        if not twins[j]:
+            sound.append(loss)
+    _mark_front(table)
     return _write_hall(CheckedHall(sound, table), folder)
+
+
+def _report_unsound(phase: ShortlistPhase, checks: GradientCheck) -> None:
+    """Says how many losses leave the hall of fame, as their gradients point the wrong way."""
+    count = int((~checks.sound).sum())
+    if count:
+        phase.console.print(
+            f"{count} of {len(checks.sound)} losses of the hall of fame fail the gradient check: "
+            "they are left out",
+            soft_wrap=True,
+        )
+
+
+def _make_row(hall: HallOfFame, j: int, loss: SoundLoss, formula: str) -> dict[str, Any]:
+    """Returns what a row of ``hall_of_fame.csv`` has before anything is compared."""
+    return {
+        "rank": loss.rank,
+        "formula": formula,
+        "complexity": loss.complexity,
+        "reward": f"{hall.reward[j]:.6f}",
+        "gain": f"{hall.gain[j]:.6f}",
+        "generation": int(hall.generation[j]),
+        "promoted": "",
+        "tokens": " ".join(loss.tokens),
+    }
 
 
 def promote_losses(phase: ShortlistPhase, checked: CheckedHall, folder: Path) -> list[Contender]:
@@ -160,7 +194,7 @@ def promote_losses(phase: ShortlistPhase, checked: CheckedHall, folder: Path) ->
     Args:
       phase: what decides.
       checked: the hall of fame, checked.
-      folder: where ``hall_of_fame.csv`` is written again, with the places in promotion.
+      folder: where ``hall_of_fame.csv`` is written again, with what became of each loss.
 
     Returns:
       The losses to test, best first.
@@ -171,15 +205,27 @@ def promote_losses(phase: ShortlistPhase, checked: CheckedHall, folder: Path) ->
     losses = _stack(phase.space, [loss.program for loss in sound])
     # Those of the paper's filter are as large as the gradient.
     fingerprints = np.asarray(scale_to_unit_length(np.stack([loss.fingerprint for loss in sound])))
-    order, rewards = phase.promote(losses, fingerprints, phase.train, phase.eval_splits)
-    for place, (j, reward) in enumerate(zip(order, rewards, strict=True), start=1):
-        row = checked.table[sound[j].rank - 1]
-        row["promoted"] = place
-        if place <= num_found:
-            line = f"to be tested: {row['formula']}, {phase.task.metric.name} {reward:.4f}"
-            phase.console.print(line, markup=False, highlight=False, soft_wrap=True)
+    penalty = phase.parsimony * np.array([loss.complexity for loss in sound])
+    rungs = phase.promote(losses, fingerprints, phase.train, phase.eval_splits, penalty)
+    _write_outcomes(checked, rungs, num_found)
+    last = rungs[-1]
+    for j, reward in zip(last.losses[:num_found], last.rewards, strict=False):
+        formula = checked.table[sound[j].rank - 1]["formula"]
+        line = f"to be tested: {formula}, {phase.task.metric.name} {reward:.4f}"
+        phase.console.print(line, markup=False, highlight=False, soft_wrap=True)
     _write_hall(checked, folder)
-    return [_contender(phase, sound[j]) for j in order[:num_found]]
+    return [_contender(phase, sound[j]) for j in last.losses[:num_found]]
+
+
+def _write_outcomes(checked: CheckedHall, rungs: Sequence[Rung], num_found: int) -> None:
+    """Writes what became of each loss that was promoted, and its place after the last rung."""
+    for rung in rungs:
+        for place, j in enumerate(rung.losses, start=1):
+            row = checked.table[checked.sound[j].rank - 1]
+            row["outcome"] = f"place {place} of {len(rung.losses)} after {rung.epochs} epochs"
+            row["promoted"] = place if rung is rungs[-1] else ""
+            if rung is rungs[-1] and place <= num_found:
+                row["outcome"] = "tested"
 
 
 def _contender(phase: ShortlistPhase, loss: SoundLoss) -> Contender:
@@ -207,13 +253,13 @@ def _baseline_twins(phase: ShortlistPhase, fingerprints: Array) -> list[str]:
     return [names[j] for j in np.where(same.any(1), same.argmax(1), -1)]
 
 
-def _mark_front(sound: Sequence[dict[str, Any]]) -> None:
+def _mark_front(rows: Sequence[dict[str, Any]]) -> None:
     """Marks the rows that no other one equals in gain at the same length or a shorter one.
 
     Gains are relative to the reference; rewards of base models that move on do not compare.
     """
-    lengths, gains = [row["complexity"] for row in sound], [float(row["gain"]) for row in sound]
-    for row, front in zip(sound, report.find_pareto_front(lengths, gains), strict=True):
+    lengths, gains = [row["complexity"] for row in rows], [float(row["gain"]) for row in rows]
+    for row, front in zip(rows, report.find_pareto_front(lengths, gains), strict=True):
         row["front"] = str(front).lower()
 
 

@@ -9,8 +9,8 @@ from .results import Estimate, LossResult, parse_cells
 from .verdict import decide_verdict
 
 HALL_OF_FAME_COLUMNS = (
-    *("rank", "formula", "complexity", "reward", "gain", "generation"),
-    *("check", "sound", "front", "twin", "promoted", "tokens"),
+    *("rank", "formula", "complexity", "score", "reward", "gain", "generation"),
+    *("check", "front", "twin", "promoted", "outcome", "tokens"),
 )
 
 
@@ -46,7 +46,7 @@ def make_hall_of_fame_csv(rows: Iterable[Mapping[str, Any]]) -> str:
 
     Example:
       >>> make_hall_of_fame_csv([])
-      'rank,formula,complexity,reward,gain,generation,check,sound,front,twin,promoted,tokens\n'
+      'rank,formula,complexity,score,reward,gain,generation,check,front,twin,promoted,outcome,tokens\n'
     """
     return _make_csv(HALL_OF_FAME_COLUMNS, rows)
 

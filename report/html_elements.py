@@ -37,6 +37,8 @@ td code { display: inline-block; min-width: 15rem; max-width: 30rem; white-space
   overflow-wrap: anywhere; }
 td:has(> code) { white-space: normal; }
 td small { display: block; color: var(--muted); text-align: right; }
+td small.by-label { text-align: left; }
+td small.by-label code { display: inline; }
 .better { color: var(--good); font-weight: 600; }
 .worse { color: var(--bad); }
 .track { width: 16rem; height: .8rem; margin-top: .25rem; }

@@ -41,16 +41,17 @@ _FUNNEL_NOTE = (
     "trained candidates with a lower reward than the reference loss."
 )
 _HALL_OF_FAME_NOTE = (
+    "Score: gain less generation.parsimony for each unit of complexity; it decides the rank. "
     "Gain: reward beyond that of the reference loss, trained in the same generation. "
     "Check: share of a fine grid of predictions and labels, or of positives and negatives, "
-    "on which the gradient points the right way. Sound: it passed that check. Front: no "
-    "sound loss that is at most as long has a higher gain, and no shorter one has the same gain. "
-    "Twin: the baseline that has the same gradient. Promoted: rank after training from "
-    "scratch; the first ones are tested."
+    "on which the gradient points the right way; losses that fail it are not listed. Front: no "
+    "loss that is at most as long has a higher gain, and no shorter one has the same gain. "
+    "Twin: the baseline that has the same gradient. Outcome: what promotion, which trains losses "
+    "from scratch for more and more epochs, made of it."
 )
 _HALL_OF_FAME_COLUMNS = (
-    *("rank", "formula", "complexity", "reward", "gain", "generation"),
-    *("check", "sound", "front", "twin", "promoted"),
+    *("rank", "formula", "complexity", "score", "reward", "gain", "generation"),
+    *("check", "front", "twin", "outcome"),
 )
 
 
@@ -146,7 +147,7 @@ def _make_test_row(cell: Cell, loss: LossResult) -> list[Html | str]:
     verdict = format_verdict(cell, loss)
     return [
         f"◆ {loss.name}" if loss.found else loss.name,
-        format_formula(loss.formula),
+        _format_formula_cell(loss),
         format_hyper_parameter(loss.learning_rate),
         format_hyper_parameter(loss.weight_decay),
         format_hyper_parameter(loss.epochs),
@@ -155,6 +156,20 @@ def _make_test_row(cell: Cell, loss: LossResult) -> list[Html | str]:
         _format_difference_cell(loss),
         make_element("span", verdict, css_class=f"verdict {verdict.replace(' ', '-')}"),
     ]
+
+
+def _format_formula_cell(loss: LossResult) -> Html:
+    """Returns the formula, and of a found loss also what it is for a like and for a dislike."""
+    lines = loss.by_label.items() if loss.found else ()
+    return join_html(
+        [
+            format_formula(loss.formula),
+            *(
+                make_element("small", f"{label}: ", format_formula(formula), css_class="by-label")
+                for label, formula in lines
+            ),
+        ]
+    )
 
 
 def _format_difference_cell(loss: LossResult) -> Html | str:
@@ -267,13 +282,13 @@ def _make_hall_of_fame_section(rows: Sequence[Mapping[str, str]] | None) -> Html
                 [_format_hall_entry(key, row.get(key, "")) for key in _HALL_OF_FAME_COLUMNS]
                 for row in rows
             ],
-            right_columns=(0, 2, 3, 4, 5, 6, 10),
+            right_columns=(0, 2, 3, 4, 5, 6, 7),
         ),
         _make_note(_HALL_OF_FAME_NOTE),
         _make_figure(
             plot_pareto_front(rows, "front"),
-            "Gain of sound losses over their complexity; ◆ the front.",
-            missing="No loss is sound, so there is no plot of gain over complexity.",
+            "Gain of the losses over their complexity; ◆ the front.",
+            missing="No gain is known, so there is no plot of gain over complexity.",
         ),
     )
 
@@ -281,12 +296,12 @@ def _make_hall_of_fame_section(rows: Sequence[Mapping[str, str]] | None) -> Html
 def _format_hall_entry(key: str, value: str) -> Html | str:
     if key == "formula":
         return format_formula(value)
-    if key in ("reward", "gain", "check"):
+    if key in ("score", "reward", "gain", "check"):
         try:
             return format_score(finite_or_none(float(value)))
         except ValueError:
             return value
-    if key in ("sound", "front"):
+    if key == "front":
         return {"true": "yes", "false": "no"}.get(value.lower(), value)
     return value
 

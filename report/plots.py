@@ -148,14 +148,14 @@ def plot_rewards(generations: Sequence[Mapping[str, Any]], key: str) -> str | No
 
 
 def plot_pareto_front(rows: Sequence[Mapping[str, str]], key: str) -> str | None:
-    """Draws the gain of sound losses over their complexity.
+    """Draws the gain of losses over their complexity.
 
     Args:
       rows: of ``hall_of_fame.csv``; a line joins those whose column ``front`` is true.
       key: letters that make the identifiers in this SVG differ from those of other plots.
 
     Returns:
-      The SVG, or None if no gain of a sound loss is known.
+      The SVG, or None if no gain is known.
     """
     front, others = _read_gains(rows)
     if not front and not others:
@@ -179,12 +179,12 @@ Points = list[tuple[float, float]]
 
 
 def _read_gains(rows: Sequence[Mapping[str, str]]) -> tuple[Points, Points]:
-    """Returns complexity and gain of the sound losses on the front, in order, and of the others."""
+    """Returns complexity and gain of the losses on the front, in order, and of the others."""
     front: Points = []
     others: Points = []
     for row in rows:
         complexity, gain = (_parse_number(row.get(name, "")) for name in ("complexity", "gain"))
-        if row.get("sound") == "true" and complexity is not None and gain is not None:
+        if complexity is not None and gain is not None:
             points = front if row.get("front") == "true" else others
             points.append((complexity, gain))
     return sorted(front), others

@@ -6,13 +6,13 @@ from collections.abc import Callable, Mapping, Sequence
 from types import TracebackType
 from typing import Any, NamedTuple, Self
 
-from rich.console import Console, RenderableType
+from rich.console import Console, Group, RenderableType
 from rich.live import Live
 from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from .formatting import format_count, format_duration, format_score, shorten, to_one_line
+from .formatting import format_count, format_duration, shorten, to_one_line
 from .results import finite_or_none
 
 _RATE_WINDOW = 10  # generations that a rate is taken over: the first one also compiles
@@ -32,7 +32,7 @@ class Rates(NamedTuple):
 def format_progress(
     metrics: Mapping[str, Any], total_generations: int, rates: Rates, width: int = 120
 ) -> str:
-    """Returns one line on how far the search is.
+    """Returns one line on how far the search is, with the score of its best loss.
 
     Args:
       metrics: the row of ``metrics.jsonl`` of the last generation; values may be None.
@@ -41,9 +41,9 @@ def format_progress(
       width: characters of the line at most; the formula is cut to what the rest leaves.
 
     Example:
-      >>> row = {"generation": 3, "best_reward": 0.71, "best_formula": "square(pred - label)"}
+      >>> row = {"generation": 3, "best_score": 0.0123, "best_formula": "square(pred - label)"}
       >>> format_progress(row, 60, Rates(512.0, 64.0, 42.0))
-      '3/60  512 sampled/s  64 trained/s  0:42 left  best 0.7100  square(pred - label)'
+      '3/60  512 sampled/s  64 trained/s  0:42 left  best +0.0123  square(pred - label)'
     """
     done = format_count(metrics.get("generation"))
     line = f"{done}/{total_generations}  {_format_facts(metrics, rates)}"
@@ -117,7 +117,7 @@ class Progress:
         else:
             self._print_last()
 
-    def _render(self, metrics: Mapping[str, Any], rates: Rates) -> Table:
+    def _render(self, metrics: Mapping[str, Any], rates: Rates) -> RenderableType:
         ascii_only = self._console.options.ascii_only
         wide = self._console.width >= _MIN_WIDTH_OF_ONE_LINE
         done = finite_or_none(metrics.get("generation")) or 0
@@ -133,10 +133,7 @@ class Progress:
         if wide:
             return line
         below = shorten(formula, self._console.width - 1, ascii_only=ascii_only)
-        both_lines = Table.grid()
-        both_lines.add_row(line)
-        both_lines.add_row(Text(below, style="dim", no_wrap=True))
-        return both_lines
+        return Group(line, Text(below, style="dim", no_wrap=True))
 
     def _show(self, state: RenderableType) -> None:
         assert self._live is not None  # this is for terminals
@@ -182,9 +179,9 @@ def make_progress(
 
     Example:
       >>> with make_progress(1, Console(force_terminal=False, width=80)) as progress:
-      ...     progress.update({"generation": 1, "best_reward": 0.7, "best_formula": "square(pred)"})
+      ...     progress.update({"generation": 1, "best_score": 0.1, "best_formula": "square(pred)"})
       search  compiling the first generation
-      search  1/1  - sampled/s  - trained/s  0:00 left  best 0.7000  square(pred)
+      search  1/1  - sampled/s  - trained/s  0:00 left  best +0.1000  square(pred)
     """
     if total_generations < 1:
         raise ValueError(f"total_generations: expected at least 1, got {total_generations}")
@@ -216,7 +213,8 @@ def show_epochs(console: Console, stage: str, done: int, total: int) -> None:
 
 
 def _format_facts(metrics: Mapping[str, Any], rates: Rates) -> str:
-    best = format_score(finite_or_none(metrics.get("best_reward")))
+    score = finite_or_none(metrics.get("best_score"))
+    best = "-" if score is None else f"{score:+.4f}"
     return (
         f"{_format_rate(rates.sampled)} sampled/s  {_format_rate(rates.trained)} trained/s  "
         f"{format_duration(rates.seconds_left)} left  best {best}"

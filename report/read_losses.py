@@ -6,7 +6,7 @@ from typing import NamedTuple
 from autolossgen.interfaces import Bounds
 
 from .results import ReportError, parse_bounds
-from .run_folder import read_config, read_csv_rows, read_run_folder
+from .run_folder import read_config, read_hall_of_fame, read_run_folder
 from .verdict import sort_by_validation
 
 
@@ -27,8 +27,7 @@ def read_found_losses(path: Path, max_losses: int) -> list[FoundLoss]:
 
     Args:
       path: a run folder, or a ``hall_of_fame.csv``. From a folder with results the tested found
-        losses are taken, in the order of validation; otherwise the sound losses of the hall of
-        fame.
+        losses are taken, in the order of validation; otherwise those of the hall of fame.
       max_losses: how many are taken at most.
 
     Raises:
@@ -59,10 +58,10 @@ def read_found_losses(path: Path, max_losses: int) -> list[FoundLoss]:
             for loss in tested
         ]
     else:
-        sound = _read_sound_losses(path / "hall_of_fame.csv" if path.is_dir() else path)
+        hall = _read_hall(path / "hall_of_fame.csv" if path.is_dir() else path)
         losses = [
             FoundLoss(name=name, formula=formula, family=family, bounds=bounds)
-            for name, formula in sound
+            for name, formula in hall
         ]
     if not losses or max_losses < 1:
         raise ReportError(f"{path.as_posix()} holds no sound found loss to test")
@@ -78,18 +77,16 @@ def _read_family_and_bounds(folder: Path) -> tuple[str | None, Bounds | None]:
     return space.get("family"), parse_bounds(space.get("bounds"), place)
 
 
-def _read_sound_losses(path: Path) -> list[tuple[str, str]]:
-    """Returns name and formula of each sound loss of a ``hall_of_fame.csv``."""
+def _read_hall(path: Path) -> list[tuple[str, str]]:
+    """Returns name and formula of each loss of a ``hall_of_fame.csv``."""
     try:
-        rows = read_csv_rows(path)
+        rows = read_hall_of_fame(path)
     except (OSError, ValueError):
         raise ReportError(
             f"{path.as_posix()} cannot be read: give the folder of a run, or its hall_of_fame.csv"
         ) from None
-    if any(not {"rank", "formula", "sound"} <= row.keys() for row in rows):
+    if any(not {"rank", "formula"} <= row.keys() for row in rows):
         raise ReportError(
-            f"{path.as_posix()} is no hall of fame: expected columns rank, formula and sound"
+            f"{path.as_posix()} is no hall of fame: expected columns rank and formula"
         )
-    return [
-        (f"found-{row['rank']}", row["formula"]) for row in rows if row["sound"].lower() == "true"
-    ]
+    return [(f"found-{row['rank']}", row["formula"]) for row in rows]

@@ -55,6 +55,7 @@ class LossResult(NamedTuple):
     comparison: Comparison | None
     metric: str = "auc"  # that chose the hyper-parameters and compares the losses
     bounds: tuple[float, float] | None = None  # of a found loss, if they are known
+    by_label: Mapping[str, str] = {}  # "like" and "dislike" -> formula of a pointwise loss
 
     @property
     def valid_score(self) -> float | None:
@@ -201,6 +202,7 @@ def _parse_loss(entry: Any, place: str) -> LossResult:
         },
         comparison=_parse_comparison(entry.get("vs_best_baseline"), f"{place}.vs_best_baseline"),
         bounds=parse_bounds(entry.get("bounds"), f"{place}.bounds"),
+        by_label=_parse_mapping(entry.get("by_label"), f"{place}.by_label"),
     )
 
 

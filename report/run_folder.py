@@ -43,7 +43,7 @@ def read_run_folder(workdir: Path) -> RunFolder:
         results=results,
         cells=parse_cells(results),
         generations=_read_optional(workdir / "metrics.jsonl", _read_generations),
-        hall_of_fame=_read_optional(workdir / "hall_of_fame.csv", read_csv_rows),
+        hall_of_fame=_read_optional(workdir / "hall_of_fame.csv", read_hall_of_fame),
         config=read_config(workdir),
     )
 
@@ -68,6 +68,18 @@ def read_csv_rows(path: Path) -> list[dict[str, str]]:
         delimiter = ";" if header.count(";") > header.count(",") else ","
         rows = csv.DictReader(file, delimiter=delimiter)
         return [{key: value or "" for key, value in row.items() if key} for row in rows]
+
+
+def read_hall_of_fame(path: Path) -> list[dict[str, str]]:
+    """Returns the rows of a ``hall_of_fame.csv``.
+
+    Files of version 0.1 also have losses that are not sound, and say so; these are left out.
+
+    Raises:
+      OSError: if the file cannot be read.
+      ValueError: if it is no text.
+    """
+    return [row for row in read_csv_rows(path) if row.get("sound", "true").lower() == "true"]
 
 
 def _read_results(workdir: Path) -> dict[str, Any]:

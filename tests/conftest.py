@@ -69,3 +69,13 @@ def server(environment, tmp_path_factory):
     server.process.stdin.close()
     server.process.wait(timeout=20)
     server.process.stdout.close()
+
+
+@pytest.fixture(scope="module")
+def in_process(environment):
+    """Lets runs be called in this process, with the compiled programs that all tests share."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in environment.items():
+            patch.setenv(name, value)
+        patch.setattr(gc, "freeze", lambda: None)  # other tests look for what is alive
+        yield

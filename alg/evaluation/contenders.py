@@ -9,6 +9,7 @@ from ..language.inputs import LossFn
 from ..language.named_losses import PAIRWISE_LOSSES, POINTWISE_LOSSES, named_loss
 from ..language.printing import to_text
 from ..language.programs import Program
+from ..language.simplify import simplify
 from ..training.tasks import Task
 
 BASELINES = {
@@ -58,7 +59,7 @@ def make_contender(
     _check_has_inputs(name, loss)
     return Contender(
         name=name,
-        formula=to_text(loss),
+        formula=to_text(simplify(loss, binary_labels=True), family=family),
         loss=loss,
         found=True,
         tokens=tuple(tokens) if tokens else None,

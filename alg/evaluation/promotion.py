@@ -26,6 +26,14 @@ KEEP = 0.25
 """Share of the losses of a rung that goes on to the next one."""
 
 
+class Rung(NamedTuple):
+    """The n losses that were trained for so many epochs."""
+
+    epochs: int
+    losses: np.ndarray  # int [n], their numbers: the best of each kind first, then the others
+    rewards: np.ndarray  # float [n], without penalty
+
+
 class Promote(Protocol):
     """Promotion of the losses that a search found."""
 
@@ -35,7 +43,8 @@ class Promote(Protocol):
         fingerprints: np.ndarray,
         data: Data,
         eval_splits: Sequence[Batch],
-    ) -> tuple[np.ndarray, np.ndarray]:
+        penalty: np.ndarray | float = 0.0,
+    ) -> list[Rung]:
         """Trains losses rung by rung.
 
         Args:
@@ -44,10 +53,10 @@ class Promote(Protocol):
           data: to train on.
           eval_splits: to evaluate on, none of them part of ``data``; a reward is the mean over
             them.
+          penalty: of each loss [J]: what is taken from its reward before losses are ordered.
 
         Returns:
-          Numbers of the losses of the last rung, the best of each kind first, then the others; and
-          their rewards.
+          All rungs, the longest training last.
         """
 
 
@@ -175,7 +184,8 @@ def _promote(
     fingerprints: np.ndarray,
     data: Data,
     eval_splits: Sequence[Batch],
-) -> tuple[np.ndarray, np.ndarray]:
+    penalty: np.ndarray | float = 0.0,
+) -> list[Rung]:
     """Trains losses rung by rung; see ``Promote``."""
     chex.assert_equal_shape_prefix([losses.scale, fingerprints], 1)
     survivors = np.arange(losses.scale.shape[0])
@@ -185,6 +195,8 @@ def _promote(
         min_survivors=settings.min_survivors,
         keep=settings.keep,
     )
+    penalty = np.broadcast_to(penalty, survivors.shape)
+    rungs: list[Rung] = []
     num_groups = [-(-size // settings.together) for size in sizes]
     total = len(settings.keys) * sum(np.multiply(settings.epochs, num_groups))
     done = iter(range(1, int(total) + 1))
@@ -196,11 +208,12 @@ def _promote(
         survivors = survivors[:size]
         of_rung = jax.tree.map(lambda part, rows=survivors: part[rows], losses)
         rewards = _run_rung(settings, of_rung, epochs, data, eval_splits, tick)
-        order = np.argsort(-rewards, kind="stable")
+        order = np.argsort(penalty[survivors] - rewards, kind="stable")
         kinds = order_by_kind(fingerprints[survivors[order]], settings.distinct_tolerance)
         order = order[kinds]
-        survivors, rewards = survivors[order], rewards[order]
-    return survivors, rewards
+        survivors = survivors[order]
+        rungs.append(Rung(epochs=epochs, losses=survivors, rewards=rewards[order]))
+    return rungs
 
 
 def compute_rung_sizes(

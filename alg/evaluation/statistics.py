@@ -9,6 +9,7 @@ import jax
 import numpy as np
 
 from ..interfaces import Batch, Data
+from ..language.simplify import to_text_by_label
 from ..training.evaluate import make_eval_targets
 from ..training.metric_registry import Metric, compute_metrics, metrics_to_report
 from ..training.tasks import RATING, Task
@@ -155,6 +156,7 @@ def make_result_records(
         {
             "name": result.contender.name,
             "formula": result.contender.formula,
+            "by_label": _json_by_label(result.contender),
             "tokens": list(result.contender.tokens) if result.contender.tokens else None,
             "found": result.contender.found,
             "bounds": _json_bounds(result.contender),
@@ -213,3 +215,10 @@ def _json_bounds(contender: Contender) -> list[float | None] | None:
     if not contender.found:
         return None
     return [bound if np.isfinite(bound) else None for bound in contender.loss.bounds]
+
+
+def _json_by_label(contender: Contender) -> dict[str, str] | None:
+    """Returns a pointwise loss as two formulas, for a like and for a dislike."""
+    if contender.loss.family.is_pairwise:
+        return None
+    return to_text_by_label(contender.loss)._asdict()

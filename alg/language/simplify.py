@@ -8,17 +8,19 @@ compares the result with the program before it returns it.
 import hashlib
 from collections.abc import Callable, Sequence
 from functools import partial
+from typing import NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
 
+from ..interfaces import AnyArray
 from .equivalence import TOLERANCE, are_equivalent
 from .families import LARGEST_LOGIT, Family, get_load
 from .inputs import LossFn, LossLike, as_static, read_loss
 from .operator_checks import use_float64
 from .operators import NUMBER_OF
 from .parser import MAX_NUMBER, Emitter
-from .printing import complexity, find_live_registers
+from .printing import complexity, find_live_registers, to_text
 from .programs import Program
 
 LABEL_TOLERANCE = 1e-4
@@ -202,6 +204,7 @@ class _Collector(_Rewriter):
 
     def __init__(self, family: Family, bounds: tuple[float, float], *, binary_labels: bool):
         super().__init__(family, bounds)
+        self.rules |= {"max": partial(self.pick, max), "min": partial(self.pick, min)}
         self.loads = {get_load(family, load.name) for load in family.loads}
         self.counts: dict[int, int] = {}
         self.of_label: dict[int, np.ndarray] = {}  # register -> its values for labels 0 and 1
@@ -273,14 +276,11 @@ class _Collector(_Rewriter):
         terms = {register: factor for register, factor in terms.items() if factor}
         added = [self.scale(factor, term) for term, factor in terms.items() if factor > 0]
         subtracted = [self.scale(-factor, term) for term, factor in terms.items() if factor < 0]
-        if offset and (offset > 0 or added or not subtracted):
-            side = added if offset > 0 or not added else subtracted
-            side.append(self.number(abs(offset) if side is subtracted else offset))
-        elif offset:
+        if offset > 0 or not (added or (subtracted and not offset)):
+            added.append(self.number(offset))
+        elif offset < 0:
             subtracted.append(self.number(-offset))
         if not added:
-            if not subtracted:
-                return self.number(0.0)
             return self.negate_sum(subtracted)
         total = added[0]
         for name, registers in (("add", added[1:]), ("sub", subtracted)):
@@ -344,6 +344,19 @@ class _Collector(_Rewriter):
             return self.scale(factor, self("square", x))
         product, swapped = (self.numbers["mul"], x, y, 0.0), (self.numbers["mul"], y, x, 0.0)
         return self.scale(factor, self.row(*(swapped if swapped in self.rows else product)))
+
+    def pick(self, choose: Callable[..., float], x: int, y: int) -> int | None:
+        """Returns the larger or smaller of two, where a number lies beyond the other's range."""
+        for this, other in ((x, y), (y, x)):
+            value = self.value(this)
+            if value is None or other >= self.base:
+                continue
+            ends = [choose(value, end) for end in self.family.ranges[other]]
+            if ends[0] == ends[1] == value:
+                return this
+            if tuple(ends) == self.family.ranges[other]:
+                return other
+        return self.extreme(x, y)
 
     def div(self, x: int, y: int) -> int | None:
         factor, rest = self.split(x)
@@ -486,3 +499,58 @@ def canonical_key(
 
 def _digest(name: str, parts: list[bytes]) -> bytes:
     return hashlib.blake2b(b"\0".join([name.encode(), *parts]), digest_size=16).digest()
+
+
+class TextByLabel(NamedTuple):
+    """A pointwise loss as two formulas that do not read the label."""
+
+    like: str  # of label 1
+    dislike: str  # of label 0
+
+
+def to_text_by_label(
+    source: LossLike | LossFn,
+    /,
+    *,
+    bounds: tuple[float, float] | None = None,
+    family: str | Family | None = None,
+) -> TextByLabel:
+    """Writes a pointwise loss as two formulas: for label 1, a like, and for label 0, a dislike.
+
+    Args:
+      source: as ``to_python`` takes it.
+      bounds: intermediate results are clipped to them.
+      family: language of the source.
+
+    Raises:
+      ValueError: for a pairwise loss, which has no labels; or if a formula is too long to write.
+
+    Example:
+      >>> to_text_by_label("-(label * log(pred) + (1 - label) * log(1 - pred))")
+      TextByLabel(like='-log(pred)', dislike='-log(1 - pred)')
+    """
+    program, family, bounds = read_loss(source, family=family, bounds=bounds)
+    if family.is_pairwise:
+        raise ValueError(f"likes and dislikes are of pointwise losses, got a {family.name} one")
+    texts = []
+    for label in (1.0, 0.0):
+        of_label = _fill_in_label(program, label, family)
+        texts.append(to_text(simplify(of_label, bounds=bounds, family=family), family=family))
+    return TextByLabel(*texts)
+
+
+def _fill_in_label(program: Program, label: float, family: Family) -> Program:
+    """Returns a program with a number in place of the label; its first instruction loads that."""
+    base = len(family.registers)
+
+    def move(registers: AnyArray) -> np.ndarray:
+        registers = np.asarray(registers)
+        moved = np.where(registers >= base, registers + 1, registers)
+        return np.where(registers == family.registers.index("label"), base, moved)
+
+    return Program(
+        op=np.concatenate([[NUMBER_OF["number"]], program.op]),
+        lhs=np.concatenate([[-1], move(program.lhs)]),
+        rhs=np.concatenate([[-1], move(program.rhs)]),
+        constant=np.concatenate([[label], program.constant]),
+    )

@@ -21,6 +21,7 @@ from .hall_of_fame import (
     admit,
     init_hall,
     init_seen_losses,
+    keep_shortest,
     remember,
 )
 from .screening import (
@@ -66,6 +67,7 @@ class Proposal(NamedTuple):
     selection: Selection
     programs: Program  # [K, I], of the lanes
     fingerprints: Array  # [K, P], of the lanes
+    all_fingerprints: Array  # [M, P]
 
 
 class Generations(NamedTuple):
@@ -82,6 +84,7 @@ class Generations(NamedTuple):
     seen_rows: int  # R
     group: int  # examples of a group, G
     exact_losses: ExactLossFn  # of the losses of the space, without protection
+    parsimony: float = 0.0  # reward that a token costs, in the order of the hall of fame
 
     @property
     def num_probes(self) -> int:
@@ -146,6 +149,7 @@ def propose(generations: Generations, state: SearchState, key: Array) -> Proposa
         selection=selection,
         programs=jax.tree.map(lambda part: part[selection.sample], programs),
         fingerprints=fingerprints[selection.sample],
+        all_fingerprints=fingerprints,
     )
 
 
@@ -177,6 +181,16 @@ def learn(
         rewards=rewards,
         trained=selection.trained,
     )
+    if generations.parsimony:
+        hall = keep_shortest(
+            state.hall,
+            tokens,
+            proposal.all_fingerprints,
+            proposal.screening.verdict == Verdict.TRAINED,
+            tolerance=generations.filter.tolerance,
+            parsimony=generations.parsimony,
+        )
+        state = state._replace(hall=hall)
     return state, GenerationResult(
         verdicts=selection.verdict,
         rewards=rewards,
@@ -276,6 +290,7 @@ def _record(
       rewards: of the lanes [K].
       trained: bool [K], lanes with a candidate.
     """
+    tolerance = generations.filter.tolerance
     gain = jnp.where(trained, rewards - rewards[0], -jnp.inf)
     hall_gain = gain
     if not generations.filter.rejects_label_blind:
@@ -292,6 +307,6 @@ def _record(
     )
     return state._replace(
         seen_losses=remember(state.seen_losses, fingerprints, gain, trained),
-        hall=admit(state.hall, new, tolerance=generations.filter.tolerance),
-        round_best=admit(state.round_best, new, tolerance=generations.filter.tolerance),
+        hall=admit(state.hall, new, tolerance=tolerance, parsimony=generations.parsimony),
+        round_best=admit(state.round_best, new, tolerance=tolerance),
     )

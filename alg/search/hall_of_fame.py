@@ -11,7 +11,7 @@ from .screening import are_twins
 
 
 class HallOfFame(NamedTuple):
-    """The H best distinct losses, best first.
+    """The H best distinct losses, best first: by ``compute_scores``.
 
     An empty row has gain -inf, and NaN for a fingerprint, so that no comparison matches it.
     """
@@ -48,13 +48,31 @@ def init_hall(rows: int, length: int, num_probes: int) -> HallOfFame:
     )
 
 
-def admit(hall: HallOfFame, new: HallOfFame, *, tolerance: float) -> HallOfFame:
+def compute_scores(hall: HallOfFame, parsimony: float) -> Array:
+    """Computes the number [H] that a hall of fame is ordered by: what a loss gains, less its price.
+
+    Args:
+      hall: the hall of fame [H].
+      parsimony: price of a token, in units of the reward.
+    """
+    return hall.gain - parsimony * count_tokens(hall.tokens)
+
+
+def count_tokens(tokens: Array) -> Array:
+    """Counts the tokens of sequences [..., L], without padding."""
+    return (tokens != 0).sum(-1)
+
+
+def admit(
+    hall: HallOfFame, new: HallOfFame, *, tolerance: float, parsimony: float = 0.0
+) -> HallOfFame:
     """Merges new losses into a hall of fame; a twin of a loss in the hall stays out.
 
     Args:
       hall: the hall of fame [H].
       new: losses to admit, no two of them twins; those with gain -inf or NaN stay out.
       tolerance: largest difference between the fingerprints of twins.
+      parsimony: see ``compute_scores``.
 
     Returns:
       The H best of both, best first.
@@ -64,8 +82,42 @@ def admit(hall: HallOfFame, new: HallOfFame, *, tolerance: float) -> HallOfFame:
     in_hall = are_twins(new.fingerprints, hall.fingerprints, tolerance=tolerance).any(1)
     gain = jnp.where(in_hall | jnp.isnan(new.gain), -jnp.inf, new.gain)
     both = jax.tree.map(lambda a, b: jnp.concatenate([a, b]), hall, new._replace(gain=gain))
-    best = jnp.argsort(-both.gain)[: hall.gain.shape[0]]
+    best = jnp.argsort(-compute_scores(both, parsimony))[: hall.gain.shape[0]]
     return jax.tree.map(lambda x: x[best], both)
+
+
+def keep_shortest(
+    hall: HallOfFame,
+    tokens: Array,
+    fingerprints: Array,
+    valid: Array,
+    *,
+    tolerance: float,
+    parsimony: float,
+) -> HallOfFame:
+    """Writes the losses of a hall of fame in the shortest form that a policy wrote for them.
+
+    A loss keeps its fingerprint, so that one twin after the other does not lead away from it.
+
+    Args:
+      hall: the hall of fame [H].
+      tokens: that a policy wrote [M, L].
+      fingerprints: of these [M, P].
+      valid: bool [M], which of them passed screening.
+      tolerance: largest difference between the fingerprints of twins.
+      parsimony: see ``compute_scores``.
+
+    Returns:
+      The same losses, best first.
+    """
+    chex.assert_equal_shape_prefix([tokens, fingerprints, valid], 1)
+    is_twin = are_twins(hall.fingerprints, fingerprints, tolerance=tolerance) & valid
+    length = jnp.where(is_twin, count_tokens(tokens), tokens.shape[1] + 1)  # [H, M]
+    is_shorter = length.min(1) < count_tokens(hall.tokens)
+    shortest = tokens[jnp.argmin(length, axis=1)]
+    hall = hall._replace(tokens=jnp.where(is_shorter[:, None], shortest, hall.tokens))
+    order = jnp.argsort(-compute_scores(hall, parsimony))
+    return jax.tree.map(lambda x: x[order], hall)
 
 
 def init_seen_losses(rows: int, num_probes: int) -> SeenLosses:

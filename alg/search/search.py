@@ -77,6 +77,7 @@ def make_search(
     hall: int,
     seen_losses: int,
     restart: str,
+    parsimony: float = 0.0,
     sharding: Sharding | None = None,
     task: Task = RATING,
 ) -> Search:
@@ -96,6 +97,7 @@ def make_search(
       restart: when the base model gets new weights at the end of a round, in place of advancing:
         ``"always"``; ``"stalled"`` where the reference would make it worse, because losses that
         change nothing would earn the highest rewards from there; or ``"never"`` (the paper).
+      parsimony: reward that a token costs in the order of the hall of fame.
       sharding: of states and results; None for the default device.
       task: of the same family as ``space``.
       reference, epochs, batch_size, learning_rate, weight_decay, reward_scale: see
@@ -112,6 +114,11 @@ def make_search(
     if restart not in ("always", "stalled", "never"):
         raise ValueError(f"restart is 'always', 'stalled' or 'never', got {restart!r}")
     _check_rates(learning_rate, weight_decay, l2)
+    if not parsimony >= 0:
+        raise ValueError(
+            "generation.parsimony is the reward that a token costs, at least 0 (0.0 for none), "
+            f"got {parsimony}"
+        )
     trainer = make_candidate_trainer(
         make_lanes,
         set(space.vocabulary.operators),
@@ -138,6 +145,7 @@ def make_search(
         seen_rows=seen_losses,
         group=task.group,
         exact_losses=task.traced_exact_losses(space.vocabulary.operators),
+        parsimony=parsimony,
     )
     parts = _Parts(generations=generations, trainer=trainer, l2=l2, restart=restart)
     # One sharding for all states, or each function would compile again for what another one left.

@@ -8,7 +8,7 @@ import polars as pl
 
 from ..types import DataError
 from .quotes import describe_field_count, has_quotes, read_rows
-from .table import Layout, TextTable, first_line_of
+from .table import MAX_SHOWN, Layout, TextTable, first_line_of
 
 DOUBLE_COLON, UNIT_SEPARATOR = "::", "\x1f"  # polars separates at one byte; no file holds this one
 MANY_ROWS = 100_000  # that become columns together
@@ -130,20 +130,37 @@ def _check_utf8(raw: bytes, path: str) -> None:
 def _read_header(raw: bytes, path: str, layout: Layout) -> tuple[str, ...]:
     first = raw.split(b"\n", 1)[0]
     _check_utf8(first, path)
-    line, separator = first.decode().rstrip("\r"), layout.separator
+    line = first.decode().rstrip("\r")
     if not line.strip():
         raise DataError(
             f"{path}, line 1: expected the names of columns, got an empty line. Delete it."
         )
-    fields = (
-        next(csv.reader([line], delimiter=separator)) if layout.quoted else line.split(separator)
-    )
-    names = [field.strip() for field in fields]
+    if re.fullmatch(r'(?i)"?sep=.?"?', line.strip()):
+        raise DataError(
+            f"{path}, line 1: {line.strip()!r} is meant for Excel. Delete the line: the next one "
+            f"has the names of columns."
+        )
+    names = [field.strip() for field in _split_header(line, path, layout)]
     if twice := sorted({name for name in names if names.count(name) > 1}):
+        several = layout.separator == " " and not twice[0]
+        how = "Write one blank or tab between columns" if several else "Rename a column"
         raise find_values_in_header(path, names) or DataError(
-            f"{path}, line 1: the name {twice[0]!r} occurs twice. Rename a column."
+            f"{path}, line 1: the name {twice[0]!r} occurs twice. {how}."
         )
     return tuple(names)
+
+
+def _split_header(line: str, path: str, layout: Layout) -> list[str]:
+    if not (layout.quoted and has_quotes(line.encode(), layout.separator)):
+        return line.split(layout.separator)
+    try:
+        return next(csv.reader([line], delimiter=layout.separator, strict=True))
+    except csv.Error as error:
+        raise DataError(
+            f"{path}, line 1: expected the names of columns, each in quotes or none, got "
+            f"{line[:MAX_SHOWN]!r} ({error}). Correct the line, or give "
+            f"--config.data.quoted=False."
+        ) from None
 
 
 def find_values_in_header(path: str, names: list[str]) -> DataError | None:

@@ -2,10 +2,11 @@
 
 import ast
 import textwrap
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
 from autolossgen import PAIRWISE_LOSSES, POINTWISE_LOSSES
+from autolossgen.configs import topk
 from autolossgen.configs.command_line import find_shipped_configs
 from autolossgen.configs.presets import PRESETS
 from autolossgen.controller import POLICIES
@@ -50,10 +51,10 @@ def make_help(program: str) -> str:
       >>> print(make_help("autolossgen").splitlines()[0])
       autolossgen [--config=CONFIG[:PRESET]] [--config.SECTION.KEY=VALUE ...]
     """
-    presets = {name: (preset.__doc__ or "") for name, preset in PRESETS.items()}
     sections = {
         "Configs": _describe({name: _read_head(file) for name, file in _list_configs()}),
-        "Presets": _describe({name: _first_line(text) for name, text in presets.items()}),
+        "Presets": _describe_presets(PRESETS),
+        "Presets of topk": _describe_presets(topk.PRESETS),
         "Models (config.model.name)": _list({**MODELS, "package.module:Class": None}),
         "Policies (config.policy.name)": _list(POLICIES),
         "Metrics (config.search.reward)": _list(METRIC_NAMES),
@@ -67,6 +68,10 @@ def make_help(program: str) -> str:
 
 def _list_configs() -> Iterable[tuple[str, Path]]:
     return find_shipped_configs().items()
+
+
+def _describe_presets(presets: Mapping[str, Callable]) -> str:
+    return _describe({name: _first_line(preset.__doc__ or "") for name, preset in presets.items()})
 
 
 def _read_head(file: Path) -> str:

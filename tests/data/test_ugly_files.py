@@ -128,8 +128,17 @@ def test_what_quotes_are_for_is_read(read, plain, end):
     assert found.sizes["title"] == 1
 
 
-def test_an_id_of_several_lines_is_refused(read):
-    text = as_text([('"a\nb"', *row[1:]) for row in ROWS])
+@pytest.mark.parametrize("first", ['"user', 'user,"item"x', '"a\rb",item'])
+def test_quotes_in_the_names_of_columns_are_looked_at_too(read, first):
+    with pytest.raises(
+        data.DataError, match=r"line 1: expected the names of columns, each in quo|ex"
+    ):
+        read(PLAIN.replace("user,item", first))
+
+
+@pytest.mark.parametrize("name", ["a\nb", "a\r\n", "\na"])
+def test_an_id_of_several_lines_is_refused(read, name):
+    text = as_text([(f'"{name}"', *row[1:]) for row in ROWS])
     with pytest.raises(
         data.DataError, match=r"line 2, column 1 \(user\): expected an id: .*one line"
     ):
@@ -182,6 +191,21 @@ def test_a_file_without_names_of_columns_says_how_to_give_them(read, plain):
         assert rows_of(read(text, columns=HEADER)) == plain
     with pytest.raises(data.DataError, match=r"line 1, column 3 \(rating\): .* got 'rating'"):
         read(PLAIN, columns=HEADER)
+
+
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        ("anna,film\nbob,film\n", r"expected a column 'user', got anna, film\..*data\.columns"),
+        ("# exported\n" + PLAIN, r"expected a column 'user', got # exported\..*is line 1 no line"),
+        ("sep=;\n" + PLAIN.replace(",", ";"), r"line 1: 'sep=;' is meant for Excel: delete the"),
+        ("user  item  rating  time\n0  1  5  9\n", r"the name '' occurs twice\. Write one blank"),
+        (PLAIN + PLAIN, r"line 66, column 3 \(rating\): expected a finite number, got 'rating'"),
+    ],
+)
+def test_other_first_lines_are_told_from_names(read, content, told):
+    with pytest.raises(data.DataError, match=told):
+        read(content)
 
 
 @pytest.mark.parametrize(

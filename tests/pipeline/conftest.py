@@ -1,7 +1,5 @@
 """What tests of the command line share."""
 
-import gc
-
 import pytest
 
 from autolossgen.pipeline.main import main
@@ -20,13 +18,3 @@ def command(in_process, monkeypatch, capsys):
         return Finished(main(["run.py", *arguments]), *capsys.readouterr())
 
     return run
-
-
-@pytest.fixture(scope="module")
-def in_process(environment):
-    """Lets runs be called in this process, with the compiled programs that all tests share."""
-    with pytest.MonkeyPatch.context() as patch:
-        for name, value in environment.items():
-            patch.setenv(name, value)
-        patch.setattr(gc, "freeze", lambda: None)  # other tests look for what is alive
-        yield

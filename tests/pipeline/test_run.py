@@ -3,6 +3,7 @@
 import csv
 import json
 import os
+import re
 import shutil
 import signal
 import socket
@@ -105,7 +106,7 @@ def test_results_fit_their_contract(whole):
 
 def check_loss(loss):
     assert set(loss) == {
-        *("name", "formula", "tokens", "found", "model", "dataset", "learning_rate"),
+        *("name", "formula", "by_label", "tokens", "found", "model", "dataset", "learning_rate"),
         *("weight_decay", "seeds", "epochs", "valid", "test", "vs_best_baseline", "bounds"),
     }
     assert (loss["model"], loss["dataset"], loss["seeds"]) == ("biased_mf", "synthetic", [0, 1, 2])
@@ -126,25 +127,41 @@ def test_the_hall_of_fame_holds_losses_that_can_be_built(whole):
         rows = list(csv.DictReader(file))
     assert [int(row["rank"]) for row in rows] == list(range(1, len(rows) + 1))
     assert len(rows) > 1
-    gains = [float(row["gain"]) for row in rows]
-    assert gains == sorted(gains, reverse=True)
+    scores = [float(row["score"]) for row in rows]
+    assert scores == sorted(scores, reverse=True)
     for row in rows:
         of_formula, of_tokens = build_loss(row["formula"]), build_loss(row["tokens"].split())
-        scores, labels = np.linspace(-3, 3, 8), np.resize([0.0, 1.0], 8)
-        np.testing.assert_allclose(of_formula(scores, labels), of_tokens(scores, labels), rtol=1e-5)
-        assert len(row["tokens"].split()) <= 7
-        assert row["sound"] in ("true", "false")
+        logits, labels = np.linspace(-3, 3, 8), np.resize([0.0, 1.0], 8)
+        values = [loss(logits, labels, reduce_fn=None) for loss in (of_formula, of_tokens)]
+        np.testing.assert_allclose(*values, rtol=1e-4)
+        assert int(row["complexity"]) <= len(row["tokens"].split()) <= 7
+        price = 1e-4 * int(row["complexity"])
+        assert float(row["score"]) == pytest.approx(float(row["gain"]) - price, abs=2e-6)
 
 
-def test_the_front_is_of_sound_losses_that_none_beats(whole):
+def test_the_front_is_of_losses_that_none_beats(whole):
     with (whole[0] / "hall_of_fame.csv").open() as file:
         rows = list(csv.DictReader(file))
-    sound = [row for row in rows if row["sound"] == "true"]
-    lengths, gains = ([float(row[name]) for row in sound] for name in ("complexity", "gain"))
-    marked = [row["front"] == "true" for row in sound]
+    lengths, gains = ([float(row[name]) for row in rows] for name in ("complexity", "gain"))
+    marked = [row["front"] == "true" for row in rows]
     assert marked == find_pareto_front(lengths, gains)
     assert any(marked)
-    assert {row["front"] for row in rows if row["sound"] == "false"} <= {"false"}
+
+
+def test_the_hall_of_fame_says_what_became_of_each_loss(whole):
+    with (whole[0] / "hall_of_fame.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    tested = {f"found-{row['rank']}" for row in rows if row["outcome"] == "tested"}
+    assert tested == {loss["name"] for loss in results(whole[0])["losses"] if loss["found"]}
+    assert all(row["outcome"] == f"same as {row['twin']}" for row in rows if row["twin"])
+    others = [row for row in rows if not row["twin"] and row["outcome"] != "tested"]
+    assert all(re.fullmatch(r"place \d+ of \d+ after \d+ epochs", row["outcome"]) for row in others)
+
+
+def test_the_best_so_far_never_falls(whole):
+    for key in ("best_score", "best_reward"):
+        values = [entry[key] for entry in entries(whole[0]) if entry[key] is not None]
+        assert values == sorted(values)
 
 
 def test_the_best_found_loss_of_the_results_is_in_the_hall_of_fame(whole):
@@ -158,7 +175,7 @@ def test_what_is_promoted_is_written_printed_and_tested(whole):
         rows = [row for row in csv.DictReader(file) if row["promoted"]]
     rows.sort(key=lambda row: int(row["promoted"]))
     assert [int(row["promoted"]) for row in rows] == list(range(1, len(rows) + 1))
-    assert all(row["sound"] == "true" and not row["twin"] for row in rows)
+    assert not any(row["twin"] for row in rows)
     found = [loss["name"] for loss in results(whole[0])["losses"] if loss["found"]]
     assert found == [f"found-{row['rank']}" for row in rows[: len(found)]]
     assert f"to be tested: {rows[0]['formula']}, auc 0." in whole[1].out

@@ -18,6 +18,7 @@ from tests.helpers.tiny_run import make_tiny_run
 
 pytestmark = pytest.mark.slow
 
+LONG = "label pred sub label pred sub mul"
 MSE, OTHER, WRONG = "label pred sub square", "label pred sub square square", "pred square"
 
 
@@ -56,16 +57,29 @@ def test_a_baseline_and_a_wrong_loss_are_named_and_not_tested(phase, tmp_path):
     checked = check_hall(phase, hall, tmp_path)
     assert [each.rank for each in checked.sound] == [2]
     written = rows(tmp_path)
-    assert [row["twin"] for row in written] == ["mse", "", ""]
-    assert [row["sound"] for row in written] == ["true", "true", "false"]
-    assert [row["front"] for row in written] == ["true", "false", "false"]
-    assert [row["promoted"] for row in written] == ["", "", ""]
+    assert [row["twin"] for row in written] == ["mse", ""]
+    assert [row["front"] for row in written] == ["true", "false"]
+    assert [row["promoted"] for row in written] == ["", ""]
+    assert [row["outcome"] for row in written] == ["same as mse", "not promoted yet"]
+
+
+def test_a_shorter_loss_is_ahead_of_one_that_gains_as_much(phase, tmp_path):
+    hall = hall_of(phase, OTHER, MSE, LONG, gains=(0.02005, 0.02, 0.01998))
+    check_hall(phase, hall, tmp_path)
+    written = rows(tmp_path)
+    assert [row["formula"] for row in written] == [
+        "square(label - pred)",
+        "square(label - pred)",  # LONG in its simplified form
+        "square(square(label - pred))",
+    ]
+    scores = [float(row["score"]) for row in written]
+    assert scores == pytest.approx([0.0196, 0.01958, 0.01955])
 
 
 def test_nothing_sound_leaves_nothing_to_test(phase, tmp_path):
     checked = check_hall(phase, hall_of(phase, WRONG, gains=(0.01,)), tmp_path)
     assert promote_losses(phase, checked, tmp_path) == []
-    assert [row["sound"] for row in rows(tmp_path)] == ["false"]
+    assert rows(tmp_path) == []
 
 
 def test_an_empty_hall_of_fame_is_written_too(phase, tmp_path):

@@ -143,24 +143,24 @@ def test_run_without_optional_files_says_so(run_folder, loss_entry):
         assert said in words
 
 
-SOUND = {"sound": "true", "gain": "0.01", "complexity": "3", "front": "true"}
+ROW = {"gain": "0.01", "complexity": "3", "front": "true"}
 
 
 @pytest.mark.parametrize(
     ("fame", "drawn"),
     [
-        ([SOUND], True),
-        ([SOUND, SOUND | {"gain": "0.005", "front": "false"}], True),
-        ([SOUND | {"front": ""}], True),  # of a run from before there was a front
-        ([SOUND | {"sound": "false", "front": "false"}], False),
-        ([SOUND | {"gain": "high"}, SOUND | {"complexity": "nan"}], False),
+        ([ROW], True),
+        ([ROW, ROW | {"gain": "0.005", "front": "false"}], True),
+        ([ROW | {"front": ""}], True),  # of a run from before there was a front
+        ([ROW | {"sound": "true"}, ROW | {"sound": "false"}], True),  # of version 0.1
+        ([ROW | {"gain": "high"}, ROW | {"complexity": "nan"}], False),
     ],
 )
-def test_gain_is_drawn_over_complexity_where_a_loss_is_sound(run_folder, hall_of_fame, fame, drawn):
+def test_gain_is_drawn_over_complexity_where_both_are_known(run_folder, hall_of_fame, fame, drawn):
     rows = [hall_of_fame[0] | row for row in fame]
     text, _ = written(run_folder(fame=rows))
     assert ("over their complexity; ◆ the front" in text) == drawn
-    assert ("No loss is sound" in text) != drawn
+    assert ("No gain is known" in text) != drawn
     assert ('id="front-' in text) == drawn
 
 

@@ -59,7 +59,7 @@ def test_speed_and_time_left_are_those_of_the_last_generations(generation):
     # The first generation compiles for 100 s; from then on one takes 2 s.
     rows = [generation(i, seconds=98.0 + 2.0 * i) for i in range(1, 5)]
     line = plain_lines(rows, step=9.0)[-1]
-    assert "256 sampled/s  32 trained/s  0:12 left  best 0.7500" in line
+    assert "256 sampled/s  32 trained/s  0:12 left  best +0.1500" in line
 
 
 @pytest.mark.parametrize(
@@ -99,7 +99,7 @@ def test_terminal_redraws_in_place(width, formula_line, generation):
     last = re.sub(r"\x1b\[[\d;?]*[A-Za-z]", "", text.split("\x1b[2K")[-1]).splitlines()
     assert max(map(len, last)) <= width
     assert last[0].startswith("2/16")
-    assert "128 sampled/s  16 trained/s  0:56 left  best 0.7000" in last[0]
+    assert "128 sampled/s  16 trained/s  0:56 left  best +0.1000" in last[0]
     assert "max(reciprocal(pred)" in last[formula_line]
 
 

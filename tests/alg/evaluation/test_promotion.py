@@ -79,7 +79,9 @@ def lanes_over(devices):
 
 
 def promotion(devices=1, **options):
-    return make_promotion(lanes_over(devices), LOGIT_GRADS, **OPTIONS | options)
+    """Returns a promotion that returns the losses and the rewards of its last rung."""
+    promote = make_promotion(lanes_over(devices), LOGIT_GRADS, **OPTIONS | options)
+    return lambda *args, **settings: promote(*args, **settings)[-1][1:]
 
 
 def test_the_good_losses_come_to_the_last_rung():
@@ -87,6 +89,25 @@ def test_the_good_losses_come_to_the_last_rung():
     assert sorted(order) == [1, 2, 3]  # half of five, rounded up
     assert np.all(np.diff(rewards) <= 0)
     assert rewards.min() > 0.75
+
+
+def test_every_rung_says_what_it_trained_and_what_that_earned():
+    promote = make_promotion(lanes_over(1), LOGIT_GRADS, **OPTIONS)
+    first, last = promote(*unlike(*FORMULAS), *splits())
+    assert (first.epochs, last.epochs) == OPTIONS["epochs"]
+    assert sorted(first.losses) == [0, 1, 2, 3, 4]
+    assert sorted(last.losses) == sorted(first.losses[:3])
+    assert np.all(np.diff(first.rewards) <= 0)
+
+
+def test_a_penalty_takes_part_in_the_order_and_not_in_the_rewards():
+    order, rewards = promotion()(*unlike(*FORMULAS), *splits())
+    penalty = np.array([0, 1, 0, 0, 0])  # of a good one, more than any reward
+    ordered, paid = promotion()(*unlike(*FORMULAS), *splits(), penalty=penalty)
+    assert 1 in order
+    assert 1 not in ordered
+    same = [list(order).index(j) for j in ordered[:2]]
+    np.testing.assert_array_equal(paid[:2], rewards[same])
 
 
 def test_the_best_of_each_kind_go_on_first():

@@ -70,7 +70,7 @@ SHORTER = [
     # Sums with each term once, products with one number.
     ("2 * (3 * pred) + pred - label * 0.5 + label", "7 * pred + 0.5 * label"),
     ("1 - (label - (pred + 2))", "pred + 3 - label"),
-    ("-(2 * pred) - 1", "-2 * pred - 1"),
+    ("-(2 * pred) - 1", "-1 - 2 * pred"),
     ("-pred - 1", "-1 - pred"),
     ("pred * -2 * label * 3", "-6 * pred * label"),
     ("0.5 * (pred + label) * 2", "pred + label"),
