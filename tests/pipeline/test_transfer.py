@@ -34,7 +34,8 @@ QUICK = (
     "--config=configs/transfer.py:smoke",
     "--config.model.embedding_dim=4",
 )
-FILES = {"config.json", "results.json", "results.csv", "matrix.csv", "report.html"}
+FILES = {"config.json", "data.json", "run.log"}
+FILES |= {"results.json", "results.csv", "matrix.csv", "report.html"}
 
 
 def losses_of(folder):
