@@ -110,4 +110,4 @@ def import_from_search(module: str, name: str) -> Any:
         raise ImportError(
             f"a search needs {error.name}, which is not installed: pip install "
             "'autolossgen[search]', or '.[search]' in the repository"
-        ) from error
+        ) from None

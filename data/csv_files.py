@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import polars as pl
 
-from .encode import Encoded, encode, encode_parts
+from .encode import Encoded, encode_all
 from .features import (
     CLOCK_FIELDS,
     KINDS,
@@ -98,23 +98,18 @@ def load_csv(
         raise DataError("data.path is empty: give the file of interactions, --config.data.path=...")
     wanted = _parse_features(features, bool(time))
     check_distinct({"user": user, "item": item, "label": label, "time": time})
+    side_paths = {"user": user_path, "item": item_path}
+    _check_side_paths(side_paths, wanted)
     file = Path(path).expanduser()
-    roles = Roles(user=user, item=item, label=label, time=time, ids=None)
-    form = TextForm(separator=separator, quoted=quoted, columns=tuple(columns))
     if file.is_dir():
         check_keeps_parts(rule, path)
+    roles = Roles(user=user, item=item, label=label, time=time, ids=None)
+    form = TextForm(separator=separator, quoted=quoted, columns=tuple(columns))
     tables = read_own_tables(file, form, roles)
-    if len(tables) > 1:
-        table, encoded, sizes = encode_parts(tables, roles, threshold)
-    else:
-        table, encoded, sizes = tables[0], encode(tables[0], roles, threshold), []
-    side_form = form._replace(columns=())
-    side_tables = {
-        "user": (read_side(user_path, "user_path", side_form, user) or table, user),
-        "item": (read_side(item_path, "item_path", side_form, item) or table, item),
-    }
-    _check_side_paths({"user": user_path, "item": item_path}, wanted)
-    extra = _make_features(wanted, table, encoded, side_tables)
+    table, encoded, sizes = encode_all(tables, roles, threshold)
+    extra = _make_features(
+        wanted, table, encoded, _read_sides(side_paths, table, form._replace(columns=()), roles)
+    )
     rows = add_fields(encoded.rows, extra.fields)
     train, valid, test = split_at(rows, sizes) if sizes else split_rows(rows, rule)
     return make_dataset(
@@ -207,9 +202,21 @@ def read_table(path: str, key: str, form: TextForm, wanted: Sequence[str]) -> Te
     return read_text(raw, path, layout)
 
 
-def read_side(path: str, key: str, form: TextForm, wanted: str) -> TextTable | None:
-    """Reads a file about users or items; None without a path."""
-    return read_table(path, key, form, (wanted,)) if path else None
+def _read_sides(
+    paths: dict[str, str], table: TextTable, form: TextForm, roles: Roles
+) -> dict[str, tuple[TextTable, str]]:
+    """Returns the table with the features of users and of items, and its column of ids.
+
+    ``table`` is that of the interactions, which has them where there is no path.
+    """
+    keys = {"user": roles.user, "item": roles.item}
+    return {
+        owner: (
+            read_table(path, f"{owner}_path", form, (keys[owner],)) if path else table,
+            keys[owner],
+        )
+        for owner, path in paths.items()
+    }
 
 
 def describe_table(table: TextTable) -> str:

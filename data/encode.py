@@ -180,6 +180,22 @@ def encode_parts(
     return joined, encoded, sizes
 
 
+def encode_all(
+    tables: list[TextTable], roles: Roles, threshold: float | None, *, at_least: bool = False
+) -> tuple[TextTable, Encoded, list[int]]:
+    """Returns the interactions of one file, or of files that are split already.
+
+    Returns:
+      As ``encode_parts``; of one file no sizes.
+
+    Raises:
+      DataError: as ``encode``.
+    """
+    if len(tables) > 1:
+        return encode_parts(tables, roles, threshold, at_least=at_least)
+    return tables[0], encode(tables[0], roles, threshold, at_least=at_least), []
+
+
 def _describe_new_users(users: list[np.ndarray], tables: list[TextTable]) -> list[str]:
     """Returns notes on files that have no user of the first one, train's."""
     return [

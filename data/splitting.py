@@ -207,19 +207,8 @@ def make_dataset(
     Raises:
       DataError: if a split is empty or has no positive: nothing could be learnt, or ranked, of it.
     """
-    held_out_rows = valid.label.size + test.label.size
-    if not held_out_rows and (few := _describe_few_rows(source, (train, valid, test), rule)):
-        raise few
-    for split, rows in {"train": train, "valid": valid, "test": test}.items():
-        _check_positives(split, rows, source)
-    reward, reward_rows = valid, np.zeros(0, np.int64)
-    if rule.reward_split != "valid":
-        reward_rule = rule if rule.reward_split == "same" else rule._replace(split="leave_one_out")
-        held_out = assign_parts(train, reward_rule, rule.shares[:1], 1)
-        reward_rows = np.flatnonzero(held_out)
-        if not reward_rows.size:
-            raise _describe_empty_reward(source, train, rule)
-        train, reward = take(train, held_out == 0), take(train, reward_rows)
+    _check_parts(train, valid, test, rule, source)
+    train, reward, reward_rows = _cut_reward(train, valid, rule, source)
     splits = {"train": train, "valid": valid, "test": test, "reward": reward}
     for split in ("train", "reward"):
         _check_positives(split, splits[split], source)
@@ -239,6 +228,31 @@ def make_dataset(
         sides=sides,
         ids={field: index.ids for field, index in (indexes or {}).items()},
     )
+
+
+def _check_parts(
+    train: Interactions, valid: Interactions, test: Interactions, rule: SplitRule, source: str
+) -> None:
+    """Checks that each part has a positive; a DataError says why one has none."""
+    held_out_rows = valid.label.size + test.label.size
+    if not held_out_rows and (few := _describe_few_rows(source, (train, valid, test), rule)):
+        raise few
+    for split, rows in {"train": train, "valid": valid, "test": test}.items():
+        _check_positives(split, rows, source)
+
+
+def _cut_reward(
+    train: Interactions, valid: Interactions, rule: SplitRule, source: str
+) -> tuple[Interactions, Interactions, np.ndarray]:
+    """Returns the rest of train, the reward split, and its rows in train (none of validation's)."""
+    if rule.reward_split == "valid":
+        return train, valid, np.zeros(0, np.int64)
+    reward_rule = rule if rule.reward_split == "same" else rule._replace(split="leave_one_out")
+    held_out = assign_parts(train, reward_rule, rule.shares[:1], 1)
+    reward_rows = np.flatnonzero(held_out)
+    if not reward_rows.size:
+        raise _describe_empty_reward(source, train, rule)
+    return take(train, held_out == 0), take(train, reward_rows), reward_rows
 
 
 def _describe_empty_reward(source: str, train: Interactions, rule: SplitRule) -> DataError:

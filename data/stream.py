@@ -18,6 +18,7 @@ from numpy.typing import DTypeLike
 
 from .columns import MAX_ID
 from .features import select_features
+from .fingerprint import count_distinct
 from .types import DataError, Dataset, Interactions, Streamed, take
 
 ROUNDS = 6
@@ -142,7 +143,11 @@ def _map_file(file: Path) -> dict[str, list[np.ndarray]]:
     try:
         table = arrow.ipc.open_file(arrow.memory_map(str(file))).read_all()
     except (OSError, arrow.ArrowInvalid) as error:
-        raise DataError(f"{file} cannot be opened as an Arrow IPC file: {error}") from error
+        why = str(error).splitlines()[0]
+        raise DataError(
+            f"{file} cannot be opened as an Arrow IPC file ({why}). Give one that write_stream has "
+            f"written; or, if it fits in memory, CSV or Parquet with --config=configs/csv.py"
+        ) from error
     if missing := [name for name in (*FIELDS, LABEL) if name not in table.column_names]:
         raise DataError(
             f"{file} has no column {missing[0]!r}: expected {', '.join(FIELDS)} and {LABEL}, got "
@@ -287,8 +292,12 @@ def load_stream(
 
     train = Streamed(rows=stream.rows, chunk_rows=piece, draw=read, columns=stream.columns)
     fields = ", ".join(f"{name} of {size:,}" for name, size in stream.sizes.items())
+    users, items = (count_distinct(stream.columns[f], stream.sizes[f]) for f in FIELDS)
+    likes = sum(int(np.count_nonzero(labels)) for labels in stream.columns[LABEL])
     notes = (
         f"source: {path}",
+        f"{stream.starts[-1]:,} rows of {users:,} users and {items:,} items, "
+        f"{100 * likes / stream.starts[-1]:.1f} % likes",
         f"train: {stream.rows:,} rows, read {min(piece, stream.rows):,} at a time; ids: {fields}",
         *(f"{name}: {rows.label.size:,} rows, held out by chance" for name, rows in splits.items()),
     )

@@ -264,7 +264,10 @@ def _without_flags(message: str) -> str:
     """Returns a message of the command line as it reads in Python.
 
     Example:
-      >>> _without_flags("choose another --workdir, or give --config.data.path=...")
-      'choose another workdir, or give data.path=...'
+      >>> _without_flags("choose another --workdir, or give --config.data.label=...")
+      'choose another workdir, or give rating=...'
     """
-    return re.sub(r"--(config\.)?(?=\w)", "", message)
+    message = re.sub(r"--(config\.)?(?=\w)", "", message)
+    keywords = {key: keyword for keyword, key in COLUMNS.items()} | {"threshold": "threshold"}
+    names = "|".join(keywords)
+    return re.sub(rf"\bdata\.({names})\b", lambda match: keywords[match[1]], message)

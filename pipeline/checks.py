@@ -114,7 +114,7 @@ def describe_short_rankings(metric: str, split: str, candidates: np.ndarray) -> 
         return []
     share = float(np.mean(candidates <= int(rank)))
     whose = f"of the rankings of the {split} split have no more than {rank} candidates"
-    go_on = f"Choose a smaller number, such as {name}@{max(1, int(np.median(candidates)) // 5)}"
+    go_on = f"Choose a smaller number, such as {name}@{max(1, int(np.median(candidates)) // 3)}"
     is_one = name in ("hit", "recall")
     if is_one and share == 1:
         raise ValueError(f"{metric} is 1 for every loss: all {whose}. {go_on}")

@@ -132,11 +132,17 @@ def show_plan(config: ConfigDict, workdir: Path, console: Console) -> None:
         if (workdir / "results.json").exists():
             console.print(f"{workdir} contains this run, finished", markup=False, soft_wrap=True)
         elif is_of_rankings(config):
-            plan_rankings(make_topk(config, console))
+            topk = make_topk(config, console)
+            check_data(workdir, data.take_fingerprint(topk.data))
+            plan_rankings(topk)
         elif _is_search(config):
-            plan_search(make_run(config, console))
+            run = make_run(config, console)
+            check_data(workdir, data.take_fingerprint(run.setup.dataset))
+            plan_search(run)
         else:
-            plan_transfer(make_transfer(config, workdir, console), console)
+            transfer = make_transfer(config, workdir, console)
+            check_data(workdir, take_fingerprints(transfer))
+            plan_transfer(transfer, console)
     except (ValueError, OSError) as error:
         raise BadInput(str(error)) from error
 

@@ -67,4 +67,9 @@ def show_results(console: Console, folder: Path, results: dict[str, Any]) -> Non
     else:
         console.print(report.make_results_table(results))
         files += ["hall_of_fame.csv"] if (folder / "hall_of_fame.csv").exists() else []
+    others = ("recommender", "run.log", "README.md")
+    files += [name for name in others if (folder / name).exists()]
+    if (folder / "recommender").exists():
+        line = f"\nRecommend: autolossgen recommend {folder} --user=ID"
+        console.print(line, markup=False, soft_wrap=True)
     console.print(f"\nFiles in {folder}: {', '.join(files)}", markup=False, soft_wrap=True)

@@ -17,7 +17,7 @@ from ..csv_files import (
     describe_table,
     read_own_tables,
 )
-from ..encode import encode, encode_parts
+from ..encode import encode_all
 from ..generator import draw_interactions
 from ..locate import find_rating_file, find_split, read_file
 from ..readers import Roles, read_labelled
@@ -319,11 +319,7 @@ def _encode_ratings(
     tables: list[TextTable], roles: Roles, threshold: float | None, source: str
 ) -> Ratings:
     """Numbers the rows of one file, of which the last of a repeated pair is kept, or of a split."""
-    sizes: Sequence[int] = ()
-    if len(tables) == 1:
-        encoded = encode(tables[0], roles, threshold, at_least=True)
-    else:
-        _, encoded, sizes = encode_parts(tables, roles, threshold, at_least=True)
+    _, encoded, sizes = encode_all(tables, roles, threshold, at_least=True)
     return Ratings(
         user=encoded.rows.ids["user"],
         item=encoded.rows.ids["item"],

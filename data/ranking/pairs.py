@@ -3,7 +3,9 @@
 from typing import NamedTuple
 
 import numpy as np
+import polars as pl
 
+from ..columns import MISSING_ID
 from ..types import DataError
 
 
@@ -97,6 +99,15 @@ def _check_ids(name: str, values: np.ndarray) -> np.ndarray:
                 f"has no id."
             )
         ids = ids.astype(np.int64)
+    if ids.dtype.kind in "US":
+        words = pl.Series(ids.astype(np.str_))
+        missing = (words == "") | words.str.contains(MISSING_ID)
+        if missing.any():
+            at = int(missing.arg_true()[0])
+            raise DataError(
+                f"{name} are whole numbers or words, got {words[at]!r} at {at}, which means that "
+                f"none is known. Leave out what has no id."
+            )
     if ids.dtype.kind not in "iuUS":
         raise DataError(f"{name} are whole numbers or words, got an array of {ids.dtype}")
     return ids

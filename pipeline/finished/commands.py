@@ -17,10 +17,6 @@ from .recommender import RecommendError
 from .run import Run, RunLoss, load_run
 
 
-class CommandError(ValueError):
-    """A run that cannot be used in the way asked for."""
-
-
 class _Parser(argparse.ArgumentParser):
     """A parser whose errors are one line."""
 
@@ -56,11 +52,7 @@ def export_loss(program: str, words: Sequence[str], console: Console) -> None:
     given = parser.parse_args(words)
     run = load_run(given.run)
     loss = run.best if given.loss is None else run.get_loss(given.loss)
-    try:
-        text = EXPORTS[given.to](loss)
-    except ImportError as error:  # LaTeX needs SymPy
-        raise CommandError(str(error)) from None
-    console.print(text.rstrip(), markup=False, soft_wrap=True)
+    console.print(EXPORTS[given.to](loss).rstrip(), markup=False, soft_wrap=True)
 
 
 def compare_runs(program: str, words: Sequence[str], console: Console) -> None:
@@ -119,4 +111,5 @@ COMMANDS: dict[str, Callable[[str, Sequence[str], Console], None]] = {
 }
 """First word of the command line -> what it does."""
 
-ERRORS = (CommandError, RecommendError, report.ReportError)
+ERRORS = (RecommendError, report.ReportError)
+"""What these raise for runs, losses and users that are not there."""

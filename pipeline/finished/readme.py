@@ -16,6 +16,7 @@ FILES = {
     "tested/": "results of losses and recommenders, one file each",
     "run.log": "what the console said",
     "config.json": "all settings",
+    "data.json": "a fingerprint of the data, without which the run does not go on",
     "recommender/": "the recommender, trained on all data: recommender.json says what it is, "
     "weights.npz has its arrays (numpy.load reads them, without pickle), users.parquet and "
     "items.parquet your ids and their rows, seen.parquet who has met what",

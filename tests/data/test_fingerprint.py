@@ -94,6 +94,9 @@ def test_streams_are_told_apart_by_all_their_rows(tmp_path):
     for changed in (label, np.where(user == 2_999, 0, label), label):
         rows = data.Interactions({"user": user % 100, "item": user % 70}, changed)
         path = write_stream(tmp_path / "x.arrow", [rows])
+        notes = load_stream(path=str(path), held_out=300).notes
+        share = 100 * changed.mean()
+        assert notes[1] == f"3,000 rows of 100 users and 70 items, {share:.1f} % likes"
         fingerprints.append(data.take_fingerprint(load_stream(path=str(path), held_out=300)))
     one, other, again = fingerprints
     assert one == again

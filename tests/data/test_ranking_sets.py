@@ -454,6 +454,11 @@ def test_a_repeated_pair_counts_once_at_its_last_time():
         ({"times": [0.0] * 7 + [np.nan]}, "times are finite numbers, got nan at 7"),
         ({"times": ["x"] * 8}, "times are numbers, or None"),
         ({"users": [0.0, np.nan] * 4}, "users are whole numbers or words, got nan at 1"),
+        (
+            {"users": ["a", "nan"] * 4},
+            "users are whole numbers or words, got 'nan' at 1, which means",
+        ),
+        ({"items": ["", "b"] * 4}, "items are whole numbers or words, got '' at 0, which means"),
         ({"items": np.array([0, "a"] * 4, object)}, "not both: got 0, and 'a' at 1"),
         ({"items": [True] * 8}, "items are whole numbers or words, got an array of bool"),
         ({"users": np.zeros((8, 1))}, r"one row of ids, got an array of shape \(8, 1\)"),

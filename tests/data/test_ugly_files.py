@@ -198,7 +198,7 @@ def test_a_file_without_names_of_columns_says_how_to_give_them(read, plain):
     [
         ("anna,film\nbob,film\n", r"expected a column 'user', got anna, film\..*data\.columns"),
         ("# exported\n" + PLAIN, r"expected a column 'user', got # exported\..*is line 1 no line"),
-        ("sep=;\n" + PLAIN.replace(",", ";"), r"line 1: 'sep=;' is meant for Excel: delete the"),
+        ("sep=;\n" + PLAIN.replace(",", ";"), r"line 1: 'sep=;' is meant for Excel. Delete the"),
         ("user  item  rating  time\n0  1  5  9\n", r"the name '' occurs twice\. Write one blank"),
         (PLAIN + PLAIN, r"line 66, column 3 \(rating\): expected a finite number, got 'rating'"),
     ],

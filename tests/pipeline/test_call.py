@@ -173,6 +173,7 @@ def test_positives_alone_are_ranked(ranking):
     ("changes", "message"),
     [
         ({"user": "reeder"}, "user='reeder': the frame has no such column .did you mean 'reader'"),
+        ({"user": None}, "expected a column 'user'.*Name yours: user, item, rating, time"),
         ({"rating": "likes"}, "it has reader, book, stars"),
         ({"serch": {"generations": 3}}, "did you mean 'search.generations'"),
         ({"search": {"generation": 3}}, "did you mean 'search.generations'"),

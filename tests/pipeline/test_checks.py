@@ -32,7 +32,7 @@ def test_sizes_beyond_all_use_are_refused_by_their_key(key):
 def test_a_metric_at_k_among_no_more_than_k_is_refused_or_warned_of():
     few, many = np.full(6, 8), np.full(5, 100)
     for name in ("hit", "recall"):
-        told = rf"{name}@10 is 1 for every loss: all of the rankings of the test split .*{name}@1"
+        told = rf"{name}@10 is 1 for every loss: all of the rankings of the test split .*{name}@2"
         with pytest.raises(ValueError, match=told):
             describe_short_rankings(f"{name}@10", "test", few)
         mixed = describe_short_rankings(f"{name}@10", "test", np.append(few, many))

@@ -27,7 +27,14 @@ RUN = (
     "--config.search.checkpoint_every=8",
     "--config.search.candidates=16",
 )
-FILES = {"config.json", "metrics.jsonl", "hall_of_fame.csv", "results.json", "results.csv"}
+FILES = {
+    "config.json",
+    "data.json",
+    "metrics.jsonl",
+    "hall_of_fame.csv",
+    "results.json",
+    "results.csv",
+}
 RECOMMENDER = [
     f"recommender/{name}"
     for name in ("recommender.json", "weights.npz", "users.parquet", "items.parquet")

@@ -190,6 +190,7 @@ def test_a_run_that_began_with_other_data_does_not_go_on(command, arguments, tmp
     other = {"rows": 1_501, "digests": {"user": "0"}}
     claim_workdir(folder, config.to_dict(), data=other)
     before = contents(folder)
-    done = command(*arguments, f"--workdir={folder}")
-    assert_one_line(done, 1, "began with other data (rows: 1501 there and ", "other values of user")
-    assert contents(folder) == before
+    for words in ((), ("--dry_run",)):
+        done = command(*arguments, f"--workdir={folder}", *words)
+        assert_one_line(done, 1, "began with other data (rows: 1501 there and ", "values of user")
+        assert contents(folder) == before
