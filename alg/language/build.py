@@ -3,10 +3,12 @@
 ``interpret`` evaluates the same operators with the program as traced data; tests compare the two.
 """
 
+import html
+import inspect
 import math
 from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache, partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -16,13 +18,20 @@ from ..interfaces import Array
 from ..suggest import did_you_mean
 from .families import LARGEST_LOGIT, POINTWISE, Family, as_family
 from .inputs import LossFn, LossLike, as_template
-from .operators import DEFAULT_BOUNDS, NUMBER_OF, as_bounds, clip, compute_logit
+from .latex import write_latex
+from .operators import DEFAULT_BOUNDS, NUMBER_OF, OPERATORS, Op, as_bounds, clip, compute_logit
 from .parser import Slot
-from .printing import describe_program
+from .printing import check_size, describe_program
 from .programs import Program
 
 UNBOUNDED = (-np.inf, np.inf)
 """Bounds that clip nothing, for losses that need no protection."""
+
+REDUCTIONS = (
+    "reduce_fn=jnp.sum gives the sum, reduce_fn=None the loss of each example, and the default the "
+    "mean"
+)
+_KEYWORDS = ("threshold", "where", "weights", "constants", "reduce_fn")
 
 
 def find_active_clips(
@@ -107,33 +116,25 @@ def build_loss(
     *,
     inputs: str = "logits",
     bounds: tuple[float, float] = DEFAULT_BOUNDS,
-    family: str | Family = POINTWISE,
+    family: str | Family = "pointwise",
     **constants: float,
 ) -> LossFn:
-    """Builds a jitted loss from a formula, a token sequence or a program.
-
-    The same source returns the same function, so nothing is traced twice.
+    """Builds a jitted loss; the same source returns the same object, so nothing is traced twice.
 
     Args:
-      source: an infix formula over the family's operands and numbers; postfix tokens, as names or
-        as numbers in the family's default vocabulary; or a ``Program``.
-      inputs: what the scores are: ``"logits"``, or ``"probabilities"`` (pointwise losses only).
-      bounds: every intermediate result is clipped to them. A clip that cannot act on logits up to
-        10,000 and labels up to 5, positive or negative, is left out.
-      family: ``"pointwise"``, a loss of scores and labels; ``"pairwise"``, a loss of the logits of
-        positives and of their negatives; or the family of a vocabulary with your own operators.
+      source: a formula of operands and numbers, tokens (a list, or text), or a ``Program``.
+      inputs: what the scores are, ``"logits"`` or ``"probabilities"``.
+      bounds: all intermediate results are clipped to them, where they can get so large.
+      family: ``"pointwise"``, of scores and labels; ``"pairwise"``, of logits of positives and of
+        their negatives; or one with your own operators.
       **constants: values of names in the formula.
-
-    Raises:
-      ValueError: if the source is not a loss; the message names the position.
 
     Example:
       >>> loss = build_loss("square(label - pred)")
       >>> float(loss(jnp.array([0.0, 0.0]), jnp.array([1.0, 0.0])))
       0.25
-      >>> loss = build_loss("relu(m - diff)", family="pairwise", m=0.5)
-      >>> float(loss(jnp.array([1.0]), jnp.array([[0.0, 1.0]])))  # the mean of 0 and 0.5
-      0.25
+      >>> build_loss("relu(m - diff)", family="pairwise", m=0.5, bounds=UNBOUNDED)
+      <pairwise loss of logits: relu(m - (pos - neg)), m=0.5>
     """
     family = as_family(family)
     if inputs not in ("logits", "probabilities"):
@@ -165,31 +166,152 @@ def build_from_program(
       slots: where the program holds named constants, which can then be given at each call.
     """
     columns = tuple(tuple(np.asarray(part).tolist()) for part in program)
-    return _build_from_columns(columns, inputs, bounds, family, name, slots)
+    return _build_from_parts(LossParts(columns, inputs, bounds, family, name, slots))
 
 
-@lru_cache(maxsize=4096)
-def _build_from_columns(
+class LossParts(NamedTuple):
+    """All that determines a built loss, in a form that can be compared and pickled."""
+
+    columns: tuple[tuple, ...]  # of the program
+    inputs: str
+    bounds: tuple[float, float]
+    family: Family
+    name: str
+    slots: tuple[Slot, ...]
+
+
+class Loss:
+    """A loss as ``build_loss`` and ``named_loss`` return it; ``LossFn`` says how it is called.
+
+    It is a description, which never changes, and a compiled function. Losses that are built alike
+    are equal, and so are copies and what was pickled.
+    """
+
+    def __init__(self, parts: LossParts):
+        """Prepares the function; it is compiled when it is called."""
+        op, lhs, rhs, constant = (np.asarray(column) for column in parts.columns)
+        for part in (op, lhs, rhs, constant):
+            part.flags.writeable = False  # shared by all callers that build this loss
+        self.program = Program(op=op, lhs=lhs, rhs=rhs, constant=constant)
+        self.family, self.bounds, self.inputs = parts.family, parts.bounds, parts.inputs
+        self.constants: Mapping[str, float] = {
+            slot.name: slot.sign * float(constant[slot.instruction]) for slot in parts.slots
+        }
+        self.reads_threshold = bool(NUMBER_OF["threshold"] in op)
+        self.__name__ = self.__qualname__ = parts.name
+        self._parts, self._hash = parts, hash(parts)
+        function = _make_function(self.program, parts, self.reads_threshold)
+        function.__name__ = function.__qualname__ = parts.name  # what XLA calls it
+        self.__signature__ = inspect.signature(function)
+        self.__doc__ = f"The {self._describe()}."
+        self._run = jax.jit(function, static_argnames="reduce_fn")
+
+    def __call__(self, *arguments: Any, **settings: Any) -> Array:
+        """Computes the reduced loss; see ``LossFn``."""
+        try:
+            return self._run(*arguments, **settings)
+        except TypeError as error:
+            _explain_settings(settings, self.__signature__, error)
+            raise
+
+    def _describe(self) -> str:
+        """Returns what the loss is, in a line."""
+        name = "" if self.__name__ == "loss" else f"{self.__name__}, "
+        values = "".join(f", {name}={value:g}" for name, value in self.constants.items())
+        clips = "" if self.bounds == UNBOUNDED else f", intermediates clipped to {self.bounds}"
+        text = describe_program(self.program, self.family, self._parts.slots)
+        return f"{name}{self.family.name} loss of {self.inputs}: {text}{values}{clips}"
+
+    def __repr__(self) -> str:
+        """Returns family, formula and constants."""
+        return f"<{self._describe()}>"
+
+    def _repr_latex_(self) -> str | None:
+        """Returns the formula for a notebook; None if it is too long to write."""
+        try:
+            check_size(self.program, self.family)
+        except ValueError:
+            return None
+        return f"$\\displaystyle {write_latex(self.program, self.family)}$"
+
+    def _repr_html_(self) -> str:
+        """Returns the description for a notebook, the formula as code."""
+        before, formula = self._describe().split(": ", 1)
+        return f"<div>{html.escape(before)}: <code>{html.escape(formula)}</code></div>"
+
+    def __eq__(self, other: object) -> bool:
+        """Whether both are built alike."""
+        return self is other or (isinstance(other, Loss) and self._parts == other._parts)
+
+    def __hash__(self) -> int:
+        """Returns a hash that is equal for losses that are built alike."""
+        return self._hash
+
+    def __copy__(self) -> "Loss":
+        """Returns itself, as a loss never changes."""
+        return self
+
+    def __deepcopy__(self, memo: dict) -> "Loss":
+        """Returns itself, as a loss never changes."""
+        return self
+
+    def __reduce__(self) -> tuple:
+        """Returns what pickle writes: the parts, with the family's name and a user's operators."""
+        own = self.family.table[len(OPERATORS) :]
+        return _restore, (*self._parts[:3], self.family.name, own, *self._parts[4:])
+
+
+def _restore(
     columns: tuple[tuple, ...],
     inputs: str,
     bounds: tuple[float, float],
-    family: Family,
+    family_name: str,
+    own: tuple[Op, ...],
     name: str,
     slots: tuple[Slot, ...],
-) -> LossFn:
-    """Builds a loss from the columns of a program, which are hashable."""
-    op, lhs, rhs, constant = (np.asarray(column) for column in columns)
-    program = Program(op=op, lhs=lhs, rhs=rhs, constant=constant)
-    reads_threshold = NUMBER_OF["threshold"] in op
-    for part in (op, lhs, rhs, constant):
-        part.flags.writeable = False  # shared by all callers that build this loss
+) -> Loss:
+    """Returns the loss that was pickled."""
+    family = as_family(family_name)
+    family = family._replace(table=(*family.table, *own))
+    return _build_from_parts(LossParts(columns, inputs, bounds, family, name, slots))
+
+
+@lru_cache(maxsize=4096)
+def _build_from_parts(parts: LossParts) -> Loss:
+    return Loss(parts)
+
+
+def _explain_settings(
+    settings: Mapping[str, Any], signature: inspect.Signature, error: TypeError
+) -> None:
+    """Says what to write in place of a keyword that losses do not take.
+
+    Raises:
+      TypeError: if there is one.
+    """
+    unknown = [name for name in settings if name not in signature.parameters]
+    if "reduction" in unknown:
+        raise TypeError(f"losses take no reduction: {REDUCTIONS}") from error
+    if unknown:
+        known = [name for name in signature.parameters if name in _KEYWORDS]
+        raise TypeError(
+            f"losses take no {unknown[0]!r}{did_you_mean(unknown[0], known)}; constants of a "
+            "formula are given as constants={'name': value}"
+        ) from error
+
+
+def _make_function(
+    program: Program, parts: LossParts, reads_threshold: bool
+) -> Callable[..., Array]:
+    """Returns the function of a loss, not compiled."""
+    bounds, family, inputs = parts.bounds, parts.family, parts.inputs
     clipped = find_active_clips(program, bounds, family)
 
     def run_with(constants: Mapping[str, Array] | None) -> Callable[..., Array]:
         """Returns the evaluation; with other constants, clips that were left out may act."""
         if constants is None:
             return partial(evaluate, program, bounds=bounds, family=family, clipped=clipped)
-        values = fill_slots(program, slots, constants)
+        values = fill_slots(program, parts.slots, constants)
         return partial(evaluate, program, bounds=bounds, family=family, constants=values)
 
     def pointwise(scores, labels, *, where=None, weights=None, constants=None, reduce_fn=jnp.mean):
@@ -208,16 +330,7 @@ def _build_from_columns(
         values, where = _pairwise_values(run, pos, neg, where)
         return _reduce(values, where, weights, reduce_fn).astype(dtype)
 
-    function = pairwise if family.is_pairwise else pointwise
-    function.__name__ = function.__qualname__ = name
-    text = describe_program(program, family)
-    clips = "" if bounds == UNBOUNDED else f", intermediates clipped to {bounds}"
-    function.__doc__ = f"The {family.name} loss {text} of {inputs}{clips}."
-    loss: Any = jax.jit(function, static_argnames="reduce_fn")  # its type has no attributes
-    loss.program, loss.family, loss.bounds, loss.inputs = program, family, bounds, inputs
-    loss.constants = {slot.name: slot.sign * float(constant[slot.instruction]) for slot in slots}
-    loss.reads_threshold = reads_threshold
-    return loss
+    return pairwise if family.is_pairwise else pointwise
 
 
 def fill_slots(
@@ -336,6 +449,8 @@ def _reduce(
         values = jnp.where(where, values, 0.0)
     if reduce_fn is None:
         return values
+    if not callable(reduce_fn):
+        raise ValueError(f"reduce_fn is a function or None, got {reduce_fn!r}: {REDUCTIONS}")
     if where is None and values.size:
         return reduce_fn(values)
     # A mean over nothing is NaN and becomes 0; a mean over NaNs stays NaN.

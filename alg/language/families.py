@@ -40,6 +40,10 @@ class Family(NamedTuple):
     ranges: tuple[tuple[float, float], ...]  # of the registers, taken for granted
     table: tuple[Op, ...] = OPERATORS  # then a user's own operators
 
+    def __repr__(self) -> str:
+        """Returns the name alone; the table is long."""
+        return f"<{self.name} family>"
+
     @property
     def is_pairwise(self) -> bool:
         """Whether losses take the logits of positives and negatives, not scores and labels."""

@@ -189,6 +189,14 @@ def as_program(
     return as_template(source, family=family, **constants).program
 
 
+def _split_tokens(text: str, family: Family) -> list[str]:
+    """Returns the tokens of a text such as ``label pred sub``; none if it is a formula."""
+    words = text.split()
+    are_tokens = all(word.isidentifier() or parse_number(word) is not None for word in words)
+    is_postfix = len(words) > 1 and are_tokens and words[-1] in get_operators(family)
+    return words if is_postfix else []
+
+
 def as_template(
     source: LossLike, /, *, family: str | Family = POINTWISE, **constants: float
 ) -> Template:
@@ -203,7 +211,11 @@ def as_template(
         what = type(source).__name__
         raise ValueError(f"constants {sorted(constants)} are for formulas, the source is a {what}")
     if isinstance(source, str):
-        template = parse_template(source, family, constants)
+        tokens = _split_tokens(source, family)
+        if tokens and not constants:
+            template = _assemble_names(tokens, family)
+        else:
+            template = parse_template(source, family, constants)
     elif isinstance(source, Program):
         template = Template(source, ())
     elif np.iterable(source):

@@ -257,6 +257,8 @@ class _Parser:
             hint = did_you_mean(short, known)
             if replacement := _REPLACEMENTS.get(name):
                 hint = f" (did you mean {replacement!r}?)"
+            if self.text.strip() == name:
+                hint += f"; if it is the name of a loss, named_loss({short!r}) builds it"
             raise ValueError(f"{self.describe_position()}: {short!r} is not known{hint}")
         self.advance()
         return register

@@ -166,9 +166,9 @@ def _write_call(op: Op, arguments: Sequence[_Text]) -> _Text:
     return _Text(op.text.format(*texts), precedence=op.precedence, depth=max(depths))
 
 
-def describe_program(program: Program, family: Family) -> str:
+def describe_program(program: Program, family: Family, slots: Sequence[Slot] = ()) -> str:
     """Returns the formula of a static program, or its size if the formula is too long."""
     try:
-        return to_text(program, family=family)
+        return to_text(program, family=family, slots=slots)
     except ValueError:
         return f"of {len(program.op)} instructions"

@@ -85,8 +85,8 @@ def test_other_settings_are_other_functions():
 def test_a_loss_says_what_it_is():
     loss = build_loss("square(label - pred)")
     assert loss.__name__ == "loss"
-    assert "square(label - pred) of logits, intermediates clipped to (-1" in loss.__doc__
-    assert named_loss("mse").__doc__.endswith("square(label - pred) of logits.")
+    assert "of logits: square(label - pred), intermediates clipped to (-1" in loss.__doc__
+    assert named_loss("mse").__doc__.endswith("of logits: square(label - pred).")
 
 
 def test_a_loss_whose_formula_is_too_long_to_write_is_built():
@@ -96,7 +96,7 @@ def test_a_loss_whose_formula_is_too_long_to_write_is_built():
     )
     loss = build_loss(sums, bounds=(-np.inf, np.inf))
     assert float(loss(0.0, 0.0)) == 2**20
-    assert "loss of 20 instructions of logits" in loss.__doc__
+    assert "loss of logits: of 20 instructions" in loss.__doc__
 
 
 def test_probabilities_are_the_sigmoid_of_logits():
