@@ -18,13 +18,13 @@ from autolossgen.suggest import did_you_mean
 from autolossgen.training.devices import ProcessError, configure_jax, process_dir
 
 from .finished.commands import COMMANDS, ERRORS
+from .rankings.run import make_topk, run_topk
 from .run import make_run, run_phases
 from .save import show_results
 from .search import Stopped
 from .terminal.help import make_help
 from .terminal.log import LoggedConsole
 from .terminal.plan import plan_rankings, plan_search, plan_transfer
-from .topk import make_topk, run_topk
 from .transfer import make_transfer, run_transfer, take_fingerprints
 from .workdir import check_data, check_workdir, claim_workdir, read_results
 

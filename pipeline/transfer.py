@@ -22,11 +22,11 @@ from autolossgen.suggest import did_you_mean
 from autolossgen.training.tasks import Task, make_task
 
 from .checks import check_numbers, check_sizes
+from .rankings.cells import MODELS, is_pointwise, make_rank_cells
+from .rankings.run import TopK, make_topk, run_topk
 from .save import NO_SEARCH, save_results
 from .setup import Setup, make_setup
 from .test import compare_losses
-from .topk import TopK, make_topk, run_topk
-from .transfer_rankings import MODELS, is_pointwise, make_rank_cells
 from .workdir import check_workdir, claim_workdir, read_results
 
 

@@ -28,9 +28,9 @@ from autolossgen.training.chunks import compute_subsample_size, subsample
 from autolossgen.training.optimizers import Hyper
 from autolossgen.training.trainer import make_trainer
 
+from ..rankings.run import TopK
 from ..run import Run
 from ..setup import Setup
-from ..topk import TopK
 from ..transfer import Transfer
 
 MEASURED_STEPS = 20

@@ -39,8 +39,8 @@ from autolossgen.search.screening import are_twins
 from autolossgen.search.space import Space, make_space
 from autolossgen.training.tasks import make_task
 
-from .search import SearchPhase, Stopped, search_losses
-from .setup import look_up
+from ..search import SearchPhase, Stopped, search_losses
+from ..setup import look_up
 
 REFERENCE = "softmax"
 """Named loss that all others are compared with during a search."""

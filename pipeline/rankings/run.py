@@ -40,11 +40,11 @@ from autolossgen.ranking.references import run_reference
 from autolossgen.ranking.scores import get_score
 from autolossgen.ranking.tuning import Range, Trials
 
-from .checks import check_sizes, describe_short_rankings
-from .finished.training import keep_ranker
-from .rank_search import RankSearchPhase, find_losses, make_rank_search_phase, read_range
-from .save import save_results, summarize_search
-from .setup import look_up
+from ..checks import check_sizes, describe_short_rankings
+from ..finished.training import keep_ranker
+from ..save import save_results, summarize_search
+from ..setup import look_up
+from .search import RankSearchPhase, find_losses, make_rank_search_phase, read_range
 
 REPORTED_MASK = "train+valid"
 """The recommender that a user would be served: refitted, with all masked that is known."""
