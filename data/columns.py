@@ -9,7 +9,7 @@ import polars as pl
 
 from autolossgen.suggest import did_you_mean
 
-from .tables import TextTable, find_values_in_header
+from .tables import MAX_SHOWN, TextTable, find_values_in_header
 from .types import DataError
 
 MAX_ID = 2**31 - 2  # ids and table sizes (largest id + 1) are int32
@@ -17,7 +17,7 @@ MAX_ID = 2**31 - 2  # ids and table sizes (largest id + 1) are int32
 # MovieLens-1M's films fill 3,706 of 3,953 rows; those of ml-latest-small 9,724 of 193,610.
 ROWS_PER_ID, SPARE_ROWS = 2, 1_000
 BLANKS = " \t\r\x0b\x0c\xa0"  # that do not matter around a value; a line end in quotes does
-MOST_SHOWN = 6  # values in a message
+MOST_VALUES = 6  # values in a message
 
 
 class Kind(NamedTuple):
@@ -177,6 +177,24 @@ def describe_spellings(field: str, ids: pl.Series) -> list[str]:
     ]
 
 
+def describe_separators(
+    field: str, tables: Sequence[TextTable], ids: Sequence[pl.Series]
+) -> list[str]:
+    """Returns a note on ids that hold the separator of columns, which quotes allow."""
+    notes = []
+    for table, values in zip(tables, ids, strict=True):
+        if values.dtype != pl.String or not (table.layout and table.layout.quoted):
+            continue
+        separator = table.layout.separator
+        found = values.filter(values.str.contains(separator, literal=True))
+        if len(found):
+            notes.append(
+                f"{found.n_unique():,} {field} ids of {Path(table.path).name} hold the separator "
+                f"{separator!r}, in quotes, such as {found[0][:MAX_SHOWN]!r}"
+            )
+    return notes
+
+
 def describe_words(field: str, tables: Sequence[TextTable], ids: Sequence[pl.Series]) -> list[str]:
     """Returns a note on ids that are words since some are no numbers, in one file or another."""
     if ids[0].dtype != pl.String:
@@ -275,7 +293,7 @@ def _describe_labels(
     threshold = found.filter(found > middle)[0] if at_least else found.filter(found <= middle)[-1]
     held = (
         ", ".join(f"{value:g}" for value in found)
-        if len(found) <= MOST_SHOWN
+        if len(found) <= MOST_VALUES
         else f"numbers from {found[0]:g} to {found[-1]:g}"
     )
     which = "a rating of at least that is" if at_least else "a rating above that is"

@@ -195,11 +195,24 @@ def read_table(path: str, key: str, form: TextForm, wanted: Sequence[str]) -> Te
       DataError: if it cannot be read.
     """
     raw = read_whole(read_file(Path(path).expanduser(), key), path)
-    if table := read_columnar(raw, path):
-        return table
     separator, quoted, columns = form
+    if len({*columns}) < len(columns):
+        raise DataError(f"data.columns names one column twice: {', '.join(columns)}")
+    if table := read_columnar(raw, path):
+        if columns:
+            raise DataError(
+                f"{path} is no text and has names of columns: leave data.columns out, and give "
+                f"those that are meant as data.user, data.item, data.label and data.time"
+            )
+        return table
     layout = sniff_layout(raw, separator, wanted=wanted, columns=columns, quoted=quoted)
-    return read_text(raw, path, layout)
+    table = read_text(raw, path, layout)
+    if columns and any(table.frame[name][0] == name for name in table.frame.columns):
+        raise DataError(
+            f"{path}, line 1: the names of columns are there: leave data.columns out, or the line "
+            f"would be taken for an interaction."
+        )
+    return table
 
 
 def _read_sides(

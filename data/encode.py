@@ -9,6 +9,7 @@ import polars as pl
 from .columns import (
     Index,
     Kind,
+    describe_separators,
     describe_spellings,
     describe_words,
     make_index,
@@ -99,6 +100,7 @@ def _read_columns(
         number[field] = indexes[field].rows(whole)
         if roles.ids is None:
             notes += [*describe_words(field, tables, ids), *describe_spellings(field, whole)]
+            notes += describe_separators(field, tables, ids)
     label = read_labels(tables, roles.label, threshold, at_least=at_least)
     times = read_times(tables, roles.time) if roles.time else None
     notes = [*([times.note] if times else []), *notes, *_describe_numbering(indexes)]

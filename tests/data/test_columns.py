@@ -77,6 +77,8 @@ def test_another_file_is_joined_by_the_same_ids():
     other = table(id=["2", " 1", "5", "x", None])
     assert Index(None, 3).read(other, "id").tolist() == [2, 1, -1, -1, -1]
     assert make_index(pl.Series(["x", "5"])).read(other, "id").tolist() == [-1, -1, 0, 1, -1]
+    signed = make_index(pl.Series([-1, 5, -7]))
+    assert signed.read(table(id=["-1", "x", None, "5", "8"]), "id").tolist() == [1, -1, -1, 2, -1]
     rows = make_index(pl.Series([10**12, 5])).read(other, "id")
     assert rows.tolist() == [-1, -1, 0, -1, -1]
     assert rows.dtype == np.int32

@@ -128,6 +128,23 @@ def test_what_quotes_are_for_is_read(read, plain, end):
     assert found.sizes["title"] == 1
 
 
+def test_names_of_columns_that_nothing_would_read_are_refused(read):
+    with pytest.raises(data.DataError, match=r"is no text and has names .*leave data\.columns out"):
+        read(written("write_parquet"), columns=HEADER)
+    with pytest.raises(
+        data.DataError, match=r"data\.columns names one column twice: user, item, us"
+    ):
+        read(as_text(ROWS, header=None), columns=("user", "item", "user", "time"))
+
+
+def test_ids_that_hold_the_separator_are_counted(read):
+    text = as_text([(user, f'"{item}, the"', *rest) for user, item, *rest in ROWS])
+    found = read(text)
+    assert found.sizes["item"] == 12
+    told = "12 item ids of own.csv hold the separator ',', in quotes, such as '0, the'"
+    assert told in found.notes
+
+
 @pytest.mark.parametrize("first", ['"user', 'user,"item"x', '"a\rb",item'])
 def test_quotes_in_the_names_of_columns_are_looked_at_too(read, first):
     with pytest.raises(
@@ -189,8 +206,8 @@ def test_a_file_without_names_of_columns_says_how_to_give_them(read, plain):
     for separator in (",", "\t", " "):
         text = as_text(ROWS, separator, None)
         assert rows_of(read(text, columns=HEADER)) == plain
-    with pytest.raises(data.DataError, match=r"line 1, column 3 \(rating\): .* got 'rating'"):
-        read(PLAIN, columns=HEADER)
+    with pytest.raises(data.DataError, match=r"line 1: the names .*leave data\.columns out"):
+        read(PLAIN, columns=HEADER, label="", time="", threshold=None)
 
 
 @pytest.mark.parametrize(
