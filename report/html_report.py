@@ -37,7 +37,9 @@ _TEST_NOTE = (
     "where it is given, outside the one over users."
 )
 _FUNNEL_NOTE = (
-    "Filters are in the order in which they are applied, the cheapest first. Below the reference: "
+    "Filters are in the order in which they are applied, the cheapest first. Protected: the "
+    "formula without the protection of its operators has no value, or another gradient; such a "
+    "loss is not what its formula says. Below the reference: "
     "trained candidates with a lower reward than the reference loss."
 )
 _HALL_OF_FAME_NOTE = (

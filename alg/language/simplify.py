@@ -204,6 +204,8 @@ class _Collector(_Rewriter):
 
     def __init__(self, family: Family, bounds: tuple[float, float], *, binary_labels: bool):
         super().__init__(family, bounds)
+        odd = ("log", "reciprocal", "tanh", "atan")
+        self.rules |= {name: partial(self.odd, name) for name in odd}
         self.rules |= {"max": partial(self.pick, max), "min": partial(self.pick, min)}
         self.loads = {get_load(family, load.name) for load in family.loads}
         self.counts: dict[int, int] = {}
@@ -344,6 +346,11 @@ class _Collector(_Rewriter):
             return self.scale(factor, self("square", x))
         product, swapped = (self.numbers["mul"], x, y, 0.0), (self.numbers["mul"], y, x, 0.0)
         return self.scale(factor, self.row(*(swapped if swapped in self.rows else product)))
+
+    def odd(self, name: str, x: int) -> int | None:
+        """Returns the negative of the result for the opposite of ``x``, if that has no sign."""
+        factor, rest = self.split(x)
+        return self.scale(-1.0, self(name, self.scale(-factor, rest))) if factor < 0 else None
 
     def pick(self, choose: Callable[..., float], x: int, y: int) -> int | None:
         """Returns the larger or smaller of two, where a number lies beyond the other's range."""

@@ -78,6 +78,7 @@ SHORTER = [
     ("2 * pred / 4", "0.5 * pred"),
     ("pred / 2", "pred / 2"),
     ("2 * pred / label", "2 * (pred / label)"),
+    ("log(-pred) + reciprocal(-square(label))", "-log(pred) - reciprocal(square(label))"),
     ("label * relu(1 - logit) + (1 - label) * logit",) * 2,
 ]
 
