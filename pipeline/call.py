@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import polars as pl
 from ml_collections import ConfigDict
 from rich.console import Console
@@ -206,8 +207,7 @@ def _read_frame(data: Any, named: Mapping[str, str]) -> pl.DataFrame:
         data = data.collect()
     try:
         if hasattr(data, "columns") and not isinstance(data, pl.DataFrame):
-            # By columns: polars would need PyArrow for a frame of pandas.
-            data = {str(name): data[name].to_numpy() for name in data.columns}
+            data = {str(name): _read_pandas_column(data[name]) for name in data.columns}
         frame = pl.DataFrame(data)
     except Exception as error:  # whatever is given
         what = type(data).__name__
@@ -220,6 +220,13 @@ def _read_frame(data: Any, named: Mapping[str, str]) -> pl.DataFrame:
             has = ", ".join(frame.columns)
             raise ValueError(f"{key}={name!r}: the frame has no such column{hint}; it has {has}")
     return frame
+
+
+def _read_pandas_column(column: Any) -> Any:
+    """Returns the values of a column of pandas, for which polars alone would need PyArrow."""
+    if isinstance(column.dtype, np.dtype) and column.dtype != object:
+        return column.to_numpy()
+    return [None if gone else value for value, gone in zip(column, column.isna(), strict=True)]
 
 
 def _keep_frame(frame: pl.DataFrame, folder: Path, settings: ConfigDict) -> None:

@@ -22,8 +22,8 @@ from autolossgen.training.devices import any_process, is_first_process
 from autolossgen.training.random_keys import SEARCH, advance_number, generation_number
 from autolossgen.training.tasks import Task
 
-from .interrupt import Interrupt
 from .setup import Setup, look_up
+from .terminal.interrupt import Interrupt
 
 INTERRUPTED = "stopping after this generation; Ctrl-C again to stop at once"
 

@@ -17,7 +17,8 @@ from autolossgen.report.csv_tables import HALL_OF_FAME_COLUMNS
 from autolossgen.search.space import load_family
 from autolossgen.suggest import did_you_mean
 
-from .recommender import load_recommender, recommend
+from ..workdir import OWN_DATA
+from .recommender import FIELDS, load_recommender, recommend
 
 
 class RunLoss(NamedTuple):
@@ -101,16 +102,29 @@ class Run:
           exclude_seen: whether items that the data have with the user are left out.
 
         Returns:
-          Columns user, item, rank and score; the more, the better.
+          Columns user, item, rank and score; the more, the better. Ids are of the type that they
+          have in the frame of ``find_loss``, or numbers or words as in the file.
 
         Raises:
           RecommendError: for an unknown user, or if the run has left no recommender.
         """
-        return recommend(self._recommender, users, k=k, exclude_seen=exclude_seen)
+        found = recommend(self._recommender, users, k=k, exclude_seen=exclude_seen)
+        return found.with_columns(
+            pl.col(field).cast(kind) for field, kind in self._id_types.items()
+        )
 
     @cached_property
     def _recommender(self) -> Any:
         return load_recommender(self.folder)
+
+    @cached_property
+    def _id_types(self) -> dict[str, pl.DataType]:
+        """The types of ids in the frame that was given, if one was."""
+        path, section = self.folder / OWN_DATA, (self.files.config or {}).get("data", {})
+        if not path.exists():
+            return {}
+        schema = pl.read_parquet_schema(path)
+        return {field: schema[section[field]] for field in FIELDS if section[field] in schema}
 
     def report(self) -> Path:
         """Returns the page of the run, written again if it is not there."""

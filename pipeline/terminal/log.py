@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
+from rich.console import Console, NewLine
 from rich.control import Control
 
 
@@ -30,13 +30,20 @@ class LoggedConsole(Console):
     def __init__(self, **options: Any):
         super().__init__(**options)
         # As wide as the console, for tables.
-        self._log = Console(file=io.StringIO(), width=self.width, highlight=False, no_color=True)
+        self._log = Console(
+            file=io.StringIO(),
+            width=self.width,
+            highlight=False,
+            no_color=True,
+            force_terminal=False,
+            force_jupyter=False,  # a notebook would show it, too
+        )
 
     def print(self, *objects: Any, **keywords: Any) -> None:
         """Prints on the console, and in the log."""
         super().print(*objects, **keywords)
-        is_drawn_over = keywords.get("end") == "\r" or any(isinstance(o, Control) for o in objects)
-        if not is_drawn_over:
+        moves = any(isinstance(one, Control | NewLine) for one in objects)  # of what is live
+        if not moves and keywords.get("end") != "\r":
             self._log.print(*objects, **keywords)
 
     @contextmanager

@@ -1,6 +1,7 @@
 """Runs from Python: what is given, what is left, and what is refused."""
 
 import json
+import shutil
 
 import jax.numpy as jnp
 import numpy as np
@@ -94,6 +95,17 @@ def test_recommendations_have_the_ids_of_the_caller(search):
     read = set(make_ratings().filter(reader=USERS[3])["book"])
     assert not read & set(run.recommend(USERS[3], k=30)["item"])
     assert set(run.recommend(USERS[3], k=30, exclude_seen=False)["item"]) == set(BOOKS)
+
+
+def test_ids_come_back_as_the_frame_has_them(search, tmp_path):
+    """Numbers that the frame has as words are no numbers to its owner."""
+    folder = shutil.copytree(search[0].folder, tmp_path / "run")
+    frame = make_ratings().with_columns(pl.col("book").cast(pl.String))
+    frame.write_parquet(folder / "interactions.parquet")
+    found = load_run(folder).recommend(USERS[:2], k=3)
+    assert found["item"].to_list() == [
+        str(book) for book in search[0].recommend(USERS[:2], k=3)["item"]
+    ]
 
 
 def test_scores_are_those_of_the_plain_weights(search):
