@@ -29,7 +29,7 @@ def read_columnar(raw: bytes, path: str) -> TextTable | None:
         if raw.startswith(magic):
             try:
                 frame = read(io.BytesIO(raw))
-            except (pl.exceptions.PolarsError, OSError) as error:
+            except (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError) as error:
                 why = first_line_of(error)
                 raise DataError(f"{path} cannot be read as {name}: {why}.") from error
             return _make_table(frame, path)

@@ -81,6 +81,6 @@ def describe_json_line(path: str, number: int, line: bytes) -> DataError | None:
     )
 
 
-def first_line_of(error: Exception) -> str:
+def first_line_of(error: BaseException) -> str:
     """Returns the first line of what a library says."""
     return str(error).splitlines()[0].rstrip(".")

@@ -15,6 +15,7 @@ import polars as pl
 import pytest
 
 from autolossgen import data
+from autolossgen.data.tables import compressed
 
 FAULTS = Path(__file__).resolve().parents[2].parent / "shared" / "faults"
 real = pytest.mark.skipif(not FAULTS.exists(), reason="needs ../shared/faults")
@@ -285,6 +286,8 @@ def test_other_formats_are_read_whatever_they_are_called(read, plain, content):
         (zipped("a.csv", "b.csv"), r"an archive of 2 files \(a\.csv, b\.csv\): expected one"),
         (zipped("[Content_Types].xml", "xl/workbook.xml"), "an Excel workbook .*Save it as CSV"),
         (zipped("a.csv")[:-30], "not a whole zip archive"),
+        (zipped("a.csv")[:-9] + bytes(9), "not a whole zip archive|cannot be unpacked"),
+        (written("write_ipc")[:900], "cannot be read as Arrow"),
         (gzip.compress(PLAIN.encode())[:-30], "not whole gzip .*download it again"),
         (lzma.compress(PLAIN.encode())[:-30], "not whole xz"),
         (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + bytes(600), "an old Excel workbook"),
@@ -304,6 +307,22 @@ def test_a_format_that_is_not_read_is_named(read, content, message):
     with pytest.raises(data.DataError, match=message) as error:
         read(content)
     assert "\n" not in str(error.value)
+
+
+def test_what_expands_beyond_all_measure_is_refused(read, monkeypatch):
+    monkeypatch.setattr(compressed, "MOST_BYTES", 1_000)
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("a.csv", PLAIN + "0" * 1_000_000)
+    bomb = (PLAIN + "0" * 1_000_000).encode()
+    for content in (
+        gzip.compress(bomb),
+        bz2.compress(bomb),
+        lzma.compress(bomb),
+        buffer.getvalue(),
+    ):
+        with pytest.raises(data.DataError, match="expands to more than 200 times its size"):
+            read(content)
 
 
 def test_an_address_in_the_web_is_no_path():
