@@ -106,7 +106,8 @@ def _declare_space(config: ConfigDict) -> None:
     config.space.length_prior = (10.0, 4.0)
     # Named losses or formulas to begin with, in which c0, c1, ... are constants; () for none.
     config.space.initial_losses = (
-        *("softmax", "bpr", "bsl", "psl_tanh", "sl_at_k", "ccl"),
+        *("softmax", "bpr", "psl_tanh", "sl_at_k", "ccl"),
+        "logsumexp_neg(neg / c0) - pos / c1",  # bsl, but for a factor
         "logsumexp_neg(log(max(1 - diff, c0)) / c1)",  # psl
         "logsumexp_neg(log(sigmoid(neg - threshold)) / c0)"
         " - log(sigmoid(pos - threshold)) / c1",  # talos
@@ -185,6 +186,7 @@ def _set_quick(config: ConfigDict) -> None:
     config.search.generations = 3
     config.promote.update(losses=3, trials=(3, 1), epochs=(4, 8))
     config.contenders.losses = ("softmax", "sl_at_k")
+    config.contenders.references = ("popularity", "item_knn", "ease")
     config.test.update(trials=(6,), seeds=3, epochs=25)
 
 

@@ -216,9 +216,15 @@ def _format_facts(metrics: Mapping[str, Any], rates: Rates) -> str:
     score = finite_or_none(metrics.get("best_score"))
     best = "-" if score is None else f"{score:+.4f}"
     return (
-        f"{_format_rate(rates.sampled)} sampled/s  {_format_rate(rates.trained)} trained/s  "
+        f"{_format_rate(rates.sampled)} sampled/s  {_format_trained(rates.trained)}  "
         f"{format_duration(rates.seconds_left)} left  best {best}"
     )
+
+
+def _format_trained(rate: float | None) -> str:
+    if rate is not None and 0 < rate < 1:
+        return f"{_format_rate(60 * rate)} trained/min"
+    return f"{_format_rate(rate)} trained/s"
 
 
 def _format_rate(value: float | None) -> str:

@@ -119,3 +119,16 @@ def test_live_line_fits(width, generation, formula):
 def test_no_generations_is_an_error():
     with pytest.raises(ValueError, match="expected at least 1, got 0"):
         make_progress(0)
+
+
+@pytest.mark.parametrize(
+    ("rate", "words"),
+    [
+        (2.0, "2.0 trained/s"),
+        (0.12, "7.2 trained/min"),
+        (0.5, "30 trained/min"),
+        (None, "- trained/s"),
+    ],
+)
+def test_a_slow_search_counts_by_the_minute(rate, words, generation):
+    assert f"  {words}  " in format_progress(generation(1), 60, Rates(5.0, rate, 60.0), 200)
