@@ -123,6 +123,18 @@ def test_no_key_hides_behind_a_method(source):
             assert not hasattr(ml_collections.ConfigDict, part), key
 
 
+def test_the_paper_pays_no_price_of_length_and_keeps_what_a_protection_makes():
+    for name in ("ml100k", "movietweetings"):
+        paper, default = (
+            read(f"--config=configs/{name}.py{preset}")[0] for preset in (":paper", "")
+        )
+        assert (paper.generation.parsimony, paper.filter.name) == (0.0, "paper")
+        assert default.generation.parsimony > 0
+        assert default.filter.graded.protection > 0
+    flags = ["--config.filter.graded.protection=None", "--config.generation.parsimony=0.0"]
+    assert read(*flags)[0].filter.graded.protection is None
+
+
 def options(builder):
     """Returns the keyword-only options of a builder."""
     parameters = inspect.signature(builder).parameters.values()

@@ -13,7 +13,7 @@ from autolossgen.language.build import build_from_program
 from autolossgen.language.inputs import as_program
 from autolossgen.language.named_losses import PAIRWISE_LOSSES, POINTWISE_LOSSES
 from autolossgen.language.operator_checks import use_float64
-from autolossgen.language.operators import NUMBER_OF, remove_protection
+from autolossgen.language.operators import NUMBER_OF, OPERATORS, remove_protection
 from autolossgen.language.programs import assemble
 from autolossgen.search.initial_losses import write_initial_losses
 from autolossgen.search.screening import (
@@ -106,6 +106,18 @@ def test_pairwise_losses_are_looked_at_too():
         "pairwise",
     )
     assert verdicts == [Verdict.TRAINED] * 2 + [Verdict.PROTECTED] * 3
+
+
+@pytest.mark.parametrize("op", [op for op in OPERATORS if op.exact], ids=lambda op: op.name)
+def test_an_operator_is_exact_but_where_it_is_protected(op):
+    points = np.float32([-7, -1.5, -0.25, 0.125, 1, 60])
+    arguments = [x.ravel() for x in np.meshgrid(*[points] * op.arity)]
+    results = []
+    for function in (op.function, op.exact):
+        tangents = tuple(np.ones_like(x) for x in arguments)
+        results.append(jax.jvp(function, tuple(map(jnp.asarray, arguments)), tangents))
+    for protected, exact in zip(*results, strict=True):
+        np.testing.assert_allclose(protected, exact, rtol=2e-5, atol=1e-4)
 
 
 @pytest.mark.parametrize("family", TASKS)
