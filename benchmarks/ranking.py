@@ -3,10 +3,13 @@
 Usage::
 
     python benchmarks/ranking.py [--users N] [--items N] [--likes N] [--lanes K ...]
-        [--losses NAME ...] [--repeats N] [--json FILE]
+        [--losses NAME ...] [--peer] [--cost] [--repeats N] [--json FILE]
 
 A step scores B users with all items, and its gradient takes two more products of that size. The
 ratio says which share of an epoch these three take alone, on the same shapes and in the same run.
+
+With ``--peer``, an epoch of softmax in PyTorch as such losses are published: 1,000 negatives drawn
+for each positive, looked up, and Adam. With ``--cost``, softmax with one setting changed at a time.
 """
 
 import argparse
@@ -14,6 +17,7 @@ import sys
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # for benchmarks itself
 
@@ -24,10 +28,18 @@ import numpy as np
 from autolossgen.interfaces import ItemSets
 from autolossgen.models.matrix_factorization import make_matrix_factorization
 from autolossgen.ranking.fair_test import make_rank_contender
+from autolossgen.ranking.negatives import Negatives
 from autolossgen.ranking.trainer import LaneSettings, make_rank_trainer, make_training_pairs
-from benchmarks.timing import summarize, time_in_turns, write_figures
+from benchmarks.timing import count_cores, summarize, time_in_turns, write_figures
 
 WIDTH, BATCH = 64, 1024
+PEER_NEGATIVES = 1000
+COSTS = {  # what is changed -> values
+    "lanes": (1, 4, 16),
+    "items": (600, 1200, 2400, 4800),
+    "width": (16, 32, 64, 128),
+    "negatives": ("all", "shared 1000", "shared 250", "each 50", "in_batch"),
+}
 
 
 def draw_likes(num_users: int, num_items: int, count: int) -> ItemSets:
@@ -37,11 +49,26 @@ def draw_likes(num_users: int, num_items: int, count: int) -> ItemSets:
     return ItemSets.of_pairs(pairs // num_items, pairs % num_items, num_users)
 
 
-def make_epoch(loss: str, likes: ItemSets, num_items: int, lanes: int) -> Callable[[], object]:
+def make_epoch(
+    loss: str,
+    likes: ItemSets,
+    num_items: int,
+    lanes: int,
+    *,
+    width: int = WIDTH,
+    negatives: str = "all",
+) -> Callable[[], object]:
     """Returns a function that trains an epoch of all lanes."""
     contender = make_rank_contender(loss)
-    model = make_matrix_factorization(likes.counts.size, num_items, embedding_dim=WIDTH)
-    trainer = make_rank_trainer(model, contender.loss, score=contender.score, batch_size=BATCH)
+    model = make_matrix_factorization(likes.counts.size, num_items, embedding_dim=width)
+    kind, _, number = negatives.partition(" ")
+    trainer = make_rank_trainer(
+        model,
+        contender.loss,
+        score=contender.score,
+        batch_size=BATCH,
+        negatives=Negatives(kind, int(number or 1000)),
+    )
     data, keys = make_training_pairs(likes, num_items), jax.random.split(jax.random.key(0), lanes)
     constants = {name: jnp.full(lanes, value) for name, value in contender.loss.constants.items()}
     settings = LaneSettings(jnp.full(lanes, 0.01), jnp.zeros(lanes), constants)
@@ -78,6 +105,73 @@ def make_products(steps: int, num_items: int, lanes: int) -> Callable[[], object
     return lambda: every((users, items))
 
 
+def make_peer(likes: ItemSets, num_items: int) -> Callable[[], object]:
+    """Returns a function that trains an epoch in PyTorch, with drawn negatives."""
+    import torch  # of the extra bench
+
+    torch.set_num_threads(count_cores())
+    tables = [torch.nn.Embedding(count, WIDTH) for count in (likes.counts.size, num_items)]
+    optimizer = torch.optim.Adam([table.weight for table in tables], lr=0.1)
+    users, items = (torch.tensor(x).long() for x in (likes.users, likes.items))
+    normalize = torch.nn.functional.normalize
+
+    def epoch() -> float:
+        for chosen in torch.randperm(len(users)).split(BATCH):
+            drawn = torch.randint(num_items, (len(chosen), PEER_NEGATIVES))
+            user = normalize(tables[0](users[chosen]), dim=-1)
+            pos = (user * normalize(tables[1](items[chosen]), dim=-1)).sum(-1)
+            neg = torch.einsum("bd,bnd->bn", user, normalize(tables[1](drawn), dim=-1))
+            loss = torch.logsumexp((neg - pos[:, None]) / 0.2, -1).mean()
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+        return loss.item()
+
+    return epoch
+
+
+def compare(given: argparse.Namespace, likes: ItemSets) -> list[dict[str, Any]]:
+    """Compares epochs with their products alone, and with the peer."""
+    steps, rows = -(-given.likes // BATCH), []
+    for lanes in given.lanes:
+        ways = {loss: make_epoch(loss, likes, given.items, lanes) for loss in given.losses}
+        ways["products alone"] = make_products(steps, given.items, lanes)
+        if given.peer and lanes == 1:
+            ways["PyTorch peer"] = make_peer(likes, given.items)
+        seconds = time_in_turns(ways, given.repeats)
+        alone = seconds.pop("products alone")
+        flops = 6 * lanes * steps * BATCH * given.items * WIDTH
+        print(
+            f"{lanes} lanes: products alone {np.median(alone):.3f} s, "
+            f"{flops / np.median(alone) / 1e9:.0f} GFLOP/s"
+        )
+        for name, values in seconds.items():
+            share = summarize(alone / values)
+            rows.append({"lanes": lanes, "way": name, "seconds": summarize(values), "share": share})
+            print(
+                f"  {name}: {np.median(values):.3f} s an epoch, the products take "
+                f"{share['median']:.0%} of it"
+            )
+    return rows
+
+
+def measure_costs(given: argparse.Namespace) -> list[dict[str, Any]]:
+    """Measures softmax with one setting changed at a time."""
+    rows = []
+    for changed, values in COSTS.items():
+        ways = {}
+        for value in values:
+            setting = {"lanes": 1, "items": given.items, "width": WIDTH, "negatives": "all"}
+            setting[changed] = value
+            num_items, lanes = setting.pop("items"), setting.pop("lanes")
+            likes = draw_likes(given.users, num_items, given.likes)
+            ways[str(value)] = make_epoch("softmax", likes, num_items, lanes, **setting)
+        for value, seconds in time_in_turns(ways, given.repeats).items():
+            rows.append({"changed": changed, "value": value, "seconds": summarize(seconds)})
+            print(f"{changed} {value}: {np.median(seconds):.3f} s an epoch")
+    return rows
+
+
 def main() -> None:
     """Prints and writes the figures."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
@@ -86,31 +180,16 @@ def main() -> None:
     parser.add_argument("--likes", type=int, default=37_784)
     parser.add_argument("--lanes", type=int, nargs="+", default=[1, 16])
     parser.add_argument("--losses", nargs="+", default=["softmax", "sl_at_k", "bpr"])
+    parser.add_argument("--peer", action="store_true", help="time the PyTorch peer too")
+    parser.add_argument("--cost", action="store_true", help="vary lanes, items, width, negatives")
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--json", type=Path, default=Path("runs/benchmarks/ranking.json"))
     given = parser.parse_args()
     likes = draw_likes(given.users, given.items, given.likes)
-    steps, rows = -(-given.likes // BATCH), []
-    for lanes in given.lanes:
-        ways = {loss: make_epoch(loss, likes, given.items, lanes) for loss in given.losses}
-        ways["products alone"] = make_products(steps, given.items, lanes)
-        seconds = time_in_turns(ways, given.repeats)
-        alone = seconds.pop("products alone")
-        flops = 6 * lanes * steps * BATCH * given.items * WIDTH
-        print(
-            f"{lanes} lanes: products alone {np.median(alone):.3f} s, "
-            f"{flops / np.median(alone) / 1e9:.0f} GFLOP/s"
-        )
-        for loss, values in seconds.items():
-            share = summarize(alone / values)
-            rows.append(
-                {"lanes": lanes, "loss": loss, "seconds": summarize(values), "share": share}
-            )
-            print(
-                f"  {loss}: {np.median(values):.3f} s an epoch, the products take "
-                f"{share['median']:.0%} of it"
-            )
-    write_figures(given.json, {"arguments": vars(given) | {"json": str(given.json)}, "rows": rows})
+    figures = {"arguments": vars(given) | {"json": str(given.json)}, "rows": compare(given, likes)}
+    if given.cost:
+        figures["costs"] = measure_costs(given)
+    write_figures(given.json, figures)
 
 
 if __name__ == "__main__":
