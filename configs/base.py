@@ -3,7 +3,7 @@
 A section holds the keyword arguments of one builder, so a key that nobody reads cannot exist.
 """
 
-from ml_collections import ConfigDict, FieldReference
+from ml_collections import ConfigDict
 from ml_collections.config_dict import placeholder
 
 
@@ -118,8 +118,8 @@ def _declare_space(config: ConfigDict) -> None:
     config.filter.graded.tolerance = 1e-2
     # A loss is rejected if its formula without any protection (of log, reciprocal, div, sqrt and
     # exp, and of space.bounds) has no value, or another gradient: by more than this share of the
-    # largest. None keeps such losses, as the filter paper does.
-    config.filter.graded.protection = FieldReference(0.05, field_type=float)
+    # largest. 0.0 keeps such losses, as the filter paper does.
+    config.filter.graded.protection = 0.05
 
 
 def _declare_search(config: ConfigDict) -> None:

@@ -16,7 +16,7 @@ Presets:
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from ml_collections import ConfigDict, FieldReference
+from ml_collections import ConfigDict
 from ml_collections.config_dict import placeholder
 
 from autolossgen.configs.base import declare_policy_gradient
@@ -124,7 +124,7 @@ def _declare_space(config: ConfigDict) -> None:
 
     config.filter = ConfigDict()  # see configs/base.py
     config.filter.tolerance = 2e-3
-    config.filter.protection = FieldReference(0.05, field_type=float)
+    config.filter.protection = 0.05
 
 
 def _declare_search(config: ConfigDict) -> None:

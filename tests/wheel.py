@@ -78,6 +78,8 @@ def main() -> int:
         _pip(python, "install", f"{wheel}[search]")
         names = [f"autolossgen.{name}" for name, extra in _extras().items() if extra == "search"]
         passes(f"{', '.join(names)}, with the extra search", "-c", IMPORT_ALL, " ".join(names))
+        script = [str(python.with_name("autolossgen")), "--config=synthetic:smoke", "--dry_run"]
+        outcomes.append(_passes("autolossgen, with a shipped config", script, outside))
         for example in sorted((ROOT / "examples").glob("*.py")):
             (outside / example.name).write_text(example.read_text())
             passes(f"examples/{example.name}", example.name)

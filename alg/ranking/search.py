@@ -49,7 +49,7 @@ class _Parts(NamedTuple):
     learn: Any  # compiled
 
 
-def make_rank_filter(score: str, *, tolerance: float, protection: float | None) -> Filter:
+def make_rank_filter(score: str, *, tolerance: float, protection: float) -> Filter:
     """Builds the filter of ranking losses, at scores of the kind ``score``.
 
     Raises:

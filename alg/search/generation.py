@@ -215,7 +215,7 @@ def _screen(generations: Generations, programs: Program) -> tuple[Screening, Arr
     filter_ = generations.filter
     logit_grads = _logit_grads_at(generations, programs, filter_.probe)
     screening = filter_.screen(logit_grads)
-    if filter_.protection is not None:
+    if filter_.protection:
         logits = jnp.broadcast_to(filter_.probe.logit, logit_grads.shape)
         exact = generations.exact_losses(programs, logits, jnp.asarray(filter_.probe.label))
         protected = is_protected(logit_grads, *exact, tolerance=filter_.protection)

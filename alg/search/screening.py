@@ -58,7 +58,7 @@ class Filter(NamedTuple):
     forgets: bool  # whether twins are looked for in the same round only
     rewards_twins: bool  # with the reward of the other twin; otherwise they teach nothing
     rejects_label_blind: bool  # whether a loss that ignores the label is never trained
-    protection: float | None  # share of a gradient that a protection may make; None for any
+    protection: float  # share of a gradient that a protection may make; 0 for any
 
 
 # Rewards of the rejected: -1 and one step for each check passed. A loss that points the wrong way
@@ -288,7 +288,7 @@ def make_graded_filter(
     num_probes: int = 32,
     min_gradient: float = 1e-4,
     min_direction: float = 0.6,
-    protection: float | None = 0.05,
+    protection: float = 0.05,
     group: int = 1,
 ) -> Filter:
     """Builds the default filter: graded rewards, and twins by the shape of the gradient alone.
@@ -301,7 +301,7 @@ def make_graded_filter(
       min_gradient: a largest gradient below it is no gradient.
       min_direction: share of probe points that point right minus the share that point wrong.
       protection: largest difference between the gradient of a loss and that of its formula without
-        protection, relative to the largest gradient; None for any.
+        protection, relative to the largest gradient; 0 for any.
       group: examples of a group, G; 1 for pointwise losses.
 
     Raises:
@@ -309,10 +309,10 @@ def make_graded_filter(
     """
     if not -1 <= min_direction <= 1:
         raise ValueError(f"min_direction is in [-1, 1], got {min_direction}")
-    if protection is not None and not protection > 0:
+    if not protection >= 0:
         raise ValueError(
-            "filter.graded.protection is a share of the gradient above 0, or None to keep losses "
-            f"that live off a protection, got {protection}"
+            "filter.graded.protection is a share of the gradient, or 0.0 to keep losses that live "
+            f"off a protection, got {protection}"
         )
     return Filter(
         probe=make_probes(num_probes, group),
@@ -373,7 +373,7 @@ def make_paper_filter(
         forgets=True,
         rewards_twins=True,
         rejects_label_blind=False,
-        protection=None,
+        protection=0.0,
     )
 
 

@@ -1,12 +1,15 @@
 """Ctrl-C while a search runs."""
 
 import signal
+import threading
 from collections.abc import Callable
 from types import FrameType
 
 
 class Interrupt:
     """Notes the first Ctrl-C in ``asked`` while it is open; the second one stops at once.
+
+    Outside the main thread, which alone is told of Ctrl-C, it notes none.
 
     Args:
       notify: called at the first Ctrl-C, while a generation goes on.
@@ -24,11 +27,13 @@ class Interrupt:
     def __init__(self, notify: Callable[[], None]):
         self.notify = notify
         self.asked = False
+        self.listens = threading.current_thread() is threading.main_thread()
 
     def __enter__(self) -> "Interrupt":
         """Takes Ctrl-C over."""
         self.asked = False
-        self.previous = signal.signal(signal.SIGINT, self._note)
+        if self.listens:
+            self.previous = signal.signal(signal.SIGINT, self._note)
         return self
 
     def _note(self, number: int, frame: FrameType | None) -> None:
@@ -38,4 +43,5 @@ class Interrupt:
 
     def __exit__(self, *error: object) -> None:
         """Hands Ctrl-C back."""
-        signal.signal(signal.SIGINT, self.previous)
+        if self.listens:
+            signal.signal(signal.SIGINT, self.previous)

@@ -131,8 +131,8 @@ def test_the_paper_pays_no_price_of_length_and_keeps_what_a_protection_makes():
         assert (paper.generation.parsimony, paper.filter.name) == (0.0, "paper")
         assert default.generation.parsimony > 0
         assert default.filter.graded.protection > 0
-    flags = ["--config.filter.graded.protection=None", "--config.generation.parsimony=0.0"]
-    assert read(*flags)[0].filter.graded.protection is None
+    flags = ["--config.filter.graded.protection=0.0", "--config.generation.parsimony=0.0"]
+    assert read(*flags)[0].filter.graded.protection == 0
 
 
 def options(builder):

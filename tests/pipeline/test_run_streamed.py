@@ -26,3 +26,6 @@ def test_a_stream_goes_through_all_phases(server, tmp_path):
     losses = results(tmp_path / "run")["losses"]
     assert {"bce", "mse"} <= {loss["name"] for loss in losses}
     assert sum(loss["found"] for loss in losses) == 1
+    assert "no recommender is kept of data that stay in their file" in done.out
+    assert not (tmp_path / "run" / "recommender").exists()
+    assert "recommend" not in (tmp_path / "run" / "README.md").read_text()
