@@ -173,6 +173,12 @@ class RankingData(NamedTuple):
     notes: tuple[str, ...] = ()  # for people: what was left out, and why
     # "user" and "item" -> people's own id of each number; a field that is missing is its own
     ids: Mapping[str, np.ndarray] = MappingProxyType({})
+    # Never ranked: what users are known not to like, where that is asked for.
+    disliked: ItemSets | None = None
+
+    def mask(self, *known: ItemSets) -> list[ItemSets]:
+        """Returns what is not ranked: these sets, and what users are known not to like."""
+        return [*known] if self.disliked is None else [*known, self.disliked]
 
 
 class Positives(NamedTuple):

@@ -59,6 +59,7 @@ def _declare_data(config: ConfigDict) -> None:
     config.data.valid_share = 0.1  # of train, where a folder has no file of validation
     config.data.valid_seed = 2024  # random seed of what is drawn for validation
     config.data.threshold = placeholder(float)  # a rating of at least this is a like; None: usual
+    config.data.mask_disliked = False  # whether what a user rated lower is not ranked for the user
     config.data.core = 1  # users and items with fewer likes are dropped until all have as many
     config.data.min_interactions = 3  # users with fewer likes stay in train
     config.data.separator = ""  # of a CSV, as are the next six: see configs/csv.py

@@ -197,12 +197,12 @@ def run_rank_test(
     ranges = _list_ranges(contender, settings)
     best = trials.units[[find_best(trials)]]
     chosen = {name: float(values[0]) for name, values in to_settings(ranges, best).items()}
-    split = make_eval_split(data.test, [data.train], data.num_items)
+    split = make_eval_split(data.test, data.mask(data.train), data.num_items)
     held_out = _test_held_out(track, chosen, split)
     known = data.train.union(data.valid)
     again = _make_track(contender, data, make_model(known), settings, known, progress)
     refit, refit_lists = _test_again(
-        again, chosen, held_out.epochs, make_eval_split(data.test, [known], data.num_items)
+        again, chosen, held_out.epochs, make_eval_split(data.test, data.mask(known), data.num_items)
     )
     return RankResult(
         name=contender.name,
@@ -240,7 +240,7 @@ def _make_track(
         cutoffs=settings.cutoffs,
     )
     positives = make_training_pairs(known, data.num_items, power=settings.negatives.power)
-    valid = make_eval_split(data.valid, [data.train], data.num_items)
+    valid = make_eval_split(data.valid, data.mask(data.train), data.num_items)
     return _Track(settings, trainer, positives, valid, progress)
 
 

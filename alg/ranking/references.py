@@ -53,7 +53,7 @@ def run_reference(
       ({'sign': 1.0}, [[1.0]])
     """
     start = time.monotonic()
-    valid = make_eval_split(data.valid, [data.train], data.num_items)
+    valid = make_eval_split(data.valid, data.mask(data.train), data.num_items)
     scores = []
     for one in grid:
         found = evaluate_scores(fit(data.train, data.num_items, **one), valid, settings.cutoffs)
@@ -63,8 +63,8 @@ def run_reference(
     held_out = fit(data.train, data.num_items, **grid[best])
     again = fit(known, data.num_items, **grid[best])
     splits = {
-        "train": (held_out, make_eval_split(data.test, [data.train], data.num_items)),
-        "train+valid": (again, make_eval_split(data.test, [known], data.num_items)),
+        "train": (held_out, make_eval_split(data.test, data.mask(data.train), data.num_items)),
+        "train+valid": (again, make_eval_split(data.test, data.mask(known), data.num_items)),
     }
     tested = {
         mask: evaluate_scores(score, split, settings.cutoffs)

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from autolossgen.interfaces import RankingData
+from autolossgen.interfaces import ItemSets, RankingData
 from autolossgen.suggest import did_you_mean
 
 from ..csv_files import (
@@ -49,6 +49,7 @@ class RankingKeys(NamedTuple):
     valid_share: float = 0.1  # of train, where a folder has no file of validation
     valid_seed: int = 2024  # of what is drawn for validation
     threshold: float | None = None  # a rating of at least this is a positive; see ``build_ranking``
+    mask_disliked: bool = False  # whether items that a user rated lower are not ranked for the user
     core: int = 1  # users and items with fewer positives are dropped until all have as many
     min_interactions: int = 3  # users with fewer positives stay in train, except in by_time
     separator: str = ""  # this and the next six as in ``load_csv``
@@ -158,7 +159,10 @@ def _split_ratings(ratings: Ratings, keys: RankingKeys) -> RankingData:
             f"data.threshold, at which ratings become positives."
         )
     if ratings.sizes and keys.split in ("", FILES):
-        unread = ("shares", "seed", "core", "min_interactions", "valid_share", "valid_seed")
+        unread = (
+            *("shares", "seed", "core", "min_interactions", "valid_share", "valid_seed"),
+            "mask_disliked",
+        )
         _refuse(keys, unread, "a folder's own split, which has validation")
         return _keep_parts(name, ratings)
     if keys.split == FILES:
@@ -179,10 +183,33 @@ def _split_ratings(ratings: Ratings, keys: RankingKeys) -> RankingData:
         min_interactions=keys.min_interactions,
         core=keys.core,
     )
+    masked = _find_disliked(ratings, data) if keys.mask_disliked else None
     return data._replace(
-        notes=(*ratings.notes, *_describe_dropped(ratings), *data.notes),
+        notes=(*ratings.notes, *_describe_dropped(ratings), *data.notes, *_describe_masked(masked)),
         ids=_find_own_ids(ratings, data.ids),
+        disliked=masked,
     )
+
+
+def _find_disliked(ratings: Ratings, data: RankingData) -> ItemSets:
+    """Returns what users rated lower, in the numbers of the data, whose own are the ratings'."""
+    rows = ~ratings.liked & np.isin(ratings.user, data.ids["user"])
+    rows &= np.isin(ratings.item, data.ids["item"])
+    user, item = (
+        np.searchsorted(data.ids[field], numbers[rows])
+        for field, numbers in (("user", ratings.user), ("item", ratings.item))
+    )
+    # A pair that was rated twice may be liked, too.
+    liked = data.train.union(data.valid).union(data.test)
+    known = liked.users.astype(np.int64) * data.num_items + liked.items
+    new = ~np.isin(user.astype(np.int64) * data.num_items + item, known)
+    return ItemSets.of_pairs(user[new], item[new], data.num_users)
+
+
+def _describe_masked(disliked: ItemSets | None) -> list[str]:
+    if disliked is None:
+        return []
+    return [f"{count_of(disliked.items.size, 'pair')} that users rated lower: not ranked for them"]
 
 
 def _find_own_ids(ratings: Ratings, numbers: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:

@@ -105,7 +105,7 @@ def make_rank_search_phase(
             filter=filter_,
             task=make_task("pairwise", 1),
             train=make_training_pairs(data.train, data.num_items, power=settings.negatives.power),
-            reward_split=make_eval_split(data.valid, [data.train], data.num_items),
+            reward_split=make_eval_split(data.valid, data.mask(data.train), data.num_items),
             settings=ConfigDict({**config.search, "round_generations": ONE_ROUND}),
             seed=config.seed,
             console=console,

@@ -240,7 +240,7 @@ def _measure_rankings(topk: TopK) -> CostFn:
         name: jnp.full(lanes, contender.loss.constants[name]) for name in contender.constants
     }
     setting = LaneSettings(jnp.full(lanes, 1e-3), jnp.zeros(lanes), constants)
-    split = make_eval_split(data.valid, [data.train], data.num_items)
+    split = make_eval_split(data.valid, data.mask(data.train), data.num_items)
     state = trainer.train(trainer.init(keys), setting, pairs, keys, jnp.ones(lanes, int))
     jax.block_until_ready(trainer.evaluate(state, split))  # all is compiled
     begin = time.perf_counter()

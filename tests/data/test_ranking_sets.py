@@ -13,6 +13,7 @@ from ml_collections.config_dict import placeholder
 
 from autolossgen import data
 from autolossgen.data.ranking import RankingKeys
+from autolossgen.ranking.trainer import make_eval_split
 from tests.helpers import file_generator as files
 
 SHARED = Path(__file__).resolve().parents[2].parent / "shared" / "data"
@@ -681,3 +682,22 @@ def test_real_leave_one_out_is_that_of_ratings():
     assert (d.num_users, d.num_items, *sizes_of(d)) == (942, 1_447, 53_491, 942, 942)
     split = data.build_ranking(name="ml100k", path=str(SHARED / "ml100k01-1-5"))
     assert (split.num_users, split.num_items, *sizes_of(split)) == (943, 1_682, 53_491, 942, 942)
+
+
+def test_what_users_rated_lower_is_masked_where_asked_for(tmp_path):
+    rows = [(u, i, 1 + (u + 2 * i) % 5) for u in range(5, 11) for i in range(20, 32)]
+    rows.append((5, 20, 5 if rows[0][2] < 4 else 1))  # rated twice: liked in the end, or once
+    path = tmp_path / "x.csv"
+    path.write_text("user,item,rating\n" + "".join(f"{u},{i},{y}\n" for u, i, y in rows))
+    options = {"name": "csv", "path": str(path), "threshold": 4.0}
+    assert data.build_ranking(**options).disliked is None
+    d = data.build_ranking(**options, mask_disliked=True)
+    own = {f: d.ids[f][getattr(d.disliked, f"{f}s")].tolist() for f in ("user", "item")}
+    liked = {(u, i) for u, i, y in rows if y >= 4}
+    users, items = ({pair[n] for pair in liked} for n in (0, 1))
+    wanted = {(u, i) for u, i, _ in rows if u in users and i in items} - liked
+    assert {*zip(own["user"], own["item"], strict=True)} == wanted
+    assert len(wanted) > 20
+    assert any(f"{len(wanted)} pairs that users rated lower" in note for note in d.notes)
+    mask = make_eval_split(d.test, d.mask(d.train), d.num_items).masked
+    assert mask.sum() == d.train.items.size + len(wanted)
