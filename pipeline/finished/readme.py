@@ -35,11 +35,15 @@ def write_readme(folder: Path, losses: list[dict[str, Any]]) -> None:
     winner, loss = report.get_winner(cell), report.get_best_loss(cell)
     parts = [f"# {folder.name}: {cell.title}", report.format_headline(cell)]
     if loss is not None:
-        parts.append(f"The loss to use is {loss.name}:\n\n    {loss.formula}")
+        record = next(record for record in losses if record["name"] == loss.name)
+        constants = record.get("constants") or {}
+        values = {"learning rate": loss.learning_rate, **constants}
+        at = ", ".join(f"{name} {value:.4g}" for name, value in values.items() if value is not None)
+        parts.append(f"The loss to use is {loss.name}, at {at}:\n\n    {loss.formula}")
     if winner is not None and winner is not loss:
         parts.append(
-            f"{winner.name}, which has no loss, is better on validation than every loss that was "
-            "not found, and no found one is better than it: the recommender is that one."
+            f"The recommender is {winner.name}, which has no loss: it is the best baseline on "
+            "validation, and no found loss is better on test."
         )
     if (folder / FOLDER).is_dir():
         parts.append(_describe_use(folder.name))
