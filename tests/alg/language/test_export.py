@@ -294,7 +294,7 @@ def test_python_source_takes_integers():
         ("softplus(logit) - label * logit", r"\log\left(1 + e^{z}\right) - y \cdot z"),
         ("(label - 1) * (pred + logit)", r"\left(y - 1\right) \cdot \left(\hat{y} + z\right)"),
         ("-(label * log(pred))", r"-y \cdot \log\left(\hat{y}\right)"),
-        ("1 - (label - log(-pred))", r"\log\left(-\hat{y}\right) + 1 - y"),
+        ("1 - (label - log(-pred))", r"1 - y - \log\left(\hat{y}\right)"),
         ("pred * 0.000001", r"10^{-6} \cdot \hat{y}"),
         ("max(label, -pred)", r"\max\left(y, -\hat{y}\right)"),
         ("label / label", r"\frac{y}{y}"),  # 0 for label 0, so it is not 1
