@@ -214,6 +214,10 @@ class Loss:
             _explain_settings(settings, self.__signature__, error)
             raise
 
+    def lower(self, *arguments: Any, **settings: Any) -> Any:
+        """Lowers the loss for arguments, as ``jax.jit(...).lower`` does."""
+        return self._run.lower(*arguments, **settings)
+
     def _describe(self) -> str:
         """Returns what the loss is, in a line."""
         name = "" if self.__name__ == "loss" else f"{self.__name__}, "
