@@ -64,7 +64,16 @@ def check_numbers(config: ConfigDict) -> None:
         if len(values) != (count or len(values)) or not all(isinstance(x, kind) for x in values):
             what = "whole numbers" if kind is int else "numbers"
             raise ValueError(f"{key} is a tuple of {count or 'some'} {what}, got {tuple(values)!r}")
-    for key, minimum in MINIMA.items():
+    check_minima(config, MINIMA)
+
+
+def check_minima(config: ConfigDict, minima: Mapping[str, int]) -> None:
+    """Checks key -> the least value that it may have, and the target of a search.
+
+    Raises:
+      ValueError: for the first that is out of range.
+    """
+    for key, minimum in minima.items():
         if not (value := attrgetter(key)(config)) >= minimum:  # NaN is not, either
             raise ValueError(f"{key} is at least {minimum}, got {value}")
     if (target := config.search.target) is not None and not 0 <= target <= 1:

@@ -157,7 +157,7 @@ def check_hall(phase: ShortlistPhase, hall: HallOfFame, folder: Path) -> Checked
         )
         if not twins[j]:
             sound.append(loss)
-    _mark_front(table)
+    mark_front(table)
     return _write_hall(CheckedHall(sound, table), folder)
 
 
@@ -253,7 +253,7 @@ def _baseline_twins(phase: ShortlistPhase, fingerprints: Array) -> list[str]:
     return [names[j] for j in np.where(same.any(1), same.argmax(1), -1)]
 
 
-def _mark_front(rows: Sequence[dict[str, Any]]) -> None:
+def mark_front(rows: Sequence[dict[str, Any]]) -> None:
     """Marks the rows that no other one equals in gain at the same length or a shorter one.
 
     Gains are relative to the reference; rewards of base models that move on do not compare.

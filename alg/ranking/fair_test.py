@@ -222,15 +222,11 @@ def run_rank_test(
     )
 
 
-def _make_track(
-    contender: RankContender,
-    data: RankingData,
-    model: EmbeddingModel,
-    settings: RankTestSettings,
-    known: ItemSets,
-    progress: Callable[[str, int, int], None],
-) -> _Track:
-    trainer = make_rank_trainer(
+def make_contender_trainer(
+    contender: RankContender, model: EmbeddingModel, settings: RankTestSettings
+) -> RankTrainer:
+    """Builds the trainer of a contender as the test trains it."""
+    return make_rank_trainer(
         model,
         contender.loss,
         score=contender.score,
@@ -239,6 +235,17 @@ def _make_track(
         top=settings.top,
         cutoffs=settings.cutoffs,
     )
+
+
+def _make_track(
+    contender: RankContender,
+    data: RankingData,
+    model: EmbeddingModel,
+    settings: RankTestSettings,
+    known: ItemSets,
+    progress: Callable[[str, int, int], None],
+) -> _Track:
+    trainer = make_contender_trainer(contender, model, settings)
     positives = make_training_pairs(known, data.num_items, power=settings.negatives.power)
     valid = make_eval_split(data.valid, data.mask(data.train), data.num_items)
     return _Track(settings, trainer, positives, valid, progress)
@@ -252,7 +259,8 @@ def _list_ranges(contender: RankContender, settings: RankTestSettings) -> dict[s
     }
 
 
-def _to_lanes(settings: Mapping[str, np.ndarray]) -> LaneSettings:
+def to_lanes(settings: Mapping[str, np.ndarray]) -> LaneSettings:
+    """Returns the settings of K lanes from name -> values [K]."""
     values = {name: jnp.asarray(value, jnp.float32) for name, value in settings.items()}
     return LaneSettings(
         learning_rate=values.pop("learning_rate"),
@@ -304,7 +312,7 @@ def _tune(contender: RankContender, track: _Track) -> tuple[Trials, int]:
             before=trials,
             published=published,
         )
-        lanes = _to_lanes(to_settings(ranges, units))
+        lanes = to_lanes(to_settings(ranges, units))
         # All trials begin with the same weights and see the same batches: settings differ alone.
         keys = jnp.repeat(jax.random.key(settings.seed)[None], count)
         best, waited = np.full(count, -np.inf), 0
@@ -324,7 +332,7 @@ def _tune(contender: RankContender, track: _Track) -> tuple[Trials, int]:
 def _seed_lanes(track: _Track, chosen: Mapping[str, float]) -> tuple[LaneSettings, Array]:
     """Returns a lane for each seed; seeds are others than that of the trials."""
     seeds = track.settings.seeds
-    lanes = _to_lanes({name: np.full(seeds, value) for name, value in chosen.items()})
+    lanes = to_lanes({name: np.full(seeds, value) for name, value in chosen.items()})
     return lanes, jax.random.split(jax.random.key(track.settings.seed + 1), seeds)
 
 

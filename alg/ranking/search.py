@@ -20,6 +20,7 @@ from ..search.generation import (
     GenerationResult,
     Generations,
     SearchState,
+    compute_logit_grads_at,
     init_state,
     learn,
     propose,
@@ -28,7 +29,7 @@ from ..search.log_record import get_token_names
 from ..search.screening import Filter, make_graded_filter
 from ..search.search import Search
 from ..search.space import Space
-from ..training.loss_gradients import LossBatch, traced_exact_losses, traced_logit_grads
+from ..training.loss_gradients import traced_exact_losses, traced_logit_grads
 from .candidates import TrainCandidates
 from .trainer import EvalSplit, TrainingPairs
 
@@ -115,8 +116,7 @@ def make_rank_search(
             f"{min(samples, num_candidates)}, got {count}: raise generation.num_candidates, or "
             "name fewer in space.initial_losses"
         )
-    operators, table = space.vocabulary.operators, space.vocabulary.table
-    at_probes: Any = {"group": GROUP, "table": table, "threshold": make_probe_thresholds(filter_)}
+    operators, at_probes = space.vocabulary.operators, _describe_probes(space, filter_)
     generations = Generations(
         policy=policy,
         space=space,
@@ -156,17 +156,16 @@ def build_candidates(space: Space, tokens: Sequence[Array]) -> list[LossFn]:
 def compute_fingerprints(space: Space, filter_: Filter, tokens: Array) -> Array:
     """Computes the fingerprints [M, P] of token sequences [M, L], as a search does."""
     programs = jax.vmap(partial(assemble, vocab=space.vocabulary))(tokens)
-    logit_grads = traced_logit_grads(
-        space.vocabulary.operators,
-        group=GROUP,
-        table=space.vocabulary.table,
-        threshold=make_probe_thresholds(filter_),
+    logit_grads = traced_logit_grads(space.vocabulary.operators, **_describe_probes(space, filter_))
+    return filter_.fingerprint(
+        compute_logit_grads_at(logit_grads, programs, space.bounds, filter_.probe)
     )
-    ones = jnp.ones(len(tokens))
-    low, high = space.bounds
-    losses = LossBatch(program=programs, low=low * ones, high=high * ones, scale=ones)
-    logits = jnp.broadcast_to(filter_.probe.logit, (len(tokens), len(filter_.probe.logit)))
-    return filter_.fingerprint(logit_grads(losses, logits, jnp.asarray(filter_.probe.label)))
+
+
+def _describe_probes(space: Space, filter_: Filter) -> dict[str, Any]:
+    """Returns what the traced gradients of a space take at the probe points of its filter."""
+    thresholds = make_probe_thresholds(filter_)
+    return {"group": GROUP, "table": space.vocabulary.table, "threshold": thresholds}
 
 
 def _init(parts: _Parts, key: Array, valid: EvalSplit) -> SearchState:

@@ -11,7 +11,7 @@ import chex
 import jax
 import jax.numpy as jnp
 
-from ..interfaces import Array, Policy
+from ..interfaces import Array, Bounds, Policy
 from ..language.programs import Program, assemble
 from ..training.loss_gradients import ExactLossFn, LogitGradFn, LossBatch, pad_programs
 from .dedup import Selection, select_to_train
@@ -223,13 +223,20 @@ def _screen(generations: Generations, programs: Program) -> tuple[Screening, Arr
     return screening, filter_.fingerprint(logit_grads)
 
 
-def _logit_grads_at(generations: Generations, programs: Program, probe: ProbePoints) -> Array:
-    """Returns the logit gradients [M, P] of programs [M, I] at probe points."""
+def compute_logit_grads_at(
+    logit_grads: LogitGradFn, programs: Program, bounds: Bounds, probe: ProbePoints
+) -> Array:
+    """Computes the logit gradients [M, P] of programs [M, I] at probe points."""
     ones = jnp.ones(programs.op.shape[0])
-    low, high = generations.space.bounds
+    low, high = bounds
     logits = jnp.broadcast_to(probe.logit, (len(ones), len(probe.logit)))
     losses = LossBatch(program=programs, low=low * ones, high=high * ones, scale=ones)
-    return generations.logit_grads(losses, logits, jnp.asarray(probe.label))
+    return logit_grads(losses, logits, jnp.asarray(probe.label))
+
+
+def _logit_grads_at(generations: Generations, programs: Program, probe: ProbePoints) -> Array:
+    bounds = generations.space.bounds
+    return compute_logit_grads_at(generations.logit_grads, programs, bounds, probe)
 
 
 def rewards_for_policy(

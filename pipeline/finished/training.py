@@ -15,9 +15,16 @@ from autolossgen import report
 from autolossgen.data import Interactions, Streamed
 from autolossgen.evaluation.contenders import Contender
 from autolossgen.interfaces import Array, Data, ItemSets, RankingData
-from autolossgen.ranking.fair_test import MakeModel, RankContender, RankResult, RankTestSettings
+from autolossgen.ranking.fair_test import (
+    MakeModel,
+    RankContender,
+    RankResult,
+    RankTestSettings,
+    make_contender_trainer,
+    to_lanes,
+)
 from autolossgen.ranking.scores import get_score
-from autolossgen.ranking.trainer import LaneSettings, make_rank_trainer, make_training_pairs
+from autolossgen.ranking.trainer import make_training_pairs
 from autolossgen.training.lanes import LaneState
 from autolossgen.training.optimizers import Hyper
 from autolossgen.training.random_keys import RECOMMENDER
@@ -175,22 +182,9 @@ def _train_tables(
 ) -> dict[str, np.ndarray]:
     """Trains two tables on all likes; a score is the product of a row of each."""
     model = make_model(liked)
-    trainer = make_rank_trainer(
-        model,
-        loss.loss,
-        score=loss.score,
-        negatives=settings.negatives,
-        batch_size=settings.batch_size,
-        top=settings.top,
-        cutoffs=settings.cutoffs,
-    )
+    trainer = make_contender_trainer(loss, model, settings)
     pairs = make_training_pairs(liked, data.num_items, power=settings.negatives.power)
-    constants = {name: jnp.full(1, value) for name, value in result.settings.items()}
-    lane = LaneSettings(
-        learning_rate=constants.pop("learning_rate"),
-        weight_decay=constants.pop("weight_decay"),
-        constants=constants,
-    )
+    lane = to_lanes({name: np.full(1, value) for name, value in result.settings.items()})
     weight_key, order_key = jax.random.split(_make_key(settings.seed))
     state, epoch = trainer.init(weight_key[None]), 0
     while epoch < result.epochs:  # in the stretches of the test, after which thresholds change

@@ -39,8 +39,10 @@ from autolossgen.search.screening import are_twins
 from autolossgen.search.space import Space, make_space
 from autolossgen.training.tasks import make_task
 
+from ..checks import MINIMA, check_minima
 from ..search import SearchPhase, Stopped, search_losses
 from ..setup import look_up
+from ..shortlist import mark_front
 
 REFERENCE = "softmax"
 """Named loss that all others are compared with during a search."""
@@ -73,7 +75,8 @@ def make_rank_search_phase(
     Raises:
       ValueError: for unknown names or values out of range.
     """
-    _check_numbers(config)
+    minima = {key: value for key, value in MINIMA.items() if key != "search.round_generations"}
+    check_minima(config, {**minima, "promote.losses": config.contenders.found})
     space = make_space(**config.space, bounds=UNBOUNDED, family="pairwise", typed=True)
     make_policy = look_up("policy.name", config.policy.name, controller.POLICIES)
     policy = make_policy(space.grammar, **config.policy.get(config.policy.name, {}))
@@ -122,7 +125,9 @@ def make_rank_search_phase(
 def _write_known(config: ConfigDict, space: Space) -> dict[str, np.ndarray]:
     """Returns the tokens of initial losses, and of the baselines that the space can write."""
     known = dict(zip(config.space.initial_losses, space.initial_losses, strict=True))
-    for name in set(config.contenders.losses) - set(known):
+    for name in config.contenders.losses:
+        if name in known:
+            continue
         try:
             rows = write_initial_losses(
                 (name,), space.vocabulary, length=space.length, bounds=space.bounds
@@ -143,21 +148,6 @@ def read_range(config: ConfigDict, key: str) -> Range:
     if len(value) != 2 or not 0 < value[0] < value[1]:
         raise ValueError(f"{key} is the lowest and the highest that is tried, got {value}")
     return Range(*value)
-
-
-def _check_numbers(config: ConfigDict) -> None:
-    """Checks the numbers that no builder takes."""
-    least = {
-        "contenders.found": (config.contenders.found, 0),
-        "promote.losses": (config.promote.losses, config.contenders.found),
-        "search.generations": (config.search.generations, 0),
-        "search.checkpoint_every": (config.search.checkpoint_every, 1),
-        "search.candidates": (config.search.candidates, 0),
-        "search.seconds": (config.search.seconds, 0),
-    }
-    for key, (value, minimum) in least.items():
-        if not value >= minimum:  # NaN is not, either
-            raise ValueError(f"{key} is at least {minimum}, got {value}")
 
 
 def find_losses(
@@ -248,9 +238,7 @@ def _list_hall(phase: RankSearchPhase, hall: HallOfFame) -> list[dict[str, Any]]
                 "tokens": " ".join(tokens),
             }
         )
-    lengths, gains = [row["complexity"] for row in rows], [float(row["gain"]) for row in rows]
-    for row, front in zip(rows, report.find_pareto_front(lengths, gains), strict=True):
-        row["front"] = str(front).lower()
+    mark_front(rows)
     return rows
 
 

@@ -18,10 +18,10 @@ from autolossgen import report
 from autolossgen.evaluation.fair_test import count_seeds_together
 from autolossgen.evaluation.promotion import compute_rung_sizes
 from autolossgen.interfaces import Data
+from autolossgen.ranking.fair_test import make_contender_trainer
 from autolossgen.ranking.trainer import (
     LaneSettings,
     make_eval_split,
-    make_rank_trainer,
     make_training_pairs,
 )
 from autolossgen.training.chunks import compute_subsample_size, subsample
@@ -222,15 +222,7 @@ def _measure(setup: Setup, num_losses: int, num_lanes: int) -> Cost:
 def _measure_rankings(topk: TopK) -> CostFn:
     """Measures a lane of the first loss; all others are taken to cost the same."""
     settings, data, contender = topk.settings, topk.data, topk.contenders[0]
-    trainer = make_rank_trainer(
-        topk.make_model(data.train),
-        contender.loss,
-        score=contender.score,
-        negatives=settings.negatives,
-        batch_size=settings.batch_size,
-        top=settings.top,
-        cutoffs=settings.cutoffs,
-    )
+    trainer = make_contender_trainer(contender, topk.make_model(data.train), settings)
     lanes = 1 if jax.default_backend() == "cpu" else max(*settings.trials, settings.seeds)
     pairs = make_training_pairs(data.train, data.num_items, power=settings.negatives.power)
     few = MEASURED_STEPS * settings.batch_size
