@@ -104,7 +104,7 @@ def _declare_space(config: ConfigDict) -> None:
     config.space.operands = ("pos", "neg", "diff", "threshold", "1", "c")
     config.space.length = 18  # tokens of a loss, at most
     # Mean and deviation of the number of tokens that a policy writes, or None.
-    config.space.length_prior = (10.0, 4.0)
+    config.space.length_prior = (7.0, 1.5)
     # Named losses or formulas to begin with, in which c0, c1, ... are constants; () for none.
     config.space.initial_losses = (
         *("softmax", "bpr", "psl_tanh", "sl_at_k", "ccl"),
@@ -134,16 +134,17 @@ def _declare_search(config: ConfigDict) -> None:
     config.generation.samples = 1024  # losses that the policy writes
     config.generation.num_candidates = 8  # losses that train
     # Settings of a candidate that train, stage by stage, and the epochs that each stage adds. The
-    # best of a stage go on.
-    config.generation.trials = (4, 1)
-    config.generation.epochs = (2, 5)
+    # best of a stage go on. How well such a reward tells losses apart is in
+    # docs/results/ranking_search.md.
+    config.generation.trials = (8, 4, 2)
+    config.generation.epochs = (1, 2, 4)
     config.generation.learning_rate = (0.03, 0.2)  # lowest and highest that are tried
     config.generation.constants = (0.05, 5.0)  # the same, of each constant, in the test too
     config.generation.hall = 64  # rows of the hall of fame
     config.generation.seen_losses = 4096  # trained losses remembered
 
     config.search = ConfigDict()
-    config.search.generations = 12  # at most; 0 for no search
+    config.search.generations = 10  # at most; 0 for no search
     config.search.candidates = 0  # candidates that have trained; 0 for no limit
     config.search.seconds = 0.0  # duration of the search, before a resume, too; 0.0 for no limit
     config.search.target = placeholder(float)  # reward of a loss, the metric on validation
@@ -151,8 +152,9 @@ def _declare_search(config: ConfigDict) -> None:
 
     config.promote = ConfigDict()  # the best of the search train for longer; the best are tested
     config.promote.losses = 6
-    config.promote.trials = (4, 2)  # as generation.trials
-    config.promote.epochs = (6, 14)
+    # As generation.trials: with as many in the first stage, they are the same settings again.
+    config.promote.trials = (8, 3)
+    config.promote.epochs = (3, 17)
 
 
 def _declare_test(config: ConfigDict) -> None:
@@ -184,8 +186,9 @@ def _declare_test(config: ConfigDict) -> None:
 
 def _set_quick(config: ConfigDict) -> None:
     """Searches and tests briefly."""
+    config.generation.update(trials=(4, 1), epochs=(2, 5))
     config.search.generations = 3
-    config.promote.update(losses=3, trials=(3, 1), epochs=(4, 8))
+    config.promote.update(losses=3, trials=(4, 1), epochs=(2, 10))
     config.contenders.losses = ("softmax", "sl_at_k")
     config.contenders.references = ("popularity", "item_knn", "ease")
     config.test.update(trials=(6,), seeds=3, epochs=25)

@@ -61,8 +61,9 @@ def make_rank_filter(score: str, *, tolerance: float, protection: float) -> Filt
         protection=protection,
         num_probes=64,
         # Constants are not tuned yet: a margin may leave most negatives alone, and the gradient
-        # through a weight may hold some positives down.
+        # through a weight may hold some positives down. But each side must be pushed, on balance.
         min_direction=0.2,
+        min_of_each=0.05,
         group=GROUP,
     )
     logit = np.float32(PROBE_SCALES[score]) * filter_.probe.logit

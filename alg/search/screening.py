@@ -160,11 +160,11 @@ def is_label_blind(logit_grads: Array, group: int = 1, *, tolerance: float = 1e-
     return like_each | (jnp.abs(of_zeros.sum(-1) - of_ones).max(-1) <= limit)
 
 
-def compute_direction(logit_grads: Array, tolerance: float = 1e-6, group: int = 1) -> Array:
+def compute_directions(logit_grads: Array, tolerance: float = 1e-6, group: int = 1) -> Array:
     """Computes the share of probe points that point the right way minus the share pointing wrong.
 
-    Right is down for label 0 and up for label 1: a positive gradient moves the logit down. Both
-    labels count alike.
+    Right is down for label 0, or negatives, and up for label 1, or positives: a positive gradient
+    moves the logit down.
 
     Args:
       logit_grads: [..., P], at the points of ``make_probes``.
@@ -172,24 +172,30 @@ def compute_direction(logit_grads: Array, tolerance: float = 1e-6, group: int = 
       group: examples of a group, G; 1 for pointwise losses.
 
     Returns:
-      [...], from -1 to 1.
+      Of either label, [..., 2], from -1 to 1.
     """
     of_zeros, of_ones = split_by_label(logit_grads, group)
     limit = tolerance * jnp.max(jnp.abs(logit_grads), axis=-1, keepdims=True)
-    right = (of_zeros > limit).mean(-1) + (of_ones < -limit).mean(-1)
-    wrong = (of_zeros < -limit).mean(-1) + (of_ones > limit).mean(-1)
-    return 0.5 * (right - wrong)
+    right = (of_zeros > limit).mean(-1), (of_ones < -limit).mean(-1)
+    wrong = (of_zeros < -limit).mean(-1), (of_ones > limit).mean(-1)
+    return jnp.stack(right, axis=-1) - jnp.stack(wrong, axis=-1)
 
 
 def screen_graded(
-    logit_grads: Array, *, min_gradient: float, min_direction: float, group: int = 1
+    logit_grads: Array,
+    *,
+    min_gradient: float,
+    min_direction: float,
+    min_of_each: float = -1.0,
+    group: int = 1,
 ) -> Screening:
     """Screens losses by their logit gradients, with a reward for each check that they pass.
 
     Args:
       logit_grads: [M, P], at the points of ``make_probes``.
       min_gradient: a largest gradient below it is no gradient.
-      min_direction: a lower ``compute_direction`` is wrong.
+      min_direction: a lower mean of ``compute_directions`` is wrong.
+      min_of_each: a lower one of either label is wrong, too.
       group: examples of a group, G; 1 for pointwise losses.
     """
     chex.assert_rank(logit_grads, 2)
@@ -197,9 +203,11 @@ def screen_graded(
     logit_grads = jnp.where(finite[:, None], logit_grads, 0.0)
     size = jnp.abs(logit_grads).max(-1)
     blind = is_label_blind(logit_grads, group)
-    direction = compute_direction(logit_grads, group=group)
+    directions = compute_directions(logit_grads, group=group)
+    direction = directions.mean(-1)
+    is_wrong = (direction < min_direction) | (directions.min(-1) < min_of_each)
     verdict = jnp.select(
-        [~finite, size < min_gradient, blind, direction < min_direction],
+        [~finite, size < min_gradient, blind, is_wrong],
         [Verdict.NOT_FINITE, Verdict.NO_GRADIENT, Verdict.LABEL_BLIND, Verdict.WRONG_DIRECTION],
         Verdict.TRAINED,
     )
@@ -288,6 +296,7 @@ def make_graded_filter(
     num_probes: int = 32,
     min_gradient: float = 1e-4,
     min_direction: float = 0.6,
+    min_of_each: float = -1.0,
     protection: float = 0.05,
     group: int = 1,
 ) -> Filter:
@@ -300,6 +309,7 @@ def make_graded_filter(
       num_probes: probe points, or twice the number of groups.
       min_gradient: a largest gradient below it is no gradient.
       min_direction: share of probe points that point right minus the share that point wrong.
+      min_of_each: the same, of either label alone.
       protection: largest difference between the gradient of a loss and that of its formula without
         protection, relative to the largest gradient; 0 for any.
       group: examples of a group, G; 1 for pointwise losses.
@@ -317,7 +327,11 @@ def make_graded_filter(
     return Filter(
         probe=make_probes(num_probes, group),
         screen=partial(
-            screen_graded, min_gradient=min_gradient, min_direction=min_direction, group=group
+            screen_graded,
+            min_gradient=min_gradient,
+            min_direction=min_direction,
+            min_of_each=min_of_each,
+            group=group,
         ),
         fingerprint=scale_to_unit_length,
         tolerance=tolerance,

@@ -70,22 +70,33 @@ def test_every_named_loss_is_a_point_of_the_space():
         assert np.count_nonzero(tokens) <= CONFIG.space.length
 
 
+# Each pushes positives or negatives alone.
+ONE_SIDED = ("softplus(0 - pos)", "tanh(relu(neg))", "neg - stop_gradient(pos)")
+
+
 @cache
 def screen_points():
     """Returns the verdicts on all named losses, as a search that begins with them screens them."""
-    space = make(tuple(POINTS.values()), length=24)
-    count = len(POINTS)
+    formulas = (*POINTS.values(), *ONE_SIDED)
+    space = make(formulas, length=24)
+    count = len(formulas)
     sizes = {"samples": count, "num_candidates": count, "hall": 4, "seen_losses": 4}
     policy = make_uniform(space.grammar)
     search = make_rank_search(policy, space, FILTER, None, named_loss("softmax"), **sizes)
     state = search.init(jax.random.key(0), None)
     proposal = search.run_generation.args[0].propose(state, jax.random.key(1))
-    return dict(zip(POINTS, np.asarray(proposal.selection.verdict).tolist(), strict=True))
+    verdicts = np.asarray(proposal.selection.verdict).tolist()
+    return dict(zip((*POINTS, *ONE_SIDED), verdicts, strict=True))
 
 
 @pytest.mark.parametrize("name", POINTS)
 def test_a_named_loss_passes_the_screening(name):
     assert screen_points()[name] == Verdict.TRAINED
+
+
+@pytest.mark.parametrize("formula", ONE_SIDED)
+def test_a_loss_that_pushes_one_side_alone_is_rejected(formula):
+    assert screen_points()[formula] == Verdict.WRONG_DIRECTION
 
 
 def test_losses_that_differ_in_thresholds_or_weights_are_no_twins():

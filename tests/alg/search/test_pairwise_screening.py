@@ -15,7 +15,7 @@ from autolossgen.search.screening import (
     FILTERS,
     Verdict,
     are_twins,
-    compute_direction,
+    compute_directions,
     is_label_blind,
     pairwise_probes,
     split_by_label,
@@ -83,7 +83,7 @@ def test_one_probe_that_is_not_finite_is_enough():
     assert np.asarray(screen(3)(slopes).verdict)[0] == Verdict.NOT_FINITE
 
 
-def test_both_sides_of_a_group_count_alike():
+def test_each_side_of_a_group_has_a_direction():
     slopes = np.float32([-1, 1, 1, -1, 1, 0])  # positive, its two negatives; and again
     blind = np.float32([[2, 1, 1, -1, -0.5, -0.5], [1, 1, 1, -2, -2, -2]])
     low, high = split_by_label(slopes, 3)
@@ -92,10 +92,10 @@ def test_both_sides_of_a_group_count_alike():
 
     @jax.jit
     def judge(slopes):
-        return compute_direction(slopes, group=3), is_label_blind(slopes, 3)
+        return compute_directions(slopes, group=3), is_label_blind(slopes, 3)
 
-    direction, is_blind = judge(np.stack([slopes, -slopes, *blind]))
-    assert direction[:2].tolist() == [0.5 * (3 / 4 + 1), -0.5 * (3 / 4 + 1)]
+    directions, is_blind = judge(np.stack([slopes, -slopes, *blind]))
+    assert directions[:2].tolist() == [[3 / 4, 1], [-3 / 4, -1]]
     assert is_blind.tolist() == [False, False, True, True]
 
 

@@ -14,7 +14,7 @@ from autolossgen.search.screening import (
     FILTERS,
     Verdict,
     are_twins,
-    compute_direction,
+    compute_directions,
     pointwise_probes,
 )
 
@@ -26,7 +26,7 @@ SCREENS = {"graded": jax.jit(GRADED.screen), "paper": jax.jit(PAPER.screen)}
 PROBES = len(GRADED.probe.label)
 PRINTS = {"graded": jax.jit(GRADED.fingerprint), "paper": jax.jit(PAPER.fingerprint)}
 jitted_twins = jax.jit(are_twins, static_argnames="tolerance")
-jitted_direction = jax.jit(compute_direction)
+jitted_direction = jax.jit(lambda slopes: compute_directions(slopes).mean(-1))
 
 
 def slopes_of(formula, probe=GRADED.probe):
