@@ -40,6 +40,7 @@ class ShortlistPhase(NamedTuple):
     baselines: list[Contender]
     parsimony: float  # reward that a token costs
     console: Console
+    progress: report.PhaseProgress
 
 
 class SoundLoss(NamedTuple):
@@ -72,7 +73,7 @@ def make_shortlist_phase(setup: Setup, space: Space, filter_: Filter) -> Shortli
         setup.make_lanes,
         logit_grads,
         **config.promote,
-        **get_training_settings(config, setup.console),
+        **get_training_settings(config, setup.progress),
         min_survivors=num_found,
         task=task,
     )
@@ -88,6 +89,7 @@ def make_shortlist_phase(setup: Setup, space: Space, filter_: Filter) -> Shortli
         baselines=setup.baselines,
         parsimony=config.generation.parsimony,
         console=setup.console,
+        progress=setup.progress,
     )
 
 
@@ -206,7 +208,9 @@ def promote_losses(phase: ShortlistPhase, checked: CheckedHall, folder: Path) ->
     # Those of the paper's filter are as large as the gradient.
     fingerprints = np.asarray(scale_to_unit_length(np.stack([loss.fingerprint for loss in sound])))
     penalty = phase.parsimony * np.array([loss.complexity for loss in sound])
-    rungs = phase.promote(losses, fingerprints, phase.train, phase.eval_splits, penalty)
+    names = [f"found-{loss.rank}" for loss in sound]
+    with phase.progress:
+        rungs = phase.promote(losses, fingerprints, phase.train, phase.eval_splits, penalty, names)
     _write_outcomes(checked, rungs, num_found)
     last = rungs[-1]
     for j, reward in zip(last.losses[:num_found], last.rewards, strict=False):

@@ -20,8 +20,9 @@ def compare_losses(setup: Setup, losses: list[Contender]) -> list[dict[str, Any]
     """
     contenders = [*setup.baselines, *losses]
     splits = Splits(train=setup.splits.full_train, valid=setup.splits.valid, test=setup.splits.test)
-    tuned = setup.fair_test.tune(contenders, splits)
-    results = setup.fair_test.run(contenders, tuned, splits)
+    with setup.progress:
+        tuned = setup.fair_test.tune(contenders, splits)
+        results = setup.fair_test.run(contenders, tuned, splits)
     return make_result_records(
         results,
         model=setup.config.model.name,

@@ -10,7 +10,7 @@ from .csv_tables import find_pareto_front, make_hall_of_fame_csv, make_results_c
 from .formatting import format_duration
 from .html_report import write_report
 from .metrics_journal import Journal
-from .progress import make_progress, show_epochs
+from .progress import PhaseProgress, make_progress
 from .read_losses import FoundLoss, read_found_losses
 from .results import Cell, LossResult, ReportError, parse_cells
 from .run_folder import RunFolder, read_run_folder
@@ -23,6 +23,7 @@ __all__ = [
     "FoundLoss",
     "Journal",
     "LossResult",
+    "PhaseProgress",
     "ReportError",
     "RunFolder",
     "find_pareto_front",
@@ -40,6 +41,5 @@ __all__ = [
     "parse_cells",
     "read_found_losses",
     "read_run_folder",
-    "show_epochs",
     "write_report",
 ]

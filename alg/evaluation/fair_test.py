@@ -19,7 +19,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ..interfaces import AnyArray, Array, Batch, StreamedData
+from ..interfaces import AnyArray, Array, Batch, ProgressFn, StreamedData, ignore_progress
 from ..language.inputs import LossFn
 from ..training.lanes import Lanes, LaneState
 from ..training.learning_rates import make_settings_grid, scale_settings
@@ -60,7 +60,7 @@ class _TestSettings(NamedTuple):
     devices: int
     tuning_key: Array
     key: Array
-    progress: Callable[[str, int, int], None]
+    progress: ProgressFn
     task: Task
 
 
@@ -87,7 +87,7 @@ def make_fair_test(
     scale: str,
     devices: int = 1,
     seed: int = 0,
-    progress: Callable[[str, int, int], None] = lambda stage, done, total: None,
+    progress: ProgressFn = ignore_progress,
     task: Task = RATING,
 ) -> FairTest:
     """Builds a fair test.
@@ -107,7 +107,7 @@ def make_fair_test(
       scale: ``"gradient"``, or ``"raw"`` for learning rates as they are (the paper).
       devices: that lanes are divided over.
       seed: of initial weights and shuffles.
-      progress: called with the stage, the epochs done and all epochs.
+      progress: called before the first and after each epoch of a stage.
       task: what losses train on, and the metric that chooses and compares.
 
     Raises:
@@ -174,7 +174,8 @@ def _tune(settings: _TestSettings, contenders: Sequence[Contender], splits: Spli
         return improved
 
     keys = jax.random.split(settings.tuning_key, settings.tuning_seeds)
-    _follow(settings, "tuning", _train_seeds(settings, trainer, keys, hyper, splits), improves)
+    epochs = _train_seeds(settings, trainer, keys, hyper, splits)
+    _follow(settings, "tuning", contenders, epochs, improves)
     chosen = best.argmax(0), np.arange(len(contenders))
     return Tuned(
         learning_rate=hyper.learning_rate[chosen],
@@ -226,7 +227,8 @@ def _run(
         weight_decay=tuned.weight_decay[None],
         l2=tuned.l2[None],
     )
-    _follow(settings, "testing", _train_seeds(settings, trainer, keys, hyper, splits), improves)
+    epochs = _train_seeds(settings, trainer, keys, hyper, splits)
+    _follow(settings, "test", contenders, epochs, improves)
     resampled = resample_users(valid, test, splits, settings.task)
     results = []
     for j, contender in enumerate(contenders):
@@ -248,13 +250,18 @@ def _run(
 def _follow(
     settings: _TestSettings,
     stage: str,
+    contenders: Sequence[Contender],
     epochs: Iterator[_Epoch],
     improves: Callable[[_Epoch], bool],
 ) -> None:
     """Trains until ``improves`` was false for ``patience`` epochs."""
     last_improved = 0
+    names = [contender.name for contender in contenders]
+    settings.progress(stage, 0, settings.epochs, {})
     for epoch in epochs:
-        settings.progress(stage, epoch.number, settings.epochs)
+        best = epoch.valid.mean(0).max(0).tolist()  # of each loss, at its best setting
+        scores = dict(zip(names, best, strict=True))
+        settings.progress(stage, epoch.number, settings.epochs, scores)
         if improves(epoch):
             last_improved = epoch.number
         if epoch.number - last_improved >= settings.patience:

@@ -13,7 +13,7 @@ import chex
 import jax
 import numpy as np
 
-from ..interfaces import Array, Batch, Data
+from ..interfaces import Array, Batch, Data, ProgressFn, ignore_progress
 from ..training.lanes import Lanes
 from ..training.learning_rates import make_settings_grid
 from ..training.loss_gradients import LogitGradFn, LossBatch
@@ -44,6 +44,7 @@ class Promote(Protocol):
         data: Data,
         eval_splits: Sequence[Batch],
         penalty: np.ndarray | float = 0.0,
+        names: Sequence[str] = (),
     ) -> list[Rung]:
         """Trains losses rung by rung.
 
@@ -54,6 +55,7 @@ class Promote(Protocol):
           eval_splits: to evaluate on, none of them part of ``data``; a reward is the mean over
             them.
           penalty: of each loss [J]: what is taken from its reward before losses are ordered.
+          names: of the losses, for who follows the progress; their numbers if left out.
 
         Returns:
           All rungs, the longest training last.
@@ -94,7 +96,7 @@ class _PromotionSettings(NamedTuple):
     keep: float
     distinct_tolerance: float
     min_survivors: int
-    progress: Callable[[str, int, int], None]
+    progress: ProgressFn
 
 
 def make_promotion(
@@ -113,7 +115,7 @@ def make_promotion(
     batch_size: int,
     seeds: int = 1,
     seed: int = 0,
-    progress: Callable[[str, int, int], None] = lambda stage, done, total: None,
+    progress: ProgressFn = ignore_progress,
     task: Task = RATING,
 ) -> Promote:
     """Builds a promotion.
@@ -134,7 +136,7 @@ def make_promotion(
       batch_size: interactions of a step, B.
       seeds: trainings of each loss at each setting; their mean counts, epoch by epoch.
       seed: of initial weights and shuffles.
-      progress: called with the stage, the epochs done and all epochs.
+      progress: called after each epoch of the losses that train next to each other.
       task: that the logit gradients are of.
 
     Raises:
@@ -185,6 +187,7 @@ def _promote(
     data: Data,
     eval_splits: Sequence[Batch],
     penalty: np.ndarray | float = 0.0,
+    names: Sequence[str] = (),
 ) -> list[Rung]:
     """Trains losses rung by rung; see ``Promote``."""
     chex.assert_equal_shape_prefix([losses.scale, fingerprints], 1)
@@ -199,11 +202,14 @@ def _promote(
     rungs: list[Rung] = []
     num_groups = [-(-size // settings.together) for size in sizes]
     total = len(settings.keys) * sum(np.multiply(settings.epochs, num_groups))
-    done = iter(range(1, int(total) + 1))
+    done, names = iter(range(1, int(total) + 1)), names or [str(j) for j in survivors]
 
-    def tick() -> None:
-        settings.progress("promoting", next(done), int(total))
+    def tick(rewards: np.ndarray) -> None:
+        scores = zip(survivors, rewards, strict=True)
+        now = {names[int(j)]: float(reward) for j, reward in scores if np.isfinite(reward)}
+        settings.progress("promotion", next(done), int(total), now)
 
+    settings.progress("promotion", 0, int(total), {})
     for epochs, size in zip(settings.epochs, sizes, strict=True):
         survivors = survivors[:size]
         of_rung = jax.tree.map(lambda part, rows=survivors: part[rows], losses)
@@ -244,7 +250,7 @@ def _run_rung(
     epochs: int,
     data: Data,
     eval_splits: Sequence[Batch],
-    tick: Callable[[], None],
+    tick: Callable[[np.ndarray], None],
 ) -> np.ndarray:
     """Returns the best mean reward over seeds [J] of losses, over settings and epochs."""
     num_losses, num_settings = losses.scale.shape[0], len(settings.grid)
@@ -270,6 +276,6 @@ def _run_rung(
             )
             for epoch, rewards in enumerate(training):
                 mean[epoch] += rewards / len(settings.keys)
-                tick()
+                tick(layout.max_by_loss(rewards).max(0))
         best = np.maximum(best, layout.max_by_loss(mean.max(0)))
     return best.max(0)

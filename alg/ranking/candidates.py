@@ -7,16 +7,16 @@ on. A value of a constant is data, so a candidate is compiled once.
 """
 
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ..interfaces import Array, EmbeddingModel
+from ..interfaces import Array, EmbeddingModel, ProgressFn, ignore_progress
 from ..language.inputs import LossFn
 from .metrics import check_metric
 from .negatives import Negatives
@@ -61,9 +61,27 @@ class _Compiled(NamedTuple):
     values: Mapping[str, np.ndarray]  # learning rate and constants of each lane
 
 
-TrainCandidates = Callable[
-    [Sequence[LossFn], TrainingPairs, EvalSplit], list[CandidateResult]  # losses, data, validation
-]
+class TrainCandidates(Protocol):
+    """Training of candidates."""
+
+    def __call__(
+        self,
+        losses: Sequence[LossFn],
+        data: TrainingPairs,
+        valid: EvalSplit,
+        *,
+        names: Sequence[str] = (),
+        progress: ProgressFn = ignore_progress,
+    ) -> list[CandidateResult]:
+        """Returns the result of each loss.
+
+        Args:
+          losses: to train.
+          data: to train on.
+          valid: to evaluate on.
+          names: of the losses, for who follows the progress.
+          progress: called after each loss, with the epochs of all its trainings.
+        """
 
 
 def make_rank_candidate_trainer(
@@ -110,13 +128,23 @@ def _train_candidates(
     losses: Sequence[LossFn],
     data: TrainingPairs,
     valid: EvalSplit,
+    *,
+    names: Sequence[str] = (),
+    progress: ProgressFn = ignore_progress,
 ) -> list[CandidateResult]:
-    """Returns the result of each loss."""
+    """Trains losses one after the other; see ``TrainCandidates``."""
+    names = names or [str(number) for number in range(len(losses))]
+    epochs, results = int(np.dot(settings.trials, settings.epochs)), []
+    progress("promotion", 0, epochs * len(losses), {})
     # The next candidates compile while one trains: XLA compiles without Python's lock.
     with ThreadPoolExecutor(max(1, (os.cpu_count() or 1) - 1)) as pool:
         compile_loss = partial(_compile, model, settings, data)
         compiled = [pool.submit(compile_loss, loss) for loss in losses]
-        return [_train(settings, candidate.result(), data, valid) for candidate in compiled]
+        for name, candidate in zip(names, compiled, strict=True):
+            results.append(_train(settings, candidate.result(), data, valid))
+            scores = {name: results[-1].reward}
+            progress("promotion", epochs * len(results), epochs * len(losses), scores)
+    return results
 
 
 def _make_keys(settings: CandidateSettings) -> tuple[Array, Array]:

@@ -18,7 +18,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ..interfaces import Array, EmbeddingModel, ItemSets, RankingData
+from ..interfaces import (
+    Array,
+    EmbeddingModel,
+    ItemSets,
+    ProgressFn,
+    RankingData,
+    ignore_progress,
+)
 from ..language.inputs import LossFn
 from ..language.named_losses import PAIRWISE_LOSSES, named_loss
 from ..language.printing import to_text
@@ -121,7 +128,9 @@ class _Track(NamedTuple):
     trainer: RankTrainer
     data: TrainingPairs
     valid: EvalSplit
-    progress: Callable[[str, int, int], None]
+    name: str  # of the loss
+    plan: tuple[int, ...]  # epochs at most of each round of tuning, of the test, and of training on
+    progress: ProgressFn
 
 
 def make_rank_contender(name: str, *, score: str | None = None) -> RankContender:
@@ -176,7 +185,7 @@ def run_rank_test(
     make_model: MakeModel,
     settings: RankTestSettings = RankTestSettings(),  # noqa: B008
     *,
-    progress: Callable[[str, int, int], None] = lambda stage, done, total: None,
+    progress: ProgressFn = ignore_progress,
 ) -> RankResult:
     """Tunes a loss and tests it.
 
@@ -185,7 +194,7 @@ def run_rank_test(
       data: train, validation and test.
       make_model: builds the recommender.
       settings: of the test, the same for all losses that are compared.
-      progress: called with the stage, the epochs done and all epochs.
+      progress: called with the epochs of all trainings of the loss, those that it may skip too.
 
     Raises:
       ValueError: for settings that cannot be.
@@ -243,12 +252,38 @@ def _make_track(
     model: EmbeddingModel,
     settings: RankTestSettings,
     known: ItemSets,
-    progress: Callable[[str, int, int], None],
+    progress: ProgressFn,
 ) -> _Track:
     trainer = make_contender_trainer(contender, model, settings)
     positives = make_training_pairs(known, data.num_items, power=settings.negatives.power)
     valid = make_eval_split(data.valid, data.mask(data.train), data.num_items)
-    return _Track(settings, trainer, positives, valid, progress)
+    return _Track(
+        settings=settings,
+        trainer=trainer,
+        data=positives,
+        valid=valid,
+        name=contender.name,
+        plan=_plan_epochs(settings),
+        progress=progress,
+    )
+
+
+def _plan_epochs(settings: RankTestSettings) -> tuple[int, ...]:
+    """Returns the epochs at most of all lanes together, of each stretch of trainings in turn."""
+    of_rounds = (_count_epochs(settings, count, settings.halving) for count in settings.trials)
+    of_seeds = _count_epochs(settings, settings.seeds)
+    return (*of_rounds, of_seeds, of_seeds)
+
+
+def _count_epochs(settings: RankTestSettings, num_lanes: int, halving: int = 0) -> int:
+    """Returns the epochs of lanes, ever fewer of which go on, if none stops early."""
+    epoch = total = 0
+    while epoch < settings.epochs:
+        epochs = min(settings.evaluate_every, settings.epochs - epoch)
+        epoch, total = epoch + epochs, total + epochs * num_lanes
+        while halving and epoch >= halving:
+            halving, num_lanes = 2 * halving, -(-num_lanes // 2)
+    return total
 
 
 def _list_ranges(contender: RankContender, settings: RankTestSettings) -> dict[str, Range]:
@@ -270,16 +305,25 @@ def to_lanes(settings: Mapping[str, np.ndarray]) -> LaneSettings:
 
 
 def _train(
-    track: _Track, lanes: LaneSettings, keys: Array, stage: str, *, halving: int = 0
+    track: _Track,
+    lanes: LaneSettings,
+    keys: Array,
+    stage: str,
+    *,
+    number: int,
+    halving: int = 0,
 ) -> Iterator[_Course]:
     """Trains lanes, and yields them after each stretch of epochs, at most ``epochs`` in all.
 
-    With ``halving``, ever fewer lanes go on; the others stay as they are.
+    The stage is the one of this number in the plan. With ``halving``, ever fewer lanes go on; the
+    others stay as they are.
     """
     settings, trainer = track.settings, track.trainer
     going_on, num_epochs, best = np.ones(len(keys), bool), 0, np.full(len(keys), -np.inf)
     weight_keys, order_keys = jax.vmap(jax.random.split, out_axes=1)(keys)
     state, epoch = trainer.init(weight_keys), 0
+    before, total = sum(track.plan[:number]), sum(track.plan)
+    track.progress(stage, before, total, {})
     while epoch < settings.epochs:
         epochs = min(settings.evaluate_every, settings.epochs - epoch)
         epoch += epochs
@@ -289,7 +333,9 @@ def _train(
         if trainer.reads_threshold:
             state = trainer.refresh_thresholds(state)
         valid = np.asarray(trainer.evaluate(state, track.valid).users[settings.metric])
-        track.progress(stage, epoch, settings.epochs)
+        scores = np.nan_to_num(valid.mean(1), nan=0.0)
+        score = float(scores.max() if stage == "tuning" else scores.mean())
+        track.progress(stage, before + num_epochs, total, {track.name: score})
         yield _Course(epoch, state, valid, num_epochs)
         best = np.maximum(best, np.nan_to_num(valid.mean(1), nan=-np.inf))
         while halving and epoch >= halving:
@@ -316,8 +362,7 @@ def _tune(contender: RankContender, track: _Track) -> tuple[Trials, int]:
         # All trials begin with the same weights and see the same batches: settings differ alone.
         keys = jnp.repeat(jax.random.key(settings.seed)[None], count)
         best, waited = np.full(count, -np.inf), 0
-        stage = f"tuning {contender.name}, round {number + 1}"
-        for course in _train(track, lanes, keys, stage, halving=settings.halving):
+        for course in _train(track, lanes, keys, "tuning", number=number, halving=settings.halving):
             means = np.nan_to_num(course.valid.mean(1), nan=-np.inf)
             waited = 0 if (means > best).any() else waited + 1
             best = np.maximum(best, means)
@@ -340,7 +385,7 @@ def _test_held_out(track: _Track, chosen: Mapping[str, float], split: EvalSplit)
     """Trains all seeds on train, for as many epochs as are best on validation."""
     lanes, keys = _seed_lanes(track, chosen)
     best, waited = -np.inf, 0
-    for course in _train(track, lanes, keys, "testing"):
+    for course in _train(track, lanes, keys, "test", number=len(track.settings.trials)):
         mean = float(np.nan_to_num(course.valid, nan=0.0).mean())
         waited += 1
         if mean > best:
@@ -364,8 +409,9 @@ def _test_again(
 ) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
     """Trains all seeds on train and validation for so many epochs; returns the test's metrics."""
     lanes, keys = _seed_lanes(track, chosen)
-    settings = track.settings._replace(epochs=epochs)
-    for course in _train(track._replace(settings=settings), lanes, keys, "training on all"):
+    track = track._replace(settings=track.settings._replace(epochs=epochs))
+    number = len(track.plan) - 1
+    for course in _train(track, lanes, keys, "test, trained on validation too", number=number):
         state = course.state
     found = track.trainer.evaluate(state, split)
     return _to_numpy(found.users), _to_numpy(found.lists)

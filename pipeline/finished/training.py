@@ -9,7 +9,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import polars as pl
-from rich.console import Console
 
 from autolossgen import report
 from autolossgen.data import Interactions, Streamed
@@ -83,7 +82,7 @@ def keep_ranker(
     results: Sequence[RankResult],
     losses: list[dict[str, Any]],
     folder: Path,
-    console: Console,
+    progress: report.PhaseProgress,
 ) -> None:
     """Trains the recommender of rankings, and writes it and the README into the run's folder.
 
@@ -95,7 +94,7 @@ def keep_ranker(
       results: of all that was tested.
       losses: their records, as ``results.json`` has them.
       folder: of the run.
-      console: to print on.
+      progress: shows the training.
     """
     winner = _find_winner(losses)
     is_winner = partial(_is_named, winner)
@@ -106,7 +105,7 @@ def keep_ranker(
     if winner.formula:
         loss = next(filter(is_winner, contenders))
         about |= {"kind": "tables", "score": loss.score}
-        weights = _train_tables(data, liked, make_model, settings, loss, result, console)
+        weights = _train_tables(data, liked, make_model, settings, loss, result, progress)
     else:
         about |= {"kind": "closed_form"}  # it is fitted again where it is read: in no time
     _save(about, winner, weights, {"user": liked.users, "item": liked.items}, data.ids, folder)
@@ -145,10 +144,12 @@ def _train_network(
         weight_decay=ones * record["weight_decay"],
         l2=ones * penalty,
     )
-    for epoch in range(record["epochs"]):
-        key = jax.random.fold_in(shuffle_key, epoch)
-        state, _ = trainer.epoch(state, ones, hyper, key, everything, few)
-        report.show_epochs(setup.console, STAGE, epoch + 1, record["epochs"])
+    with setup.progress as progress:
+        progress(STAGE, 0, record["epochs"], {})
+        for epoch in range(record["epochs"]):
+            key = jax.random.fold_in(shuffle_key, epoch)
+            state, _ = trainer.epoch(state, ones, hyper, key, everything, few)
+            progress(STAGE, epoch + 1, record["epochs"], {})
     return jax.jit(setup.make_lanes(logit_grads).replicate)(state)
 
 
@@ -178,7 +179,7 @@ def _train_tables(
     settings: RankTestSettings,
     loss: RankContender,
     result: RankResult,
-    console: Console,
+    progress: report.PhaseProgress,
 ) -> dict[str, np.ndarray]:
     """Trains two tables on all likes; a score is the product of a row of each."""
     model = make_model(liked)
@@ -187,13 +188,15 @@ def _train_tables(
     lane = to_lanes({name: np.full(1, value) for name, value in result.settings.items()})
     weight_key, order_key = jax.random.split(_make_key(settings.seed))
     state, epoch = trainer.init(weight_key[None]), 0
-    while epoch < result.epochs:  # in the stretches of the test, after which thresholds change
-        epochs = min(settings.evaluate_every, result.epochs - epoch)
-        epoch += epochs
-        state = trainer.train(state, lane, pairs, order_key[None], jnp.full(1, epochs))
-        if trainer.reads_threshold:
-            state = trainer.refresh_thresholds(state)
-        report.show_epochs(console, STAGE, epoch, result.epochs)
+    with progress:
+        progress(STAGE, 0, result.epochs, {})
+        while epoch < result.epochs:  # in the stretches of the test, after which thresholds change
+            epochs = min(settings.evaluate_every, result.epochs - epoch)
+            epoch += epochs
+            state = trainer.train(state, lane, pairs, order_key[None], jnp.full(1, epochs))
+            if trainer.reads_threshold:
+                state = trainer.refresh_thresholds(state)
+            progress(STAGE, epoch, result.epochs, {})
     tables = model.embed(jax.tree.map(lambda x: x[0], state.params))
     prepare = get_score(loss.score).prepare
     return {field: np.asarray(prepare(table)) for field, table in zip(FIELDS, tables, strict=True)}

@@ -61,6 +61,7 @@ class TopK(NamedTuple):
     contenders: list[RankContender]  # but those that the search finds
     references: list[ClosedForm]
     settings: RankTestSettings
+    progress: report.PhaseProgress
 
 
 def make_topk(config: ConfigDict, console: Console) -> TopK:
@@ -98,9 +99,10 @@ def make_topk(config: ConfigDict, console: Console) -> TopK:
         )
     data = build_ranking(**config.data)
     make_model, search = _make_model(config.model, data), None
+    progress = report.PhaseProgress(console)
     if config.search.generations:
         model = make_model(data.train)
-        search = make_rank_search_phase(config, data, model, settings, console)
+        search = make_rank_search_phase(config, data, model, settings, console, progress)
     return TopK(
         config=config,
         console=console,
@@ -110,6 +112,7 @@ def make_topk(config: ConfigDict, console: Console) -> TopK:
         contenders=contenders,
         references=references,
         settings=settings,
+        progress=progress,
     )
 
 
@@ -222,18 +225,7 @@ def run_topk(topk: TopK, folder: Path) -> dict[str, Any]:
         results.append(_test_once(topk, folder, form.name, test))
     found, records_of_search = find_losses(topk.search, folder) if topk.search else ([], [])
     contenders = [*topk.contenders, *found]
-    for number, contender in enumerate(contenders):
-        test = partial(
-            run_rank_test,
-            contender,
-            data,
-            topk.make_model,
-            topk.settings,
-            progress=partial(report.show_epochs, console),
-        )
-        is_name = re.fullmatch(r"[\w-]+", contender.name)  # a formula of one's own has none
-        name = contender.name if is_name else f"formula-{number}"
-        results.append(_test_once(topk, folder, name, test, contender.formula))
+    results += _test_losses(topk, contenders, folder)
     records = make_records(topk, results)
     keep_ranker(
         data,
@@ -243,9 +235,29 @@ def run_topk(topk: TopK, folder: Path) -> dict[str, Any]:
         results,
         records,
         folder=folder,
-        console=console,
+        progress=topk.progress,
     )
     return save_results(folder, records, summarize_search(records_of_search), notes)
+
+
+def _test_losses(topk: TopK, contenders: list[RankContender], folder: Path) -> list[RankResult]:
+    """Tests losses one after the other, all that are not finished."""
+    results = []
+    with topk.progress:
+        for number, contender in enumerate(contenders):
+            test = partial(
+                run_rank_test,
+                contender,
+                topk.data,
+                topk.make_model,
+                topk.settings,
+                progress=topk.progress,
+            )
+            is_name = re.fullmatch(r"[\w-]+", contender.name)  # a formula of one's own has none
+            name = contender.name if is_name else f"formula-{number}"
+            with topk.progress.part(contender.name, number, len(contenders)):
+                results.append(_test_once(topk, folder, name, test, contender.formula))
+    return results
 
 
 def _describe_protocol(topk: TopK) -> list[str]:

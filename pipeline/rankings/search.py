@@ -61,6 +61,7 @@ class RankSearchPhase(NamedTuple):
     constants: Range  # of every free constant
     score: str
     known: Mapping[str, np.ndarray]  # formulas and named losses -> tokens [L]
+    progress: report.PhaseProgress
 
 
 def make_rank_search_phase(
@@ -69,6 +70,7 @@ def make_rank_search_phase(
     model: EmbeddingModel,
     settings: RankTestSettings,
     console: Console,
+    progress: report.PhaseProgress,
 ) -> RankSearchPhase:
     """Builds the search that a config describes.
 
@@ -119,6 +121,7 @@ def make_rank_search_phase(
         constants=shared.constants,
         score=shared.score,
         known=_write_known(config, space),
+        progress=progress,
     )
 
 
@@ -179,7 +182,14 @@ def find_losses(
         return [], records
     tokens = [state.hall.tokens[row["rank"] - 1] for row in chosen]
     losses = build_candidates(phase.search.space, tokens)
-    results = phase.promote(losses, phase.search.train, phase.search.reward_split)
+    with phase.progress:
+        results = phase.promote(
+            losses,
+            phase.search.train,
+            phase.search.reward_split,
+            names=[f"found-{row['rank']}" for row in chosen],
+            progress=phase.progress,
+        )
     order = np.argsort([-result.reward for result in results], kind="stable")
     for place, number in enumerate(order, start=1):
         row, result = chosen[number], results[number]

@@ -291,7 +291,9 @@ def test_a_stage_ends_when_no_loss_gets_better(monkeypatch):
     test = fair_test(**options)
     tuned = test.tune((MSE,), splits())
     outcome = test.run((MSE,), tuned, splits())[0]
-    assert calls == [(stage, k, 7) for stage in ("tuning", "testing") for k in (1, 2, 3, 4)]
+    followed = [(0, {}), *((k, {"mse": rewards[k - 1]}) for k in (1, 2, 3, 4))]
+    expected = [(stage, k, 7, scores) for stage in ("tuning", "test") for k, scores in followed]
+    assert [(*call[:3], pytest.approx(call[3])) for call in calls] == expected
     np.testing.assert_allclose(tuned.valid, [0.6])
     assert outcome.epochs == 2
 

@@ -212,7 +212,7 @@ def test_of_several_seeds_it_is_the_best_epoch_of_their_mean(monkeypatch):
     options = {"epochs": (3,), "seeds": 2, "progress": lambda *call: calls.append(call)}
     promote = promotion(**options)
     np.testing.assert_allclose(promote(*unlike(GOOD[0]), *splits())[1], [0.75])
-    assert calls[-1] == ("promoting", 6, 6)
+    assert calls[-1][:3] == ("promotion", 6, 6)
 
 
 def test_a_score_is_the_mean_over_the_reward_splits():
@@ -232,9 +232,12 @@ def test_a_score_is_the_mean_over_the_reward_splits():
 def test_progress_counts_to_the_end():
     calls = []
     promote = promotion(progress=lambda *call: calls.append(call), epochs=(1, 3))
-    promote(*unlike(*FORMULAS), *splits())
+    names = [f"loss {j}" for j in range(len(FORMULAS))]
+    promote(*unlike(*FORMULAS), *splits(), names=names)
     # Three losses at two settings fill six lanes: two groups, then one.
-    assert calls == [("promoting", done, 5) for done in range(1, 6)]
+    assert [call[:3] for call in calls] == [("promotion", done, 5) for done in range(6)]
+    assert [*calls[1][3], *calls[2][3]] == names
+    assert all(0 <= score <= 1 for *_, scores in calls for score in scores.values())
 
 
 @pytest.mark.parametrize(

@@ -103,9 +103,27 @@ def test_trainings_and_epochs_are_those_that_took_place(recorded):
     assert 1 <= result.epochs <= 2
     assert result.num_epochs == 2 * 2 + 2 * 2 + 2 * result.epochs
     assert result.seconds > 0
-    stages = list(dict.fromkeys(stage for stage, _, _ in calls.progress))
-    assert stages == ["tuning softmax, round 1", "testing", "training on all"]
-    assert calls.progress[:2] == [(stages[0], 1, 2), (stages[0], 2, 2)]
+
+
+def test_progress_counts_the_epochs_of_all_trainings(recorded):
+    result, calls = recorded
+    stages = list(dict.fromkeys(stage for stage, *_ in calls.progress))
+    assert stages == ["tuning", "test", "test, trained on validation too"]
+    # Two trials, two seeds, and the same seeds again, of two epochs each at most.
+    assert {total for _, _, total, _ in calls.progress} == {12}
+    done = [done for _, done, _, _ in calls.progress]
+    assert done[:4] == [0, 2, 4, 4]
+    assert done == sorted(done)
+    assert done[-1] == 8 + 2 * result.epochs
+    scores = [scores["softmax"] for *_, scores in calls.progress if scores]
+    assert scores[1] == pytest.approx(max(result.trials.scores), abs=1e-6) or scores[1] < scores[0]
+    assert 0 < max(scores) <= 1
+
+
+def test_the_plan_halves_trials_as_the_tuning_does():
+    halved = SETTINGS._replace(trials=(4,), epochs=4, halving=1, seeds=3)
+    # 4 lanes for one epoch, 2 for one, 1 for two; twice three seeds for four.
+    assert fair_test._plan_epochs(halved) == (4 + 2 + 1 + 1, 12, 12)
 
 
 def test_masks_hide_what_a_recommender_was_trained_on(recorded):
