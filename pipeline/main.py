@@ -10,7 +10,7 @@ from ml_collections import ConfigDict
 from rich.console import Console
 
 import autolossgen
-from autolossgen import data
+from autolossgen import data, report
 from autolossgen.configs.command_line import UsageError, read_command_line
 from autolossgen.configs.topk import is_of_rankings
 from autolossgen.search.checkpoints import CheckpointError
@@ -18,7 +18,7 @@ from autolossgen.suggest import did_you_mean
 from autolossgen.training.devices import ProcessError, configure_jax, process_dir
 
 from .finished.commands import COMMANDS, ERRORS
-from .rankings.run import make_topk, run_topk
+from .rankings.run import TopK, make_topk, run_topk
 from .run import make_run, run_phases
 from .save import show_results
 from .search import Stopped
@@ -99,6 +99,7 @@ def carry_out(config: ConfigDict, workdir: Path, console: LoggedConsole) -> None
     open_keys = get_open_keys(config)
     with process_dir(process, workdir) as own_dir:
         try:
+            report.check_trackers(config.trackers)
             check_workdir(workdir, config.to_dict(), open_keys=open_keys)
             if (workdir / "results.json").exists():
                 finished = f"{workdir} already contains this finished run:\n"
@@ -110,8 +111,14 @@ def carry_out(config: ConfigDict, workdir: Path, console: LoggedConsole) -> None
             claim_workdir(own_dir, config.to_dict(), data=fingerprint, open_keys=open_keys)
         except (ValueError, OSError) as error:
             raise BadInput(str(error)) from error
-        with console.keep_log(own_dir / "run.log"):
-            show_results(console, workdir, go_on(own_dir))
+        names = config.trackers if process == 0 else ()
+        with (
+            console.keep_log(own_dir / "run.log"),
+            report.open_trackers(names, own_dir, config.to_dict()) as trackers,
+        ):
+            results = go_on(own_dir, trackers)
+            trackers.log_results(results)
+            show_results(console, workdir, results)
 
 
 def show_plan(config: ConfigDict, workdir: Path, console: Console) -> None:
@@ -128,6 +135,7 @@ def show_plan(config: ConfigDict, workdir: Path, console: Console) -> None:
     """
     configure_jax(data.get_cache_folder() / "compiled")
     try:
+        report.check_trackers(config.trackers)
         check_workdir(workdir, config.to_dict(), open_keys=get_open_keys(config))
         if (workdir / "results.json").exists():
             console.print(f"{workdir} contains this run, finished", markup=False, soft_wrap=True)
@@ -148,8 +156,14 @@ def show_plan(config: ConfigDict, workdir: Path, console: Console) -> None:
 
 
 def get_open_keys(config: ConfigDict) -> tuple[str, ...]:
-    """Returns what may differ when a run goes on: limits of a search, and else nothing."""
-    return OPEN_KEYS if _is_search(config) else ()
+    """Returns what may differ when a run goes on: trackers, and limits of a search."""
+    return ("trackers", *OPEN_KEYS) if _is_search(config) else ("trackers",)
+
+
+def _run_topk(topk: TopK, folder: Path, trackers: report.Trackers) -> dict[str, Any]:
+    """Runs rankings, followed by trackers."""
+    with topk.progress.followed_by(trackers.make_follower()):
+        return run_topk(topk, folder, trackers)
 
 
 def _is_search(config: ConfigDict) -> bool:
@@ -159,18 +173,18 @@ def _is_search(config: ConfigDict) -> bool:
 
 def _prepare(
     config: ConfigDict, workdir: Path, console: LoggedConsole
-) -> tuple[dict[str, Any], Callable[[Path], dict[str, Any]]]:
+) -> tuple[dict[str, Any], Callable[[Path, report.Trackers], dict[str, Any]]]:
     """Builds a run.
 
     Returns:
       The fingerprint of its data, and what goes on to its end, given the folder that this process
-      writes.
+      writes and the trackers that it tells.
     """
     if is_of_rankings(config):
         topk = make_topk(config, console)
-        return data.take_fingerprint(topk.data), partial(run_topk, topk)
+        return data.take_fingerprint(topk.data), partial(_run_topk, topk)
     if _is_search(config):
         run = make_run(config, console)
         return data.take_fingerprint(run.setup.dataset), partial(run_phases, run, workdir)
     transfer = make_transfer(config, workdir, console)
-    return take_fingerprints(transfer), lambda own_dir: run_transfer(transfer, own_dir, console)
+    return take_fingerprints(transfer), partial(run_transfer, transfer, console)

@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 from ml_collections import ConfigDict
 from rich.console import Console
 
+from autolossgen import report
 from autolossgen.search.space import make_space
 
 from .checks import check_numbers, check_sizes
@@ -42,13 +43,16 @@ def make_run(config: ConfigDict, console: Console) -> Run:
     )
 
 
-def run_phases(run: Run, workdir: Path, process_dir: Path) -> dict[str, Any]:
+def run_phases(
+    run: Run, workdir: Path, process_dir: Path, trackers: report.Trackers
+) -> dict[str, Any]:
     """Searches, shortlists, tests, trains the recommender that stays, and saves.
 
     Args:
       run: what to do.
       workdir: folder of the run, with its checkpoints.
       process_dir: where this process writes all else; in the first process, ``workdir``.
+      trackers: that are told what the run does.
 
     Returns:
       What ``results.json`` holds.
@@ -60,12 +64,13 @@ def run_phases(run: Run, workdir: Path, process_dir: Path) -> dict[str, Any]:
     for note in notes:
         console.print(note, markup=False, soft_wrap=True)
     try:
-        state, records = search_losses(run.search, workdir / "checkpoints", process_dir)
+        state, records = search_losses(run.search, workdir / "checkpoints", process_dir, trackers)
     except Stopped as stopped:
         check_hall(run.shortlist, stopped.state.hall, process_dir)  # for who has seen enough
         raise
     checked = check_hall(run.shortlist, state.hall, process_dir)
-    shortlist = promote_losses(run.shortlist, checked, process_dir)
-    losses = compare_losses(run.setup, shortlist)
+    with run.setup.progress.followed_by(trackers.make_follower()):
+        shortlist = promote_losses(run.shortlist, checked, process_dir)
+        losses = compare_losses(run.setup, shortlist)
     keep_network(run.setup, [*run.setup.baselines, *shortlist], losses, process_dir)
     return save_results(process_dir, losses, summarize_search(records), notes)

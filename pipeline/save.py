@@ -12,6 +12,7 @@ from autolossgen import report
 from autolossgen.files import write_atomically
 
 from .environment import describe_environment
+from .terminal.next_steps import describe_next_steps
 
 NO_SEARCH = {"sampled": 0, "trained": 0, "seconds": 0.0, "funnel": {}}
 
@@ -58,7 +59,7 @@ def save_results(
 
 
 def show_results(console: Console, folder: Path, results: dict[str, Any]) -> None:
-    """Prints the table of losses, and which files there are."""
+    """Prints the table of losses, which files there are, and what to do next."""
     console.print()
     files = ["report.html", "results.json", "results.csv"]
     if report.is_matrix(results):
@@ -69,7 +70,5 @@ def show_results(console: Console, folder: Path, results: dict[str, Any]) -> Non
         files += ["hall_of_fame.csv"] if (folder / "hall_of_fame.csv").exists() else []
     others = ("recommender", "run.log", "README.md")
     files += [name for name in others if (folder / name).exists()]
-    if (folder / "recommender").exists():
-        line = f"\nRecommend: autolossgen recommend {folder} --user=ID"
-        console.print(line, markup=False, soft_wrap=True)
     console.print(f"\nFiles in {folder}: {', '.join(files)}", markup=False, soft_wrap=True)
+    console.print("\n" + describe_next_steps(folder, results), markup=False, soft_wrap=True)

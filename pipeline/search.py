@@ -1,7 +1,6 @@
 """The search phase: generations of candidates, with a log, checkpoints and limits."""
 
 import time
-from contextlib import closing
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -33,7 +32,6 @@ class SearchPhase(NamedTuple):
 
     search: Search
     space: Space
-    initial_losses: tuple[str, ...]  # as the config names those of the space
     filter: Filter
     task: Task
     train: Any  # what the search trains on
@@ -87,7 +85,6 @@ def make_search_phase(setup: Setup, space: Space, policy: Policy) -> SearchPhase
     return SearchPhase(
         search=with_subsampling(search, config.train.interactions),
         space=space,
-        initial_losses=config.space.initial_losses,
         filter=filter_,
         task=task,
         train=setup.splits.train,
@@ -100,7 +97,10 @@ def make_search_phase(setup: Setup, space: Space, policy: Policy) -> SearchPhase
 
 
 def search_losses(
-    phase: SearchPhase, checkpoint_dir: Path, log_dir: Path
+    phase: SearchPhase,
+    checkpoint_dir: Path,
+    log_dir: Path,
+    trackers: report.Trackers | None = None,
 ) -> tuple[SearchState, list[dict[str, Any]]]:
     """Searches, from the last checkpoint on.
 
@@ -108,6 +108,7 @@ def search_losses(
       phase: the search.
       checkpoint_dir: folder of the checkpoints.
       log_dir: folder of ``metrics.jsonl``.
+      trackers: that are told of each generation, too.
 
     Returns:
       The last state, and a log record for each generation.
@@ -126,9 +127,9 @@ def search_losses(
         phase.console.print(f"going on after generation {generation}")
     else:
         _print_initial_losses(phase)
-    with closing(report.Journal(log_dir, keep=generation)) as journal:
-        if not _is_over(phase, state, journal):
-            state = _run_generations(phase, state, key, checkpoints, journal)
+    journal = report.Journal(log_dir, keep=generation, trackers=trackers)
+    if not _is_over(phase, state, journal):
+        state = _run_generations(phase, state, key, checkpoints, journal)
     if reason := _limit_reached(phase, state, journal):
         ended = f"the search ended after generation {int(state.generation)}: {reason}"
         phase.console.print(ended, soft_wrap=True)
@@ -230,7 +231,7 @@ def _limit_reached(phase: SearchPhase, state: SearchState, journal: report.Journ
 def _print_initial_losses(phase: SearchPhase) -> None:
     """Prints initial losses as the space writes them, so that a smoothing is seen."""
     family = phase.task.family
-    for name, tokens in zip(phase.initial_losses, phase.space.initial_losses, strict=True):
+    for name, tokens in zip(phase.space.initial_names, phase.space.initial_losses, strict=True):
         formula = write_formula(phase.space, family, tokens)
-        line = f"initial loss {name}: {formula}"
+        line = f"initial loss {formula}" if name == formula else f"initial loss {name}: {formula}"
         phase.console.print(line, markup=False, highlight=False, soft_wrap=True)

@@ -1,6 +1,7 @@
 """From the hall of fame to the losses that are tested: gradient check, and promotion."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from itertools import takewhile
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -201,6 +202,7 @@ def promote_losses(phase: ShortlistPhase, checked: CheckedHall, folder: Path) ->
     Returns:
       The losses to test, best first.
     """
+    say_what_is_known(phase.console, checked.table)
     sound, num_found = checked.sound, phase.num_found
     if not sound or not num_found:
         return []
@@ -255,6 +257,14 @@ def _baseline_twins(phase: ShortlistPhase, fingerprints: Array) -> list[str]:
     same = are_twins(jnp.asarray(fingerprints), of_baselines, tolerance=phase.filter.tolerance)
     names = [*(baseline.name for baseline in baselines), ""]
     return [names[j] for j in np.where(same.any(1), same.argmax(1), -1)]
+
+
+def say_what_is_known(console: Console, table: Sequence[Mapping[str, Any]]) -> None:
+    """Says so where the best of a search are losses that were known."""
+    known = [row["twin"] for row in takewhile(lambda row: row["twin"], table)]
+    if known:
+        names = ", ".join(dict.fromkeys(known))
+        console.print(f"best of the search, but known: {names}", markup=False, soft_wrap=True)
 
 
 def mark_front(rows: Sequence[dict[str, Any]]) -> None:

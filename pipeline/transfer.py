@@ -67,13 +67,16 @@ def make_transfer(config: ConfigDict, workdir: Path, console: Console) -> Transf
     return Transfer(losses=losses, configs=configs, finished=finished, setups=setups)
 
 
-def run_transfer(transfer: Transfer, folder: Path, console: Console) -> dict[str, Any]:
+def run_transfer(
+    transfer: Transfer, console: Console, folder: Path, trackers: report.Trackers
+) -> dict[str, Any]:
     """Tests the losses in every cell that is not finished.
 
     Args:
       transfer: losses and cells.
-      folder: where this process writes.
       console: to print on.
+      folder: where this process writes.
+      trackers: that are told what is trained.
 
     Returns:
       What ``results.json`` holds: the records of all cells.
@@ -87,12 +90,15 @@ def run_transfer(transfer: Transfer, folder: Path, console: Console) -> dict[str
             continue
         setup = transfer.setups[name]
         claim_workdir(folder / name, config.to_dict(), data=take_fingerprint(_get_data(setup)))
+        follow = trackers.make_follower(f"{name}/")
         if isinstance(setup, TopK):
-            results.append(run_topk(setup, folder / name))
+            with setup.progress.followed_by(follow):
+                results.append(run_topk(setup, folder / name))
             continue
         for note in setup.dataset.notes:
             console.print(f"  {note}", markup=False, soft_wrap=True)
-        results.append(_test_cell(folder / name, setup, transfer.losses))
+        with setup.progress.followed_by(follow):
+            results.append(_test_cell(folder / name, setup, transfer.losses))
     records = [record for cell in results for record in cell["losses"]]
     notes = [note for cell in results for note in cell["environment"]["data"]]
     return save_results(folder, records, NO_SEARCH, notes)

@@ -93,6 +93,7 @@ class _PromotionSettings(NamedTuple):
     num_lanes: int
     devices: int
     epochs: Sequence[int]  # of each rung
+    first_losses: int  # of the first rung, at most; 0 for all
     keep: float
     distinct_tolerance: float
     min_survivors: int
@@ -107,6 +108,7 @@ def make_promotion(
     weight_decays: Sequence[float],
     l2: float,
     epochs: Sequence[int],
+    losses: int = 0,
     keep: float = KEEP,
     distinct_tolerance: float,
     min_survivors: int = 1,
@@ -127,6 +129,8 @@ def make_promotion(
       weight_decays: tried with each of them, for the same gradient.
       l2: penalty in the loss, for the same gradient.
       epochs: of each rung.
+      losses: that train in the first rung, at most: the first ones, and no fewer than
+        ``min_survivors``; 0 for all.
       keep: share of the losses that goes on to the next rung.
       distinct_tolerance: losses whose fingerprints differ by no more at any probe point are of one
         kind; the best of each kind goes on before a second one does.
@@ -149,6 +153,8 @@ def make_promotion(
         raise ValueError(
             f"promotion needs rungs of at least 1 epoch and keep in (0, 1], got {epochs} and {keep}"
         )
+    if losses < 0:
+        raise ValueError(f"promote.losses is a number of losses, or 0 for all, got {losses}")
     if not distinct_tolerance >= 0:
         raise ValueError(
             f"promote.distinct_tolerance is a distance of at least 0, got {distinct_tolerance}"
@@ -172,6 +178,7 @@ def make_promotion(
             num_lanes=num_lanes,
             devices=trainer.devices,
             epochs=epochs,
+            first_losses=losses,
             keep=keep,
             distinct_tolerance=distinct_tolerance,
             min_survivors=min_survivors,
@@ -191,18 +198,20 @@ def _promote(
 ) -> list[Rung]:
     """Trains losses rung by rung; see ``Promote``."""
     chex.assert_equal_shape_prefix([losses.scale, fingerprints], 1)
-    survivors = np.arange(losses.scale.shape[0])
+    names = names or [str(j) for j in range(losses.scale.shape[0])]
+    survivors = np.arange(len(names))
     sizes = compute_rung_sizes(
         len(survivors),
         len(settings.epochs),
+        first=settings.first_losses,
         min_survivors=settings.min_survivors,
         keep=settings.keep,
     )
-    penalty = np.broadcast_to(penalty, survivors.shape)
+    penalty = np.broadcast_to(penalty, len(names))
     rungs: list[Rung] = []
     num_groups = [-(-size // settings.together) for size in sizes]
     total = len(settings.keys) * sum(np.multiply(settings.epochs, num_groups))
-    done, names = iter(range(1, int(total) + 1)), names or [str(j) for j in survivors]
+    done = iter(range(1, int(total) + 1))
 
     def tick(rewards: np.ndarray) -> None:
         scores = zip(survivors, rewards, strict=True)
@@ -223,13 +232,14 @@ def _promote(
 
 
 def compute_rung_sizes(
-    num_losses: int, num_rungs: int, *, min_survivors: int, keep: float = KEEP
+    num_losses: int, num_rungs: int, *, first: int = 0, min_survivors: int, keep: float = KEEP
 ) -> list[int]:
     """Returns how many losses each rung trains.
 
     Args:
-      num_losses: of the first rung.
+      num_losses: that there are.
       num_rungs: how many rungs there are.
+      first: losses of the first rung, if there are as many; 0 for all.
       min_survivors: losses in every rung, where there are as many.
       keep: share of the losses that goes on.
 
@@ -237,7 +247,7 @@ def compute_rung_sizes(
       >>> compute_rung_sizes(128, 3, min_survivors=4)
       [128, 32, 8]
     """
-    sizes = [num_losses]
+    sizes = [min(num_losses, max(first, min_survivors)) if first else num_losses]
     for _ in range(1, num_rungs):
         share = math.ceil(keep * sizes[-1])
         sizes.append(min(sizes[-1], max(share, min_survivors)))

@@ -411,7 +411,7 @@ def _test_again(
     lanes, keys = _seed_lanes(track, chosen)
     track = track._replace(settings=track.settings._replace(epochs=epochs))
     number = len(track.plan) - 1
-    for course in _train(track, lanes, keys, "test, trained on validation too", number=number):
+    for course in _train(track, lanes, keys, "refit", number=number):
         state = course.state
     found = track.trainer.evaluate(state, split)
     return _to_numpy(found.users), _to_numpy(found.lists)

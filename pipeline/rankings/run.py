@@ -205,12 +205,13 @@ def _make_model(section: ConfigDict, data: RankingData) -> MakeModel:
     return look_up("model.name", section.name, models)
 
 
-def run_topk(topk: TopK, folder: Path) -> dict[str, Any]:
+def run_topk(topk: TopK, folder: Path, trackers: report.Trackers | None = None) -> dict[str, Any]:
     """Searches, tests all that is not finished, and saves.
 
     Args:
       topk: what to do.
       folder: of the run.
+      trackers: that are told of each generation of a search.
 
     Returns:
       What ``results.json`` holds.
@@ -223,7 +224,9 @@ def run_topk(topk: TopK, folder: Path) -> dict[str, Any]:
     for form in topk.references:
         test = partial(run_reference, form.name, form.fit, form.grid, data, topk.settings)
         results.append(_test_once(topk, folder, form.name, test))
-    found, records_of_search = find_losses(topk.search, folder) if topk.search else ([], [])
+    found, records_of_search = (
+        find_losses(topk.search, folder, trackers) if topk.search else ([], [])
+    )
     contenders = [*topk.contenders, *found]
     results += _test_losses(topk, contenders, folder)
     records = make_records(topk, results)

@@ -42,7 +42,7 @@ from autolossgen.training.tasks import make_task
 from ..checks import MINIMA, check_minima
 from ..search import SearchPhase, Stopped, search_losses
 from ..setup import look_up
-from ..shortlist import mark_front
+from ..shortlist import mark_front, say_what_is_known
 
 REFERENCE = "softmax"
 """Named loss that all others are compared with during a search."""
@@ -106,7 +106,6 @@ def make_rank_search_phase(
         search=SearchPhase(
             search=search,
             space=space,
-            initial_losses=config.space.initial_losses,
             filter=filter_,
             task=make_task("pairwise", 1),
             train=make_training_pairs(data.train, data.num_items, power=settings.negatives.power),
@@ -127,7 +126,7 @@ def make_rank_search_phase(
 
 def _write_known(config: ConfigDict, space: Space) -> dict[str, np.ndarray]:
     """Returns the tokens of initial losses, and of the baselines that the space can write."""
-    known = dict(zip(config.space.initial_losses, space.initial_losses, strict=True))
+    known = dict(zip(space.initial_names, space.initial_losses, strict=True))
     for name in config.contenders.losses:
         if name in known:
             continue
@@ -154,13 +153,14 @@ def read_range(config: ConfigDict, key: str) -> Range:
 
 
 def find_losses(
-    phase: RankSearchPhase, folder: Path
+    phase: RankSearchPhase, folder: Path, trackers: report.Trackers | None = None
 ) -> tuple[list[RankContender], list[dict[str, Any]]]:
     """Searches, and promotes the best losses.
 
     Args:
       phase: what to do.
       folder: of the run.
+      trackers: that are told of each generation.
 
     Returns:
       The losses to test, best first, and a log record of each generation.
@@ -169,12 +169,13 @@ def find_losses(
       Stopped: after Ctrl-C in the search; the hall of fame is written.
     """
     try:
-        state, records = search_losses(phase.search, folder / "checkpoints", folder)
+        state, records = search_losses(phase.search, folder / "checkpoints", folder, trackers)
     except Stopped as stopped:
         _write_hall(_list_hall(phase, stopped.state.hall), folder)
         raise
     table = _list_hall(phase, state.hall)
     _write_hall(table, folder)
+    say_what_is_known(phase.search.console, table)
     chosen = [row for row in table if not row["twin"]][: phase.num_promoted]
     if not chosen or not phase.num_found:
         if phase.num_found:

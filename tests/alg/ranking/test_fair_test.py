@@ -108,7 +108,7 @@ def test_trainings_and_epochs_are_those_that_took_place(recorded):
 def test_progress_counts_the_epochs_of_all_trainings(recorded):
     result, calls = recorded
     stages = list(dict.fromkeys(stage for stage, *_ in calls.progress))
-    assert stages == ["tuning", "test", "test, trained on validation too"]
+    assert stages == ["tuning", "test", "refit"]
     # Two trials, two seeds, and the same seeds again, of two epochs each at most.
     assert {total for _, _, total, _ in calls.progress} == {12}
     done = [done for _, done, _, _ in calls.progress]
