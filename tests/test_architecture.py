@@ -212,7 +212,9 @@ def test_types_are_shipped_with_the_code():
 @pytest.mark.parametrize("path", PRODUCT, ids=name)
 def test_what_the_product_imports_is_declared(path):
     # Operator checks compare with PyTorch where it is installed.
-    extras = () if part_of(module_name(path)) == "language" else ("search", "stream")
+    extras = (
+        () if part_of(module_name(path)) == "language" else ("search", "stream", "wandb", "mlflow")
+    )
     assert undeclared(path, requirements(*extras) | requirements("bench")) == []
 
 

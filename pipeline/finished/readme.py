@@ -20,6 +20,7 @@ FILES = {
     "recommender/": "the recommender, trained on all data: recommender.json says what it is, "
     "weights.npz has its arrays (numpy.load reads them, without pickle), users.parquet and "
     "items.parquet your ids and their rows, seen.parquet who has met what",
+    "trackers.json": "what trackers call the run",
     "checkpoints/": "of the search, which goes on from there with other limits",
 }
 

@@ -1,5 +1,6 @@
 """MLflow: a run of the experiment ``autolossgen``. Needs the extra ``mlflow``."""
 
+import os
 import re
 import time
 from collections.abc import Mapping
@@ -27,16 +28,14 @@ class MLflow:
             self._run_id = known
             self._client.update_run(known, status="RUNNING")
             return
-        experiment = self._client.get_experiment_by_name(EXPERIMENT)
-        number = experiment.experiment_id if experiment else self._create(EXPERIMENT)
+        name = os.environ.get("MLFLOW_EXPERIMENT_NAME", EXPERIMENT)
+        experiment = self._client.get_experiment_by_name(name)
+        number = experiment.experiment_id if experiment else self._client.create_experiment(name)
         self._run_id = self._client.create_run(number, run_name=folder.name).info.run_id
         settings = [Param(key, str(value)) for key, value in flatten_settings(config).items()]
         for first in range(0, len(settings), MAX_SETTINGS):
             self._client.log_batch(self._run_id, params=settings[first : first + MAX_SETTINGS])
         keep_id(folder, "mlflow", self._run_id)
-
-    def _create(self, name: str) -> str:
-        return self._client.create_experiment(name)
 
     def log_scalars(self, scalars: Mapping[str, float], step: int, axis: str) -> None:
         """Adds a point to curves; an axis is the step of each."""

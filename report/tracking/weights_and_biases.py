@@ -1,5 +1,6 @@
 """Weights & Biases: a run of the project ``autolossgen``. Needs the extra ``wandb``."""
 
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,7 @@ class WeightsAndBiases:
 
         known = read_id(folder, "wandb")
         self._run = wandb.init(
-            project=PROJECT,
+            project=os.environ.get("WANDB_PROJECT", PROJECT),
             name=folder.name,
             id=known,
             resume="allow" if known else None,
