@@ -1,6 +1,7 @@
 """The command line: from its arguments to an exit status."""
 
 import logging
+import shlex
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -13,6 +14,7 @@ import autolossgen
 from autolossgen import data
 from autolossgen.configs.command_line import UsageError, read_command_line
 from autolossgen.configs.topk import is_of_rankings
+from autolossgen.files import write_atomically
 from autolossgen.search.checkpoints import CheckpointError
 from autolossgen.suggest import did_you_mean
 from autolossgen.training.devices import ProcessError, configure_jax, process_dir
@@ -75,17 +77,20 @@ def _run(argv: list[str], program: str, console: LoggedConsole) -> None:
         console.print(f"autolossgen {autolossgen.__version__}", markup=False)
     else:
         config, folder, dry_run = read_command_line(argv)
-        act = show_plan if dry_run else carry_out
-        act(config, Path(folder), console)
+        if dry_run:
+            show_plan(config, Path(folder), console)
+        else:
+            carry_out(config, Path(folder), console, shlex.join(argv))
 
 
-def carry_out(config: ConfigDict, workdir: Path, console: LoggedConsole) -> None:
+def carry_out(config: ConfigDict, workdir: Path, console: LoggedConsole, command: str = "") -> None:
     """Carries a run out or goes on with it, to its end; shows a finished one.
 
     Args:
       config: of the run.
       workdir: its folder.
       console: what is said goes into ``run.log`` there, too.
+      command: that asked for it, kept in ``command.txt``; empty if none did.
 
     Raises:
       BadInput: if the data, the config or the folder cannot be used.
@@ -108,6 +113,8 @@ def carry_out(config: ConfigDict, workdir: Path, console: LoggedConsole) -> None
             fingerprint, go_on = _prepare(config, workdir, console)
             check_data(workdir, fingerprint)
             claim_workdir(own_dir, config.to_dict(), data=fingerprint, open_keys=open_keys)
+            if command:
+                write_atomically(own_dir / "command.txt", f"{command}\n")
         except (ValueError, OSError) as error:
             raise BadInput(str(error)) from error
         with console.keep_log(own_dir / "run.log"):

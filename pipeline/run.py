@@ -15,6 +15,7 @@ from .search import SearchPhase, Stopped, make_policy, make_search_phase, search
 from .setup import Setup, make_setup
 from .shortlist import ShortlistPhase, check_hall, make_shortlist_phase, promote_losses
 from .test import compare_losses
+from .timing import PhaseTimes
 
 
 class Run(NamedTuple):
@@ -59,13 +60,19 @@ def run_phases(run: Run, workdir: Path, process_dir: Path) -> dict[str, Any]:
     console, notes = run.setup.console, run.setup.dataset.notes
     for note in notes:
         console.print(note, markup=False, soft_wrap=True)
+    times = PhaseTimes()
     try:
         state, records = search_losses(run.search, workdir / "checkpoints", process_dir)
     except Stopped as stopped:
         check_hall(run.shortlist, stopped.state.hall, process_dir)  # for who has seen enough
         raise
-    checked = check_hall(run.shortlist, state.hall, process_dir)
-    shortlist = promote_losses(run.shortlist, checked, process_dir)
-    losses = compare_losses(run.setup, shortlist)
-    keep_network(run.setup, [*run.setup.baselines, *shortlist], losses, process_dir)
-    return save_results(process_dir, losses, summarize_search(records), notes)
+    with times.measure("promotion"):
+        checked = check_hall(run.shortlist, state.hall, process_dir)
+        shortlist = promote_losses(run.shortlist, checked, process_dir)
+    with times.measure("test"):
+        losses = compare_losses(run.setup, shortlist)
+    with times.measure("recommender"):
+        keep_network(run.setup, [*run.setup.baselines, *shortlist], losses, process_dir)
+    search = summarize_search(records)
+    seconds = {"search": search["seconds"], **times.seconds}  # some of the search before a resume
+    return save_results(process_dir, losses, search, notes, seconds)

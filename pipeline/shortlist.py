@@ -1,5 +1,6 @@
 """From the hall of fame to the losses that are tested: gradient check, and promotion."""
 
+import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -13,6 +14,7 @@ from autolossgen import complexity, report, to_text
 from autolossgen.evaluation.contenders import Contender, make_contender
 from autolossgen.evaluation.gradient_check import GradientCheck, check_gradients
 from autolossgen.evaluation.promotion import Promote, Rung, make_promotion
+from autolossgen.evaluation.statistics import make_course
 from autolossgen.files import write_atomically
 from autolossgen.interfaces import AnyArray, Array, Batch, Data
 from autolossgen.language.programs import Program
@@ -212,6 +214,7 @@ def promote_losses(phase: ShortlistPhase, checked: CheckedHall, folder: Path) ->
     with phase.progress:
         rungs = phase.promote(losses, fingerprints, phase.train, phase.eval_splits, penalty, names)
     _write_outcomes(checked, rungs, num_found)
+    _write_rungs(names, rungs, folder)
     last = rungs[-1]
     for j, reward in zip(last.losses[:num_found], last.rewards, strict=False):
         formula = checked.table[sound[j].rank - 1]["formula"]
@@ -230,6 +233,22 @@ def _write_outcomes(checked: CheckedHall, rungs: Sequence[Rung], num_found: int)
             row["promoted"] = place if rung is rungs[-1] else ""
             if rung is rungs[-1] and place <= num_found:
                 row["outcome"] = "tested"
+
+
+def _write_rungs(names: Sequence[str], rungs: Sequence[Rung], folder: Path) -> None:
+    """Writes ``promotion.json``: the losses of each rung, best first, and their rewards."""
+    rows = [
+        {
+            "rung": number,
+            "epochs": rung.epochs,
+            "name": names[j],
+            "reward": float(reward),
+            "course": make_course(enumerate(course, start=1)),
+        }
+        for number, rung in enumerate(rungs, start=1)
+        for j, reward, course in zip(rung.losses, rung.rewards, rung.courses, strict=True)
+    ]
+    write_atomically(folder / "promotion.json", json.dumps(rows))
 
 
 def _contender(phase: ShortlistPhase, loss: SoundLoss) -> Contender:

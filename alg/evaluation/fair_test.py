@@ -39,6 +39,8 @@ class Tuned(NamedTuple):
     weight_decay: AnyArray  # the same
     l2: AnyArray  # the same
     valid: np.ndarray  # best reward
+    tried: Hyper  # all settings, [num_settings, J] each
+    scores: np.ndarray  # best reward of each setting [num_settings, J]
 
 
 class FairTest(NamedTuple):
@@ -182,6 +184,8 @@ def _tune(settings: _TestSettings, contenders: Sequence[Contender], splits: Spli
         weight_decay=hyper.weight_decay[chosen],
         l2=hyper.l2[chosen],
         valid=best[chosen],
+        tried=hyper,
+        scores=best,
     )
 
 
@@ -208,11 +212,13 @@ def _run(
     """Trains every loss from scratch with several seeds; the best epoch of their mean counts."""
     num_losses, seeds = len(contenders), settings.seeds
     best, best_epoch = np.full(num_losses, -1.0), np.zeros(num_losses, int)
+    courses: list[np.ndarray] = []
     valid = np.zeros((seeds, num_losses, splits.valid.label.shape[0]), np.float32)
     test = np.zeros((seeds, num_losses, splits.test.label.shape[0]), np.float32)
 
     def improves(epoch: _Epoch) -> bool:
         mean = epoch.valid[:, 0].mean(0)
+        courses.append(mean)
         improved = mean > best
         if improved.any():
             valid[:, improved] = epoch.predict(splits.valid)[:, 0, improved]
@@ -242,9 +248,28 @@ def _run(
                 valid=valid_metrics,
                 test=test_metrics,
                 resampled=resampled[j],
+                course=[float(rewards[j]) for rewards in courses],
+                tuning=_list_trials(tuned, j),
             )
         )
     return results
+
+
+def _list_trials(tuned: Tuned, j: int) -> list[dict[str, float]]:
+    """Returns the settings that were tried of a loss, and how good they were."""
+    return [
+        {
+            "learning_rate": float(learning_rate),
+            "weight_decay": float(weight_decay),
+            "valid": float(score),
+        }
+        for learning_rate, weight_decay, score in zip(
+            tuned.tried.learning_rate[:, j],
+            tuned.tried.weight_decay[:, j],
+            tuned.scores[:, j],
+            strict=True,
+        )
+    ]
 
 
 def _follow(

@@ -32,6 +32,7 @@ class Rung(NamedTuple):
     epochs: int
     losses: np.ndarray  # int [n], their numbers: the best of each kind first, then the others
     rewards: np.ndarray  # float [n], without penalty
+    courses: np.ndarray  # float [n, epochs], rewards after each epoch at the best setting
 
 
 class Promote(Protocol):
@@ -213,12 +214,15 @@ def _promote(
     for epochs, size in zip(settings.epochs, sizes, strict=True):
         survivors = survivors[:size]
         of_rung = jax.tree.map(lambda part, rows=survivors: part[rows], losses)
-        rewards = _run_rung(settings, of_rung, epochs, data, eval_splits, tick)
+        courses = _run_rung(settings, of_rung, epochs, data, eval_splits, tick)
+        rewards = np.maximum(courses.max(1), 0.0)  # what diverged has none
         order = np.argsort(penalty[survivors] - rewards, kind="stable")
         kinds = order_by_kind(fingerprints[survivors[order]], settings.distinct_tolerance)
         order = order[kinds]
         survivors = survivors[order]
-        rungs.append(Rung(epochs=epochs, losses=survivors, rewards=rewards[order]))
+        rungs.append(
+            Rung(epochs=epochs, losses=survivors, rewards=rewards[order], courses=courses[order])
+        )
     return rungs
 
 
@@ -252,11 +256,11 @@ def _run_rung(
     eval_splits: Sequence[Batch],
     tick: Callable[[np.ndarray], None],
 ) -> np.ndarray:
-    """Returns the best mean reward over seeds [J] of losses, over settings and epochs."""
+    """Returns the mean reward over seeds after each epoch [J, epochs], at the best setting."""
     num_losses, num_settings = losses.scale.shape[0], len(settings.grid)
     needed = num_settings * num_losses
     num_lanes = min(settings.num_lanes, needed + -needed % settings.devices)
-    best = np.zeros((num_settings, num_losses))
+    courses = np.full((num_losses, epochs), -np.inf)
     for first in range(0, num_losses, settings.together):
         # The last group repeats the last loss.
         group = np.minimum(first + np.arange(settings.together), num_losses - 1)
@@ -277,5 +281,7 @@ def _run_rung(
             for epoch, rewards in enumerate(training):
                 mean[epoch] += rewards / len(settings.keys)
                 tick(layout.max_by_loss(rewards).max(0))
-        best = np.maximum(best, layout.max_by_loss(mean.max(0)))
-    return best.max(0)
+        for j in np.unique(group):
+            lanes = np.flatnonzero(layout.loss == j)
+            courses[j] = mean[:, lanes[mean.max(0)[lanes].argmax()]]
+    return courses

@@ -51,6 +51,7 @@ class CandidateResult(NamedTuple):
 
     reward: float  # of the best training; 0 if all diverged
     settings: dict[str, float]  # learning rate and constants of that training
+    course: Sequence[tuple[int, float]] = ()  # its epochs after each stage, and the metric then
 
 
 class _Compiled(NamedTuple):
@@ -192,15 +193,20 @@ def _train(
     weight_keys, order_keys = _make_keys(settings)
     state = trainer.init(weight_keys)
     going_on, best = np.arange(count), np.zeros(count)
+    courses: list[list[tuple[int, float]]] = [[] for _ in range(count)]
+    total_epochs = 0
     for num_trials, num_epochs in zip(settings.trials, settings.epochs, strict=True):
         going_on = going_on[np.argsort(-best[going_on], kind="stable")[:num_trials]]
         epochs = jnp.zeros(count, jnp.int32).at[going_on].set(num_epochs)
         state = _train_stage(trainer, state, candidate.lanes, data, order_keys, epochs)
         values = np.asarray(trainer.evaluate(state, valid).users[settings.metric]).mean(1)
         best[going_on] = np.maximum(best[going_on], np.nan_to_num(values[going_on], nan=0.0))
+        total_epochs += num_epochs
+        for lane in going_on:
+            courses[lane].append((total_epochs, float(values[lane])))
     winner = int(best.argmax())
     chosen = {name: float(values[winner]) for name, values in candidate.values.items()}
-    return CandidateResult(reward=float(best[winner]), settings=chosen)
+    return CandidateResult(reward=float(best[winner]), settings=chosen, course=courses[winner])
 
 
 def _train_stage(

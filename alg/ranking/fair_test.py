@@ -11,7 +11,7 @@ epochs, and stops. Test is looked at once for each frozen configuration, in two 
 """
 
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 import jax
@@ -96,6 +96,8 @@ class RankResult(NamedTuple):
     num_trainings: int
     num_epochs: int  # of all trainings together
     seconds: float
+    course: Sequence[tuple[int, float]] = ()  # epoch and mean of the metric on validation
+    tuning: Sequence[Mapping[str, float]] = ()  # settings that were tried, and their metric
 
 
 MakeModel = Callable[[ItemSets], EmbeddingModel]
@@ -116,6 +118,7 @@ class _HeldOut(NamedTuple):
 
     epochs: int  # best on validation
     num_epochs: int  # that were trained, of all seeds together
+    course: list[tuple[int, float]]
     valid: dict[str, np.ndarray]
     test: dict[str, np.ndarray]
     lists: dict[str, np.ndarray]
@@ -228,7 +231,16 @@ def run_rank_test(
         num_trainings=len(trials.scores) + 2 * settings.seeds,
         num_epochs=tuned_epochs + held_out.num_epochs + held_out.epochs * settings.seeds,
         seconds=time.monotonic() - start,
+        course=held_out.course,
+        tuning=_list_trials(trials, ranges),
     )
+
+
+def _list_trials(trials: Trials, ranges: Mapping[str, Range]) -> list[dict[str, float]]:
+    """Returns the settings that were tried, and how good they were."""
+    tried = {**to_settings(ranges, trials.units), "valid": trials.scores}
+    rows = zip(*(values.tolist() for values in tried.values()), strict=True)
+    return [dict(zip(tried, row, strict=True)) for row in rows]
 
 
 def make_contender_trainer(
@@ -384,9 +396,10 @@ def _seed_lanes(track: _Track, chosen: Mapping[str, float]) -> tuple[LaneSetting
 def _test_held_out(track: _Track, chosen: Mapping[str, float], split: EvalSplit) -> _HeldOut:
     """Trains all seeds on train, for as many epochs as are best on validation."""
     lanes, keys = _seed_lanes(track, chosen)
-    best, waited = -np.inf, 0
+    best, waited, points = -np.inf, 0, []
     for course in _train(track, lanes, keys, "test", number=len(track.settings.trials)):
         mean = float(np.nan_to_num(course.valid, nan=0.0).mean())
+        points.append((course.epoch, mean))
         waited += 1
         if mean > best:
             best, waited = mean, 0
@@ -398,6 +411,7 @@ def _test_held_out(track: _Track, chosen: Mapping[str, float], split: EvalSplit)
     return _HeldOut(
         epochs=best_course.epoch,
         num_epochs=course.num_epochs,
+        course=points,
         valid=_to_numpy(track.trainer.evaluate(best_course.state, track.valid).users),
         test=_to_numpy(test.users),
         lists=_to_numpy(test.lists),

@@ -16,7 +16,7 @@ from rich.console import Console
 
 from autolossgen import report
 from autolossgen.data import build_ranking
-from autolossgen.evaluation.statistics import summarize_seeds
+from autolossgen.evaluation.statistics import make_course, make_tuning, summarize_seeds
 from autolossgen.files import write_atomically
 from autolossgen.interfaces import RankingData
 from autolossgen.language.build import build_loss
@@ -44,6 +44,7 @@ from ..checks import check_sizes, describe_short_rankings
 from ..finished.training import keep_ranker
 from ..save import save_results, summarize_search
 from ..setup import look_up
+from ..timing import PhaseTimes
 from .search import RankSearchPhase, find_losses, make_rank_search_phase, read_range
 
 REPORTED_MASK = "train+valid"
@@ -223,21 +224,26 @@ def run_topk(topk: TopK, folder: Path) -> dict[str, Any]:
     for form in topk.references:
         test = partial(run_reference, form.name, form.fit, form.grid, data, topk.settings)
         results.append(_test_once(topk, folder, form.name, test))
-    found, records_of_search = find_losses(topk.search, folder) if topk.search else ([], [])
+    times = PhaseTimes()
+    with times.measure("search and promotion"):
+        found, records_of_search = find_losses(topk.search, folder) if topk.search else ([], [])
     contenders = [*topk.contenders, *found]
     results += _test_losses(topk, contenders, folder)
     records = make_records(topk, results)
-    keep_ranker(
-        data,
-        topk.make_model,
-        topk.settings,
-        contenders,
-        results,
-        records,
-        folder=folder,
-        progress=topk.progress,
-    )
-    return save_results(folder, records, summarize_search(records_of_search), notes)
+    with times.measure("recommender"):
+        keep_ranker(
+            data,
+            topk.make_model,
+            topk.settings,
+            contenders,
+            results,
+            records,
+            folder=folder,
+            progress=topk.progress,
+        )
+    search, seconds = summarize_search(records_of_search), times.seconds
+    seconds |= {"test": sum(result.seconds for result in results)}  # some of it before a resume
+    return save_results(folder, records, search, notes, seconds)
 
 
 def _test_losses(topk: TopK, contenders: list[RankContender], folder: Path) -> list[RankResult]:
@@ -366,6 +372,8 @@ def _make_record(topk: TopK, result: RankResult, difference: Difference | None) 
         "seconds": result.seconds,
         "seeds": list(range(len(result.test["train"][topk.settings.metric]))),
         "epochs": result.epochs,
+        "course": make_course(result.course),
+        "tuning": make_tuning(result.tuning),
         "valid": {name: float(values.mean()) for name, values in result.valid.items()},
         "test": test,
         "test_masking_train": other_test,

@@ -1,5 +1,6 @@
 """The search of a run of rankings, and the losses of it that are tested."""
 
+import json
 from collections.abc import Mapping, Sequence
 from operator import attrgetter
 from pathlib import Path
@@ -12,6 +13,7 @@ from ml_collections import ConfigDict
 from rich.console import Console
 
 from autolossgen import complexity, controller, report
+from autolossgen.evaluation.statistics import make_course
 from autolossgen.files import write_atomically
 from autolossgen.interfaces import EmbeddingModel, RankingData
 from autolossgen.language.build import UNBOUNDED, build_loss
@@ -191,6 +193,7 @@ def find_losses(
             progress=phase.progress,
         )
     order = np.argsort([-result.reward for result in results], kind="stable")
+    _write_promotion([(chosen[number], results[number]) for number in order], folder)
     for place, number in enumerate(order, start=1):
         row, result = chosen[number], results[number]
         row["promoted"] = place
@@ -206,6 +209,23 @@ def find_losses(
     _write_hall(table, folder)
     best = order[: phase.num_found]
     return [_make_contender(phase, chosen[i], results[i], losses[i]) for i in best], records
+
+
+def _write_promotion(
+    promoted: Sequence[tuple[Mapping[str, Any], CandidateResult]], folder: Path
+) -> None:
+    """Writes ``promotion.json`` as that of other searches; here there is one rung."""
+    rows = [
+        {
+            "rung": 1,
+            "epochs": max((epoch for epoch, _ in result.course), default=None),
+            "name": f"found-{row['rank']}",
+            "reward": result.reward,
+            "course": make_course(result.course),
+        }
+        for row, result in promoted
+    ]
+    write_atomically(folder / "promotion.json", json.dumps(rows))
 
 
 def _make_contender(
