@@ -12,6 +12,7 @@ from autolossgen import report
 from autolossgen.files import write_atomically
 
 from .environment import describe_environment
+from .kept import forget
 
 NO_SEARCH = {"sampled": 0, "trained": 0, "seconds": 0.0, "funnel": {}}
 
@@ -41,7 +42,8 @@ def save_results(
 ) -> dict[str, Any]:
     """Writes ``results.csv``, ``matrix.csv`` of a transfer, ``results.json`` and the report.
 
-    ``results.json`` is written last but for the report: a run that has it is finished.
+    ``results.json`` is written last but for the report: a run that has it is finished. What was
+    kept of unfinished phases is removed.
 
     Args:
       folder: of the run.
@@ -64,6 +66,7 @@ def save_results(
         write_atomically(folder / "matrix.csv", report.make_matrix_csv(results))
     write_atomically(folder / "results.json", json.dumps(results, indent=2))
     report.write_report(folder)
+    forget(folder)
     return results
 
 

@@ -13,6 +13,7 @@ from rich.console import Console
 from autolossgen import complexity, report, to_text
 from autolossgen.evaluation.contenders import Contender, make_contender
 from autolossgen.evaluation.gradient_check import GradientCheck, check_gradients
+from autolossgen.evaluation.kept import NOTHING, Kept, keep_within
 from autolossgen.evaluation.promotion import Promote, Rung, make_promotion
 from autolossgen.evaluation.statistics import make_course
 from autolossgen.files import write_atomically
@@ -190,7 +191,9 @@ def _make_row(hall: HallOfFame, j: int, loss: SoundLoss, formula: str) -> dict[s
     }
 
 
-def promote_losses(phase: ShortlistPhase, checked: CheckedHall, folder: Path) -> list[Contender]:
+def promote_losses(
+    phase: ShortlistPhase, checked: CheckedHall, folder: Path, kept: Kept = NOTHING
+) -> list[Contender]:
     """Trains sound losses from scratch, rung by rung; prints and writes the best.
 
     They are printed before the test starts, which takes minutes more.
@@ -199,6 +202,7 @@ def promote_losses(phase: ShortlistPhase, checked: CheckedHall, folder: Path) ->
       phase: what decides.
       checked: the hall of fame, checked.
       folder: where ``hall_of_fame.csv`` is written again, with what became of each loss.
+      kept: of the run.
 
     Returns:
       The losses to test, best first.
@@ -211,8 +215,11 @@ def promote_losses(phase: ShortlistPhase, checked: CheckedHall, folder: Path) ->
     fingerprints = np.asarray(scale_to_unit_length(np.stack([loss.fingerprint for loss in sound])))
     penalty = phase.parsimony * np.array([loss.complexity for loss in sound])
     names = [f"found-{loss.rank}" for loss in sound]
+    kept = keep_within(kept, "promotion", [loss.tokens for loss in sound])
     with phase.progress:
-        rungs = phase.promote(losses, fingerprints, phase.train, phase.eval_splits, penalty, names)
+        rungs = phase.promote(
+            losses, fingerprints, phase.train, phase.eval_splits, penalty, names, kept
+        )
     _write_outcomes(checked, rungs, num_found)
     _write_rungs(names, rungs, folder)
     last = rungs[-1]

@@ -16,6 +16,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from ..evaluation.kept import NOTHING, Kept, do_once
 from ..interfaces import Array, EmbeddingModel, ProgressFn, ignore_progress
 from ..language.inputs import LossFn
 from .metrics import check_metric
@@ -73,6 +74,7 @@ class TrainCandidates(Protocol):
         *,
         names: Sequence[str] = (),
         progress: ProgressFn = ignore_progress,
+        kept: Kept = NOTHING,
     ) -> list[CandidateResult]:
         """Returns the result of each loss.
 
@@ -82,6 +84,7 @@ class TrainCandidates(Protocol):
           valid: to evaluate on.
           names: of the losses, for who follows the progress.
           progress: called after each loss, with the epochs of all its trainings.
+          kept: of these losses.
         """
 
 
@@ -132,19 +135,35 @@ def _train_candidates(
     *,
     names: Sequence[str] = (),
     progress: ProgressFn = ignore_progress,
+    kept: Kept = NOTHING,
 ) -> list[CandidateResult]:
     """Trains losses one after the other; see ``TrainCandidates``."""
     names = names or [str(number) for number in range(len(losses))]
     epochs, results = int(np.dot(settings.trials, settings.epochs)), []
     progress("promotion", 0, epochs * len(losses), {})
     # The next candidates compile while one trains: XLA compiles without Python's lock.
-    with ThreadPoolExecutor(max(1, (os.cpu_count() or 1) - 1)) as pool:
-        compile_loss = partial(_compile, model, settings, data)
-        compiled = [pool.submit(compile_loss, loss) for loss in losses]
-        for name, candidate in zip(names, compiled, strict=True):
-            results.append(_train(settings, candidate.result(), data, valid))
+    pool = ThreadPoolExecutor(max(1, (os.cpu_count() or 1) - 1))
+    compiled = {
+        number: pool.submit(_compile, model, settings, data, loss)
+        for number, loss in enumerate(losses)
+        if kept.load(f"candidate-{number}") is None
+    }
+
+    def train(number: int) -> dict[str, Any]:
+        result = _train(settings, compiled[number].result(), data, valid)
+        course = np.array(result.course, float).reshape(-1, 2)
+        return {"reward": result.reward, "settings": result.settings, "course": course}
+
+    try:
+        for number, name in enumerate(names):
+            found = do_once(kept, f"candidate-{number}", partial(train, number))
+            values = {key: float(value) for key, value in found["settings"].items()}
+            course = [(int(epoch), float(value)) for epoch, value in found["course"]]
+            results.append(CandidateResult(float(found["reward"]), values, course))
             scores = {name: results[-1].reward}
             progress("promotion", epochs * len(results), epochs * len(losses), scores)
+    finally:
+        pool.shutdown(cancel_futures=True)  # or who stops would wait for all of them
     return results
 
 

@@ -16,6 +16,7 @@ from rich.console import Console
 
 from autolossgen import report
 from autolossgen.data import build_ranking
+from autolossgen.evaluation.kept import Kept, keep_within
 from autolossgen.evaluation.statistics import make_course, make_tuning, summarize_seeds
 from autolossgen.files import write_atomically
 from autolossgen.interfaces import RankingData
@@ -42,6 +43,7 @@ from autolossgen.ranking.tuning import Range, Trials
 
 from ..checks import check_sizes, describe_short_rankings
 from ..finished.training import keep_ranker
+from ..kept import keep_in, stop_if_asked
 from ..save import save_results, summarize_search
 from ..setup import look_up
 from ..timing import PhaseTimes
@@ -206,29 +208,38 @@ def _make_model(section: ConfigDict, data: RankingData) -> MakeModel:
     return look_up("model.name", section.name, models)
 
 
-def run_topk(topk: TopK, folder: Path) -> dict[str, Any]:
+def run_topk(topk: TopK, folder: Path, asked: Callable[[], bool] = lambda: False) -> dict[str, Any]:
     """Searches, tests all that is not finished, and saves.
 
     Args:
       topk: what to do.
       folder: of the run.
+      asked: whether the user asked to stop.
 
     Returns:
       What ``results.json`` holds.
+
+    Raises:
+      Stopped: if the user asked to stop; what is finished is kept.
     """
     console, data = topk.console, topk.data
     notes = [*data.notes, *_describe_protocol(topk)]
     for note in notes:
         console.print(note, markup=False, soft_wrap=True)
+    kept = keep_in(folder, asked, partial(console.print, markup=False, soft_wrap=True))
     results = []
     for form in topk.references:
         test = partial(run_reference, form.name, form.fit, form.grid, data, topk.settings)
         results.append(_test_once(topk, folder, form.name, test))
+        stop_if_asked(asked, f"after {form.name}")
+    found: list[RankContender] = []
+    records_of_search: list[dict[str, Any]] = []
     times = PhaseTimes()
-    with times.measure("search and promotion"):
-        found, records_of_search = find_losses(topk.search, folder) if topk.search else ([], [])
+    if topk.search:
+        with times.measure("search and promotion"):
+            found, records_of_search = find_losses(topk.search, folder, asked, kept)
     contenders = [*topk.contenders, *found]
-    results += _test_losses(topk, contenders, folder)
+    results += _test_losses(topk, contenders, folder, kept)
     records = make_records(topk, results)
     with times.measure("recommender"):
         keep_ranker(
@@ -240,13 +251,16 @@ def run_topk(topk: TopK, folder: Path) -> dict[str, Any]:
             records,
             folder=folder,
             progress=topk.progress,
+            kept=kept,
         )
     search, seconds = summarize_search(records_of_search), times.seconds
     seconds |= {"test": sum(result.seconds for result in results)}  # some of it before a resume
     return save_results(folder, records, search, notes, seconds)
 
 
-def _test_losses(topk: TopK, contenders: list[RankContender], folder: Path) -> list[RankResult]:
+def _test_losses(
+    topk: TopK, contenders: list[RankContender], folder: Path, kept: Kept
+) -> list[RankResult]:
     """Tests losses one after the other, all that are not finished."""
     results = []
     with topk.progress:
@@ -258,6 +272,7 @@ def _test_losses(topk: TopK, contenders: list[RankContender], folder: Path) -> l
                 topk.make_model,
                 topk.settings,
                 progress=topk.progress,
+                kept=keep_within(kept, contender.name, contender.formula, contender.score),
             )
             is_name = re.fullmatch(r"[\w-]+", contender.name)  # a formula of one's own has none
             name = contender.name if is_name else f"formula-{number}"

@@ -1,7 +1,7 @@
 """The search of a run of rankings, and the losses of it that are tested."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from operator import attrgetter
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -13,6 +13,7 @@ from ml_collections import ConfigDict
 from rich.console import Console
 
 from autolossgen import complexity, controller, report
+from autolossgen.evaluation.kept import NOTHING, Kept, keep_within
 from autolossgen.evaluation.statistics import make_course
 from autolossgen.files import write_atomically
 from autolossgen.interfaces import EmbeddingModel, RankingData
@@ -42,7 +43,7 @@ from autolossgen.search.space import Space, make_space
 from autolossgen.training.tasks import make_task
 
 from ..checks import MINIMA, check_minima
-from ..search import SearchPhase, Stopped, search_losses
+from ..search import SearchPhase, SearchStopped, search_losses
 from ..setup import look_up
 from ..shortlist import mark_front
 
@@ -156,23 +157,28 @@ def read_range(config: ConfigDict, key: str) -> Range:
 
 
 def find_losses(
-    phase: RankSearchPhase, folder: Path
+    phase: RankSearchPhase,
+    folder: Path,
+    asked: Callable[[], bool] = lambda: False,
+    kept: Kept = NOTHING,
 ) -> tuple[list[RankContender], list[dict[str, Any]]]:
     """Searches, and promotes the best losses.
 
     Args:
       phase: what to do.
       folder: of the run.
+      asked: whether the user asked to stop.
+      kept: of the run.
 
     Returns:
       The losses to test, best first, and a log record of each generation.
 
     Raises:
-      Stopped: after Ctrl-C in the search; the hall of fame is written.
+      Stopped: if the user asked to stop; what is finished is kept.
     """
     try:
-        state, records = search_losses(phase.search, folder / "checkpoints", folder)
-    except Stopped as stopped:
+        state, records = search_losses(phase.search, folder / "checkpoints", folder, asked)
+    except SearchStopped as stopped:
         _write_hall(_list_hall(phase, stopped.state.hall), folder)
         raise
     table = _list_hall(phase, state.hall)
@@ -191,6 +197,7 @@ def find_losses(
             phase.search.reward_split,
             names=[f"found-{row['rank']}" for row in chosen],
             progress=phase.progress,
+            kept=keep_within(kept, "promotion", [row["tokens"] for row in chosen]),
         )
     order = np.argsort([-result.reward for result in results], kind="stable")
     _write_promotion([(chosen[number], results[number]) for number in order], folder)

@@ -205,7 +205,7 @@ def test_of_several_seeds_it_is_the_best_epoch_of_their_mean(monkeypatch):
     curves = iter([(0.9, 0.5, 0.6), (0.5, 0.6, 0.9)])
 
     def trained(trainer, losses, settings, *, epochs, **others):
-        return (np.full(len(settings), reward) for reward in next(curves)[:epochs])
+        return ((None, np.full(len(settings), reward)) for reward in next(curves)[:epochs])
 
     monkeypatch.setattr(promotion_module, "train_from_scratch", trained)
     calls = []
