@@ -24,10 +24,11 @@ from autolossgen.suggest import did_you_mean
 
 from .finished.run import Run, load_run
 from .main import BadInput, carry_out, get_open_keys
-from .search import Stopped
+from .terminal.interrupt import Interrupt, Stopped
 from .terminal.log import LoggedConsole
 from .workdir import OWN_DATA, check_workdir
 
+INTERRUPTED = "stopping as soon as what is done can be kept; interrupt again to stop at once"
 COLUMNS = {"user": "user", "item": "item", "rating": "label", "time": "time"}
 """Keyword of ``find_loss`` -> key of the data section."""
 
@@ -72,7 +73,7 @@ def find_loss(
 
     Raises:
       ValueError: for data, names or values that cannot be used, with what to do.
-      KeyboardInterrupt: if the search was interrupted; a checkpoint is written.
+      KeyboardInterrupt: if it was interrupted; all that is finished is kept.
 
     Example:
       >>> find_loss({"u": [1, 2], "i": [3, 4]}, user="u", item="item")
@@ -93,7 +94,8 @@ def find_loss(
         if data is not None and not isinstance(data, str | Path):
             settings.data.path = str(folder / OWN_DATA)
             _keep_frame(_read_frame(data, named), folder, settings)
-        carry_out(settings, folder, console)
+        with Interrupt(lambda number: console.print(INTERRUPTED)) as interrupt:
+            carry_out(settings, folder, console, interrupt)
     except (BadInput, CheckpointError) as error:
         _tidy_up(folder)
         raise ValueError(_without_flags(str(error))) from None

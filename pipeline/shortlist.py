@@ -1,5 +1,6 @@
 """From the hall of fame to the losses that are tested: gradient check, and promotion."""
 
+import json
 from collections.abc import Mapping, Sequence
 from itertools import takewhile
 from pathlib import Path
@@ -13,7 +14,9 @@ from rich.console import Console
 from autolossgen import complexity, report, to_text
 from autolossgen.evaluation.contenders import Contender, make_contender
 from autolossgen.evaluation.gradient_check import GradientCheck, check_gradients
+from autolossgen.evaluation.kept import NOTHING, Kept, keep_within
 from autolossgen.evaluation.promotion import Promote, Rung, make_promotion
+from autolossgen.evaluation.statistics import make_course
 from autolossgen.files import write_atomically
 from autolossgen.interfaces import AnyArray, Array, Batch, Data
 from autolossgen.language.programs import Program
@@ -189,7 +192,9 @@ def _make_row(hall: HallOfFame, j: int, loss: SoundLoss, formula: str) -> dict[s
     }
 
 
-def promote_losses(phase: ShortlistPhase, checked: CheckedHall, folder: Path) -> list[Contender]:
+def promote_losses(
+    phase: ShortlistPhase, checked: CheckedHall, folder: Path, kept: Kept = NOTHING
+) -> list[Contender]:
     """Trains sound losses from scratch, rung by rung; prints and writes the best.
 
     They are printed before the test starts, which takes minutes more.
@@ -198,6 +203,7 @@ def promote_losses(phase: ShortlistPhase, checked: CheckedHall, folder: Path) ->
       phase: what decides.
       checked: the hall of fame, checked.
       folder: where ``hall_of_fame.csv`` is written again, with what became of each loss.
+      kept: of the run.
 
     Returns:
       The losses to test, best first.
@@ -211,9 +217,13 @@ def promote_losses(phase: ShortlistPhase, checked: CheckedHall, folder: Path) ->
     fingerprints = np.asarray(scale_to_unit_length(np.stack([loss.fingerprint for loss in sound])))
     penalty = phase.parsimony * np.array([loss.complexity for loss in sound])
     names = [f"found-{loss.rank}" for loss in sound]
+    kept = keep_within(kept, "promotion", [loss.tokens for loss in sound])
     with phase.progress:
-        rungs = phase.promote(losses, fingerprints, phase.train, phase.eval_splits, penalty, names)
+        rungs = phase.promote(
+            losses, fingerprints, phase.train, phase.eval_splits, penalty, names, kept
+        )
     _write_outcomes(checked, rungs, num_found)
+    _write_rungs(names, rungs, folder)
     last = rungs[-1]
     for j, reward in zip(last.losses[:num_found], last.rewards, strict=False):
         formula = checked.table[sound[j].rank - 1]["formula"]
@@ -232,6 +242,22 @@ def _write_outcomes(checked: CheckedHall, rungs: Sequence[Rung], num_found: int)
             row["promoted"] = place if rung is rungs[-1] else ""
             if rung is rungs[-1] and place <= num_found:
                 row["outcome"] = "tested"
+
+
+def _write_rungs(names: Sequence[str], rungs: Sequence[Rung], folder: Path) -> None:
+    """Writes ``promotion.json``: the losses of each rung, best first, and their rewards."""
+    rows = [
+        {
+            "rung": number,
+            "epochs": rung.epochs,
+            "name": names[j],
+            "reward": float(reward),
+            "course": make_course(enumerate(course, start=1)),
+        }
+        for number, rung in enumerate(rungs, start=1)
+        for j, reward, course in zip(rung.losses, rung.rewards, rung.courses, strict=True)
+    ]
+    write_atomically(folder / "promotion.json", json.dumps(rows))
 
 
 def _contender(phase: ShortlistPhase, loss: SoundLoss) -> Contender:

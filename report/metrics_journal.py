@@ -17,7 +17,6 @@ class Journal:
         """Opens the journal of a new or a resumed run.
 
         What a killed run wrote after its last checkpoint is dropped, because it is run again.
-        Trackers that may have lost something are told the kept entries again.
 
         Args:
           workdir: the run folder.
@@ -28,8 +27,7 @@ class Journal:
         self.entries = [entry for entry in self._read() if entry["generation"] <= keep]
         self._trackers = trackers or Trackers()
         write_atomically(self.path, "".join(json.dumps(entry) + "\n" for entry in self.entries))
-        for entry in self.entries:
-            self._trackers.log_generation(entry, again=True)
+        self._is_open = False
 
     @property
     def last(self) -> dict[str, Any] | None:
@@ -48,6 +46,9 @@ class Journal:
 
     def write(self, entry: Mapping[str, Any]) -> None:
         """Appends the entry of a generation."""
+        if not self._is_open:  # not before: of a search that is over trackers have all
+            self._trackers.go_on(self.entries)
+            self._is_open = True
         self.entries.append(dict(entry))
         with self.path.open("a") as file:
             file.write(json.dumps(entry) + "\n")

@@ -14,13 +14,15 @@ import jax
 import numpy as np
 
 from ..interfaces import Array, Batch, Data, ProgressFn, ignore_progress
-from ..training.lanes import Lanes
+from ..search.checkpoints import pack_state
+from ..training.lanes import Lanes, LaneState
 from ..training.learning_rates import make_settings_grid
 from ..training.loss_gradients import LogitGradFn, LossBatch
 from ..training.random_keys import FURTHER_SEEDS
 from ..training.tasks import RATING, Task
 from ..training.trainer import make_trainer, train_from_scratch
-from .lane_layout import layout_in_blocks
+from .kept import NOTHING, Kept, do_once, go_on
+from .lane_layout import LaneLayout, layout_in_blocks
 
 KEEP = 0.25
 """Share of the losses of a rung that goes on to the next one."""
@@ -32,6 +34,7 @@ class Rung(NamedTuple):
     epochs: int
     losses: np.ndarray  # int [n], their numbers: the best of each kind first, then the others
     rewards: np.ndarray  # float [n], without penalty
+    courses: np.ndarray  # float [n, epochs], rewards after each epoch at the best setting
 
 
 class Promote(Protocol):
@@ -45,6 +48,7 @@ class Promote(Protocol):
         eval_splits: Sequence[Batch],
         penalty: np.ndarray | float = 0.0,
         names: Sequence[str] = (),
+        kept: Kept = NOTHING,
     ) -> list[Rung]:
         """Trains losses rung by rung.
 
@@ -56,6 +60,7 @@ class Promote(Protocol):
             them.
           penalty: of each loss [J]: what is taken from its reward before losses are ordered.
           names: of the losses, for who follows the progress; their numbers if left out.
+          kept: of these losses.
 
         Returns:
           All rungs, the longest training last.
@@ -86,7 +91,7 @@ def order_by_kind(fingerprints: np.ndarray, distinct_tolerance: float) -> np.nda
 
 
 class _PromotionSettings(NamedTuple):
-    train: Callable[..., Iterator[np.ndarray]]  # see ``train_from_scratch``
+    train: Callable[..., Iterator[tuple[LaneState, np.ndarray]]]  # see ``train_from_scratch``
     grid: np.ndarray  # [num_settings, 2], learning rate and weight decay
     keys: list[Array]  # of the seeds
     together: int  # losses that train next to each other
@@ -187,6 +192,18 @@ def make_promotion(
     )
 
 
+class _Rung(NamedTuple):
+    """What a rung trains, and on what."""
+
+    number: int
+    losses: LossBatch
+    epochs: int
+    data: Data
+    eval_splits: Sequence[Batch]
+    kept: Kept
+    tick: Callable[[int, np.ndarray], None]  # epochs of the rung that are done, rewards [J]
+
+
 def _promote(
     settings: _PromotionSettings,
     losses: LossBatch,
@@ -195,6 +212,7 @@ def _promote(
     eval_splits: Sequence[Batch],
     penalty: np.ndarray | float = 0.0,
     names: Sequence[str] = (),
+    kept: Kept = NOTHING,
 ) -> list[Rung]:
     """Trains losses rung by rung; see ``Promote``."""
     chex.assert_equal_shape_prefix([losses.scale, fingerprints], 1)
@@ -210,24 +228,29 @@ def _promote(
     penalty = np.broadcast_to(penalty, len(names))
     rungs: list[Rung] = []
     num_groups = [-(-size // settings.together) for size in sizes]
-    total = len(settings.keys) * sum(np.multiply(settings.epochs, num_groups))
-    done = iter(range(1, int(total) + 1))
+    of_rungs = len(settings.keys) * np.multiply(settings.epochs, num_groups)
+    ends = np.cumsum(of_rungs)
 
-    def tick(rewards: np.ndarray) -> None:
+    def tick(number: int, done: int, rewards: np.ndarray) -> None:
         scores = zip(survivors, rewards, strict=True)
         now = {names[int(j)]: float(reward) for j, reward in scores if np.isfinite(reward)}
-        settings.progress("promotion", next(done), int(total), now)
+        before = int(ends[number] - of_rungs[number])
+        settings.progress("promotion", before + done, int(ends[-1]), now)
 
-    settings.progress("promotion", 0, int(total), {})
-    for epochs, size in zip(settings.epochs, sizes, strict=True):
+    settings.progress("promotion", 0, int(ends[-1]), {})
+    for number, (epochs, size) in enumerate(zip(settings.epochs, sizes, strict=True)):
         survivors = survivors[:size]
         of_rung = jax.tree.map(lambda part, rows=survivors: part[rows], losses)
-        rewards = _run_rung(settings, of_rung, epochs, data, eval_splits, tick)
+        rung = _Rung(number, of_rung, epochs, data, eval_splits, kept, partial(tick, number))
+        courses = _run_rung(settings, rung)
+        rewards = np.maximum(courses.max(1), 0.0)  # what diverged has none
         order = np.argsort(penalty[survivors] - rewards, kind="stable")
         kinds = order_by_kind(fingerprints[survivors[order]], settings.distinct_tolerance)
         order = order[kinds]
         survivors = survivors[order]
-        rungs.append(Rung(epochs=epochs, losses=survivors, rewards=rewards[order]))
+        rungs.append(
+            Rung(epochs=epochs, losses=survivors, rewards=rewards[order], courses=courses[order])
+        )
     return rungs
 
 
@@ -254,38 +277,58 @@ def compute_rung_sizes(
     return sizes
 
 
-def _run_rung(
-    settings: _PromotionSettings,
-    losses: LossBatch,
-    epochs: int,
-    data: Data,
-    eval_splits: Sequence[Batch],
-    tick: Callable[[np.ndarray], None],
-) -> np.ndarray:
-    """Returns the best mean reward over seeds [J] of losses, over settings and epochs."""
-    num_losses, num_settings = losses.scale.shape[0], len(settings.grid)
+def _run_rung(settings: _PromotionSettings, rung: _Rung) -> np.ndarray:
+    """Returns the mean reward over seeds after each epoch [J, epochs], at the best setting."""
+    num_losses, num_settings = rung.losses.scale.shape[0], len(settings.grid)
     needed = num_settings * num_losses
     num_lanes = min(settings.num_lanes, needed + -needed % settings.devices)
-    best = np.zeros((num_settings, num_losses))
+    courses = np.full((num_losses, rung.epochs), -np.inf)
     for first in range(0, num_losses, settings.together):
         # The last group repeats the last loss.
         group = np.minimum(first + np.arange(settings.together), num_losses - 1)
         layout = layout_in_blocks(
             group, num_losses=num_losses, num_settings=num_settings, num_lanes=num_lanes
         )
-        of_lanes = jax.tree.map(lambda part, layout=layout: part[layout.loss], losses)
-        mean = np.zeros((epochs, num_lanes))
-        for key in settings.keys:
-            training = settings.train(
-                of_lanes,
-                settings.grid[layout.setting],
-                epochs=epochs,
-                key=key,
-                data=data,
-                splits=eval_splits,
-            )
-            for epoch, rewards in enumerate(training):
-                mean[epoch] += rewards / len(settings.keys)
-                tick(layout.max_by_loss(rewards).max(0))
-        best = np.maximum(best, layout.max_by_loss(mean.max(0)))
-    return best.max(0)
+        mean = np.zeros((rung.epochs, num_lanes))
+        for seed in range(len(settings.keys)):
+            part = first // settings.together * len(settings.keys) + seed
+            train = partial(_train, settings, rung, layout, part)
+            rewards = do_once(rung.kept, _name_part(rung, part), train)["rewards"]
+            mean += rewards / len(settings.keys)
+        for j in np.unique(group):
+            lanes = np.flatnonzero(layout.loss == j)
+            courses[j] = mean[:, lanes[mean.max(0)[lanes].argmax()]]
+    return courses
+
+
+def _name_part(rung: _Rung, part: int) -> str:
+    return f"rung-{rung.number}-part-{part}"
+
+
+def _train(
+    settings: _PromotionSettings, rung: _Rung, layout: LaneLayout, part: int
+) -> dict[str, np.ndarray]:
+    """Returns the rewards [epochs, num_lanes] of a part of a rung: some losses, with one seed."""
+    rewards, done = np.zeros((rung.epochs, layout.num_lanes), np.float32), np.zeros((), int)
+    name = _name_part(rung, part)
+
+    def begin(untrained: LaneState) -> tuple[int, LaneState]:
+        nonlocal rewards, done
+        state, rewards, done = go_on(rung.kept, name, (untrained, rewards, done))
+        return int(done), state
+
+    training = settings.train(
+        jax.tree.map(lambda x: x[layout.loss], rung.losses),
+        settings.grid[layout.setting],
+        epochs=rung.epochs,
+        key=settings.keys[part % len(settings.keys)],
+        data=rung.data,
+        splits=rung.eval_splits,
+        begin=begin,
+    )
+    for state, of_epoch in training:
+        rewards[done] = of_epoch
+        done = done + 1
+        rung.tick(part * rung.epochs + int(done), layout.max_by_loss(of_epoch).max(0))
+        rung.kept.offer(name, partial(pack_state, (state, rewards, done)))
+    return {"rewards": rewards}

@@ -15,8 +15,12 @@ IDS_FILE = "trackers.json"
 class Tracker(Protocol):
     """Keeps numbers and texts of a run, as curves over steps."""
 
-    keeps_history: bool
-    """Whether a run that goes on finds there what it logged before."""
+    def forget(self) -> bool:
+        """Forgets what was logged before, if it may have holes, as a search goes on from there.
+
+        Returns:
+          Whether it did, so that generations have to be logged again.
+        """
 
     def log_scalars(self, scalars: Mapping[str, float], step: int, axis: str) -> None:
         """Adds a point to curves.

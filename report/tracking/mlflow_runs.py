@@ -16,8 +16,6 @@ MAX_SETTINGS = 100  # that MLflow takes at once
 class MLflow:
     """A run of MLflow; its own environment variables say where."""
 
-    keeps_history = True
-
     def __init__(self, folder: Path, config: Mapping[str, Any]):
         from mlflow import MlflowClient
         from mlflow.entities import Metric, Param
@@ -36,6 +34,10 @@ class MLflow:
         for first in range(0, len(settings), MAX_SETTINGS):
             self._client.log_batch(self._run_id, params=settings[first : first + MAX_SETTINGS])
         keep_id(folder, "mlflow", self._run_id)
+
+    def forget(self) -> bool:
+        """Forgets nothing: what was logged is there."""
+        return False
 
     def log_scalars(self, scalars: Mapping[str, float], step: int, axis: str) -> None:
         """Adds a point to curves; an axis is the step of each."""

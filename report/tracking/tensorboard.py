@@ -13,11 +13,10 @@ FLUSH_SECONDS = 10  # until a TensorBoard that watches the run sees a generation
 class TensorBoard:
     """Events of TensorBoard: curves, formulas as text, and settings with the outcome (hparams)."""
 
-    keeps_history = False  # the events of a killed run may not have reached the file
-
     def __init__(self, folder: Path, config: Mapping[str, Any]):
         self._folder = folder
         self._settings = flatten_settings(config)
+        self._forgets = False
 
     @cached_property
     def _writer(self) -> Any:
@@ -25,7 +24,13 @@ class TensorBoard:
         from tensorboardX import SummaryWriter  # imports PyTorch where that is installed
 
         # Purging makes TensorBoard forget what earlier files say of these steps.
-        return SummaryWriter(str(self._folder), purge_step=1, flush_secs=FLUSH_SECONDS)
+        purge = 1 if self._forgets else None
+        return SummaryWriter(str(self._folder), purge_step=purge, flush_secs=FLUSH_SECONDS)
+
+    def forget(self) -> bool:
+        """Forgets all: events of a killed run may not have reached the file."""
+        self._forgets = True
+        return True
 
     def log_scalars(self, scalars: Mapping[str, float], step: int, axis: str) -> None:
         """Adds a point to curves; an axis is the step of each."""

@@ -34,13 +34,22 @@ class Trackers:
         self._trackers = tuple(trackers)
         self._formula: str | None = None
 
-    def log_generation(self, entry: Mapping[str, Any], *, again: bool = False) -> None:
-        """Logs a generation of the search, given as its line of ``metrics.jsonl``.
+    def go_on(self, entries: Sequence[Mapping[str, Any]]) -> None:
+        """Goes on with a search; trackers that may have holes are told its generations again.
 
         Args:
-          entry: of the generation.
-          again: whether an earlier process logged it, too.
+          entries: of the generations so far, lines of ``metrics.jsonl``.
         """
+        for tracker in self._trackers:
+            if tracker.forget():
+                for entry in entries:
+                    self._log_generation(entry, [tracker])
+
+    def log_generation(self, entry: Mapping[str, Any]) -> None:
+        """Logs a generation of the search, given as its line of ``metrics.jsonl``."""
+        self._log_generation(entry, self._trackers)
+
+    def _log_generation(self, entry: Mapping[str, Any], trackers: Sequence[Tracker]) -> None:
         funnel = entry.get("funnel", {})
         flat = {**entry, **{f"funnel/{stage}": count for stage, count in funnel.items()}}
         scalars = {
@@ -49,9 +58,7 @@ class Trackers:
             if isinstance(value, Real) and name != "generation"
         }
         formula = entry.get("best_formula")
-        for tracker in self._trackers:
-            if again and tracker.keeps_history:
-                continue
+        for tracker in trackers:
             tracker.log_scalars(scalars, entry["generation"], "generation")
             if formula and formula != self._formula:
                 tracker.log_text("best_formula", formula, entry["generation"])

@@ -13,8 +13,6 @@ PROJECT = "autolossgen"
 class WeightsAndBiases:
     """A run of Weights & Biases; its own environment variables say where, and whether offline."""
 
-    keeps_history = True
-
     def __init__(self, folder: Path, config: Mapping[str, Any]):
         import wandb
 
@@ -30,6 +28,10 @@ class WeightsAndBiases:
         )
         self._axes: set[str] = set()
         keep_id(folder, "wandb", self._run.id)
+
+    def forget(self) -> bool:
+        """Forgets nothing: what was logged is there."""
+        return False
 
     def log_scalars(self, scalars: Mapping[str, float], step: int, axis: str) -> None:
         """Adds a point to curves, each of which has its own axis."""

@@ -81,7 +81,7 @@ def lanes_over(devices):
 def promotion(devices=1, **options):
     """Returns a promotion that returns the losses and the rewards of its last rung."""
     promote = make_promotion(lanes_over(devices), LOGIT_GRADS, **OPTIONS | options)
-    return lambda *args, **settings: promote(*args, **settings)[-1][1:]
+    return lambda *args, **settings: promote(*args, **settings)[-1][1:3]
 
 
 def test_the_good_losses_come_to_the_last_rung():
@@ -205,7 +205,7 @@ def test_of_several_seeds_it_is_the_best_epoch_of_their_mean(monkeypatch):
     curves = iter([(0.9, 0.5, 0.6), (0.5, 0.6, 0.9)])
 
     def trained(trainer, losses, settings, *, epochs, **others):
-        return (np.full(len(settings), reward) for reward in next(curves)[:epochs])
+        return ((None, np.full(len(settings), reward)) for reward in next(curves)[:epochs])
 
     monkeypatch.setattr(promotion_module, "train_from_scratch", trained)
     calls = []

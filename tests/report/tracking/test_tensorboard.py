@@ -66,6 +66,19 @@ def test_curves_and_settings_with_the_outcome_are_written(tmp_path, make_results
     assert read_curve(events, "found-1/test_auc") == pytest.approx({1: 0.81})
 
 
+def test_curves_stay_where_a_run_goes_on_after_its_search(tmp_path, generation):
+    with open_trackers((), tmp_path, CONFIG) as trackers:
+        journal = Journal(tmp_path, trackers=trackers)
+        journal.write(generation(1))
+        trackers.make_follower()("promotion", 1, 4, {"found-1": 0.7})
+    with open_trackers((), tmp_path, CONFIG) as trackers:
+        Journal(tmp_path, keep=1, trackers=trackers)
+        trackers.make_follower()("promotion", 2, 4, {"found-1": 0.8})
+    events = read_events(tmp_path)
+    assert read_curve(events, "trained_total") == {1: 64}
+    assert read_curve(events, "promotion/found-1") == pytest.approx({1: 0.7, 2: 0.8})
+
+
 def test_nothing_is_written_of_nothing(tmp_path):
     with open_trackers((), tmp_path, CONFIG):
         pass
