@@ -145,14 +145,15 @@ def carry_out(
             raise BadInput(str(error)) from error
         interrupt.wait()
         try:
+            say = partial(console.print, markup=False, soft_wrap=True)
             names = config.trackers if process == 0 else ()
-            with (
-                console.keep_log(own_dir / "run.log"),
-                report.open_trackers(names, own_dir, config.to_dict()) as trackers,
-            ):
-                results = go_on(own_dir, partial(_is_asked, interrupt), trackers)
-                trackers.log_results(results)
+            with console.keep_log(own_dir / "run.log"):
+                with report.open_trackers(names, own_dir, config.to_dict(), say) as trackers:
+                    results = go_on(own_dir, partial(_is_asked, interrupt), trackers)
+                    trackers.log_results(results)
                 show_results(console, workdir, results)
+        except report.TrackerError as error:
+            raise BadInput(str(error)) from error
         except OSError as error:
             raise BadInput(_describe_failure(error, workdir)) from error
 

@@ -15,7 +15,7 @@ from .read_losses import FoundLoss, read_found_losses
 from .results import Cell, LossResult, ReportError, parse_cells
 from .run_folder import RunFolder, read_run_folder
 from .terminal_table import make_results_table
-from .tracking import Trackers, check_trackers, open_trackers
+from .tracking import TrackerError, Trackers, check_trackers, open_trackers
 from .transfer_matrix import is_matrix, make_matrix_csv, make_matrix_table
 from .verdict import format_headline, get_best_loss, get_winner
 
@@ -27,6 +27,7 @@ __all__ = [
     "PhaseProgress",
     "ReportError",
     "RunFolder",
+    "TrackerError",
     "Trackers",
     "check_trackers",
     "find_pareto_front",

@@ -4,6 +4,6 @@ TensorBoard's events are always written; Weights & Biases and MLflow need extras
 are used where ``trackers`` of the config names them.
 """
 
-from .trackers import TRACKERS, Trackers, check_trackers, open_trackers
+from .trackers import TRACKERS, TrackerError, Trackers, check_trackers, open_trackers
 
-__all__ = ["TRACKERS", "Trackers", "check_trackers", "open_trackers"]
+__all__ = ["TRACKERS", "TrackerError", "Trackers", "check_trackers", "open_trackers"]

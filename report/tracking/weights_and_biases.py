@@ -25,6 +25,7 @@ class WeightsAndBiases:
             dir=str(folder),
             config=flatten_settings(config),
             reinit="create_new",
+            settings=wandb.Settings(console="off"),  # run.log has what the console says
         )
         self._axes: set[str] = set()
         keep_id(folder, "wandb", self._run.id)

@@ -5,7 +5,9 @@ import struct
 
 import pytest
 
-from autolossgen.report import Journal, check_trackers, open_trackers
+from autolossgen.report import Journal, TrackerError, Trackers, check_trackers, open_trackers
+from autolossgen.report.tracking import TRACKERS
+from tests.helpers.run_server import wait_for
 
 BLOCK = 32768
 CONFIG = {"seed": 3, "space": {"initial_losses": ("mse",)}, "data": {"threshold": None}}
@@ -87,6 +89,7 @@ def test_weights_and_biases_has_settings_curves_formula_and_outcome(
     folder.mkdir()
     follow_run("wandb", folder, generation, make_results())
     (path,) = folder.glob("wandb/offline-run-*/run-*.wandb")
+    wait_for(lambda: list(read_log(path.read_bytes())), seconds=30)  # its process writes it
     records = [Record.FromString(raw) for raw in read_log(path.read_bytes())]
     (run,) = {(r.run.project, r.run.display_name) for r in records if r.HasField("run")}
     assert run == ("autolossgen", "my-run")
@@ -118,6 +121,44 @@ def test_weights_and_biases_has_settings_curves_formula_and_outcome(
 def test_what_is_no_tracker_is_refused(names, message):
     with pytest.raises(ValueError, match=message):
         check_trackers(names)
+
+
+class Failing:
+    """A tracker whose service is gone after a while."""
+
+    def __init__(self):
+        self.told = []
+
+    def log_scalars(self, scalars, step, axis):
+        self.told.append(step)
+        if step > 1:
+            raise ConnectionError("the service is gone")
+
+    def __getattr__(self, name):
+        return lambda *arguments, **keywords: False
+
+
+def test_a_tracker_that_fails_does_not_end_the_run(generation):
+    failing, other, said = Failing(), Failing(), []
+    other.log_scalars = lambda scalars, step, axis: other.told.append(step)
+    trackers = Trackers({"mlflow": failing, "wandb": other}, said.append)
+    for number in (1, 2, 3):
+        trackers.log_generation(generation(number))
+    assert (failing.told, other.told) == ([1, 2], [1, 2, 3])
+    assert said == ["mlflow fails, and is told no more of this run: the service is gone"]
+
+
+def test_a_service_that_does_not_begin_is_named(tmp_path, monkeypatch):
+    def refuse(folder, config):
+        raise RuntimeError("No API key configured.")
+
+    kind = TRACKERS["wandb"]._replace(module="json", make=refuse)
+    monkeypatch.setitem(TRACKERS, "wandb", kind)
+    with (
+        pytest.raises(TrackerError, match=r"wandb does not begin: No API key configured\."),
+        open_trackers(("wandb",), tmp_path, CONFIG),
+    ):
+        pass
 
 
 def test_a_missing_package_is_named(monkeypatch):

@@ -71,6 +71,8 @@ def test_curves_stay_where_a_run_goes_on_after_its_search(tmp_path, generation):
         journal = Journal(tmp_path, trackers=trackers)
         journal.write(generation(1))
         trackers.make_follower()("promotion", 1, 4, {"found-1": 0.7})
+    (path,) = tmp_path.glob("events.*")
+    path.rename(tmp_path / "events.out.tfevents.1.earlier")  # a name is of a second
     with open_trackers((), tmp_path, CONFIG) as trackers:
         Journal(tmp_path, keep=1, trackers=trackers)
         trackers.make_follower()("promotion", 2, 4, {"found-1": 0.8})
