@@ -6,7 +6,9 @@
 Half of the kills come at a random time, anywhere in a run. The others come inside a write: of a
 checkpoint, of what is kept of promotion, tuning and test, of the hall of fame, the recommender or
 the results; before its first byte, in the middle, before the file takes its place, or right after.
-Each is a SIGKILL, which nothing in a process can catch. Needs ``os.fork``.
+Each is a SIGKILL, which nothing in a process can catch. With ``--signal=TERM``, ``INT`` or ``INT2``
+(twice) other signals come, at random times; how long the run still takes is printed. Needs
+``os.fork``.
 """
 
 import argparse
@@ -29,6 +31,13 @@ from autolossgen import files
 from autolossgen.pipeline import kept
 from autolossgen.pipeline.main import main as run_command
 
+SIGNALS = {
+    "KILL": [signal.SIGKILL],
+    "TERM": [signal.SIGTERM],
+    "INT": [signal.SIGINT],
+    "INT2": [signal.SIGINT, signal.SIGINT],
+}
+STOPPED = (-signal.SIGKILL, 128 + signal.SIGTERM, 128 + signal.SIGINT)  # exit statuses
 POINTS = ("before the first byte", "in the middle", "before it takes its place", "after")
 FLAGS = {
     "pointwise": (
@@ -113,15 +122,23 @@ def start(arguments: list[str], log: Path, kill: dict[str, Any]) -> int:
         os._exit(code)
 
 
-def run(arguments: list[str], folder: Path, log: Path, kill: dict[str, Any]) -> tuple[int, float]:
-    """Runs the command until it ends or is killed; returns its exit status and its seconds."""
-    pid, began = start(arguments, log, kill), time.monotonic()
+def run(arguments: list[str], log: Path, kill: dict[str, Any]) -> tuple[int, float, float]:
+    """Runs the command until it ends or is killed.
+
+    Returns:
+      Its exit status, its seconds, and those of them after the last signal.
+    """
+    pid, began, numbers = start(arguments, log, kill), time.monotonic(), list(kill["signals"])
+    last = began
     while True:
         done, status = os.waitpid(pid, os.WNOHANG)
+        now = time.monotonic()
         if done:
-            return os.waitstatus_to_exitcode(status), time.monotonic() - began
-        if kill["seconds"] and time.monotonic() - began > kill["seconds"]:
-            os.kill(pid, signal.SIGKILL)
+            return os.waitstatus_to_exitcode(status), now - began, now - last
+        wait = kill["seconds"] if len(numbers) == len(kill["signals"]) else 0.2
+        if numbers and now - last > wait:
+            os.kill(pid, numbers.pop(0))
+            last = now
         time.sleep(0.01)
 
 
@@ -139,11 +156,12 @@ def describe(folder: Path) -> dict[str, Any]:
     return {"results": results, "journal": journal, **digests}
 
 
-def draw_kill(rng: random.Random, seconds: float) -> dict[str, Any]:
+def draw_kill(rng: random.Random, seconds: float, name: str) -> dict[str, Any]:
     """Draws when a run is killed: after some seconds, or in a write and at which point of it."""
-    if rng.random() < 0.5:
-        return {"seconds": rng.uniform(0.2, 1.0) * seconds, "write": 0, "point": ""}
-    return {"seconds": 0.0, "write": rng.randint(1, 25), "point": rng.choice(POINTS)}
+    if name != "KILL" or rng.random() < 0.5:
+        wait = rng.uniform(0.2, 1.0) * seconds
+        return {"signals": SIGNALS[name], "seconds": wait, "write": 0, "point": ""}
+    return {"signals": [], "seconds": 0, "write": rng.randint(1, 25), "point": rng.choice(POINTS)}
 
 
 def find_place(folder: Path) -> str:
@@ -158,38 +176,41 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--family", choices=FLAGS, default="pointwise")
     parser.add_argument("--kills", type=int, default=25)
+    parser.add_argument("--signal", choices=SIGNALS, default="KILL")
     parser.add_argument("--seed", type=int, default=0)
     given = parser.parse_args()
-    rng = random.Random(given.seed)
     with tempfile.TemporaryDirectory() as scratch:
-        data = Path(scratch) / "likes"
-        write_likes(data)
-        flags = [*FLAGS[given.family]]
-        flags += [f"--config.data.path={data}"] if given.family == "rankings" else []
-        never = {"seconds": 0.0, "write": 0, "point": ""}
-        whole = Path(scratch) / "run" / "whole"
-        log = Path(scratch) / "log"
-        run([*flags, f"--workdir={whole}-first"], whole, log, never)  # compiles
-        code, seconds = run([*flags, f"--workdir={whole}"], whole, log, never)
-        print(f"uninterrupted: {seconds:.0f} s, exit status {code}", flush=True)
-        wanted, kills, finished, wrong = describe(whole), 0, 0, 0
-        while kills < given.kills or code:
-            folder = Path(scratch) / "run" / f"killed-{finished}"
-            kill = draw_kill(rng, seconds) if kills < given.kills else never
-            code, _ = run([*flags, f"--workdir={folder}"], folder, log, kill)
-            if code == -signal.SIGKILL:
-                kills += 1
-                how = f"in write {kill['write']}, {kill['point']}" if kill["write"] else "by time"
-                print(f"kill {kills}, {how}: {find_place(folder)}", flush=True)
-            elif code:
-                print(log.read_text()[-2000:])
-                return 1
-            else:
-                same = {key: describe(folder)[key] == wanted[key] for key in wanted}
-                wrong += not all(same.values())
-                finished += 1
-                print(f"finished run {finished}: {'same' if all(same.values()) else same}")
-        print(f"{kills} kills, {finished} finished runs, {wrong} of them differ")
+        return kill_often(given, Path(scratch))
+
+
+def kill_often(given: argparse.Namespace, scratch: Path) -> int:
+    """Kills runs as often as asked for; returns 1 if anything differs."""
+    rng, log, flags = random.Random(given.seed), scratch / "log", [*FLAGS[given.family]]
+    if given.family == "rankings":
+        write_likes(scratch / "likes")
+        flags.append(f"--config.data.path={scratch / 'likes'}")
+    never = {"signals": [], "seconds": 0, "write": 0, "point": ""}
+    run([*flags, f"--workdir={scratch / 'first' / 'run'}"], log, never)  # compiles
+    code, seconds, _ = run([*flags, f"--workdir={scratch / 'whole' / 'run'}"], log, never)
+    print(f"uninterrupted: {seconds:.0f} s, exit status {code}", flush=True)
+    wanted, kills, finished, wrong = describe(scratch / "whole" / "run"), 0, 0, 0
+    while kills < given.kills or code:
+        folder = scratch / f"killed-{finished}" / "run"
+        kill = draw_kill(rng, seconds, given.signal) if kills < given.kills else never
+        code, _, still = run([*flags, f"--workdir={folder}"], log, kill)
+        if code in STOPPED:
+            kills += 1
+            how = f"in write {kill['write']}, {kill['point']}" if kill["write"] else "by time"
+            print(f"kill {kills}, {how} ({still:.1f} s): {find_place(folder)}", flush=True)
+        elif code:
+            print(log.read_text()[-2000:])
+            return 1
+        else:
+            found = describe(folder)
+            other = [key for key in wanted if found[key] != wanted[key]]
+            wrong, finished = wrong + bool(other), finished + 1
+            print(f"finished run {finished}: {f'differs in {other}' if other else 'same'}")
+    print(f"{kills} kills, {finished} finished runs, {wrong} of them differ")
     return int(wrong > 0)
 
 
