@@ -36,6 +36,7 @@ _HEADER = re.compile(
 _DAMAGES = (  # what reading an archive raises that is none, or of which something is missing
     zipfile.BadZipFile,
     zlib.error,
+    OSError,  # of a place before the beginning, for one
     EOFError,
     ValueError,
     TypeError,
@@ -99,7 +100,7 @@ def write_arrays(path: Path, arrays: Mapping[str, np.ndarray], about: Mapping[st
     Args:
       path: of the file.
       arrays: by name; names may have slashes.
-      about: what they are, as plain values.
+      about: what they are, as plain values; left out if empty.
 
     Raises:
       OSError: if it cannot be written; what was there before is still there.
@@ -118,7 +119,9 @@ def write_arrays(path: Path, arrays: Mapping[str, np.ndarray], about: Mapping[st
         if np.asarray(array).dtype.kind not in KINDS:
             raise ValueError(f"{name} is of type {np.asarray(array).dtype}, and no numbers")
     with open_atomically(path) as file, zipfile.ZipFile(file, "w") as archive:
-        archive.writestr(ABOUT, json.dumps(about))
+        if about:
+            with archive.open(ABOUT, "w") as member:  # without the time, so that bytes are the same
+                member.write(json.dumps(about).encode())
         for name, array in arrays.items():
             with archive.open(f"{name}.npy", "w", force_zip64=True) as member:
                 np.lib.format.write_array(member, np.asarray(array), allow_pickle=False)

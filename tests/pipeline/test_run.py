@@ -207,7 +207,7 @@ def test_ctrl_c_ends_after_the_generation_and_says_how_to_go_on(broken):
     _, stopped, ended = broken[1]
     assert (stopped.code, stopped.err) == (130, "")
     lines = stopped.out.splitlines()
-    assert "stopping after this generation; Ctrl-C again to stop at once" in lines
+    assert "stopping as soon as what is done can be kept; Ctrl-C again to stop at once" in lines
     last = lines[-1]
     assert last.startswith("stopped after generation ")
     assert last.endswith("the same command goes on")

@@ -16,6 +16,7 @@ from autolossgen.language.inputs import as_program
 from autolossgen.training.lanes import make_batches, make_lanes
 from autolossgen.training.loss_gradients import stack_losses, traced_logit_grads
 from tests.helpers import toy_recommender
+from tests.helpers.dying import compute_with_deaths
 from tests.helpers.shared_trainers import share_trainers
 
 pytestmark = pytest.mark.slow
@@ -260,3 +261,19 @@ def test_progress_counts_to_the_end():
 def test_options_out_of_range_are_refused(wrong, message):
     with pytest.raises(ValueError, match=message):
         promotion(**wrong)
+
+
+def test_one_that_is_killed_after_every_epoch_ends_as_one_that_is_not():
+    trained = []
+
+    def follow(stage, done, total, scores):
+        trained.extend([done] if scores else [])
+
+    promote = make_promotion(
+        lanes_over(1), LOGIT_GRADS, **OPTIONS | {"seeds": 2, "progress": follow}
+    )
+    compute = lambda kept: promote(*unlike(*FORMULAS), *splits(), kept=kept)  # noqa: E731
+    rungs, deaths = compute_with_deaths(compute)
+    assert deaths > len(trained) == len({*trained})  # after each epoch, and each part's end
+    for one, other in zip(rungs, promote(*unlike(*FORMULAS), *splits()), strict=True):
+        jax.tree.map(np.testing.assert_array_equal, one, other)

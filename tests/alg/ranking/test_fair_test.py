@@ -3,6 +3,7 @@
 from functools import cache
 from types import SimpleNamespace
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -19,6 +20,7 @@ from autolossgen.ranking.fair_test import (
 )
 from autolossgen.ranking.trainer import Evaluation, RankState, RankTrainer, make_rank_trainer
 from autolossgen.ranking.tuning import Range, to_settings
+from tests.helpers.dying import compute_with_deaths
 from tests.helpers.ranking_sets import make_two_groups, sets_from
 
 DATA = make_two_groups()
@@ -299,3 +301,29 @@ def test_a_pointwise_loss_is_no_contender():
         make_rank_contender("bce")
     with pytest.raises(ValueError, match="did you mean 'softmax'"):
         make_rank_contender("sofmax")
+
+
+def test_one_that_is_killed_wherever_it_can_be_ends_as_one_that_is_not(recorded, monkeypatch):
+    """To the last bit, and without training anything twice."""
+    calls = []
+
+    def make_counting(*args, **options):
+        trainer = compile_once(*args, **options)
+
+        def train(*arguments):
+            calls.append(1)
+            return trainer.train(*arguments)
+
+        return trainer._replace(train=train)
+
+    monkeypatch.setattr(fair_test, "make_rank_trainer", make_counting)
+    result, deaths = compute_with_deaths(
+        lambda kept: run_rank_test(CONTENDER, DATA, lambda known: MODEL, SETTINGS, kept=kept)
+    )
+    wanted, counted = recorded
+    assert deaths > len(SETTINGS.trials) + 2
+    assert len(calls) == len(counted.epochs)
+    for name in ("settings", "epochs", "course", "tuning", "num_epochs"):
+        assert getattr(result, name) == getattr(wanted, name)
+    jax.tree.map(np.testing.assert_array_equal, result.test, wanted.test)
+    jax.tree.map(np.testing.assert_array_equal, result.valid, wanted.valid)
