@@ -67,8 +67,10 @@ def open_atomically(path: Path) -> Iterator[IO[bytes]]:
             file.flush()
             os.fsync(file.fileno())  # or the power could fail between the name and the content
         os.replace(draft, path)
-    except BaseException:
+    except BaseException as error:
         draft.unlink(missing_ok=True)
+        if isinstance(error, OSError) and error.errno:  # it names the draft, or no file
+            raise OSError(error.errno, error.strerror, str(path)) from error
         raise
 
 
