@@ -5,7 +5,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from .html_report import write_report
+from .page import write_report
 from .results import ReportError
 
 
