@@ -13,7 +13,7 @@ from ml_collections import ConfigDict
 from rich.console import Console
 
 import autolossgen
-from autolossgen import data, report
+from autolossgen import data
 from autolossgen.configs.command_line import UsageError, read_command_line
 from autolossgen.configs.topk import is_of_rankings
 from autolossgen.files import write_atomically
@@ -181,7 +181,9 @@ def _show_finished(workdir: Path, console: LoggedConsole) -> None:
     console.print(finished, markup=False, soft_wrap=True)
     results = read_results(workdir)
     if not (workdir / "report.html").exists():
-        report.write_report(workdir)
+        from .finished.page import write_page  # matplotlib takes half a second, and few need it
+
+        write_page(workdir)
     forget(workdir)
     show_results(console, workdir, results)
 

@@ -114,8 +114,8 @@ class Plot:
         svg = re.sub(r'(\bid="|href="#|url\(#)', rf"\g<1>{key}-", svg)
         size = r'width="[\d.]+pt" height="[\d.]+pt" |height="[\d.]+pt" width="[\d.]+pt" '
         svg = re.sub(size, "", svg)
-        # The figure's caption says what it shows.
-        svg = svg.replace("<svg ", '<svg role="img" aria-hidden="true" ', 1)
+        # The name of what holds it says what it shows.
+        svg = svg.replace("<svg ", '<svg aria-hidden="true" ', 1)
         for name in ("text", "muted", "line", "found", "baseline"):
             svg = svg.replace(getattr(PAGE, name), f"var(--{name})")
         return svg
