@@ -13,7 +13,7 @@ from ml_collections import ConfigDict
 from rich.console import Console
 
 import autolossgen
-from autolossgen import data
+from autolossgen import data, report
 from autolossgen.configs.command_line import UsageError, read_command_line
 from autolossgen.configs.topk import is_of_rankings
 from autolossgen.files import write_atomically
