@@ -181,7 +181,9 @@ def _show_finished(workdir: Path, console: LoggedConsole) -> None:
     console.print(finished, markup=False, soft_wrap=True)
     results = read_results(workdir)
     if not (workdir / "report.html").exists():
-        report.write_report(workdir)
+        from .finished.page import write_page  # matplotlib takes half a second, and few need it
+
+        write_page(workdir)
     forget(workdir)
     show_results(console, workdir, results)
 

@@ -66,7 +66,9 @@ def save_results(
     if report.is_matrix(results):
         write_atomically(folder / "matrix.csv", report.make_matrix_csv(results))
     write_atomically(folder / "results.json", json.dumps(results, indent=2))
-    report.write_report(folder)
+    from .finished.page import write_page  # matplotlib takes half a second, and is needed last
+
+    write_page(folder)
     forget(folder)
     return results
 

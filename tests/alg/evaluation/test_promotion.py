@@ -99,6 +99,9 @@ def test_every_rung_says_what_it_trained_and_what_that_earned():
     assert sorted(first.losses) == [0, 1, 2, 3, 4]
     assert sorted(last.losses) == sorted(first.losses[:3])
     assert np.all(np.diff(first.rewards) <= 0)
+    for rung in (first, last):
+        assert rung.courses.shape == (len(rung.losses), rung.epochs)
+        np.testing.assert_array_equal(rung.courses.max(1), rung.rewards)
 
 
 def test_a_penalty_takes_part_in_the_order_and_not_in_the_rewards():
