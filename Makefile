@@ -21,6 +21,7 @@ test: $(VENV)/dev
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/pytest
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 	$(BIN)/python tests/wheel.py
 	$(BIN)/python tests/smoke.py
 	$(BIN)/python benchmarks/throughput.py --quick --lanes 8

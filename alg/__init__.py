@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from .pipeline.call import find_loss as find_loss
     from .pipeline.finished.run import load_run as load_run
 
-__version__ = "0.2.0.dev0"
+__version__ = "0.2.0"
 
 # Names of version 0.1.
 PAPER, SIGNED, NAMED = PAPER_BOUNDS, DEFAULT_BOUNDS, PAPER_LOSSES

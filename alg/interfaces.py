@@ -212,6 +212,24 @@ Data = Batch | Positives | StreamedData
 drawn for every epoch; or a stream."""
 
 
+class ProgressFn(Protocol):
+    """What follows trainings while they run: it shows them, or keeps their curves."""
+
+    def __call__(self, stage: str, done: int, total: int, scores: Mapping[str, float]) -> None:
+        """Takes note of how far a stage is.
+
+        Args:
+          stage: what the trainings are for: promotion, tuning or test.
+          done: epochs that are done, 0 before the first.
+          total: epochs at most.
+          scores: name of a loss -> its reward on validation now; losses may be missing.
+        """
+
+
+def ignore_progress(stage: str, done: int, total: int, scores: Mapping[str, float]) -> None:
+    """Follows nothing."""
+
+
 class Grammar(NamedTuple):
     """The rules of a search space as pure functions, for policies that write token by token.
 

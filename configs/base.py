@@ -12,6 +12,8 @@ def get_config() -> ConfigDict:
     config = ConfigDict()
     config.name = "base"  # name of the run; the default workdir is runs/NAME
     config.seed = 0  # random seed of the search and of all trainings
+    # Where the run can be followed too: wandb, mlflow; see docs/tracking.md.
+    config.trackers = ()
     config.devices = 0  # number of devices that share the lanes; 0 for all (on CPU: all cores)
 
     _declare_data(config)
@@ -96,7 +98,8 @@ def _declare_space(config: ConfigDict) -> None:
     # Mean and deviation of the number of tokens that a policy writes, as in (9.0, 2.0), or None.
     config.space.length_prior = placeholder(tuple)
     # Named losses or formulas to begin with, as in ("bce", "maxr"): the first losses of the first
-    # generation, and what a policy gradient is warmed up with.
+    # generation, and what a policy gradient is warmed up with. "known" is two good losses that are
+    # no baselines, as far as the space can write them.
     config.space.initial_losses = ()
 
     config.policy = ConfigDict()
@@ -169,6 +172,9 @@ def _declare_test(config: ConfigDict) -> None:
     # validation together judge them (the reward split alone if it ranks among another number of
     # candidates). The best are tested.
     config.promote = ConfigDict()
+    # Losses of the hall of fame that are promoted, the best ones; 0 for all, and no fewer than
+    # contenders.found.
+    config.promote.losses = 0
     config.promote.learning_rates = placeholder(tuple)  # rates to try; None for the model's own
     config.promote.weight_decays = (1e-4,)  # tried at each learning rate
     # Epochs of each rung. Short rungs favour losses that learn fast.

@@ -12,8 +12,10 @@ from autolossgen.suggest import did_you_mean
 
 from . import base
 from .old_keys import describe_old_key, rename_key
+from .overrides import change_config, flatten_changes, read_overrides
 
-NOT_CONFIGS = ("base", "command_line", "old_keys", "presets")  # files next to the configs
+# Files next to the configs.
+NOT_CONFIGS = ("base", "command_line", "old_keys", "overrides", "presets")
 CHOICES = ("policy", "filter", "optimizer")  # sections in which ``name`` chooses an option
 DEFAULT = str(Path(__file__).resolve().parent / "ml100k.py")
 
@@ -45,18 +47,37 @@ def read_command_line(argv: list[str]) -> CommandLine:
     try:
         config_flags.DEFINE_config_file("config", DEFAULT, flag_values=known, sys_argv=argv)
         flags.DEFINE_string("workdir", "", "folder of the run", flag_values=known)
+        flags.DEFINE_string("overrides", "", "file of changes to the config", flag_values=known)
         flags.DEFINE_boolean("dry_run", False, "check and plan, train nothing", flag_values=known)
         rest = known(argv)[1:]
         config = known.config
-        default = str(Path("runs") / config.name)
     except Exception as error:  # a config is a Python file, and can fail in any way
         raise UsageError(_one_line(error)) from None
     if rest:
         raise UsageError(f"expected --config=... and --workdir=..., got {rest[0]!r}")
     _check_no_old_keys(config)
-    check_read(config, [key for key, _ in _config_flags(argv)])
+    changed = {key for key, _ in _config_flags(argv)}
+    changed |= _override(config, known.overrides, changed)
+    check_read(config, sorted(changed))
+    default = str(Path("runs") / config.name)
     workdir = str(Path(known.workdir or default).expanduser())
     return CommandLine(config=config, workdir=workdir, dry_run=known.dry_run)
+
+
+def _override(config: ConfigDict, path: str, given: Iterable[str]) -> set[str]:
+    """Changes a config as a file says, but for keys that flags give; returns what it changed.
+
+    Raises:
+      UsageError: if the file cannot be read, or a key or a value is wrong.
+    """
+    before = config.to_dict()
+    try:
+        changes = read_overrides(path) if path else {}
+        change_config(config, {key: changes[key] for key in changes.keys() - {*given}})
+    except ValueError as error:
+        raise UsageError(f"{error} (in {path})" if path not in str(error) else str(error)) from None
+    old, new = dict(flatten_changes(before)), dict(flatten_changes(config.to_dict()))
+    return {key for key in new if new[key] != old[key]}
 
 
 def find_shipped_configs() -> dict[str, Path]:

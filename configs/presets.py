@@ -11,10 +11,11 @@ OPERATORS = ("add", "mul", "max", "min", "neg", "id", "log", "square", "reciproc
 
 def _set_smoke(config: ConfigDict) -> None:
     """Runs every phase once, in about a minute."""
+    config.space.initial_losses = ("known",)  # so short a search finds no better
     config.generation.update(samples=256, num_lanes=8, hall=8)
     config.search.update(generations=4, round_generations=2, checkpoint_every=2)
     decays = config.promote.weight_decays[-1:]
-    config.promote.update(epochs=(1,), weight_decays=decays, num_lanes=8)
+    config.promote.update(losses=1, epochs=(1,), weight_decays=decays, num_lanes=8)
     config.contenders.found = 1
     config.test.update(weight_decays=decays, tuning_seeds=1, seeds=3, epochs=2)
 

@@ -33,6 +33,7 @@ def get_config(preset: str = "") -> ConfigDict:
     config = ConfigDict()
     config.name = "topk"  # name of the run; the default workdir is runs/NAME
     config.seed = 0  # random seed of all trainings
+    config.trackers = ()  # where the run can be followed too: wandb, mlflow; see docs/tracking.md
     _declare_data(config)
     _declare_model(config)
     _declare_space(config)

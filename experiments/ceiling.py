@@ -119,7 +119,7 @@ def compute_rewards(
     vectors = np.resize(vectors, (num_losses + padding, len(BCE)))
     settings = np.repeat(grid, len(vectors), axis=0)
     powers = Powers(*jnp.asarray(np.tile(vectors, (len(grid), 1)).T, jnp.float32))
-    rewards_by_epoch = train_from_scratch(
+    epochs = train_from_scratch(
         trainer,
         (powers, jnp.ones(len(settings))),
         settings,
@@ -130,7 +130,7 @@ def compute_rewards(
         data=setup.splits.train,
         splits=get_promotion_splits(setup),
     )
-    best = np.max(list(rewards_by_epoch), axis=0)
+    best = np.max([rewards for _, rewards in epochs], axis=0)
     return best.reshape(len(grid), -1).max(0)[:num_losses]
 
 

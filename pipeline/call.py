@@ -2,7 +2,7 @@
 
 import io
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,17 +17,18 @@ from autolossgen.configs.command_line import (
     find_shipped_configs,
     read_command_line,
 )
-from autolossgen.configs.old_keys import describe_old_key
+from autolossgen.configs.overrides import change_config, flatten_changes
 from autolossgen.files import write_atomically
 from autolossgen.search.checkpoints import CheckpointError
 from autolossgen.suggest import did_you_mean
 
 from .finished.run import Run, load_run
 from .main import BadInput, carry_out, get_open_keys
-from .search import Stopped
+from .terminal.interrupt import Interrupt, Stopped
 from .terminal.log import LoggedConsole
 from .workdir import OWN_DATA, check_workdir
 
+INTERRUPTED = "stopping as soon as what is done can be kept; interrupt again to stop at once"
 COLUMNS = {"user": "user", "item": "item", "rating": "label", "time": "time"}
 """Keyword of ``find_loss`` -> key of the data section."""
 
@@ -72,7 +73,7 @@ def find_loss(
 
     Raises:
       ValueError: for data, names or values that cannot be used, with what to do.
-      KeyboardInterrupt: if the search was interrupted; a checkpoint is written.
+      KeyboardInterrupt: if it was interrupted; all that is finished is kept.
 
     Example:
       >>> find_loss({"u": [1, 2], "i": [3, 4]}, user="u", item="item")
@@ -86,14 +87,15 @@ def find_loss(
     settings = _read_config(config or ("csv" if rating is not None else "topk"), preset, given)
     if threshold is not None:
         given["data.threshold"] = float(threshold)
-    _change(settings, given | dict(_flatten(changes)))
+    _change(settings, given | dict(flatten_changes(changes)))
     folder = Path(workdir or Path("runs") / settings.name).expanduser()
     console = LoggedConsole(highlight=False, quiet=quiet, **_choose_output())
     try:
         if data is not None and not isinstance(data, str | Path):
             settings.data.path = str(folder / OWN_DATA)
             _keep_frame(_read_frame(data, named), folder, settings)
-        carry_out(settings, folder, console)
+        with Interrupt(lambda number: console.print(INTERRUPTED)) as interrupt:
+            carry_out(settings, folder, console, interrupt)
     except (BadInput, CheckpointError) as error:
         _tidy_up(folder)
         raise ValueError(_without_flags(str(error))) from None
@@ -149,52 +151,18 @@ def _read_config(source: str, preset: str, given: Mapping[str, Any]) -> ConfigDi
     return settings
 
 
-def _flatten(changes: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """Yields key and value of all changes, keys as ``section.key``."""
-    for name, value in changes.items():
-        key = f"{prefix}{name}"
-        if isinstance(value, Mapping) and key != "model.options":
-            yield from _flatten(value, f"{key}.")
-        else:
-            yield key, value
-
-
 def _change(settings: ConfigDict, changes: Mapping[str, Any]) -> None:
     """Changes keys of a config.
 
     Raises:
-      ValueError: for a key that it does not have, or a value of another type.
+      ValueError: for a key that it does not have or would not read, or a value of another type.
     """
-    for key, value in changes.items():
-        *sections, name = key.split(".")
-        section: Any = settings
-        for part in sections:
-            section = section.get(part) if isinstance(section, ConfigDict) else None
-        if not isinstance(section, ConfigDict) or name not in section:
-            raise ValueError(_explain_unknown(key, settings))
-        try:
-            section[name] = tuple(value) if isinstance(value, list) else value
-        except (TypeError, ValueError):
-            kind = type(section[name]).__name__
-            raise ValueError(f"{key} is of type {kind}, got {value!r}") from None
+    keywords = {*COLUMNS, "threshold", "config", "preset", "workdir", "quiet"}
+    change_config(settings, changes, others=keywords)
     try:
         check_read(settings, changes)
     except UsageError as error:
         raise ValueError(_without_flags(str(error))) from None
-
-
-def _explain_unknown(key: str, settings: ConfigDict) -> str:
-    """Returns what is wrong with a key that the config does not have, and what it may mean."""
-    if what_became := describe_old_key(key):
-        return what_became
-    known = list(dict(_flatten(settings.to_dict())))
-    of_name = [other for other in known if other.rpartition(".")[2] == key]
-    if of_name:
-        section, _, name = of_name[0].rpartition(".")
-        return f"{key!r} is a key of the section {section}: give {section}={{{name!r}: ...}}"
-    options = {*known, *settings, *COLUMNS, "threshold", "config", "preset", "workdir", "quiet"}
-    hint = did_you_mean(key, sorted(options), otherwise="; docs/settings.md has all keys")
-    return f"there is no keyword and no key of the config called {key!r}{hint}"
 
 
 def _read_frame(data: Any, named: Mapping[str, str]) -> pl.DataFrame:

@@ -2,7 +2,7 @@
 
 import json
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,8 @@ from autolossgen import report
 from autolossgen.files import write_atomically
 
 from .environment import describe_environment
+from .kept import forget
+from .terminal.next_steps import describe_next_steps
 
 NO_SEARCH = {"sampled": 0, "trained": 0, "seconds": 0.0, "funnel": {}}
 
@@ -33,32 +35,46 @@ def summarize_search(records: Sequence[dict[str, Any]]) -> dict[str, Any]:
 
 
 def save_results(
-    folder: Path, losses: list[dict[str, Any]], search: dict[str, Any], notes: Sequence[str]
+    folder: Path,
+    losses: list[dict[str, Any]],
+    search: dict[str, Any],
+    notes: Sequence[str],
+    seconds: Mapping[str, float] | None = None,
 ) -> dict[str, Any]:
     """Writes ``results.csv``, ``matrix.csv`` of a transfer, ``results.json`` and the report.
 
-    ``results.json`` is written last but for the report: a run that has it is finished.
+    ``results.json`` is written last but for the report: a run that has it is finished. What was
+    kept of unfinished phases is removed.
 
     Args:
       folder: of the run.
       losses: a record for each loss.
       search: the summary of the search.
       notes: on the data.
+      seconds: that each phase took.
 
     Returns:
       What ``results.json`` holds.
     """
-    results = {"losses": losses, "search": search, "environment": describe_environment(notes)}
+    results = {
+        "losses": losses,
+        "search": search,
+        "seconds": dict(seconds or {}),
+        "environment": describe_environment(notes),
+    }
     write_atomically(folder / "results.csv", report.make_results_csv(results))
     if report.is_matrix(results):
         write_atomically(folder / "matrix.csv", report.make_matrix_csv(results))
     write_atomically(folder / "results.json", json.dumps(results, indent=2))
-    report.write_report(folder)
+    from .finished.page import write_page  # matplotlib takes half a second, and is needed last
+
+    write_page(folder)
+    forget(folder)
     return results
 
 
 def show_results(console: Console, folder: Path, results: dict[str, Any]) -> None:
-    """Prints the table of losses, and which files there are."""
+    """Prints the table of losses, which files there are, and what to do next."""
     console.print()
     files = ["report.html", "results.json", "results.csv"]
     if report.is_matrix(results):
@@ -69,7 +85,5 @@ def show_results(console: Console, folder: Path, results: dict[str, Any]) -> Non
         files += ["hall_of_fame.csv"] if (folder / "hall_of_fame.csv").exists() else []
     others = ("recommender", "run.log", "README.md")
     files += [name for name in others if (folder / name).exists()]
-    if (folder / "recommender").exists():
-        line = f"\nRecommend: autolossgen recommend {folder} --user=ID"
-        console.print(line, markup=False, soft_wrap=True)
     console.print(f"\nFiles in {folder}: {', '.join(files)}", markup=False, soft_wrap=True)
+    console.print("\n" + describe_next_steps(folder, results), markup=False, soft_wrap=True)

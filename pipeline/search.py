@@ -1,7 +1,8 @@
 """The search phase: generations of candidates, with a log, checkpoints and limits."""
 
 import time
-from contextlib import closing
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -9,6 +10,7 @@ import jax
 from ml_collections import ConfigDict
 from rich.console import Console
 
+import autolossgen
 from autolossgen import controller, report
 from autolossgen.interfaces import Array, Policy
 from autolossgen.search.checkpoints import Checkpoints, open_checkpoints
@@ -23,9 +25,7 @@ from autolossgen.training.random_keys import SEARCH, advance_number, generation_
 from autolossgen.training.tasks import Task
 
 from .setup import Setup, look_up
-from .terminal.interrupt import Interrupt
-
-INTERRUPTED = "stopping after this generation; Ctrl-C again to stop at once"
+from .terminal.interrupt import Stopped
 
 
 class SearchPhase(NamedTuple):
@@ -33,7 +33,6 @@ class SearchPhase(NamedTuple):
 
     search: Search
     space: Space
-    initial_losses: tuple[str, ...]  # as the config names those of the space
     filter: Filter
     task: Task
     train: Any  # what the search trains on
@@ -44,13 +43,12 @@ class SearchPhase(NamedTuple):
     parsimony: float = 0.0  # reward that a token costs
 
 
-class Stopped(Exception):
-    """The user asked to stop; a checkpoint is written."""
+class SearchStopped(Stopped):
+    """The user asked to stop in the search; a checkpoint is written."""
 
     def __init__(self, state: SearchState):
         """Keeps the state, from which the hall of fame is still written."""
-        generation = int(state.generation)
-        super().__init__(f"stopped after generation {generation}; the same command goes on")
+        super().__init__(f"after generation {int(state.generation)}")
         self.state = state
 
 
@@ -87,7 +85,6 @@ def make_search_phase(setup: Setup, space: Space, policy: Policy) -> SearchPhase
     return SearchPhase(
         search=with_subsampling(search, config.train.interactions),
         space=space,
-        initial_losses=config.space.initial_losses,
         filter=filter_,
         task=task,
         train=setup.splits.train,
@@ -100,7 +97,11 @@ def make_search_phase(setup: Setup, space: Space, policy: Policy) -> SearchPhase
 
 
 def search_losses(
-    phase: SearchPhase, checkpoint_dir: Path, log_dir: Path
+    phase: SearchPhase,
+    checkpoint_dir: Path,
+    log_dir: Path,
+    asked: Callable[[], bool] = lambda: False,
+    trackers: report.Trackers | None = None,
 ) -> tuple[SearchState, list[dict[str, Any]]]:
     """Searches, from the last checkpoint on.
 
@@ -108,27 +109,33 @@ def search_losses(
       phase: the search.
       checkpoint_dir: folder of the checkpoints.
       log_dir: folder of ``metrics.jsonl``.
+      asked: whether the user asked to stop, as any process knows.
+      trackers: that are told of each generation, too.
 
     Returns:
       The last state, and a log record for each generation.
 
     Raises:
-      Stopped: after Ctrl-C, with a checkpoint written.
+      SearchStopped: if the user asked to stop, with a checkpoint written.
       CheckpointError: for a checkpoint that cannot be read.
     """
     key = make_search_key(phase)
     state = phase.search.init(key, phase.reward_split)
-    checkpoints = open_checkpoints(checkpoint_dir)
-    if checkpoints.latest() is not None:
-        state = checkpoints.restore(state)
+    checkpoints = open_checkpoints(
+        checkpoint_dir,
+        version=autolossgen.__version__,
+        writes=is_first_process(),
+        warn=partial(phase.console.print, markup=False, soft_wrap=True),
+    )
+    state = checkpoints.restore(state) or state
     generation = int(state.generation)
     if generation:
         phase.console.print(f"going on after generation {generation}")
     else:
         _print_initial_losses(phase)
-    with closing(report.Journal(log_dir, keep=generation)) as journal:
-        if not _is_over(phase, state, journal):
-            state = _run_generations(phase, state, key, checkpoints, journal)
+    journal = report.Journal(log_dir, keep=generation, trackers=trackers)
+    if not _is_over(phase, state, journal):
+        state = _run_generations(phase, state, key, checkpoints, journal, asked)
     if reason := _limit_reached(phase, state, journal):
         ended = f"the search ended after generation {int(state.generation)}: {reason}"
         phase.console.print(ended, soft_wrap=True)
@@ -183,31 +190,29 @@ def _run_generations(
     key: Array,
     checkpoints: Checkpoints,
     journal: report.Journal,
+    asked: Callable[[], bool],
 ) -> SearchState:
     """Searches until it is over or the user stops it; logs, shows and saves what is found."""
     console, settings = phase.console, phase.settings
     start = time.monotonic() - (journal.last["seconds"] if journal.last else 0.0)
     is_over = False
-    with (
-        Interrupt(lambda: console.print(INTERRUPTED)) as interrupt,
-        report.make_progress(
-            settings.generations,
-            console,
-            max_seconds=settings.seconds or None,
-            max_trained=settings.candidates or None,
-        ) as live,
-    ):
+    with report.make_progress(
+        settings.generations,
+        console,
+        max_seconds=settings.seconds or None,
+        max_trained=settings.candidates or None,
+    ) as live:
         while not is_over:
             state, record = next_generation(phase, state, key, journal.last)
             record["seconds"] = time.monotonic() - start
             journal.write(record)
             live.update(record)
             state = next_round(phase, state, key)
-            stops, is_over = any_process(interrupt.asked), _is_over(phase, state, journal)
+            stops, is_over = asked(), _is_over(phase, state, journal)
             if stops or is_over or int(state.generation) % settings.checkpoint_every == 0:
                 checkpoints.save(state)
             if stops:
-                raise Stopped(state)
+                raise SearchStopped(state)
     return state
 
 
@@ -230,7 +235,7 @@ def _limit_reached(phase: SearchPhase, state: SearchState, journal: report.Journ
 def _print_initial_losses(phase: SearchPhase) -> None:
     """Prints initial losses as the space writes them, so that a smoothing is seen."""
     family = phase.task.family
-    for name, tokens in zip(phase.initial_losses, phase.space.initial_losses, strict=True):
+    for name, tokens in zip(phase.space.initial_names, phase.space.initial_losses, strict=True):
         formula = write_formula(phase.space, family, tokens)
-        line = f"initial loss {name}: {formula}"
+        line = f"initial loss {formula}" if name == formula else f"initial loss {name}: {formula}"
         phase.console.print(line, markup=False, highlight=False, soft_wrap=True)

@@ -39,6 +39,7 @@ class Setup(NamedTuple):
     make_lanes: Callable[[LogitGradFn], Lanes]
     baselines: list[Contender]
     fair_test: FairTest
+    progress: report.PhaseProgress
 
 
 def make_setup(config: ConfigDict, console: Console, tested: Mapping[str, int]) -> Setup:
@@ -69,9 +70,9 @@ def make_setup(config: ConfigDict, console: Console, tested: Mapping[str, int]) 
     contenders = {"contenders.baselines": len(baselines), **tested}
     init = lanes(task.static_logit_grads([baseline.loss for baseline in baselines])).init
     _check_memory(config, parts, task, recommender, optimizer, init, mesh, contenders)
-    fair_test = make_fair_test(
-        lanes, **config.test, **get_training_settings(config, console), task=task, devices=mesh.size
-    )
+    progress = report.PhaseProgress(console)
+    settings = get_training_settings(config, progress)
+    fair_test = make_fair_test(lanes, **config.test, **settings, task=task, devices=mesh.size)
     return Setup(
         config=config,
         console=console,
@@ -82,16 +83,17 @@ def make_setup(config: ConfigDict, console: Console, tested: Mapping[str, int]) 
         make_lanes=lanes,
         baselines=baselines,
         fair_test=fair_test,
+        progress=progress,
     )
 
 
-def get_training_settings(config: ConfigDict, console: Console) -> dict[str, Any]:
+def get_training_settings(config: ConfigDict, progress: report.PhaseProgress) -> dict[str, Any]:
     """Returns the keywords that promotion and the fair test share."""
     return {
         "batch_size": config.train.batch_size,
         "l2": config.train.l2,
         "seed": config.seed,
-        "progress": partial(report.show_epochs, console),
+        "progress": progress,
     }
 
 

@@ -1,6 +1,8 @@
 """From the hall of fame to the losses that are tested: gradient check, and promotion."""
 
-from collections.abc import Sequence
+import json
+from collections.abc import Mapping, Sequence
+from itertools import takewhile
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -12,7 +14,9 @@ from rich.console import Console
 from autolossgen import complexity, report, to_text
 from autolossgen.evaluation.contenders import Contender, make_contender
 from autolossgen.evaluation.gradient_check import GradientCheck, check_gradients
+from autolossgen.evaluation.kept import NOTHING, Kept, keep_within
 from autolossgen.evaluation.promotion import Promote, Rung, make_promotion
+from autolossgen.evaluation.statistics import make_course
 from autolossgen.files import write_atomically
 from autolossgen.interfaces import AnyArray, Array, Batch, Data
 from autolossgen.language.programs import Program
@@ -40,6 +44,7 @@ class ShortlistPhase(NamedTuple):
     baselines: list[Contender]
     parsimony: float  # reward that a token costs
     console: Console
+    progress: report.PhaseProgress
 
 
 class SoundLoss(NamedTuple):
@@ -72,7 +77,7 @@ def make_shortlist_phase(setup: Setup, space: Space, filter_: Filter) -> Shortli
         setup.make_lanes,
         logit_grads,
         **config.promote,
-        **get_training_settings(config, setup.console),
+        **get_training_settings(config, setup.progress),
         min_survivors=num_found,
         task=task,
     )
@@ -88,6 +93,7 @@ def make_shortlist_phase(setup: Setup, space: Space, filter_: Filter) -> Shortli
         baselines=setup.baselines,
         parsimony=config.generation.parsimony,
         console=setup.console,
+        progress=setup.progress,
     )
 
 
@@ -186,7 +192,9 @@ def _make_row(hall: HallOfFame, j: int, loss: SoundLoss, formula: str) -> dict[s
     }
 
 
-def promote_losses(phase: ShortlistPhase, checked: CheckedHall, folder: Path) -> list[Contender]:
+def promote_losses(
+    phase: ShortlistPhase, checked: CheckedHall, folder: Path, kept: Kept = NOTHING
+) -> list[Contender]:
     """Trains sound losses from scratch, rung by rung; prints and writes the best.
 
     They are printed before the test starts, which takes minutes more.
@@ -195,10 +203,12 @@ def promote_losses(phase: ShortlistPhase, checked: CheckedHall, folder: Path) ->
       phase: what decides.
       checked: the hall of fame, checked.
       folder: where ``hall_of_fame.csv`` is written again, with what became of each loss.
+      kept: of the run.
 
     Returns:
       The losses to test, best first.
     """
+    say_what_is_known(phase.console, checked.table)
     sound, num_found = checked.sound, phase.num_found
     if not sound or not num_found:
         return []
@@ -206,8 +216,14 @@ def promote_losses(phase: ShortlistPhase, checked: CheckedHall, folder: Path) ->
     # Those of the paper's filter are as large as the gradient.
     fingerprints = np.asarray(scale_to_unit_length(np.stack([loss.fingerprint for loss in sound])))
     penalty = phase.parsimony * np.array([loss.complexity for loss in sound])
-    rungs = phase.promote(losses, fingerprints, phase.train, phase.eval_splits, penalty)
+    names = [f"found-{loss.rank}" for loss in sound]
+    kept = keep_within(kept, "promotion", [loss.tokens for loss in sound])
+    with phase.progress:
+        rungs = phase.promote(
+            losses, fingerprints, phase.train, phase.eval_splits, penalty, names, kept
+        )
     _write_outcomes(checked, rungs, num_found)
+    _write_rungs(names, rungs, folder)
     last = rungs[-1]
     for j, reward in zip(last.losses[:num_found], last.rewards, strict=False):
         formula = checked.table[sound[j].rank - 1]["formula"]
@@ -226,6 +242,22 @@ def _write_outcomes(checked: CheckedHall, rungs: Sequence[Rung], num_found: int)
             row["promoted"] = place if rung is rungs[-1] else ""
             if rung is rungs[-1] and place <= num_found:
                 row["outcome"] = "tested"
+
+
+def _write_rungs(names: Sequence[str], rungs: Sequence[Rung], folder: Path) -> None:
+    """Writes ``promotion.json``: the losses of each rung, best first, and their rewards."""
+    rows = [
+        {
+            "rung": number,
+            "epochs": rung.epochs,
+            "name": names[j],
+            "reward": float(reward),
+            "course": make_course(enumerate(course, start=1)),
+        }
+        for number, rung in enumerate(rungs, start=1)
+        for j, reward, course in zip(rung.losses, rung.rewards, rung.courses, strict=True)
+    ]
+    write_atomically(folder / "promotion.json", json.dumps(rows))
 
 
 def _contender(phase: ShortlistPhase, loss: SoundLoss) -> Contender:
@@ -251,6 +283,14 @@ def _baseline_twins(phase: ShortlistPhase, fingerprints: Array) -> list[str]:
     same = are_twins(jnp.asarray(fingerprints), of_baselines, tolerance=phase.filter.tolerance)
     names = [*(baseline.name for baseline in baselines), ""]
     return [names[j] for j in np.where(same.any(1), same.argmax(1), -1)]
+
+
+def say_what_is_known(console: Console, table: Sequence[Mapping[str, Any]]) -> None:
+    """Says so where the best of a search are losses that were known."""
+    known = [row["twin"] for row in takewhile(lambda row: row["twin"], table)]
+    if known:
+        names = ", ".join(dict.fromkeys(known))
+        console.print(f"best of the search, but known: {names}", markup=False, soft_wrap=True)
 
 
 def mark_front(rows: Sequence[dict[str, Any]]) -> None:

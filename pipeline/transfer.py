@@ -1,7 +1,8 @@
 """Transfer: given losses in the fair test of every model on every data set asked for."""
 
 import runpy
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from operator import attrgetter
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -15,6 +16,7 @@ from autolossgen.configs.command_line import find_old_key, find_shipped_configs,
 from autolossgen.configs.topk import is_of_rankings
 from autolossgen.data import Dataset, take_fingerprint
 from autolossgen.evaluation.contenders import Contender, make_baselines, make_contender
+from autolossgen.evaluation.kept import Kept
 from autolossgen.interfaces import Bounds, RankingData
 from autolossgen.language.families import Family
 from autolossgen.search.space import load_family, make_space
@@ -22,6 +24,7 @@ from autolossgen.suggest import did_you_mean
 from autolossgen.training.tasks import Task, make_task
 
 from .checks import check_numbers, check_sizes
+from .kept import keep_in
 from .rankings.cells import MODELS, is_pointwise, make_rank_cells
 from .rankings.run import TopK, make_topk, run_topk
 from .save import NO_SEARCH, save_results
@@ -67,16 +70,27 @@ def make_transfer(config: ConfigDict, workdir: Path, console: Console) -> Transf
     return Transfer(losses=losses, configs=configs, finished=finished, setups=setups)
 
 
-def run_transfer(transfer: Transfer, folder: Path, console: Console) -> dict[str, Any]:
+def run_transfer(
+    transfer: Transfer,
+    console: Console,
+    folder: Path,
+    asked: Callable[[], bool],
+    trackers: report.Trackers,
+) -> dict[str, Any]:
     """Tests the losses in every cell that is not finished.
 
     Args:
       transfer: losses and cells.
-      folder: where this process writes.
       console: to print on.
+      folder: where this process writes.
+      asked: whether the user asked to stop.
+      trackers: that are told what is trained.
 
     Returns:
       What ``results.json`` holds: the records of all cells.
+
+    Raises:
+      Stopped: if the user asked to stop; what is finished is kept.
     """
     results = []
     for number, (name, config) in enumerate(transfer.configs.items(), start=1):
@@ -87,12 +101,16 @@ def run_transfer(transfer: Transfer, folder: Path, console: Console) -> dict[str
             continue
         setup = transfer.setups[name]
         claim_workdir(folder / name, config.to_dict(), data=take_fingerprint(_get_data(setup)))
+        follow = trackers.make_follower(f"{name}/")
         if isinstance(setup, TopK):
-            results.append(run_topk(setup, folder / name))
+            with setup.progress.followed_by(follow):
+                results.append(run_topk(setup, folder / name, asked))
             continue
         for note in setup.dataset.notes:
             console.print(f"  {note}", markup=False, soft_wrap=True)
-        results.append(_test_cell(folder / name, setup, transfer.losses))
+        kept = keep_in(folder / name, asked, partial(console.print, markup=False, soft_wrap=True))
+        with setup.progress.followed_by(follow):
+            results.append(_test_cell(folder / name, setup, transfer.losses, kept))
     records = [record for cell in results for record in cell["losses"]]
     notes = [note for cell in results for note in cell["environment"]["data"]]
     return save_results(folder, records, NO_SEARCH, notes)
@@ -107,10 +125,10 @@ def _get_data(setup: Setup | TopK) -> Dataset | RankingData:
     return setup.data if isinstance(setup, TopK) else setup.dataset
 
 
-def _test_cell(folder: Path, setup: Setup, losses: list[Contender]) -> dict[str, Any]:
+def _test_cell(folder: Path, setup: Setup, losses: list[Contender], kept: Kept) -> dict[str, Any]:
     """Tests the losses in a cell; writes and returns its results."""
     dataset = folder.name.removeprefix(f"{setup.config.model.name}-".replace(":", "."))
-    records = [record | {"dataset": dataset} for record in compare_losses(setup, losses)]
+    records = [record | {"dataset": dataset} for record in compare_losses(setup, losses, kept)]
     return save_results(folder, records, NO_SEARCH, setup.dataset.notes)
 
 

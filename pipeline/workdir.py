@@ -1,16 +1,20 @@
 """The folder of a run: whose it is, and whether the same command may go on there."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from filelock import FileLock, Timeout
+
 from autolossgen.configs.old_keys import update_keys
-from autolossgen.files import is_draft, write_atomically
+from autolossgen.files import is_draft, remove_drafts, write_atomically
 
 OWN_DATA = "interactions.parquet"
 """A frame that was given in Python, which is kept where the run is."""
 DATA_FILE = "data.json"  # the fingerprint of the data
+LOCK = "run.lock"
 
 
 def check_workdir(
@@ -59,7 +63,44 @@ def check_workdir(
 
 def _is_harmless(file: Path, path: Path) -> bool:
     """Whether a file may be in a folder that holds no run; ``path`` is that of its config."""
-    return file.name.startswith(OWN_DATA) or is_draft(file, path)
+    return file.name.startswith(OWN_DATA) or file.name == LOCK or is_draft(file, path)
+
+
+@contextmanager
+def hold_workdir(workdir: Path) -> Iterator[None]:
+    """Holds the folder of a run, which is made if need be: nobody else writes there meanwhile.
+
+    The system lets go of it when the process ends, however it ends.
+
+    Raises:
+      ValueError: if another run holds it, or it cannot be written to.
+    """
+    lock = FileLock(workdir / LOCK)
+    try:
+        workdir.mkdir(parents=True, exist_ok=True)
+        lock.acquire(blocking=False)
+    except Timeout:
+        raise ValueError(
+            f"{workdir} is in use: another run writes there. Wait for its end, stop it, or choose "
+            "another --workdir"
+        ) from None
+    except OSError as error:
+        raise _cannot_write(workdir, error) from None
+    with lock:
+        remove_drafts(workdir)
+        yield
+
+
+def check_not_held(workdir: Path) -> None:
+    """Checks that no other run writes in the folder of a run; see ``hold_workdir``."""
+    if (workdir / LOCK).exists():
+        with hold_workdir(workdir):
+            return
+
+
+def _cannot_write(workdir: Path, error: OSError) -> ValueError:
+    why = error.strerror or error
+    return ValueError(f"{workdir} cannot be written to ({why}); choose another --workdir")
 
 
 def check_data(workdir: Path, data: Mapping[str, Any]) -> None:
@@ -103,10 +144,7 @@ def claim_workdir(
         write_atomically(workdir / "config.json", json.dumps(config, indent=2))
         write_atomically(workdir / DATA_FILE, json.dumps(known, indent=2))
     except OSError as error:
-        why = error.strerror or error
-        raise ValueError(
-            f"{workdir} cannot be written to ({why}); choose another --workdir"
-        ) from None
+        raise _cannot_write(workdir, error) from error
 
 
 def read_results(workdir: Path) -> dict[str, Any]:

@@ -8,26 +8,41 @@ if __name__ != "autolossgen.report":  # a second copy of every class
 
 from .csv_tables import find_pareto_front, make_hall_of_fame_csv, make_results_csv
 from .formatting import format_duration
-from .html_report import write_report
 from .metrics_journal import Journal
-from .progress import make_progress, show_epochs
+from .progress import PhaseProgress, make_progress
 from .read_losses import FoundLoss, read_found_losses
 from .results import Cell, LossResult, ReportError, parse_cells
-from .run_folder import RunFolder, read_run_folder
+from .run_folder import RunFolder, read_config, read_run_folder
 from .terminal_table import make_results_table
+from .tracking import TrackerError, Trackers, check_trackers, open_trackers
 from .transfer_matrix import is_matrix, make_matrix_csv, make_matrix_table
-from .verdict import format_headline, get_best_loss, get_winner
+from .verdict import (
+    format_headline,
+    get_best_baseline,
+    get_best_loss,
+    get_winner,
+    sort_by_validation,
+)
+from .views import LossCurves, LossView, Views
 
 __all__ = [
     "Cell",
     "FoundLoss",
     "Journal",
+    "LossCurves",
     "LossResult",
+    "LossView",
+    "PhaseProgress",
     "ReportError",
     "RunFolder",
+    "TrackerError",
+    "Trackers",
+    "Views",
+    "check_trackers",
     "find_pareto_front",
     "format_duration",
     "format_headline",
+    "get_best_baseline",
     "get_best_loss",
     "get_winner",
     "is_matrix",
@@ -37,9 +52,10 @@ __all__ = [
     "make_progress",
     "make_results_csv",
     "make_results_table",
+    "open_trackers",
     "parse_cells",
+    "read_config",
     "read_found_losses",
     "read_run_folder",
-    "show_epochs",
-    "write_report",
+    "sort_by_validation",
 ]

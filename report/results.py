@@ -33,8 +33,9 @@ class Comparison(NamedTuple):
     """The paired difference of a loss to the best baseline, in units of the metric."""
 
     metric: str
-    difference: Estimate  # its interval is over seeds
+    difference: Estimate  # its interval is over seeds, unless it is joint
     user_interval: tuple[float, float] | None = None  # 95 % interval over users
+    is_joint: bool = False  # whether its interval is over users and seeds, for all losses together
 
 
 class LossResult(NamedTuple):
@@ -56,6 +57,10 @@ class LossResult(NamedTuple):
     metric: str = "auc"  # that chose the hyper-parameters and compares the losses
     bounds: tuple[float, float] | None = None  # of a found loss, if they are known
     by_label: Mapping[str, str] = {}  # "like" and "dislike" -> formula of a pointwise loss
+    score: str = ""  # of a user and an item, in rankings
+    constants: Mapping[str, float] = {}  # of the formula, as they were tuned
+    course: tuple[tuple[float, float], ...] = ()  # epochs and validation metric in the test
+    tuning: tuple[Mapping[str, float | None], ...] = ()  # settings that were tried, and "valid"
 
     @property
     def valid_score(self) -> float | None:
@@ -203,7 +208,38 @@ def _parse_loss(entry: Any, place: str) -> LossResult:
         comparison=_parse_comparison(entry.get("vs_best_baseline"), f"{place}.vs_best_baseline"),
         bounds=parse_bounds(entry.get("bounds"), f"{place}.bounds"),
         by_label=_parse_mapping(entry.get("by_label"), f"{place}.by_label"),
+        score=str(entry.get("score") or ""),
+        constants=_parse_numbers(entry.get("constants"), f"{place}.constants"),
+        course=_parse_course(entry.get("course"), f"{place}.course"),
+        tuning=tuple(
+            {name: finite_or_none(value) for name, value in trial.items()}
+            for trial in _parse_trials(entry.get("tuning"), f"{place}.tuning")
+        ),
     )
+
+
+def _parse_numbers(value: Any, place: str) -> dict[str, float]:
+    """Returns the entries of an object that are finite numbers."""
+    items = _parse_mapping(value, place).items()
+    return {name: number for name, x in items if (number := finite_or_none(x)) is not None}
+
+
+def _parse_course(value: Any, place: str) -> tuple[tuple[float, float], ...]:
+    """Returns epochs and values, without those that are unknown."""
+    course = _parse_mapping(value, place)
+    epochs, values = course.get("epochs") or (), course.get("valid") or ()
+    if not isinstance(epochs, list | tuple) or not isinstance(values, list | tuple):
+        raise ReportError(f"results: {place}: expected lists of epochs and of values")
+    pairs = ((finite_or_none(x), finite_or_none(y)) for x, y in zip(epochs, values, strict=False))
+    return tuple((x, y) for x, y in pairs if x is not None and y is not None)
+
+
+def _parse_trials(value: Any, place: str) -> list[Mapping[str, Any]]:
+    if value is None:
+        return []
+    if not isinstance(value, list | tuple):
+        raise ReportError(f"results: {place}: expected a list of settings, got {value!r}")
+    return [_parse_mapping(trial, f"{place}[{i}]") for i, trial in enumerate(value)]
 
 
 def _parse_comparison(value: Any, place: str) -> Comparison | None:
@@ -221,6 +257,7 @@ def _parse_comparison(value: Any, place: str) -> Comparison | None:
         metric=str(value.get("metric") or "auc"),
         difference=difference,
         user_interval=user_interval,
+        is_joint="p_holm" in value,
     )
 
 

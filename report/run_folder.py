@@ -18,6 +18,10 @@ class RunFolder(NamedTuple):
     generations: list[dict[str, Any]] | None  # metrics.jsonl
     hall_of_fame: list[dict[str, str]] | None  # hall_of_fame.csv
     config: dict[str, Any] | None  # config.json
+    promotion: list[dict[str, Any]]  # promotion.json
+    data: dict[str, Any] | None  # data.json: the fingerprint of the data
+    command: str  # command.txt
+    files: tuple[str, ...]  # names of all that is in the folder
 
 
 def read_run_folder(workdir: Path) -> RunFolder:
@@ -45,6 +49,10 @@ def read_run_folder(workdir: Path) -> RunFolder:
         generations=_read_optional(workdir / "metrics.jsonl", _read_generations),
         hall_of_fame=_read_optional(workdir / "hall_of_fame.csv", read_hall_of_fame),
         config=read_config(workdir),
+        promotion=_read_optional(workdir / "promotion.json", _read_rows) or [],
+        data=_read_optional(workdir / "data.json", _read_object),
+        command=_read_optional(workdir / "command.txt", _read_line) or "",
+        files=tuple(sorted(path.name for path in workdir.iterdir())),
     )
 
 
@@ -112,6 +120,18 @@ def _read_object(path: Path) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise ValueError(f"expected a JSON object, got {type(value).__name__}")
     return value
+
+
+def _read_rows(path: Path) -> list[dict[str, Any]]:
+    """Returns the objects of a JSON list that have a name."""
+    rows = _parse_json(path.read_text(encoding="utf-8"))
+    if not isinstance(rows, list):
+        raise ValueError(f"expected a JSON list, got {type(rows).__name__}")
+    return [row for row in rows if isinstance(row, dict) and isinstance(row.get("name"), str)]
+
+
+def _read_line(path: Path) -> str:
+    return path.read_text(encoding="utf-8").strip()
 
 
 def _read_generations(path: Path) -> list[dict[str, Any]]:

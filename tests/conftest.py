@@ -23,8 +23,11 @@ import jax
 import pytest
 
 from tests.helpers.run_server import ROOT, Server
+from tests.helpers.shared_context import share_mlir_context
 
 jax.config.update("jax_num_cpu_devices", 8)  # takes effect only before JAX starts
+
+share_mlir_context()
 
 # Tracing makes many objects that stay; looking through them often takes a quarter of its time.
 gc.set_threshold(100_000, 50, 100)

@@ -15,6 +15,7 @@ import zipfile
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
+SUFFIXES = (".py", ".typed", ".j2", ".css", ".js")
 
 USE_IT = """
 import sys, time
@@ -60,6 +61,7 @@ def main() -> int:
         outcomes = [
             _holds(_names_in_sdist(sdist), "sdist"),
             _holds(_names_in_wheel(wheel), "wheel"),
+            _passes("twine check", [sys.executable, "-m", "twine", "check", sdist, wheel], folder),
         ]
         environment = folder / "env"
         venv.create(environment)
@@ -80,7 +82,8 @@ def main() -> int:
         passes(f"{', '.join(names)}, with the extra search", "-c", IMPORT_ALL, " ".join(names))
         script = [str(python.with_name("autolossgen")), "--config=synthetic:smoke", "--dry_run"]
         outcomes.append(_passes("autolossgen, with a shipped config", script, outside))
-        for example in sorted((ROOT / "examples").glob("*.py")):
+        examples = {*(ROOT / "examples").glob("*.py")} - {ROOT / "examples" / "sweep.py"}
+        for example in sorted(examples):  # the sweep is a series of whole searches
             (outside / example.name).write_text(example.read_text())
             passes(f"examples/{example.name}", example.name)
     failed = outcomes.count(False)
@@ -107,16 +110,16 @@ def _build(folder: Path) -> tuple[Path, Path]:
 
 
 def _names_in_wheel(wheel: Path) -> set[str]:
-    """Returns the Python files of a wheel."""
+    """Returns the files of the package in a wheel."""
     with zipfile.ZipFile(wheel) as file:
-        return {name for name in file.namelist() if name.endswith((".py", ".typed"))}
+        return {name for name in file.namelist() if name.endswith(SUFFIXES)}
 
 
 def _names_in_sdist(sdist: Path) -> set[str]:
-    """Returns the Python files of an sdist, those of the package as in a wheel."""
+    """Returns the files of an sdist, those of the package as in a wheel."""
     with tarfile.open(sdist) as file:
         names = [name.partition("/")[2].removeprefix("src/") for name in file.getnames()]
-    return {name for name in names if name.endswith((".py", ".typed"))}
+    return {name for name in names if name.endswith(SUFFIXES)}
 
 
 def _holds(names: set[str], what: str) -> bool:
@@ -126,7 +129,7 @@ def _holds(names: set[str], what: str) -> bool:
         (Path(folder).relative_to(source) / name).as_posix()
         for folder, _, files in os.walk(source, followlinks=True)
         for name in files
-        if name.endswith((".py", ".typed"))
+        if name.endswith(SUFFIXES)
     }
     print(f"{'ok' if names == expected else 'FAILED'}: files of the {what}")
     if names != expected:

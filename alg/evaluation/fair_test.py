@@ -13,14 +13,15 @@ is one setting, on different devices.
 
 from collections.abc import Callable, Iterator, Sequence
 from functools import lru_cache, partial
-from typing import NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ..interfaces import AnyArray, Array, Batch, StreamedData
+from ..interfaces import AnyArray, Array, Batch, ProgressFn, StreamedData, ignore_progress
 from ..language.inputs import LossFn
+from ..search.checkpoints import pack_state
 from ..training.lanes import Lanes, LaneState
 from ..training.learning_rates import make_settings_grid, scale_settings
 from ..training.loss_gradients import LogitGradFn
@@ -28,7 +29,8 @@ from ..training.optimizers import Hyper
 from ..training.tasks import RATING, Task
 from ..training.trainer import Trainer, make_trainer
 from .contenders import Contender
-from .lane_layout import layout_in_turns
+from .kept import NOTHING, Kept, do_once, go_on
+from .lane_layout import LaneLayout, layout_in_turns
 from .statistics import FairTestResult, Splits, measure, resample_users
 
 
@@ -39,13 +41,33 @@ class Tuned(NamedTuple):
     weight_decay: AnyArray  # the same
     l2: AnyArray  # the same
     valid: np.ndarray  # best reward
+    tried: Hyper  # all settings, [num_settings, J] each
+    scores: np.ndarray  # best reward of each setting [num_settings, J]
+
+
+class TuneFn(Protocol):
+    """Tuning of losses."""
+
+    def __call__(
+        self, contenders: Sequence[Contender], splits: Splits, kept: Kept = NOTHING
+    ) -> Tuned:
+        """Chooses the settings of every loss; goes on from what is kept of these losses."""
+
+
+class RunFn(Protocol):
+    """Test of losses with the settings that are chosen."""
+
+    def __call__(
+        self, contenders: Sequence[Contender], tuned: Tuned, splits: Splits, kept: Kept = NOTHING
+    ) -> list[FairTestResult]:
+        """Trains every loss with all seeds; goes on from what is kept of these losses."""
 
 
 class FairTest(NamedTuple):
     """A fair test as functions of contenders and data."""
 
-    tune: Callable[[Sequence[Contender], Splits], Tuned]
-    run: Callable[[Sequence[Contender], Tuned, Splits], list[FairTestResult]]
+    tune: TuneFn
+    run: RunFn
 
 
 class _TestSettings(NamedTuple):
@@ -60,7 +82,7 @@ class _TestSettings(NamedTuple):
     devices: int
     tuning_key: Array
     key: Array
-    progress: Callable[[str, int, int], None]
+    progress: ProgressFn
     task: Task
 
 
@@ -71,6 +93,18 @@ class _Epoch(NamedTuple):
     valid: np.ndarray  # reward [S, num_settings, J]
     # Interactions [n] -> predictions [S, num_settings, J, n]; only until the next epoch.
     predict: Callable[[Batch], np.ndarray]
+    states: list[LaneState]  # of the groups of seeds; only until the next epoch
+
+
+class _Training(NamedTuple):
+    """Losses that train, all seeds and settings of each."""
+
+    names: list[str]  # of the losses
+    trainer: Trainer
+    groups: list[Array]  # keys of the seeds that train at once
+    num_seeds: int
+    hyper: Hyper  # settings, [num_settings, J] each
+    splits: Splits
 
 
 def make_fair_test(
@@ -87,7 +121,7 @@ def make_fair_test(
     scale: str,
     devices: int = 1,
     seed: int = 0,
-    progress: Callable[[str, int, int], None] = lambda stage, done, total: None,
+    progress: ProgressFn = ignore_progress,
     task: Task = RATING,
 ) -> FairTest:
     """Builds a fair test.
@@ -107,7 +141,7 @@ def make_fair_test(
       scale: ``"gradient"``, or ``"raw"`` for learning rates as they are (the paper).
       devices: that lanes are divided over.
       seed: of initial weights and shuffles.
-      progress: called with the stage, the epochs done and all epochs.
+      progress: called before the first and after each epoch of a stage.
       task: what losses train on, and the metric that chooses and compares.
 
     Raises:
@@ -161,27 +195,32 @@ def count_seeds_together(num_settings: int, devices: int, *, streamed: bool) -> 
     return devices if num_settings == 1 and not streamed else 1
 
 
-def _tune(settings: _TestSettings, contenders: Sequence[Contender], splits: Splits) -> Tuned:
+def _tune(
+    settings: _TestSettings, contenders: Sequence[Contender], splits: Splits, kept: Kept = NOTHING
+) -> Tuned:
     """Chooses learning rate and weight decay of every loss by its best epoch on validation."""
-    trainer = settings.trainer_of(*(contender.loss for contender in contenders))
-    hyper = _scale_settings(settings, trainer, len(contenders), splits)
-    best = np.zeros(hyper.learning_rate.shape)  # [num_settings, J]
 
-    def improves(epoch: _Epoch) -> bool:
-        mean = epoch.valid.mean(0)
-        improved = bool((mean.max(0) > best.max(0)).any())
-        np.maximum(best, mean, out=best)
-        return improved
+    def tune() -> dict[str, Any]:
+        trainer = settings.trainer_of(*(contender.loss for contender in contenders))
+        hyper = _scale_settings(settings, trainer, len(contenders), splits)
+        best = np.zeros(hyper.learning_rate.shape)  # [num_settings, J]
 
-    keys = jax.random.split(settings.tuning_key, settings.tuning_seeds)
-    _follow(settings, "tuning", _train_seeds(settings, trainer, keys, hyper, splits), improves)
-    chosen = best.argmax(0), np.arange(len(contenders))
-    return Tuned(
-        learning_rate=hyper.learning_rate[chosen],
-        weight_decay=hyper.weight_decay[chosen],
-        l2=hyper.l2[chosen],
-        valid=best[chosen],
-    )
+        def improves(epoch: _Epoch) -> bool:
+            mean = epoch.valid.mean(0)
+            improved = bool((mean.max(0) > best.max(0)).any())
+            np.maximum(best, mean, out=best)
+            return improved
+
+        keys = jax.random.split(settings.tuning_key, settings.tuning_seeds)
+        training = _plan_training(settings, contenders, trainer, keys, hyper, splits)
+        _follow(settings, "tuning", training, improves, [best], kept)
+        chosen = best.argmax(0), np.arange(len(contenders))
+        tried = {name: np.asarray(values) for name, values in hyper._asdict().items()}
+        best_settings = {name: values[chosen] for name, values in tried.items()}
+        return {**best_settings, "valid": best[chosen], "tried": tried, "scores": best}
+
+    found = do_once(kept, "tuning", tune)
+    return Tuned(**found | {"tried": Hyper(**found["tried"])})
 
 
 def _scale_settings(
@@ -202,16 +241,60 @@ def _scale_settings(
 
 
 def _run(
-    settings: _TestSettings, contenders: Sequence[Contender], tuned: Tuned, splits: Splits
+    settings: _TestSettings,
+    contenders: Sequence[Contender],
+    tuned: Tuned,
+    splits: Splits,
+    kept: Kept = NOTHING,
 ) -> list[FairTestResult]:
     """Trains every loss from scratch with several seeds; the best epoch of their mean counts."""
+    test = partial(_train_to_test, settings, contenders, tuned, splits, kept)
+    found = do_once(kept, "test", test)
+    valid, test_predictions = found["valid"], found["test"]
+    resampled = resample_users(valid, test_predictions, splits, settings.task)
+    results = []
+    for j, contender in enumerate(contenders):
+        valid_metrics, test_metrics = measure(
+            valid[:, j], test_predictions[:, j], splits, settings.task
+        )
+        results.append(
+            FairTestResult(
+                contender=contender,
+                learning_rate=float(tuned.learning_rate[j]),
+                weight_decay=float(tuned.weight_decay[j]),
+                epochs=int(found["epochs"][j]),
+                valid=valid_metrics,
+                test=test_metrics,
+                resampled=resampled[j],
+                course=found["courses"][:, j].tolist(),
+                tuning=_list_trials(tuned, j),
+            )
+        )
+    return results
+
+
+def _train_to_test(
+    settings: _TestSettings,
+    contenders: Sequence[Contender],
+    tuned: Tuned,
+    splits: Splits,
+    kept: Kept,
+) -> dict[str, np.ndarray]:
+    """Returns what is known of J losses after their training.
+
+    That is the best epochs [J], predictions then for validation and test, [S, J, n] each, and the
+    rewards after each epoch [epochs, J].
+    """
     num_losses, seeds = len(contenders), settings.seeds
     best, best_epoch = np.full(num_losses, -1.0), np.zeros(num_losses, int)
+    courses, done = np.zeros((settings.epochs, num_losses), np.float32), np.zeros((), int)
     valid = np.zeros((seeds, num_losses, splits.valid.label.shape[0]), np.float32)
     test = np.zeros((seeds, num_losses, splits.test.label.shape[0]), np.float32)
 
     def improves(epoch: _Epoch) -> bool:
         mean = epoch.valid[:, 0].mean(0)
+        courses[done] = mean
+        done[...] = epoch.number
         improved = mean > best
         if improved.any():
             valid[:, improved] = epoch.predict(splits.valid)[:, 0, improved]
@@ -226,48 +309,82 @@ def _run(
         weight_decay=tuned.weight_decay[None],
         l2=tuned.l2[None],
     )
-    _follow(settings, "testing", _train_seeds(settings, trainer, keys, hyper, splits), improves)
-    resampled = resample_users(valid, test, splits, settings.task)
-    results = []
-    for j, contender in enumerate(contenders):
-        valid_metrics, test_metrics = measure(valid[:, j], test[:, j], splits, settings.task)
-        results.append(
-            FairTestResult(
-                contender=contender,
-                learning_rate=float(tuned.learning_rate[j]),
-                weight_decay=float(tuned.weight_decay[j]),
-                epochs=int(best_epoch[j]),
-                valid=valid_metrics,
-                test=test_metrics,
-                resampled=resampled[j],
-            )
+    training = _plan_training(settings, contenders, trainer, keys, hyper, splits)
+    noted = [best, best_epoch, valid, test, courses, done]
+    _follow(settings, "test", training, improves, noted, kept)
+    return {"epochs": best_epoch, "valid": valid, "test": test, "courses": courses[:done]}
+
+
+def _list_trials(tuned: Tuned, j: int) -> list[dict[str, float]]:
+    """Returns the settings that were tried of a loss, and how good they were."""
+    return [
+        {
+            "learning_rate": float(learning_rate),
+            "weight_decay": float(weight_decay),
+            "valid": float(score),
+        }
+        for learning_rate, weight_decay, score in zip(
+            tuned.tried.learning_rate[:, j],
+            tuned.tried.weight_decay[:, j],
+            tuned.scores[:, j],
+            strict=True,
         )
-    return results
+    ]
 
 
 def _follow(
     settings: _TestSettings,
     stage: str,
-    epochs: Iterator[_Epoch],
+    training: _Training,
     improves: Callable[[_Epoch], bool],
+    noted: list[np.ndarray],
+    kept: Kept,
 ) -> None:
-    """Trains until ``improves`` was false for ``patience`` epochs."""
-    last_improved = 0
-    for epoch in epochs:
-        settings.progress(stage, epoch.number, settings.epochs)
+    """Trains until ``improves`` was false for ``patience`` epochs.
+
+    Args:
+      settings: of the test.
+      stage: its name.
+      training: what is trained.
+      improves: looks at an epoch, and changes ``noted`` in place.
+      noted: what it knows of all epochs so far.
+      kept: where states are kept, with what is noted.
+    """
+    untrained = [_init_group(settings, training, keys) for keys in training.groups]
+    begin = untrained, noted, np.zeros(2, int)  # the last: epochs done, and the last better one
+    states, before, (done, last_improved) = go_on(kept, stage, begin)
+    if states is not untrained:
+        untrained.clear()  # they would take memory
+    for array, values in zip(noted, before, strict=True):
+        array[...] = values
+    if done - last_improved >= settings.patience:
+        return
+    settings.progress(stage, int(done), settings.epochs, {})
+    for epoch in _train_seeds(settings, training, states, int(done)):
+        reached = epoch.valid.mean(0).max(0).tolist()  # of each loss, at its best setting
+        scores = dict(zip(training.names, reached, strict=True))
+        settings.progress(stage, epoch.number, settings.epochs, scores)
         if improves(epoch):
             last_improved = epoch.number
         if epoch.number - last_improved >= settings.patience:
             break
+        counts = np.array([epoch.number, last_improved])
+        kept.offer(stage, partial(pack_state, (epoch.states, noted, counts)))
 
 
-def _train_seeds(
-    settings: _TestSettings, trainer: Trainer, keys: Array, hyper: Hyper, splits: Splits
-) -> Iterator[_Epoch]:
-    """Trains J losses at all settings with S seeds, epoch by epoch.
+def _plan_training(
+    settings: _TestSettings,
+    contenders: Sequence[Contender],
+    trainer: Trainer,
+    keys: Array,
+    hyper: Hyper,
+    splits: Splits,
+) -> _Training:
+    """Plans to train J losses at all settings with S seeds.
 
     Args:
       settings: of the test.
+      contenders: the losses.
       trainer: of the losses.
       keys: of the seeds [S]: each has initial weights and batches of its own.
       hyper: settings, [num_settings, J] each.
@@ -278,35 +395,70 @@ def _train_seeds(
     together = count_seeds_together(num_settings, settings.devices, streamed=streamed)
     # Spare devices of the last training repeat the first seeds.
     groups = np.arange(num_seeds + -num_seeds % together).reshape(-1, together) % num_seeds
-    trainings = [_train_group(settings, trainer, keys[group], hyper, splits) for group in groups]
-    for number, of_groups in enumerate(zip(*trainings, strict=True), start=1):
-        valid, predicts = zip(*of_groups, strict=True)
+    return _Training(
+        names=[contender.name for contender in contenders],
+        trainer=trainer,
+        groups=[keys[group] for group in groups],
+        num_seeds=num_seeds,
+        hyper=hyper,
+        splits=splits,
+    )
+
+
+def _train_seeds(
+    settings: _TestSettings, training: _Training, states: list[LaneState], done: int
+) -> Iterator[_Epoch]:
+    """Trains on, epoch by epoch, from the states of the groups after the epochs that are done."""
+    trainings = [
+        _train_group(settings, training, keys, state, done)
+        for keys, state in zip(training.groups, states, strict=True)
+    ]
+    states.clear()  # the trainings have them, and donate them
+    for number, of_groups in enumerate(zip(*trainings, strict=True), start=done + 1):
+        valid, predicts, new_states = zip(*of_groups, strict=True)
 
         def predict(data: Batch, predicts=predicts) -> np.ndarray:
-            return np.concatenate([of_group(data) for of_group in predicts])[:num_seeds]
+            return np.concatenate([of_group(data) for of_group in predicts])[: training.num_seeds]
 
-        yield _Epoch(number=number, valid=np.concatenate(valid)[:num_seeds], predict=predict)
+        yield _Epoch(
+            number=number,
+            valid=np.concatenate(valid)[: training.num_seeds],
+            predict=predict,
+            states=list(new_states),
+        )
 
 
-def _train_group(
-    settings: _TestSettings, trainer: Trainer, keys: Array, hyper: Hyper, splits: Splits
-) -> Iterator[tuple[np.ndarray, Callable[[Batch], np.ndarray]]]:
-    """Trains J losses at all settings with one seed, or at one setting with a seed a device.
-
-    Yields every epoch's rewards [S, num_settings, J], and predictions as in ``_Epoch``.
-    """
-    num_settings, num_losses = hyper.learning_rate.shape
-    layout = layout_in_turns(
+def _layout(settings: _TestSettings, training: _Training, keys: Array) -> LaneLayout:
+    num_settings, num_losses = training.hyper.learning_rate.shape
+    return layout_in_turns(
         num_settings=num_settings,
         num_losses=num_losses,
         num_devices=settings.devices,
         num_seeds=len(keys),
     )
-    of_lanes = jax.tree.map(lambda part: jnp.asarray(layout.flatten(part), jnp.float32), hyper)
+
+
+def _init_group(settings: _TestSettings, training: _Training, keys: Array) -> LaneState:
+    """Returns the untrained lanes of the seeds that train at once."""
+    weight_keys, _ = jax.vmap(jax.random.split, out_axes=1)(keys)
+    return training.trainer.init(weight_keys[_layout(settings, training, keys).seed])
+
+
+def _train_group(
+    settings: _TestSettings, training: _Training, keys: Array, state: LaneState, done: int
+) -> Iterator[tuple[np.ndarray, Callable[[Batch], np.ndarray], LaneState]]:
+    """Trains J losses at all settings with one seed, or at one setting with a seed a device.
+
+    Yields every epoch's rewards [S, num_settings, J], predictions as in ``_Epoch``, and the state.
+    """
+    trainer, splits = training.trainer, training.splits
+    layout = _layout(settings, training, keys)
+    of_lanes = jax.tree.map(
+        lambda part: jnp.asarray(layout.flatten(part), jnp.float32), training.hyper
+    )
     ones = jnp.ones(layout.num_lanes)
-    weight_keys, shuffle_keys = jax.vmap(jax.random.split, out_axes=1)(keys)
-    state = trainer.init(weight_keys[layout.seed])
-    for epoch in range(settings.epochs):
+    _, shuffle_keys = jax.vmap(jax.random.split, out_axes=1)(keys)
+    for epoch in range(done, settings.epochs):
         shuffles = jax.vmap(jax.random.fold_in, in_axes=(0, None))(shuffle_keys, epoch)
         # One key is for all devices together, several are for one device each.
         shuffle = shuffles if len(keys) > 1 else shuffles[0]
@@ -315,4 +467,4 @@ def _train_group(
         def predict(data: Batch, state: LaneState = state) -> np.ndarray:
             return layout.unflatten(trainer.predict(state, data))
 
-        yield layout.unflatten(valid), predict
+        yield layout.unflatten(valid), predict, state

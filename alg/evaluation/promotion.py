@@ -13,14 +13,16 @@ import chex
 import jax
 import numpy as np
 
-from ..interfaces import Array, Batch, Data
-from ..training.lanes import Lanes
+from ..interfaces import Array, Batch, Data, ProgressFn, ignore_progress
+from ..search.checkpoints import pack_state
+from ..training.lanes import Lanes, LaneState
 from ..training.learning_rates import make_settings_grid
 from ..training.loss_gradients import LogitGradFn, LossBatch
 from ..training.random_keys import FURTHER_SEEDS
 from ..training.tasks import RATING, Task
 from ..training.trainer import make_trainer, train_from_scratch
-from .lane_layout import layout_in_blocks
+from .kept import NOTHING, Kept, do_once, go_on
+from .lane_layout import LaneLayout, layout_in_blocks
 
 KEEP = 0.25
 """Share of the losses of a rung that goes on to the next one."""
@@ -32,6 +34,7 @@ class Rung(NamedTuple):
     epochs: int
     losses: np.ndarray  # int [n], their numbers: the best of each kind first, then the others
     rewards: np.ndarray  # float [n], without penalty
+    courses: np.ndarray  # float [n, epochs], rewards after each epoch at the best setting
 
 
 class Promote(Protocol):
@@ -44,6 +47,8 @@ class Promote(Protocol):
         data: Data,
         eval_splits: Sequence[Batch],
         penalty: np.ndarray | float = 0.0,
+        names: Sequence[str] = (),
+        kept: Kept = NOTHING,
     ) -> list[Rung]:
         """Trains losses rung by rung.
 
@@ -54,6 +59,8 @@ class Promote(Protocol):
           eval_splits: to evaluate on, none of them part of ``data``; a reward is the mean over
             them.
           penalty: of each loss [J]: what is taken from its reward before losses are ordered.
+          names: of the losses, for who follows the progress; their numbers if left out.
+          kept: of these losses.
 
         Returns:
           All rungs, the longest training last.
@@ -84,17 +91,18 @@ def order_by_kind(fingerprints: np.ndarray, distinct_tolerance: float) -> np.nda
 
 
 class _PromotionSettings(NamedTuple):
-    train: Callable[..., Iterator[np.ndarray]]  # see ``train_from_scratch``
+    train: Callable[..., Iterator[tuple[LaneState, np.ndarray]]]  # see ``train_from_scratch``
     grid: np.ndarray  # [num_settings, 2], learning rate and weight decay
     keys: list[Array]  # of the seeds
     together: int  # losses that train next to each other
     num_lanes: int
     devices: int
     epochs: Sequence[int]  # of each rung
+    first_losses: int  # of the first rung, at most; 0 for all
     keep: float
     distinct_tolerance: float
     min_survivors: int
-    progress: Callable[[str, int, int], None]
+    progress: ProgressFn
 
 
 def make_promotion(
@@ -105,6 +113,7 @@ def make_promotion(
     weight_decays: Sequence[float],
     l2: float,
     epochs: Sequence[int],
+    losses: int = 0,
     keep: float = KEEP,
     distinct_tolerance: float,
     min_survivors: int = 1,
@@ -113,7 +122,7 @@ def make_promotion(
     batch_size: int,
     seeds: int = 1,
     seed: int = 0,
-    progress: Callable[[str, int, int], None] = lambda stage, done, total: None,
+    progress: ProgressFn = ignore_progress,
     task: Task = RATING,
 ) -> Promote:
     """Builds a promotion.
@@ -125,6 +134,8 @@ def make_promotion(
       weight_decays: tried with each of them, for the same gradient.
       l2: penalty in the loss, for the same gradient.
       epochs: of each rung.
+      losses: that train in the first rung, at most: the first ones, and no fewer than
+        ``min_survivors``; 0 for all.
       keep: share of the losses that goes on to the next rung.
       distinct_tolerance: losses whose fingerprints differ by no more at any probe point are of one
         kind; the best of each kind goes on before a second one does.
@@ -134,7 +145,7 @@ def make_promotion(
       batch_size: interactions of a step, B.
       seeds: trainings of each loss at each setting; their mean counts, epoch by epoch.
       seed: of initial weights and shuffles.
-      progress: called with the stage, the epochs done and all epochs.
+      progress: called after each epoch of the losses that train next to each other.
       task: that the logit gradients are of.
 
     Raises:
@@ -147,6 +158,8 @@ def make_promotion(
         raise ValueError(
             f"promotion needs rungs of at least 1 epoch and keep in (0, 1], got {epochs} and {keep}"
         )
+    if losses < 0:
+        raise ValueError(f"promote.losses is a number of losses, or 0 for all, got {losses}")
     if not distinct_tolerance >= 0:
         raise ValueError(
             f"promote.distinct_tolerance is a distance of at least 0, got {distinct_tolerance}"
@@ -170,12 +183,25 @@ def make_promotion(
             num_lanes=num_lanes,
             devices=trainer.devices,
             epochs=epochs,
+            first_losses=losses,
             keep=keep,
             distinct_tolerance=distinct_tolerance,
             min_survivors=min_survivors,
             progress=progress,
         ),
     )
+
+
+class _Rung(NamedTuple):
+    """What a rung trains, and on what."""
+
+    number: int
+    losses: LossBatch
+    epochs: int
+    data: Data
+    eval_splits: Sequence[Batch]
+    kept: Kept
+    tick: Callable[[int, np.ndarray], None]  # epochs of the rung that are done, rewards [J]
 
 
 def _promote(
@@ -185,45 +211,58 @@ def _promote(
     data: Data,
     eval_splits: Sequence[Batch],
     penalty: np.ndarray | float = 0.0,
+    names: Sequence[str] = (),
+    kept: Kept = NOTHING,
 ) -> list[Rung]:
     """Trains losses rung by rung; see ``Promote``."""
     chex.assert_equal_shape_prefix([losses.scale, fingerprints], 1)
-    survivors = np.arange(losses.scale.shape[0])
+    names = names or [str(j) for j in range(losses.scale.shape[0])]
+    survivors = np.arange(len(names))
     sizes = compute_rung_sizes(
         len(survivors),
         len(settings.epochs),
+        first=settings.first_losses,
         min_survivors=settings.min_survivors,
         keep=settings.keep,
     )
-    penalty = np.broadcast_to(penalty, survivors.shape)
+    penalty = np.broadcast_to(penalty, len(names))
     rungs: list[Rung] = []
     num_groups = [-(-size // settings.together) for size in sizes]
-    total = len(settings.keys) * sum(np.multiply(settings.epochs, num_groups))
-    done = iter(range(1, int(total) + 1))
+    of_rungs = len(settings.keys) * np.multiply(settings.epochs, num_groups)
+    ends = np.cumsum(of_rungs)
 
-    def tick() -> None:
-        settings.progress("promoting", next(done), int(total))
+    def tick(number: int, done: int, rewards: np.ndarray) -> None:
+        scores = zip(survivors, rewards, strict=True)
+        now = {names[int(j)]: float(reward) for j, reward in scores if np.isfinite(reward)}
+        before = int(ends[number] - of_rungs[number])
+        settings.progress("promotion", before + done, int(ends[-1]), now)
 
-    for epochs, size in zip(settings.epochs, sizes, strict=True):
+    settings.progress("promotion", 0, int(ends[-1]), {})
+    for number, (epochs, size) in enumerate(zip(settings.epochs, sizes, strict=True)):
         survivors = survivors[:size]
         of_rung = jax.tree.map(lambda part, rows=survivors: part[rows], losses)
-        rewards = _run_rung(settings, of_rung, epochs, data, eval_splits, tick)
+        rung = _Rung(number, of_rung, epochs, data, eval_splits, kept, partial(tick, number))
+        courses = _run_rung(settings, rung)
+        rewards = np.maximum(courses.max(1), 0.0)  # what diverged has none
         order = np.argsort(penalty[survivors] - rewards, kind="stable")
         kinds = order_by_kind(fingerprints[survivors[order]], settings.distinct_tolerance)
         order = order[kinds]
         survivors = survivors[order]
-        rungs.append(Rung(epochs=epochs, losses=survivors, rewards=rewards[order]))
+        rungs.append(
+            Rung(epochs=epochs, losses=survivors, rewards=rewards[order], courses=courses[order])
+        )
     return rungs
 
 
 def compute_rung_sizes(
-    num_losses: int, num_rungs: int, *, min_survivors: int, keep: float = KEEP
+    num_losses: int, num_rungs: int, *, first: int = 0, min_survivors: int, keep: float = KEEP
 ) -> list[int]:
     """Returns how many losses each rung trains.
 
     Args:
-      num_losses: of the first rung.
+      num_losses: that there are.
       num_rungs: how many rungs there are.
+      first: losses of the first rung, if there are as many; 0 for all.
       min_survivors: losses in every rung, where there are as many.
       keep: share of the losses that goes on.
 
@@ -231,45 +270,65 @@ def compute_rung_sizes(
       >>> compute_rung_sizes(128, 3, min_survivors=4)
       [128, 32, 8]
     """
-    sizes = [num_losses]
+    sizes = [min(num_losses, max(first, min_survivors)) if first else num_losses]
     for _ in range(1, num_rungs):
         share = math.ceil(keep * sizes[-1])
         sizes.append(min(sizes[-1], max(share, min_survivors)))
     return sizes
 
 
-def _run_rung(
-    settings: _PromotionSettings,
-    losses: LossBatch,
-    epochs: int,
-    data: Data,
-    eval_splits: Sequence[Batch],
-    tick: Callable[[], None],
-) -> np.ndarray:
-    """Returns the best mean reward over seeds [J] of losses, over settings and epochs."""
-    num_losses, num_settings = losses.scale.shape[0], len(settings.grid)
+def _run_rung(settings: _PromotionSettings, rung: _Rung) -> np.ndarray:
+    """Returns the mean reward over seeds after each epoch [J, epochs], at the best setting."""
+    num_losses, num_settings = rung.losses.scale.shape[0], len(settings.grid)
     needed = num_settings * num_losses
     num_lanes = min(settings.num_lanes, needed + -needed % settings.devices)
-    best = np.zeros((num_settings, num_losses))
+    courses = np.full((num_losses, rung.epochs), -np.inf)
     for first in range(0, num_losses, settings.together):
         # The last group repeats the last loss.
         group = np.minimum(first + np.arange(settings.together), num_losses - 1)
         layout = layout_in_blocks(
             group, num_losses=num_losses, num_settings=num_settings, num_lanes=num_lanes
         )
-        of_lanes = jax.tree.map(lambda part, layout=layout: part[layout.loss], losses)
-        mean = np.zeros((epochs, num_lanes))
-        for key in settings.keys:
-            training = settings.train(
-                of_lanes,
-                settings.grid[layout.setting],
-                epochs=epochs,
-                key=key,
-                data=data,
-                splits=eval_splits,
-            )
-            for epoch, rewards in enumerate(training):
-                mean[epoch] += rewards / len(settings.keys)
-                tick()
-        best = np.maximum(best, layout.max_by_loss(mean.max(0)))
-    return best.max(0)
+        mean = np.zeros((rung.epochs, num_lanes))
+        for seed in range(len(settings.keys)):
+            part = first // settings.together * len(settings.keys) + seed
+            train = partial(_train, settings, rung, layout, part)
+            rewards = do_once(rung.kept, _name_part(rung, part), train)["rewards"]
+            mean += rewards / len(settings.keys)
+        for j in np.unique(group):
+            lanes = np.flatnonzero(layout.loss == j)
+            courses[j] = mean[:, lanes[mean.max(0)[lanes].argmax()]]
+    return courses
+
+
+def _name_part(rung: _Rung, part: int) -> str:
+    return f"rung-{rung.number}-part-{part}"
+
+
+def _train(
+    settings: _PromotionSettings, rung: _Rung, layout: LaneLayout, part: int
+) -> dict[str, np.ndarray]:
+    """Returns the rewards [epochs, num_lanes] of a part of a rung: some losses, with one seed."""
+    rewards, done = np.zeros((rung.epochs, layout.num_lanes), np.float32), np.zeros((), int)
+    name = _name_part(rung, part)
+
+    def begin(untrained: LaneState) -> tuple[int, LaneState]:
+        nonlocal rewards, done
+        state, rewards, done = go_on(rung.kept, name, (untrained, rewards, done))
+        return int(done), state
+
+    training = settings.train(
+        jax.tree.map(lambda x: x[layout.loss], rung.losses),
+        settings.grid[layout.setting],
+        epochs=rung.epochs,
+        key=settings.keys[part % len(settings.keys)],
+        data=rung.data,
+        splits=rung.eval_splits,
+        begin=begin,
+    )
+    for state, of_epoch in training:
+        rewards[done] = of_epoch
+        done = done + 1
+        rung.tick(part * rung.epochs + int(done), layout.max_by_loss(of_epoch).max(0))
+        rung.kept.offer(name, partial(pack_state, (state, rewards, done)))
+    return {"rewards": rewards}

@@ -1,6 +1,6 @@
 """Statistics of a fair test: metrics, confidence intervals, and the records of the results."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
 from typing import Any, NamedTuple
 
@@ -42,6 +42,8 @@ class FairTestResult(NamedTuple):
     valid: Mapping[str, np.ndarray]  # metric -> one value for each seed, [S]
     test: Mapping[str, np.ndarray]  # the same
     resampled: np.ndarray  # test metric [num_resamples], mean over seeds
+    course: Sequence[float] = ()  # reward after each epoch of the test, mean over seeds
+    tuning: Sequence[Mapping[str, float]] = ()  # settings that were tried, with their best reward
 
 
 def measure(
@@ -166,6 +168,8 @@ def make_result_records(
             "weight_decay": result.weight_decay,
             "seeds": list(range(len(result.test[metric.name]))),
             "epochs": result.epochs,
+            "course": make_course(enumerate(result.course, start=1)),
+            "tuning": make_tuning(result.tuning),
             "valid": {name: float(values.mean()) for name, values in result.valid.items()},
             "test": {name: summarize_seeds(values) for name, values in result.test.items()},
             "vs_best_baseline": None
@@ -174,6 +178,26 @@ def make_result_records(
         }
         for result in results
     ]
+
+
+def make_course(points: Iterable[tuple[int, float]]) -> dict[str, list[Any]]:
+    """Returns the reward on validation over epochs, as ``results.json`` has it.
+
+    Example:
+      >>> make_course([(5, 0.25), (10, 0.5)])
+      {'epochs': [5, 10], 'valid': [0.25, 0.5]}
+    """
+    epochs, values = zip(*points, strict=True) if (points := list(points)) else ((), ())
+    return {"epochs": list(epochs), "valid": [_finite_or_none(value) for value in values]}
+
+
+def make_tuning(trials: Iterable[Mapping[str, float]]) -> list[dict[str, Any]]:
+    """Returns the settings that were tried and their results, as ``results.json`` has them."""
+    return [{name: _finite_or_none(value) for name, value in trial.items()} for trial in trials]
+
+
+def _finite_or_none(value: float) -> float | None:
+    return float(value) if np.isfinite(value) else None
 
 
 def _best_baseline(results: Sequence[FairTestResult], metric: Metric) -> FairTestResult:

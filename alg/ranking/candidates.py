@@ -7,16 +7,17 @@ on. A value of a constant is data, so a candidate is compiled once.
 """
 
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ..interfaces import Array, EmbeddingModel
+from ..evaluation.kept import NOTHING, Kept, do_once
+from ..interfaces import Array, EmbeddingModel, ProgressFn, ignore_progress
 from ..language.inputs import LossFn
 from .metrics import check_metric
 from .negatives import Negatives
@@ -51,6 +52,7 @@ class CandidateResult(NamedTuple):
 
     reward: float  # of the best training; 0 if all diverged
     settings: dict[str, float]  # learning rate and constants of that training
+    course: Sequence[tuple[int, float]] = ()  # its epochs after each stage, and the metric then
 
 
 class _Compiled(NamedTuple):
@@ -61,9 +63,29 @@ class _Compiled(NamedTuple):
     values: Mapping[str, np.ndarray]  # learning rate and constants of each lane
 
 
-TrainCandidates = Callable[
-    [Sequence[LossFn], TrainingPairs, EvalSplit], list[CandidateResult]  # losses, data, validation
-]
+class TrainCandidates(Protocol):
+    """Training of candidates."""
+
+    def __call__(
+        self,
+        losses: Sequence[LossFn],
+        data: TrainingPairs,
+        valid: EvalSplit,
+        *,
+        names: Sequence[str] = (),
+        progress: ProgressFn = ignore_progress,
+        kept: Kept = NOTHING,
+    ) -> list[CandidateResult]:
+        """Returns the result of each loss.
+
+        Args:
+          losses: to train.
+          data: to train on.
+          valid: to evaluate on.
+          names: of the losses, for who follows the progress.
+          progress: called after each loss, with the epochs of all its trainings.
+          kept: of these losses.
+        """
 
 
 def make_rank_candidate_trainer(
@@ -110,13 +132,39 @@ def _train_candidates(
     losses: Sequence[LossFn],
     data: TrainingPairs,
     valid: EvalSplit,
+    *,
+    names: Sequence[str] = (),
+    progress: ProgressFn = ignore_progress,
+    kept: Kept = NOTHING,
 ) -> list[CandidateResult]:
-    """Returns the result of each loss."""
+    """Trains losses one after the other; see ``TrainCandidates``."""
+    names = names or [str(number) for number in range(len(losses))]
+    epochs, results = int(np.dot(settings.trials, settings.epochs)), []
+    progress("promotion", 0, epochs * len(losses), {})
     # The next candidates compile while one trains: XLA compiles without Python's lock.
-    with ThreadPoolExecutor(max(1, (os.cpu_count() or 1) - 1)) as pool:
-        compile_loss = partial(_compile, model, settings, data)
-        compiled = [pool.submit(compile_loss, loss) for loss in losses]
-        return [_train(settings, candidate.result(), data, valid) for candidate in compiled]
+    pool = ThreadPoolExecutor(max(1, (os.cpu_count() or 1) - 1))
+    compiled = {
+        number: pool.submit(_compile, model, settings, data, loss)
+        for number, loss in enumerate(losses)
+        if kept.load(f"candidate-{number}") is None
+    }
+
+    def train(number: int) -> dict[str, Any]:
+        result = _train(settings, compiled[number].result(), data, valid)
+        course = np.array(result.course, float).reshape(-1, 2)
+        return {"reward": result.reward, "settings": result.settings, "course": course}
+
+    try:
+        for number, name in enumerate(names):
+            found = do_once(kept, f"candidate-{number}", partial(train, number))
+            values = {key: float(value) for key, value in found["settings"].items()}
+            course = [(int(epoch), float(value)) for epoch, value in found["course"]]
+            results.append(CandidateResult(float(found["reward"]), values, course))
+            scores = {name: results[-1].reward}
+            progress("promotion", epochs * len(results), epochs * len(losses), scores)
+    finally:
+        pool.shutdown(cancel_futures=True)  # or who stops would wait for all of them
+    return results
 
 
 def _make_keys(settings: CandidateSettings) -> tuple[Array, Array]:
@@ -164,15 +212,20 @@ def _train(
     weight_keys, order_keys = _make_keys(settings)
     state = trainer.init(weight_keys)
     going_on, best = np.arange(count), np.zeros(count)
+    courses: list[list[tuple[int, float]]] = [[] for _ in range(count)]
+    total_epochs = 0
     for num_trials, num_epochs in zip(settings.trials, settings.epochs, strict=True):
         going_on = going_on[np.argsort(-best[going_on], kind="stable")[:num_trials]]
         epochs = jnp.zeros(count, jnp.int32).at[going_on].set(num_epochs)
         state = _train_stage(trainer, state, candidate.lanes, data, order_keys, epochs)
         values = np.asarray(trainer.evaluate(state, valid).users[settings.metric]).mean(1)
         best[going_on] = np.maximum(best[going_on], np.nan_to_num(values[going_on], nan=0.0))
+        total_epochs += num_epochs
+        for lane in going_on:
+            courses[lane].append((total_epochs, float(values[lane])))
     winner = int(best.argmax())
     chosen = {name: float(values[winner]) for name, values in candidate.values.items()}
-    return CandidateResult(reward=float(best[winner]), settings=chosen)
+    return CandidateResult(reward=float(best[winner]), settings=chosen, course=courses[winner])
 
 
 def _train_stage(

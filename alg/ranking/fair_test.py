@@ -11,17 +11,27 @@ epochs, and stops. Test is looked at once for each frozen configuration, in two 
 """
 
 import time
-from collections.abc import Callable, Iterator, Mapping
-from typing import NamedTuple
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ..interfaces import Array, EmbeddingModel, ItemSets, RankingData
+from ..evaluation.kept import NOTHING, Kept, do_once, go_on
+from ..interfaces import (
+    Array,
+    EmbeddingModel,
+    ItemSets,
+    ProgressFn,
+    RankingData,
+    ignore_progress,
+)
 from ..language.inputs import LossFn
 from ..language.named_losses import PAIRWISE_LOSSES, named_loss
 from ..language.printing import to_text
+from ..search.checkpoints import pack_state
 from .metrics import check_metric
 from .negatives import Negatives
 from .trainer import (
@@ -89,6 +99,8 @@ class RankResult(NamedTuple):
     num_trainings: int
     num_epochs: int  # of all trainings together
     seconds: float
+    course: Sequence[tuple[int, float]] = ()  # epoch and mean of the metric on validation
+    tuning: Sequence[Mapping[str, float]] = ()  # settings that were tried, and their metric
 
 
 MakeModel = Callable[[ItemSets], EmbeddingModel]
@@ -104,14 +116,11 @@ class _Course(NamedTuple):
     num_epochs: int  # of all lanes together
 
 
-class _HeldOut(NamedTuple):
-    """Result of seeds that were trained on train alone."""
+class _Effort(NamedTuple):
+    """What trainings took."""
 
-    epochs: int  # best on validation
-    num_epochs: int  # that were trained, of all seeds together
-    valid: dict[str, np.ndarray]
-    test: dict[str, np.ndarray]
-    lists: dict[str, np.ndarray]
+    num_epochs: int  # of all together
+    seconds: float
 
 
 class _Track(NamedTuple):
@@ -121,7 +130,10 @@ class _Track(NamedTuple):
     trainer: RankTrainer
     data: TrainingPairs
     valid: EvalSplit
-    progress: Callable[[str, int, int], None]
+    name: str  # of the loss
+    plan: tuple[int, ...]  # epochs at most of each round of tuning, of the test, and of training on
+    progress: ProgressFn
+    kept: Kept  # of the loss
 
 
 def make_rank_contender(name: str, *, score: str | None = None) -> RankContender:
@@ -176,7 +188,8 @@ def run_rank_test(
     make_model: MakeModel,
     settings: RankTestSettings = RankTestSettings(),  # noqa: B008
     *,
-    progress: Callable[[str, int, int], None] = lambda stage, done, total: None,
+    progress: ProgressFn = ignore_progress,
+    kept: Kept = NOTHING,
 ) -> RankResult:
     """Tunes a loss and tests it.
 
@@ -185,41 +198,60 @@ def run_rank_test(
       data: train, validation and test.
       make_model: builds the recommender.
       settings: of the test, the same for all losses that are compared.
-      progress: called with the stage, the epochs done and all epochs.
+      progress: called with the epochs of all trainings of the loss, those that it may skip too.
+      kept: of this loss.
 
     Raises:
       ValueError: for settings that cannot be.
     """
     check_settings(settings)
-    start = time.monotonic()
-    track = _make_track(contender, data, make_model(data.train), settings, data.train, progress)
-    trials, tuned_epochs = _tune(contender, track)
+    model, known = make_model(data.train), data.train.union(data.valid)
+    track = _make_track(contender, data, model, settings, data.train, progress, kept)
+    trials, tuned = _tune(contender, track)
     ranges = _list_ranges(contender, settings)
     best = trials.units[[find_best(trials)]]
     chosen = {name: float(values[0]) for name, values in to_settings(ranges, best).items()}
     split = make_eval_split(data.test, data.mask(data.train), data.num_items)
-    held_out = _test_held_out(track, chosen, split)
-    known = data.train.union(data.valid)
-    again = _make_track(contender, data, make_model(known), settings, known, progress)
-    refit, refit_lists = _test_again(
-        again, chosen, held_out.epochs, make_eval_split(data.test, data.mask(known), data.num_items)
-    )
+    held_out = _do_once(kept, "test", partial(_test_held_out, track, chosen, split))
+    epochs = int(held_out["epochs"])
+    again = _make_track(contender, data, make_model(known), settings, known, progress, kept)
+    split = make_eval_split(data.test, data.mask(known), data.num_items)
+    refit = _do_once(kept, "test-again", partial(_test_again, again, chosen, epochs, split))
     return RankResult(
         name=contender.name,
         formula=contender.formula,
         score=contender.score,
         found=contender.found,
         settings=chosen,
-        epochs=held_out.epochs,
+        epochs=epochs,
         edges=find_edges(trials, harmless=("weight_decay",)),
         trials=trials,
-        valid=held_out.valid,
-        test={"train": held_out.test, "train+valid": refit},
-        lists={"train": held_out.lists, "train+valid": refit_lists},
+        valid=held_out["valid"],
+        test={"train": held_out["test"], "train+valid": refit["test"]},
+        lists={"train": held_out["lists"], "train+valid": refit["lists"]},
         num_trainings=len(trials.scores) + 2 * settings.seeds,
-        num_epochs=tuned_epochs + held_out.num_epochs + held_out.epochs * settings.seeds,
-        seconds=time.monotonic() - start,
+        num_epochs=tuned.num_epochs + int(held_out["num_epochs"]) + epochs * settings.seeds,
+        seconds=tuned.seconds + float(held_out["seconds"] + refit["seconds"]),
+        course=[(int(epoch), float(value)) for epoch, value in held_out["course"]],
+        tuning=_list_trials(trials, ranges),
     )
+
+
+def _list_trials(trials: Trials, ranges: Mapping[str, Range]) -> list[dict[str, float]]:
+    """Returns the settings that were tried, and how good they were."""
+    tried = {**to_settings(ranges, trials.units), "valid": trials.scores}
+    rows = zip(*(values.tolist() for values in tried.values()), strict=True)
+    return [dict(zip(tried, row, strict=True)) for row in rows]
+
+
+def _do_once(kept: Kept, name: str, compute: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+    """Returns a part that is kept, or computes and keeps it; with the seconds that it took."""
+
+    def compute_timed() -> dict[str, Any]:
+        start = time.monotonic()
+        return {**compute(), "seconds": time.monotonic() - start}
+
+    return do_once(kept, name, compute_timed)
 
 
 def make_contender_trainer(
@@ -243,12 +275,40 @@ def _make_track(
     model: EmbeddingModel,
     settings: RankTestSettings,
     known: ItemSets,
-    progress: Callable[[str, int, int], None],
+    progress: ProgressFn,
+    kept: Kept,
 ) -> _Track:
     trainer = make_contender_trainer(contender, model, settings)
     positives = make_training_pairs(known, data.num_items, power=settings.negatives.power)
     valid = make_eval_split(data.valid, data.mask(data.train), data.num_items)
-    return _Track(settings, trainer, positives, valid, progress)
+    return _Track(
+        settings=settings,
+        trainer=trainer,
+        data=positives,
+        valid=valid,
+        name=contender.name,
+        plan=_plan_epochs(settings),
+        progress=progress,
+        kept=kept,
+    )
+
+
+def _plan_epochs(settings: RankTestSettings) -> tuple[int, ...]:
+    """Returns the epochs at most of all lanes together, of each stretch of trainings in turn."""
+    of_rounds = (_count_epochs(settings, count, settings.halving) for count in settings.trials)
+    of_seeds = _count_epochs(settings, settings.seeds)
+    return (*of_rounds, of_seeds, of_seeds)
+
+
+def _count_epochs(settings: RankTestSettings, num_lanes: int, halving: int = 0) -> int:
+    """Returns the epochs of lanes, ever fewer of which go on, if none stops early."""
+    epoch = total = 0
+    while epoch < settings.epochs:
+        epochs = min(settings.evaluate_every, settings.epochs - epoch)
+        epoch, total = epoch + epochs, total + epochs * num_lanes
+        while halving and epoch >= halving:
+            halving, num_lanes = 2 * halving, -(-num_lanes // 2)
+    return total
 
 
 def _list_ranges(contender: RankContender, settings: RankTestSettings) -> dict[str, Range]:
@@ -270,39 +330,71 @@ def to_lanes(settings: Mapping[str, np.ndarray]) -> LaneSettings:
 
 
 def _train(
-    track: _Track, lanes: LaneSettings, keys: Array, stage: str, *, halving: int = 0
+    track: _Track,
+    lanes: LaneSettings,
+    keys: Array,
+    stage: str,
+    noted: dict[str, Any],
+    *,
+    number: int,
+    halving: int = 0,
 ) -> Iterator[_Course]:
     """Trains lanes, and yields them after each stretch of epochs, at most ``epochs`` in all.
 
-    With ``halving``, ever fewer lanes go on; the others stay as they are.
+    The stage is the one of this number in the plan. With ``halving``, ever fewer lanes go on; the
+    others stay as they are. What the caller notes of the courses so far is kept with the state, and
+    is there again when the training goes on; None stands for a state that is not known yet.
     """
-    settings, trainer = track.settings, track.trainer
-    going_on, num_epochs, best = np.ones(len(keys), bool), 0, np.full(len(keys), -np.inf)
+    settings, trainer, name = track.settings, track.trainer, f"part-{number}"
     weight_keys, order_keys = jax.vmap(jax.random.split, out_axes=1)(keys)
-    state, epoch = trainer.init(weight_keys), 0
+    of_lanes = {"going_on": np.ones(len(keys), bool), "best": np.full(len(keys), -np.inf)}
+    untrained = trainer.init(weight_keys)
+    known = {name: untrained if value is None else value for name, value in noted.items()}
+    begin = untrained, of_lanes, np.array([0, 0, halving]), known
+    state, of_lanes, counts, noted_before = go_on(track.kept, name, begin)
+    noted.update(noted_before)
+    epoch, num_epochs, halving = map(int, counts)
+    before, total = sum(track.plan[:number]), sum(track.plan)
+    track.progress(stage, before + num_epochs, total, {})
     while epoch < settings.epochs:
         epochs = min(settings.evaluate_every, settings.epochs - epoch)
         epoch += epochs
-        num_epochs += epochs * int(going_on.sum())
-        count = jnp.asarray(epochs * going_on, jnp.int32)
+        num_epochs += epochs * int(of_lanes["going_on"].sum())
+        count = jnp.asarray(epochs * of_lanes["going_on"], jnp.int32)
         state = trainer.train(state, lanes, track.data, order_keys, count)
         if trainer.reads_threshold:
             state = trainer.refresh_thresholds(state)
         valid = np.asarray(trainer.evaluate(state, track.valid).users[settings.metric])
-        track.progress(stage, epoch, settings.epochs)
+        track.progress(stage, before + num_epochs, total, {track.name: _sum_up(valid, stage)})
         yield _Course(epoch, state, valid, num_epochs)
-        best = np.maximum(best, np.nan_to_num(valid.mean(1), nan=-np.inf))
-        while halving and epoch >= halving:
-            halving *= 2
-            order = np.argsort(np.where(going_on, -best, np.inf), kind="stable")
-            going_on[order[-(-int(going_on.sum()) // 2) :]] = False
+        halving = _halve(of_lanes, valid, epoch, halving)
+        if epoch < settings.epochs:
+            counts = np.array([epoch, num_epochs, halving])
+            track.kept.offer(name, partial(pack_state, (state, of_lanes, counts, noted)))
 
 
-def _tune(contender: RankContender, track: _Track) -> tuple[Trials, int]:
-    """Returns all trials, and the epochs that they took together."""
+def _sum_up(valid: np.ndarray, stage: str) -> float:
+    """Returns the score that is shown of lanes [K, E]."""
+    scores = np.nan_to_num(valid.mean(1), nan=0.0)
+    return float(scores.max() if stage == "tuning" else scores.mean())
+
+
+def _halve(of_lanes: dict[str, np.ndarray], valid: np.ndarray, epoch: int, halving: int) -> int:
+    """Notes how good lanes are, and which go on; returns the epoch of the next halving."""
+    of_lanes["best"] = np.maximum(of_lanes["best"], np.nan_to_num(valid.mean(1), nan=-np.inf))
+    while halving and epoch >= halving:
+        halving *= 2
+        going_on = of_lanes["going_on"]
+        order = np.argsort(np.where(going_on, -of_lanes["best"], np.inf), kind="stable")
+        going_on[order[-(-int(going_on.sum()) // 2) :]] = False
+    return halving
+
+
+def _tune(contender: RankContender, track: _Track) -> tuple[Trials, _Effort]:
+    """Returns all trials, and what they took together."""
     settings, ranges = track.settings, _list_ranges(contender, track.settings)
     published = {name: contender.loss.constants[name] for name in contender.constants}
-    trials, num_epochs = None, 0
+    trials, num_epochs, seconds = None, 0, 0.0
     for number, count in enumerate(settings.trials):
         units = propose(
             ranges,
@@ -313,20 +405,29 @@ def _tune(contender: RankContender, track: _Track) -> tuple[Trials, int]:
             published=published,
         )
         lanes = to_lanes(to_settings(ranges, units))
-        # All trials begin with the same weights and see the same batches: settings differ alone.
-        keys = jnp.repeat(jax.random.key(settings.seed)[None], count)
-        best, waited = np.full(count, -np.inf), 0
-        stage = f"tuning {contender.name}, round {number + 1}"
-        for course in _train(track, lanes, keys, stage, halving=settings.halving):
-            means = np.nan_to_num(course.valid.mean(1), nan=-np.inf)
-            waited = 0 if (means > best).any() else waited + 1
-            best = np.maximum(best, means)
-            if waited >= settings.patience:
-                break
-        num_epochs += course.num_epochs
-        trials = add_trials(trials, Trials(names=tuple(ranges), units=units, scores=best))
+        tuned = _do_once(track.kept, f"round-{number}", partial(_try, track, lanes, number))
+        num_epochs += int(tuned["num_epochs"])
+        seconds += float(tuned["seconds"])
+        new = Trials(names=tuple(ranges), units=units, scores=tuned["scores"])
+        trials = add_trials(trials, new)
     assert trials is not None  # there is at least one round
-    return trials, num_epochs
+    return trials, _Effort(num_epochs, seconds)
+
+
+def _try(track: _Track, lanes: LaneSettings, number: int) -> dict[str, Any]:
+    """Returns the scores of the trials of a round, and the epochs of all together."""
+    settings, count = track.settings, len(lanes.learning_rate)
+    # All trials begin with the same weights and see the same batches: settings differ alone.
+    keys = jnp.repeat(jax.random.key(settings.seed)[None], count)
+    noted = {"best": np.full(count, -np.inf), "waited": np.zeros((), int)}
+    training = _train(track, lanes, keys, "tuning", noted, number=number, halving=settings.halving)
+    for course in training:
+        means = np.nan_to_num(course.valid.mean(1), nan=-np.inf)
+        noted["waited"] = np.asarray(0 if (means > noted["best"]).any() else noted["waited"] + 1)
+        noted["best"] = np.maximum(noted["best"], means)
+        if noted["waited"] >= settings.patience:
+            break
+    return {"scores": noted["best"], "num_epochs": course.num_epochs}
 
 
 def _seed_lanes(track: _Track, chosen: Mapping[str, float]) -> tuple[LaneSettings, Array]:
@@ -336,39 +437,45 @@ def _seed_lanes(track: _Track, chosen: Mapping[str, float]) -> tuple[LaneSetting
     return lanes, jax.random.split(jax.random.key(track.settings.seed + 1), seeds)
 
 
-def _test_held_out(track: _Track, chosen: Mapping[str, float], split: EvalSplit) -> _HeldOut:
+def _test_held_out(track: _Track, chosen: Mapping[str, float], split: EvalSplit) -> dict[str, Any]:
     """Trains all seeds on train, for as many epochs as are best on validation."""
     lanes, keys = _seed_lanes(track, chosen)
-    best, waited = -np.inf, 0
-    for course in _train(track, lanes, keys, "testing"):
-        mean = float(np.nan_to_num(course.valid, nan=0.0).mean())
-        waited += 1
-        if mean > best:
-            best, waited = mean, 0
+    zero, most = np.zeros((), int), -(-track.settings.epochs // track.settings.evaluate_every)
+    noted: dict[str, Any] = {"best": np.asarray(-np.inf), "waited": zero, "epoch": zero}
+    noted["course"] = np.full((most, 2), np.nan)  # epoch and value
+    noted["state"] = None  # after the best epoch
+    for course in _train(track, lanes, keys, "test", noted, number=len(track.settings.trials)):
+        mean = np.asarray(float(np.nan_to_num(course.valid, nan=0.0).mean()))
+        noted["course"][np.isnan(noted["course"][:, 0]).argmax()] = course.epoch, mean
+        noted["waited"] = np.asarray(noted["waited"] + 1)
+        if mean > noted["best"]:
+            noted |= {"best": mean, "waited": zero, "epoch": np.asarray(course.epoch)}
             # A copy, for training donates the state.
-            best_course = course._replace(state=jax.tree.map(jnp.copy, course.state))
-        if waited >= track.settings.patience:
+            noted["state"] = jax.tree.map(jnp.copy, course.state)
+        if noted["waited"] >= track.settings.patience:
             break
-    test = track.trainer.evaluate(best_course.state, split)
-    return _HeldOut(
-        epochs=best_course.epoch,
-        num_epochs=course.num_epochs,
-        valid=_to_numpy(track.trainer.evaluate(best_course.state, track.valid).users),
-        test=_to_numpy(test.users),
-        lists=_to_numpy(test.lists),
-    )
+    test = track.trainer.evaluate(noted["state"], split)
+    return {
+        "epochs": noted["epoch"],
+        "num_epochs": course.num_epochs,
+        "course": noted["course"][np.isfinite(noted["course"][:, 0])],
+        "valid": _to_numpy(track.trainer.evaluate(noted["state"], track.valid).users),
+        "test": _to_numpy(test.users),
+        "lists": _to_numpy(test.lists),
+    }
 
 
 def _test_again(
     track: _Track, chosen: Mapping[str, float], epochs: int, split: EvalSplit
-) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
+) -> dict[str, Any]:
     """Trains all seeds on train and validation for so many epochs; returns the test's metrics."""
     lanes, keys = _seed_lanes(track, chosen)
-    settings = track.settings._replace(epochs=epochs)
-    for course in _train(track._replace(settings=settings), lanes, keys, "training on all"):
+    track = track._replace(settings=track.settings._replace(epochs=epochs))
+    number = len(track.plan) - 1
+    for course in _train(track, lanes, keys, "refit", {}, number=number):
         state = course.state
     found = track.trainer.evaluate(state, split)
-    return _to_numpy(found.users), _to_numpy(found.lists)
+    return {"test": _to_numpy(found.users), "lists": _to_numpy(found.lists)}
 
 
 def _to_numpy(values: Mapping[str, Array]) -> dict[str, np.ndarray]:

@@ -85,6 +85,7 @@ def run_reference(
         num_trainings=len(grid) + 2,
         num_epochs=0,
         seconds=time.monotonic() - start,
+        tuning=[{**one, "valid": score} for one, score in zip(grid, scores, strict=True)],
     )
 
 

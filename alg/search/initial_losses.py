@@ -32,6 +32,17 @@ is beyond 8."""
 SHORTER_FORMULAS = {"maxr": "(max(label, pred) + s) / (min(label, pred) + s)"}
 """Formulas of named losses that take fewer tokens than their own."""
 
+KNOWN = "known"
+KNOWN_LOSSES = {
+    # A loss that a search found on MovieTweetings, and a square that punishes large errors more.
+    "pointwise": (
+        "square(reciprocal(log(square(pred - label)) + square(reciprocal(pred - label))))",
+        "square(square(label - pred))",
+    ),
+    "pairwise": ("exp(-diff)", "square(relu(1 - diff))"),  # exponential loss, squared hinge
+}
+"""Good losses that are no baselines, which the name ``known`` stands for."""
+
 Tokens = tuple[int, ...]
 
 # Postfix forms of an operator's result, and of its negative, in other operators. {0} and {1} are
@@ -199,6 +210,42 @@ def _fewest(candidates: Iterable[Tokens | None]) -> Tokens | None:
     return min(filter(None, candidates), key=len, default=None)
 
 
+def name_initial_losses(
+    sources: Sequence[str], vocabulary: Vocabulary, *, length: int, bounds: Bounds
+) -> tuple[str, ...]:
+    """Names the initial losses of a space.
+
+    The name ``known`` stands for those of ``KNOWN_LOSSES`` that the space can write.
+
+    Args:
+      sources: as ``write_initial_losses`` takes them, or ``known``.
+      vocabulary: words of the space.
+      length: largest number of tokens, L.
+      bounds: of the space.
+
+    Example:
+      >>> from ..language.grammar import make_vocabulary
+      >>> space = make_vocabulary(("sub", "square"), ("pred", "label"))
+      >>> name_initial_losses(["mse", "known"], space, length=7, bounds=(-1e5, 1e5))
+      ('mse', 'square(square(label - pred))')
+    """
+    if isinstance(sources, str):
+        raise ValueError(
+            f"space.initial_losses is a tuple of losses, as in ('bce',), got {sources!r}"
+        )
+
+    def is_writable(source: str) -> bool:
+        try:
+            write_initial_losses((source,), vocabulary, length=length, bounds=bounds)
+        except ValueError:
+            return False
+        return True
+
+    known = KNOWN_LOSSES[vocabulary.family.name] if KNOWN in sources else ()
+    writable = [source for source in known if is_writable(source)]
+    return tuple(name for source in sources for name in (writable if source == KNOWN else [source]))
+
+
 def write_initial_losses(
     sources: Sequence[str], vocabulary: Vocabulary, *, length: int, bounds: Bounds
 ) -> np.ndarray:
@@ -231,10 +278,6 @@ def write_initial_losses(
       >>> [" ".join(vocabulary.names[token] for token in row if token) for row in rows]
       ['label pred neg add square']
     """
-    if isinstance(sources, str):
-        raise ValueError(
-            f"space.initial_losses is a tuple of losses, as in ('bce',), got {sources!r}"
-        )
     rows = np.zeros((len(sources), length), np.int32)
     for row, source in zip(rows, sources, strict=True):
         tokens = _write_shortest(source, vocabulary, length, bounds)

@@ -20,7 +20,7 @@ from ..language.grammar import (
 )
 from ..language.operators import Op, as_bounds
 from ..suggest import did_you_mean
-from .initial_losses import write_initial_losses
+from .initial_losses import name_initial_losses, write_initial_losses
 
 
 class Space(NamedTuple):
@@ -30,6 +30,7 @@ class Space(NamedTuple):
     length: int  # largest number of tokens of a loss, L
     bounds: tuple[float, float]  # that intermediate results are clipped to
     initial_losses: np.ndarray  # int32 [n, L], losses that a search begins with
+    initial_names: tuple[str, ...]  # their names or formulas
     grammar: Grammar
 
 
@@ -54,7 +55,7 @@ def make_space(
       length: tokens in a loss at most, L.
       bounds: intermediate results are clipped to them.
       family: ``"pointwise"`` or ``"pairwise"``.
-      initial_losses: named losses or formulas to begin with, see ``write_initial_losses``.
+      initial_losses: named losses or formulas to begin with, see ``name_initial_losses``.
       length_prior: see ``make_grammar``.
       extra_operators: your own operators, in addition to ``operators``; or where they are, see
         ``load_operators``.
@@ -73,13 +74,13 @@ def make_space(
     extra = _as_operators(extra_operators)
     vocabulary = make_vocabulary(operators, operands, family=family, extra=extra)
     bounds, make = as_bounds(bounds), make_typed_grammar if typed else make_grammar
+    names = name_initial_losses(initial_losses, vocabulary, length=length, bounds=bounds)
     return Space(
         vocabulary=vocabulary,
         length=length,
         bounds=bounds,
-        initial_losses=write_initial_losses(
-            initial_losses, vocabulary, length=length, bounds=bounds
-        ),
+        initial_losses=write_initial_losses(names, vocabulary, length=length, bounds=bounds),
+        initial_names=names,
         grammar=make(vocabulary, length, length_prior=length_prior),
     )
 

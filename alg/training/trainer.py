@@ -152,8 +152,9 @@ def train_from_scratch(
     key: Array,
     data: Data,
     splits: Sequence[Batch],
-) -> Iterator[np.ndarray]:
-    """Trains K losses, each at a setting, and yields every epoch's rewards [K].
+    begin: Callable[[LaneState], tuple[int, LaneState]] = lambda untrained: (0, untrained),
+) -> Iterator[tuple[LaneState, np.ndarray]]:
+    """Trains K losses, each at a setting; yields every epoch's state, and rewards [K].
 
     The lanes are freed after the last epoch.
 
@@ -167,9 +168,10 @@ def train_from_scratch(
       key: of initial weights and shuffles, the same for all lanes.
       data: to train on.
       splits: to evaluate on; a reward is the mean over them.
+      begin: untrained state -> epochs that are done, and the state after them.
 
     Yields:
-      Rewards [K] after each epoch.
+      The state, which the next epoch donates, and rewards [K] after each epoch.
     """
     state = trainer.init(jnp.repeat(key[None], len(settings)))
     factors: AnyArray = np.ones(())
@@ -179,7 +181,9 @@ def train_from_scratch(
     shape = scaled.learning_rate.shape
     hyper = jax.tree.map(lambda part: jnp.broadcast_to(part, shape), scaled)
     first, *others = splits
-    for epoch in range(epochs):
+    done, state = begin(state)
+    for epoch in range(done, epochs):
         shuffle = jax.random.fold_in(key, epoch)
         state, rewards = trainer.epoch(state, losses, hyper, shuffle, data, first)
-        yield np.mean([rewards, *(trainer.evaluate(state, split) for split in others)], axis=0)
+        all_rewards = [rewards, *(trainer.evaluate(state, split) for split in others)]
+        yield state, np.mean(all_rewards, axis=0)

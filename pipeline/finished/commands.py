@@ -14,7 +14,7 @@ from autolossgen import report, to_latex, to_python, to_torch
 from autolossgen.configs.command_line import UsageError
 
 from .recommender import RecommendError
-from .run import Run, RunLoss, load_run
+from .run import PLOT_KINDS, Run, RunLoss, load_run
 
 
 class _Parser(argparse.ArgumentParser):
@@ -77,6 +77,25 @@ def compare_runs(program: str, words: Sequence[str], console: Console) -> None:
         console.print(f"\n{hint}", markup=False, soft_wrap=True)
 
 
+def write_report(program: str, words: Sequence[str], console: Console) -> None:
+    """Writes the page of a run again, and its plots as files; see ``recommend_items``."""
+    parser = _Parser(prog=program, description="Writes the page of a run again.")
+    parser.add_argument("run", type=Path, help="folder of a finished run")
+    parser.add_argument("--plots", type=Path, metavar="FOLDER", help="for its plots, as files")
+    kinds = ", ".join(PLOT_KINDS)
+    parser.add_argument(
+        "--kinds", nargs="+", choices=(*PLOT_KINDS, "pdf"), help=f"of files; {kinds} if left out"
+    )
+    given = parser.parse_args(words)
+    from .page import write_page  # matplotlib takes half a second, and few need it
+
+    paths = [write_page(given.run)]
+    if given.plots is not None:
+        paths += load_run(given.run).save_plots(given.plots, kinds=given.kinds or PLOT_KINDS)
+    for path in paths:
+        console.print(str(path), markup=False, soft_wrap=True)
+
+
 def _find_difference(runs: Sequence[Run]) -> str:
     """Returns why figures of runs do not compare, or ""."""
     metrics = {run.best.metric for run in runs}
@@ -108,6 +127,7 @@ COMMANDS: dict[str, Callable[[str, Sequence[str], Console], None]] = {
     "recommend": recommend_items,
     "export": export_loss,
     "compare": compare_runs,
+    "report": write_report,
 }
 """First word of the command line -> what it does."""
 

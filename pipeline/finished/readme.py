@@ -15,11 +15,14 @@ FILES = {
     "metrics.jsonl": "a line for each generation of the search",
     "tested/": "results of losses and recommenders, one file each",
     "run.log": "what the console said",
+    "promotion.json": "how the best of the search did when they trained for longer",
     "config.json": "all settings",
+    "command.txt": "the command of the run",
     "data.json": "a fingerprint of the data, without which the run does not go on",
     "recommender/": "the recommender, trained on all data: recommender.json says what it is, "
     "weights.npz has its arrays (numpy.load reads them, without pickle), users.parquet and "
     "items.parquet your ids and their rows, seen.parquet who has met what",
+    "trackers.json": "what trackers call the run",
     "checkpoints/": "of the search, which goes on from there with other limits",
 }
 

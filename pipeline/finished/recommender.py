@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import polars as pl
 
-from autolossgen.files import write_atomically
+from autolossgen.files import read_arrays, write_arrays, write_atomically
 from autolossgen.interfaces import ItemSets
 from autolossgen.models.closed_form import CLOSED_FORMS
 from autolossgen.suggest import did_you_mean
@@ -47,9 +47,7 @@ def save_recommender(recommender: Recommender, run: Path) -> None:
     """Writes a recommender into the folder of its run; what it is, at last."""
     folder = run / FOLDER
     folder.mkdir(exist_ok=True)
-    weights = io.BytesIO()
-    np.savez_compressed(weights, **recommender.weights)  # type: ignore[arg-type]
-    write_atomically(folder / WEIGHTS, weights.getvalue())
+    write_arrays(folder / WEIGHTS, recommender.weights, {})
     seen = recommender.seen
     pairs = pl.DataFrame({"user_row": seen.users, "item_row": seen.items})
     for name, frame in {**recommender.ids, "seen": pairs}.items():
@@ -68,8 +66,7 @@ def load_recommender(run: Path) -> Recommender:
     folder = run / FOLDER
     try:
         about = json.loads((folder / ABOUT).read_text(encoding="utf-8"))
-        with np.load(folder / WEIGHTS, allow_pickle=False) as file:
-            weights = dict(file)
+        weights, _ = read_arrays(folder / WEIGHTS)
         ids = {name: pl.read_parquet(folder / _file_of(name)) for name in FIELDS}
         pairs = pl.read_parquet(folder / SEEN)
     except FileNotFoundError:

@@ -1,24 +1,28 @@
 """A finished run as an object: what was found, and the recommender that stays."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import polars as pl
 
-from autolossgen import DEFAULT_BOUNDS, UNBOUNDED, build_loss, named_loss, report
-from autolossgen.configs.old_keys import update_keys
-from autolossgen.configs.topk import is_of_rankings
+from autolossgen import report
 from autolossgen.language.inputs import LossFn
 from autolossgen.report import Cell, LossResult, RunFolder
 from autolossgen.report.csv_tables import HALL_OF_FAME_COLUMNS
-from autolossgen.search.space import load_family
 from autolossgen.suggest import did_you_mean
 
 from ..workdir import OWN_DATA
 from .recommender import FIELDS, load_recommender, recommend
+from .views import build_tested, make_views, read_configs
+
+if TYPE_CHECKING:
+    from autolossgen.report.plots import Plot
+
+PLOT_KINDS = ("svg", "png")
+"""Files that are written of a plot, unless others are asked for."""
 
 
 class RunLoss(NamedTuple):
@@ -129,7 +133,55 @@ class Run:
     def report(self) -> Path:
         """Returns the page of the run, written again if it is not there."""
         page = self.folder / "report.html"
-        return page if page.exists() else report.write_report(self.folder)
+        return page if page.exists() else _page().write_page(self.folder)
+
+    def plot_curves(self) -> Plot | None:
+        """Plots the found losses and the best baselines, value and gradient."""
+        return self._plots["curves"]()
+
+    def plot_differences(self) -> Plot | None:
+        """Plots the difference of each loss to the best baseline, with both 95 % intervals."""
+        return self._plots["differences"]()
+
+    def plot_courses(self) -> Plot | None:
+        """Plots the validation metric over the epochs of promotion and test."""
+        return self._plots["courses"]()
+
+    def plot_sensitivity(self) -> Plot | None:
+        """Plots the validation metric over the learning rates and constants that were tried."""
+        return self._plots["sensitivity"]()
+
+    def plot_rewards(self) -> Plot | None:
+        """Plots the rewards of the search; None without one, as all plots without their data."""
+        return self._plots["rewards"]()
+
+    def plot_front(self) -> Plot | None:
+        """Plots the gain of the hall of fame over complexity, with the formulas of the front."""
+        return self._plots["front"]()
+
+    def save_plots(
+        self, folder: str | Path | None = None, *, kinds: Sequence[str] = PLOT_KINDS
+    ) -> list[Path]:
+        """Writes all plots as files.
+
+        Args:
+          folder: where; ``plots`` in the run's folder if left out.
+          kinds: endings of the files, of ``svg``, ``png`` and ``pdf``.
+
+        Returns:
+          The paths of the files.
+
+        Raises:
+          ValueError: for another kind of file.
+          OSError: if the folder cannot be written.
+        """
+        target = self.folder / "plots" if folder is None else Path(folder).expanduser()
+        return _page().save_plots(self._plots, target, kinds)
+
+    @cached_property
+    def _plots(self) -> Mapping[str, Callable[[], Plot | None]]:
+        views = make_views(self.files, read_configs(self.folder, self.files))
+        return _page().list_plots(self.files, self._cell, views)
 
     def __repr__(self) -> str:
         """Returns what won, in two lines."""
@@ -146,8 +198,6 @@ class Run:
         return cells[0]
 
     def _describe(self, loss: LossResult) -> RunLoss:
-        entries = {entry["name"]: entry for entry in self.files.results["losses"]}
-        constants = dict(entries[loss.name].get("constants") or {})
         return RunLoss(
             name=loss.name,
             formula=loss.formula,
@@ -155,27 +205,19 @@ class Run:
             learning_rate=loss.learning_rate,
             weight_decay=loss.weight_decay,
             epochs=None if loss.epochs is None else int(loss.epochs),
-            constants=constants,
+            constants=loss.constants,
             metric=loss.metric,
             valid=loss.valid_score,
             test=loss.test_score.mean,
-            loss=self._build(loss, constants),
+            loss=build_tested(loss, self.files.config),
         )
 
-    def _build(self, loss: LossResult, constants: Mapping[str, Any]) -> LossFn:
-        """Builds a tested loss as the run trained it."""
-        config = update_keys(self.files.config or {})
-        if is_of_rankings(config):
-            if not loss.found:
-                return named_loss(loss.name, **constants)
-            # A formula of one's own is clipped, what a search found is not.
-            bounds = UNBOUNDED if loss.name.startswith("found-") else DEFAULT_BOUNDS
-            return build_loss(loss.formula, family="pairwise", bounds=bounds, **constants)
-        if not loss.found:
-            return named_loss(loss.name, smoothing=config["contenders"]["smoothing"])
-        space = config["space"]
-        family = load_family(space["family"], space["extra_operators"])
-        return build_loss(loss.formula, family=family, bounds=loss.bounds or space["bounds"])
+
+def _page() -> Any:
+    """Returns the module that draws; its matplotlib takes half a second, and few need it."""
+    from . import page
+
+    return page
 
 
 def load_run(folder: str | Path) -> Run:

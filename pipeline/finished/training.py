@@ -9,11 +9,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import polars as pl
-from rich.console import Console
 
 from autolossgen import report
 from autolossgen.data import Interactions, Streamed
 from autolossgen.evaluation.contenders import Contender
+from autolossgen.evaluation.kept import NOTHING, Kept, go_on, keep_within
 from autolossgen.interfaces import Array, Data, ItemSets, RankingData
 from autolossgen.ranking.fair_test import (
     MakeModel,
@@ -25,6 +25,7 @@ from autolossgen.ranking.fair_test import (
 )
 from autolossgen.ranking.scores import get_score
 from autolossgen.ranking.trainer import make_training_pairs
+from autolossgen.search.checkpoints import pack_state
 from autolossgen.training.lanes import LaneState
 from autolossgen.training.optimizers import Hyper
 from autolossgen.training.random_keys import RECOMMENDER
@@ -40,7 +41,11 @@ STAGE = "training on all data"
 
 
 def keep_network(
-    setup: Setup, contenders: Sequence[Contender], losses: list[dict[str, Any]], folder: Path
+    setup: Setup,
+    contenders: Sequence[Contender],
+    losses: list[dict[str, Any]],
+    folder: Path,
+    kept: Kept = NOTHING,
 ) -> None:
     """Trains the recommender of a search, and writes it and the README into the run's folder.
 
@@ -51,6 +56,7 @@ def keep_network(
       contenders: that were tested.
       losses: their records, as ``results.json`` has them.
       folder: of the run.
+      kept: of the run.
     """
     winner = _find_winner(losses)
     if isinstance(setup.dataset.train, Streamed):
@@ -59,7 +65,7 @@ def keep_network(
         loss = next(contender for contender in contenders if contender.name == winner.name)
         rows, everything = make_all_data(setup.dataset, setup.task, **setup.config.implicit)
         record = next(record for record in losses if record["name"] == winner.name)
-        state = _train_network(setup, loss, record, everything)
+        state = _train_network(setup, loss, record, everything, kept)
         about = {
             "kind": "network",
             "network": {
@@ -83,7 +89,8 @@ def keep_ranker(
     results: Sequence[RankResult],
     losses: list[dict[str, Any]],
     folder: Path,
-    console: Console,
+    progress: report.PhaseProgress,
+    kept: Kept = NOTHING,
 ) -> None:
     """Trains the recommender of rankings, and writes it and the README into the run's folder.
 
@@ -95,7 +102,8 @@ def keep_ranker(
       results: of all that was tested.
       losses: their records, as ``results.json`` has them.
       folder: of the run.
-      console: to print on.
+      progress: shows the training.
+      kept: of the run.
     """
     winner = _find_winner(losses)
     is_winner = partial(_is_named, winner)
@@ -106,7 +114,8 @@ def keep_ranker(
     if winner.formula:
         loss = next(filter(is_winner, contenders))
         about |= {"kind": "tables", "score": loss.score}
-        weights = _train_tables(data, liked, make_model, settings, loss, result, console)
+        kept = keep_within(kept, loss.name, loss.formula, result.settings)
+        weights = _train_tables(data, liked, make_model, settings, loss, result, progress, kept)
     else:
         about |= {"kind": "closed_form"}  # it is fitted again where it is read: in no time
     _save(about, winner, weights, {"user": liked.users, "item": liked.items}, data.ids, folder)
@@ -126,7 +135,7 @@ def _is_named(winner: report.LossResult, other: RankContender | RankResult) -> b
 
 
 def _train_network(
-    setup: Setup, loss: Contender, record: Mapping[str, Any], everything: Data
+    setup: Setup, loss: Contender, record: Mapping[str, Any], everything: Data, kept: Kept
 ) -> LaneState:
     """Trains lanes that are all the same, one on each device, as long as the test found best."""
     config, task = setup.config, setup.task
@@ -145,10 +154,15 @@ def _train_network(
         weight_decay=ones * record["weight_decay"],
         l2=ones * penalty,
     )
-    for epoch in range(record["epochs"]):
-        key = jax.random.fold_in(shuffle_key, epoch)
-        state, _ = trainer.epoch(state, ones, hyper, key, everything, few)
-        report.show_epochs(setup.console, STAGE, epoch + 1, record["epochs"])
+    kept = keep_within(kept, record["name"], record["formula"], record["learning_rate"])
+    state, done = go_on(kept, STAGE, (state, np.zeros((), int)))
+    with setup.progress as progress:
+        progress(STAGE, int(done), record["epochs"], {})
+        for epoch in range(int(done), record["epochs"]):
+            key = jax.random.fold_in(shuffle_key, epoch)
+            state, _ = trainer.epoch(state, ones, hyper, key, everything, few)
+            progress(STAGE, epoch + 1, record["epochs"], {})
+            kept.offer(STAGE, partial(pack_state, (state, np.array(epoch + 1))))
     return jax.jit(setup.make_lanes(logit_grads).replicate)(state)
 
 
@@ -178,7 +192,8 @@ def _train_tables(
     settings: RankTestSettings,
     loss: RankContender,
     result: RankResult,
-    console: Console,
+    progress: report.PhaseProgress,
+    kept: Kept,
 ) -> dict[str, np.ndarray]:
     """Trains two tables on all likes; a score is the product of a row of each."""
     model = make_model(liked)
@@ -186,14 +201,18 @@ def _train_tables(
     pairs = make_training_pairs(liked, data.num_items, power=settings.negatives.power)
     lane = to_lanes({name: np.full(1, value) for name, value in result.settings.items()})
     weight_key, order_key = jax.random.split(_make_key(settings.seed))
-    state, epoch = trainer.init(weight_key[None]), 0
-    while epoch < result.epochs:  # in the stretches of the test, after which thresholds change
-        epochs = min(settings.evaluate_every, result.epochs - epoch)
-        epoch += epochs
-        state = trainer.train(state, lane, pairs, order_key[None], jnp.full(1, epochs))
-        if trainer.reads_threshold:
-            state = trainer.refresh_thresholds(state)
-        report.show_epochs(console, STAGE, epoch, result.epochs)
+    state, done = go_on(kept, STAGE, (trainer.init(weight_key[None]), np.zeros((), int)))
+    epoch = int(done)
+    with progress:
+        progress(STAGE, epoch, result.epochs, {})
+        while epoch < result.epochs:  # in the stretches of the test, after which thresholds change
+            epochs = min(settings.evaluate_every, result.epochs - epoch)
+            epoch += epochs
+            state = trainer.train(state, lane, pairs, order_key[None], jnp.full(1, epochs))
+            if trainer.reads_threshold:
+                state = trainer.refresh_thresholds(state)
+            progress(STAGE, epoch, result.epochs, {})
+            kept.offer(STAGE, partial(pack_state, (state, np.array(epoch))))
     tables = model.embed(jax.tree.map(lambda x: x[0], state.params))
     prepare = get_score(loss.score).prepare
     return {field: np.asarray(prepare(table)) for field, table in zip(FIELDS, tables, strict=True)}

@@ -16,7 +16,8 @@ from rich.console import Console
 
 from autolossgen import report
 from autolossgen.data import build_ranking
-from autolossgen.evaluation.statistics import summarize_seeds
+from autolossgen.evaluation.kept import Kept, keep_within
+from autolossgen.evaluation.statistics import make_course, make_tuning, summarize_seeds
 from autolossgen.files import write_atomically
 from autolossgen.interfaces import RankingData
 from autolossgen.language.build import build_loss
@@ -42,8 +43,10 @@ from autolossgen.ranking.tuning import Range, Trials
 
 from ..checks import check_sizes, describe_short_rankings
 from ..finished.training import keep_ranker
+from ..kept import keep_in, stop_if_asked
 from ..save import save_results, summarize_search
 from ..setup import look_up
+from ..timing import PhaseTimes
 from .search import RankSearchPhase, find_losses, make_rank_search_phase, read_range
 
 REPORTED_MASK = "train+valid"
@@ -61,6 +64,7 @@ class TopK(NamedTuple):
     contenders: list[RankContender]  # but those that the search finds
     references: list[ClosedForm]
     settings: RankTestSettings
+    progress: report.PhaseProgress
 
 
 def make_topk(config: ConfigDict, console: Console) -> TopK:
@@ -98,9 +102,10 @@ def make_topk(config: ConfigDict, console: Console) -> TopK:
         )
     data = build_ranking(**config.data)
     make_model, search = _make_model(config.model, data), None
+    progress = report.PhaseProgress(console)
     if config.search.generations:
         model = make_model(data.train)
-        search = make_rank_search_phase(config, data, model, settings, console)
+        search = make_rank_search_phase(config, data, model, settings, console, progress)
     return TopK(
         config=config,
         console=console,
@@ -110,6 +115,7 @@ def make_topk(config: ConfigDict, console: Console) -> TopK:
         contenders=contenders,
         references=references,
         settings=settings,
+        progress=progress,
     )
 
 
@@ -202,50 +208,83 @@ def _make_model(section: ConfigDict, data: RankingData) -> MakeModel:
     return look_up("model.name", section.name, models)
 
 
-def run_topk(topk: TopK, folder: Path) -> dict[str, Any]:
+def run_topk(
+    topk: TopK,
+    folder: Path,
+    asked: Callable[[], bool] = lambda: False,
+    trackers: report.Trackers | None = None,
+) -> dict[str, Any]:
     """Searches, tests all that is not finished, and saves.
 
     Args:
       topk: what to do.
       folder: of the run.
+      asked: whether the user asked to stop.
+      trackers: that are told of each generation of a search.
 
     Returns:
       What ``results.json`` holds.
+
+    Raises:
+      Stopped: if the user asked to stop; what is finished is kept.
     """
     console, data = topk.console, topk.data
     notes = [*data.notes, *_describe_protocol(topk)]
     for note in notes:
         console.print(note, markup=False, soft_wrap=True)
+    kept = keep_in(folder, asked, partial(console.print, markup=False, soft_wrap=True))
     results = []
     for form in topk.references:
         test = partial(run_reference, form.name, form.fit, form.grid, data, topk.settings)
         results.append(_test_once(topk, folder, form.name, test))
-    found, records_of_search = find_losses(topk.search, folder) if topk.search else ([], [])
+        stop_if_asked(asked, f"after {form.name}")
+    found: list[RankContender] = []
+    records_of_search: list[dict[str, Any]] = []
+    times = PhaseTimes()
+    if topk.search:
+        with times.measure("search and promotion"):
+            found, records_of_search = find_losses(topk.search, folder, asked, kept, trackers)
     contenders = [*topk.contenders, *found]
-    for number, contender in enumerate(contenders):
-        test = partial(
-            run_rank_test,
-            contender,
+    results += _test_losses(topk, contenders, folder, kept)
+    records = make_records(topk, results)
+    with times.measure("recommender"):
+        keep_ranker(
             data,
             topk.make_model,
             topk.settings,
-            progress=partial(report.show_epochs, console),
+            contenders,
+            results,
+            records,
+            folder=folder,
+            progress=topk.progress,
+            kept=kept,
         )
-        is_name = re.fullmatch(r"[\w-]+", contender.name)  # a formula of one's own has none
-        name = contender.name if is_name else f"formula-{number}"
-        results.append(_test_once(topk, folder, name, test, contender.formula))
-    records = make_records(topk, results)
-    keep_ranker(
-        data,
-        topk.make_model,
-        topk.settings,
-        contenders,
-        results,
-        records,
-        folder=folder,
-        console=console,
-    )
-    return save_results(folder, records, summarize_search(records_of_search), notes)
+    search, seconds = summarize_search(records_of_search), times.seconds
+    seconds |= {"test": sum(result.seconds for result in results)}  # some of it before a resume
+    return save_results(folder, records, search, notes, seconds)
+
+
+def _test_losses(
+    topk: TopK, contenders: list[RankContender], folder: Path, kept: Kept
+) -> list[RankResult]:
+    """Tests losses one after the other, all that are not finished."""
+    results = []
+    with topk.progress:
+        for number, contender in enumerate(contenders):
+            test = partial(
+                run_rank_test,
+                contender,
+                topk.data,
+                topk.make_model,
+                topk.settings,
+                progress=topk.progress,
+                kept=keep_within(kept, contender.name, contender.formula, contender.score),
+            )
+            is_name = re.fullmatch(r"[\w-]+", contender.name)  # a formula of one's own has none
+            name = contender.name if is_name else f"formula-{number}"
+            with topk.progress.part(contender.name, number, len(contenders)):
+                results.append(_test_once(topk, folder, name, test, contender.formula))
+    return results
 
 
 def _describe_protocol(topk: TopK) -> list[str]:
@@ -354,6 +393,8 @@ def _make_record(topk: TopK, result: RankResult, difference: Difference | None) 
         "seconds": result.seconds,
         "seeds": list(range(len(result.test["train"][topk.settings.metric]))),
         "epochs": result.epochs,
+        "course": make_course(result.course),
+        "tuning": make_tuning(result.tuning),
         "valid": {name: float(values.mean()) for name, values in result.valid.items()},
         "test": test,
         "test_masking_train": other_test,

@@ -1,6 +1,7 @@
 """The search of a run of rankings, and the losses of it that are tested."""
 
-from collections.abc import Mapping, Sequence
+import json
+from collections.abc import Callable, Mapping, Sequence
 from operator import attrgetter
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -12,6 +13,8 @@ from ml_collections import ConfigDict
 from rich.console import Console
 
 from autolossgen import complexity, controller, report
+from autolossgen.evaluation.kept import NOTHING, Kept, keep_within
+from autolossgen.evaluation.statistics import make_course
 from autolossgen.files import write_atomically
 from autolossgen.interfaces import EmbeddingModel, RankingData
 from autolossgen.language.build import UNBOUNDED, build_loss
@@ -40,9 +43,9 @@ from autolossgen.search.space import Space, make_space
 from autolossgen.training.tasks import make_task
 
 from ..checks import MINIMA, check_minima
-from ..search import SearchPhase, Stopped, search_losses
+from ..search import SearchPhase, SearchStopped, search_losses
 from ..setup import look_up
-from ..shortlist import mark_front
+from ..shortlist import mark_front, say_what_is_known
 
 REFERENCE = "softmax"
 """Named loss that all others are compared with during a search."""
@@ -61,6 +64,7 @@ class RankSearchPhase(NamedTuple):
     constants: Range  # of every free constant
     score: str
     known: Mapping[str, np.ndarray]  # formulas and named losses -> tokens [L]
+    progress: report.PhaseProgress
 
 
 def make_rank_search_phase(
@@ -69,6 +73,7 @@ def make_rank_search_phase(
     model: EmbeddingModel,
     settings: RankTestSettings,
     console: Console,
+    progress: report.PhaseProgress,
 ) -> RankSearchPhase:
     """Builds the search that a config describes.
 
@@ -104,7 +109,6 @@ def make_rank_search_phase(
         search=SearchPhase(
             search=search,
             space=space,
-            initial_losses=config.space.initial_losses,
             filter=filter_,
             task=make_task("pairwise", 1),
             train=make_training_pairs(data.train, data.num_items, power=settings.negatives.power),
@@ -119,12 +123,13 @@ def make_rank_search_phase(
         constants=shared.constants,
         score=shared.score,
         known=_write_known(config, space),
+        progress=progress,
     )
 
 
 def _write_known(config: ConfigDict, space: Space) -> dict[str, np.ndarray]:
     """Returns the tokens of initial losses, and of the baselines that the space can write."""
-    known = dict(zip(config.space.initial_losses, space.initial_losses, strict=True))
+    known = dict(zip(space.initial_names, space.initial_losses, strict=True))
     for name in config.contenders.losses:
         if name in known:
             continue
@@ -151,27 +156,37 @@ def read_range(config: ConfigDict, key: str) -> Range:
 
 
 def find_losses(
-    phase: RankSearchPhase, folder: Path
+    phase: RankSearchPhase,
+    folder: Path,
+    asked: Callable[[], bool] = lambda: False,
+    kept: Kept = NOTHING,
+    trackers: report.Trackers | None = None,
 ) -> tuple[list[RankContender], list[dict[str, Any]]]:
     """Searches, and promotes the best losses.
 
     Args:
       phase: what to do.
       folder: of the run.
+      asked: whether the user asked to stop.
+      kept: of the run.
+      trackers: that are told of each generation.
 
     Returns:
       The losses to test, best first, and a log record of each generation.
 
     Raises:
-      Stopped: after Ctrl-C in the search; the hall of fame is written.
+      Stopped: if the user asked to stop; what is finished is kept.
     """
     try:
-        state, records = search_losses(phase.search, folder / "checkpoints", folder)
-    except Stopped as stopped:
+        state, records = search_losses(
+            phase.search, folder / "checkpoints", folder, asked, trackers
+        )
+    except SearchStopped as stopped:
         _write_hall(_list_hall(phase, stopped.state.hall), folder)
         raise
     table = _list_hall(phase, state.hall)
     _write_hall(table, folder)
+    say_what_is_known(phase.search.console, table)
     chosen = [row for row in table if not row["twin"]][: phase.num_promoted]
     if not chosen or not phase.num_found:
         if phase.num_found:
@@ -179,8 +194,17 @@ def find_losses(
         return [], records
     tokens = [state.hall.tokens[row["rank"] - 1] for row in chosen]
     losses = build_candidates(phase.search.space, tokens)
-    results = phase.promote(losses, phase.search.train, phase.search.reward_split)
+    with phase.progress:
+        results = phase.promote(
+            losses,
+            phase.search.train,
+            phase.search.reward_split,
+            names=[f"found-{row['rank']}" for row in chosen],
+            progress=phase.progress,
+            kept=keep_within(kept, "promotion", [row["tokens"] for row in chosen]),
+        )
     order = np.argsort([-result.reward for result in results], kind="stable")
+    _write_promotion([(chosen[number], results[number]) for number in order], folder)
     for place, number in enumerate(order, start=1):
         row, result = chosen[number], results[number]
         row["promoted"] = place
@@ -196,6 +220,23 @@ def find_losses(
     _write_hall(table, folder)
     best = order[: phase.num_found]
     return [_make_contender(phase, chosen[i], results[i], losses[i]) for i in best], records
+
+
+def _write_promotion(
+    promoted: Sequence[tuple[Mapping[str, Any], CandidateResult]], folder: Path
+) -> None:
+    """Writes ``promotion.json`` as that of other searches; here there is one rung."""
+    rows = [
+        {
+            "rung": 1,
+            "epochs": max((epoch for epoch, _ in result.course), default=None),
+            "name": f"found-{row['rank']}",
+            "reward": result.reward,
+            "course": make_course(result.course),
+        }
+        for row, result in promoted
+    ]
+    write_atomically(folder / "promotion.json", json.dumps(rows))
 
 
 def _make_contender(

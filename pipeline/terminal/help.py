@@ -17,12 +17,13 @@ WIDTH = 80
 
 USAGE = """\
 {0} [--config=CONFIG[:PRESET]] [--config.SECTION.KEY=VALUE ...]
-            [--workdir=FOLDER] [--dry_run]
+            [--overrides=FILE] [--workdir=FOLDER] [--dry_run]
 {0} recommend RUN --user=ID [--k=10]
 {0} export RUN [--to=python|torch|latex|json] [--loss=NAME]
 {0} compare RUN RUN ...
 
 --config    name or file of a config; ml100k if left out
+--overrides file of keys and values, in YAML or JSON; flags go before it
 --workdir   where the run's files go; runs/NAME if left out. The same command
             goes on with a run, or shows a finished one
 --dry_run   checks config, data, memory and device, says what would be done and

@@ -148,6 +148,7 @@ def _plan_promotion(setup: Setup) -> Phase:
     sizes = compute_rung_sizes(
         setup.config.generation.hall,
         len(section.epochs),
+        first=section.losses,
         min_survivors=setup.config.contenders.found,
     )
     num_settings = len(section.learning_rates) * len(section.weight_decays)

@@ -20,7 +20,12 @@ PAGES = {
     path.relative_to(ROOT).as_posix(): path.read_text(encoding="utf-8")
     for path in sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("*s/README.md")])
 }
-WITH_CODE = ["README.md", "docs/concepts.md", "CONTRIBUTING.md"]  # others have tests of their own
+WITH_CODE = [
+    "README.md",
+    "docs/quick_start.md",
+    "docs/concepts.md",
+    "CONTRIBUTING.md",
+]  # others have tests of their own
 CODE = r"```.*?```"
 
 
@@ -75,26 +80,53 @@ def test_every_page_of_docs_is_in_the_index():
     assert pages - {"index.md"} == set(re.findall(r"\]\(([\w/]+\.md)\)", index))
 
 
-@pytest.mark.parametrize("page", ["README.md", "docs/architecture.md", "docs/concepts.md"])
+@pytest.mark.parametrize(
+    "page",
+    [
+        "README.md",
+        "docs/architecture.md",
+        "docs/comparison.md",
+        "docs/concepts.md",
+        "docs/paper.md",
+        "docs/tracking.md",
+    ],
+)
 def test_the_files_that_a_page_names_are_there(page):
     named = re.findall(r"`([\w/]+/[\w.]+\.(?:py|md|cfg))`", without_code(PAGES[page]))
     assert [name for name in named if "NAME" not in name and not (ROOT / name).exists()] == []
+
+
+def check_named(file, names):
+    """Checks that a file of the repository defines names, or that it is there."""
+    text = (ROOT / file).read_text(encoding="utf-8")
+    for name in names:
+        if name.endswith(".py"):
+            text = (ROOT / name).read_text(encoding="utf-8")
+            continue
+        assert re.search(rf"^ *(def|class) {name}\b|^ *{name}\b.*[:=]", text, re.MULTILINE), (
+            f"{name} is not in {file}"
+        )
 
 
 def test_the_answers_of_the_architecture_page_are_in_the_code():
     rows = re.findall(r"^\| \d+ \|(.*)\|$", PAGES["docs/architecture.md"], re.MULTILINE)
     assert len(rows) == 15
     for row in rows:
-        cell = row.split(" | ")[1]
-        file, *names = re.findall(r"`([^`]+)`", cell)
-        text = (ROOT / file).read_text(encoding="utf-8")
-        for name in names:
-            if name.endswith(".py"):
-                text = (ROOT / name).read_text(encoding="utf-8")
-                continue
-            assert re.search(rf"^ *(def|class) {name}\b|^ *{name}\b.*[:=]", text, re.MULTILINE), (
-                f"{name} is not in {file}"
-            )
+        check_named(*split_names(row.split(" | ")[1]))
+
+
+def test_the_map_from_the_paper_leads_to_the_code():
+    rows = re.findall(r"^\| [^|]+ \| ([^|]*\.py[^|]*) \|", PAGES["docs/paper.md"], re.MULTILINE)
+    assert len(rows) == 20
+    for cell in rows:
+        for part in cell.split(", "):
+            check_named(*split_names(part))
+
+
+def split_names(cell):
+    """Returns the file that a cell names, and the names in it."""
+    file, *names = re.findall(r"`([^`]+)`", cell)
+    return file, names
 
 
 def test_the_picture_shows_the_losses_at_the_same_mean_slope():

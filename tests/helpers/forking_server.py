@@ -12,6 +12,8 @@ import os
 import signal
 import sys
 
+from shared_context import share_mlir_context
+
 from autolossgen.pipeline import main as command
 
 
@@ -40,6 +42,7 @@ def start(request: dict) -> int:
 
 def serve() -> None:
     """Answer requests until stdin closes."""
+    share_mlir_context()
     gc.freeze()
     gc.set_threshold(100_000, 50, 100)  # as in conftest.py
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C at the terminal is for pytest

@@ -30,7 +30,8 @@ TINY_SEARCH = {  # as TINY of run_server.py, whose programs are of other tables
     "space.length": 7,
     "generation": {"seen_losses": 64, "hall": 3, "samples": 256, "num_lanes": 4},
     "generation.restart": "always",
-    "promote": {"num_lanes": 4},
+    "promote": {"num_lanes": 4, "losses": 0},
+    "space.initial_losses": (),
     "policy": {"name": "random"},
     "contenders": {"baselines": ["bce", "mse"]},
 }

@@ -96,7 +96,8 @@ def test_a_limit_ends_the_search_and_the_rest_of_the_run_follows(whole):
 
 def test_results_fit_their_contract(whole):
     read = json.loads((whole[0] / "results.json").read_text())
-    assert set(read) == {"losses", "search", "environment"}
+    assert set(read) == {"losses", "search", "seconds", "environment"}
+    assert set(read["seconds"]) == {"search", "promotion", "test", "recommender"}
     assert set(read["search"]) == {"sampled", "trained", "seconds", "funnel"}
     funnel = read["search"]["funnel"]
     below = funnel.pop("below_baseline")  # of the trained
@@ -115,7 +116,10 @@ def check_loss(loss):
     assert set(loss) == {
         *("name", "formula", "by_label", "tokens", "found", "model", "dataset", "learning_rate"),
         *("weight_decay", "seeds", "epochs", "valid", "test", "vs_best_baseline", "bounds"),
+        *("course", "tuning"),
     }
+    assert max(loss["course"]["valid"]) == pytest.approx(loss["valid"]["auc"], abs=1e-3)
+    assert loss["learning_rate"] in [trial["learning_rate"] for trial in loss["tuning"]]
     assert (loss["model"], loss["dataset"], loss["seeds"]) == ("biased_mf", "synthetic", [0, 1, 2])
     assert (loss["tokens"] is not None) == (loss["bounds"] is not None) == loss["found"]
     assert set(loss["valid"]) == set(loss["test"]) >= {"auc", "logloss", "f1", "accuracy"}
@@ -203,7 +207,7 @@ def test_ctrl_c_ends_after_the_generation_and_says_how_to_go_on(broken):
     _, stopped, ended = broken[1]
     assert (stopped.code, stopped.err) == (130, "")
     lines = stopped.out.splitlines()
-    assert "stopping after this generation; Ctrl-C again to stop at once" in lines
+    assert "stopping as soon as what is done can be kept; Ctrl-C again to stop at once" in lines
     last = lines[-1]
     assert last.startswith("stopped after generation ")
     assert last.endswith("the same command goes on")

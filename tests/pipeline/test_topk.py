@@ -58,7 +58,7 @@ def test_a_run_tests_losses_and_references(run):
     _, workdir, done = run
     assert (done.code, done.err) == (0, "")
     read = results(workdir)
-    assert set(read) == {"losses", "search", "environment"}
+    assert set(read) == {"losses", "search", "seconds", "environment"}
     losses = {loss["name"]: loss for loss in read["losses"] if not loss["name"].startswith("found")}
     assert [*losses] == ["popularity", "ease", "softmax", OWN]
     assert [loss["found"] for loss in losses.values()] == [False, False, False, True]

@@ -2,10 +2,19 @@
 
 import json
 import os
+import signal
+import time
 
 import pytest
 
-from autolossgen.pipeline.workdir import check_data, check_workdir, claim_workdir
+from autolossgen.pipeline.workdir import (
+    check_data,
+    check_not_held,
+    check_workdir,
+    claim_workdir,
+    hold_workdir,
+)
+from tests.helpers.run_server import wait_for
 
 CONFIG = {"seed": 0, "bounds": (1.0, 2.0)}
 DATA = {"rows": 64, "users": 8, "likes": 32, "digests": {"user": "a1", "item": "b2", "label": "c3"}}
@@ -93,3 +102,34 @@ def test_a_transfer_keeps_the_data_of_cells_that_are_finished(tmp_path):
     assert json.loads((tmp_path / "data.json").read_text()) == cells
     with pytest.raises(ValueError, match=r"\(mf-a: rows: 64 there and 65 here\)"):
         check_data(tmp_path, {"mf-a": DATA | {"rows": 65}})
+
+
+def test_a_folder_in_which_a_run_lives_is_refused_and_free_when_it_ends(tmp_path):
+    folder = tmp_path / "run"
+    with hold_workdir(folder):
+        for check in (check_not_held, lambda folder: hold_workdir(folder).__enter__()):
+            with pytest.raises(ValueError, match="is in use: another run writes there"):
+                check(folder)
+    check_not_held(folder)
+    check_workdir(folder, CONFIG)  # the file of the lock is nobody's run
+    with hold_workdir(folder):
+        claim_workdir(folder, CONFIG, data=DATA)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="starts a process by a fork")
+def test_the_lock_of_a_killed_process_is_none(tmp_path):
+    ready = tmp_path / "ready"
+    pid = os.fork()
+    if not pid:
+        with hold_workdir(tmp_path / "run"):
+            ready.touch()
+            time.sleep(60)
+            os._exit(0)
+    wait_for(ready.exists)
+    with pytest.raises(ValueError, match="is in use"):
+        check_not_held(tmp_path / "run")
+    os.kill(pid, signal.SIGKILL)
+    os.waitpid(pid, 0)
+    (tmp_path / "run" / "results.json.0123abcd.new").touch()
+    with hold_workdir(tmp_path / "run"):
+        assert [path.name for path in (tmp_path / "run").iterdir()] == ["run.lock"]

@@ -3,6 +3,7 @@
 import csv
 import json
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -111,39 +112,58 @@ def _hall_of_fame() -> list[dict[str, Any]]:
     ]
 
 
+def _write_run(
+    folder: Path,
+    results: Any = "full",
+    generations: Any = "full",
+    fame: Any = "full",
+    config: Any = "full",
+) -> Path:
+    """Writes a run folder; a file given as None is left out."""
+    folder.mkdir()
+    if results is not None:
+        text = _full_results() if results == "full" else results
+        (folder / "results.json").write_text(json.dumps(text), encoding="utf-8")
+    if generations is not None:
+        rows = [_generation(i) for i in range(1, 17)] if generations == "full" else generations
+        lines = "".join(json.dumps(row) + "\n" for row in rows)
+        (folder / "metrics.jsonl").write_text(lines, encoding="utf-8")
+    if fame is not None:
+        rows = _hall_of_fame() if fame == "full" else fame
+        with (folder / "hall_of_fame.csv").open("w", encoding="utf-8", newline="") as file:
+            writer = csv.DictWriter(file, list(dict.fromkeys(key for row in rows for key in row)))
+            writer.writeheader()
+            writer.writerows(rows)
+    if config is not None:
+        value = {"search": {"generations": 16}, "seed": 0} if config == "full" else config
+        (folder / "config.json").write_text(json.dumps(value), encoding="utf-8")
+    return folder
+
+
 @pytest.fixture
 def run_folder(tmp_path: Path) -> Callable[..., Path]:
     """Makes a run folder; a file given as None is left out."""
+    return partial(_write_run, tmp_path / "run")
 
-    def make(
-        results: Any = "full",
-        generations: Any = "full",
-        fame: Any = "full",
-        config: Any = "full",
-    ) -> Path:
-        folder = tmp_path / "run"
-        folder.mkdir()
-        if results is not None:
-            text = _full_results() if results == "full" else results
-            (folder / "results.json").write_text(json.dumps(text), encoding="utf-8")
-        if generations is not None:
-            rows = [_generation(i) for i in range(1, 17)] if generations == "full" else generations
-            lines = "".join(json.dumps(row) + "\n" for row in rows)
-            (folder / "metrics.jsonl").write_text(lines, encoding="utf-8")
-        if fame is not None:
-            rows = _hall_of_fame() if fame == "full" else fame
-            with (folder / "hall_of_fame.csv").open("w", encoding="utf-8", newline="") as file:
-                writer = csv.DictWriter(
-                    file, list(dict.fromkeys(key for row in rows for key in row))
-                )
-                writer.writeheader()
-                writer.writerows(rows)
-        if config is not None:
-            value = {"search": {"generations": 16}, "seed": 0} if config == "full" else config
-            (folder / "config.json").write_text(json.dumps(value), encoding="utf-8")
-        return folder
 
-    return make
+@pytest.fixture(scope="module")
+def rich_run_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run folder with all that a page can show, and a long hall of fame."""
+    course = {"epochs": [1, 2, 3], "valid": [0.7, 0.8, 0.79]}
+    results = _full_results()
+    for loss in results["losses"]:
+        loss["course"] = course
+        loss["tuning"] = [{"learning_rate": r, "valid": 0.8 - r} for r in (0.01, 0.1)]
+        if loss["vs_best_baseline"]:
+            loss["vs_best_baseline"]["ci95_users"] = [0.0001, 0.0061]
+    fame = [{**_hall_of_fame()[0], "rank": rank} for rank in range(1, 41)]
+    folder = tmp_path_factory.mktemp("rich") / "run"
+    _write_run(folder, {**results, "seconds": {"test": 5.0}}, fame=fame)
+    rung = {"rung": 1, "epochs": 3, "reward": 0.8, "course": course}
+    promotion = [{**rung, "name": f"found-{row['rank']}"} for row in fame]
+    (folder / "promotion.json").write_text(json.dumps(promotion))
+    (folder / "command.txt").write_text("run.py " + "--config.search.seconds=600 " * 20)
+    return folder
 
 
 @pytest.fixture

@@ -6,7 +6,8 @@ import json
 import pytest
 from rich.console import Console
 
-from autolossgen.report import make_results_table, write_report
+from autolossgen.report import make_results_table
+from autolossgen.report.page import write_report
 from autolossgen.report.results import Comparison, Estimate, parse_cells
 from autolossgen.report.verdict import INTERVAL_NOTE, decide_verdict, format_headline
 

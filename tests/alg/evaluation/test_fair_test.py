@@ -26,6 +26,7 @@ from autolossgen.training.optimizers import Hyper
 from autolossgen.training.tasks import RATING
 from autolossgen.training.trainer import Trainer
 from tests.helpers import toy_recommender
+from tests.helpers.dying import compute_with_deaths
 from tests.helpers.shared_trainers import share_trainers
 
 pytestmark = pytest.mark.slow
@@ -291,7 +292,9 @@ def test_a_stage_ends_when_no_loss_gets_better(monkeypatch):
     test = fair_test(**options)
     tuned = test.tune((MSE,), splits())
     outcome = test.run((MSE,), tuned, splits())[0]
-    assert calls == [(stage, k, 7) for stage in ("tuning", "testing") for k in (1, 2, 3, 4)]
+    followed = [(0, {}), *((k, {"mse": rewards[k - 1]}) for k in (1, 2, 3, 4))]
+    expected = [(stage, k, 7, scores) for stage in ("tuning", "test") for k, scores in followed]
+    assert [(*call[:3], pytest.approx(call[3])) for call in calls] == expected
     np.testing.assert_allclose(tuned.valid, [0.6])
     assert outcome.epochs == 2
 
@@ -386,3 +389,28 @@ def test_validation_not_test_says_which_baseline_is_best():
 def test_options_out_of_range_are_refused(wrong, message):
     with pytest.raises(ValueError, match=message):
         fair_test(**wrong)
+
+
+def test_one_that_is_killed_after_every_epoch_ends_as_one_that_is_not():
+    """To the last bit, and without training anything twice."""
+    epochs = []
+
+    def follow(stage, done, total, scores):
+        epochs.extend([stage] if scores else [])
+
+    test = fair_test(progress=follow)
+
+    def compute(kept):
+        tuned = test.tune(ALL, splits(), kept)
+        return tuned, test.run(ALL, tuned, splits(), kept)
+
+    (tuned, found), deaths = compute_with_deaths(compute)
+    assert deaths == 3 + 3  # after each epoch, and at the end, of tuning and of the test
+    assert epochs == ["tuning"] * 2 + ["test"] * 2
+    wanted_tuned, wanted = results()
+    jax.tree.map(np.testing.assert_array_equal, tuned, wanted_tuned)
+    for one in found:
+        other = wanted[one.contender.name]
+        assert (one.epochs, one.course, one.tuning) == (other.epochs, other.course, other.tuning)
+        assert_equal(one.test, other.test)
+        np.testing.assert_array_equal(one.resampled, other.resampled)

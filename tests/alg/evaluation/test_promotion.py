@@ -16,6 +16,7 @@ from autolossgen.language.inputs import as_program
 from autolossgen.training.lanes import make_batches, make_lanes
 from autolossgen.training.loss_gradients import stack_losses, traced_logit_grads
 from tests.helpers import toy_recommender
+from tests.helpers.dying import compute_with_deaths
 from tests.helpers.shared_trainers import share_trainers
 
 pytestmark = pytest.mark.slow
@@ -81,7 +82,7 @@ def lanes_over(devices):
 def promotion(devices=1, **options):
     """Returns a promotion that returns the losses and the rewards of its last rung."""
     promote = make_promotion(lanes_over(devices), LOGIT_GRADS, **OPTIONS | options)
-    return lambda *args, **settings: promote(*args, **settings)[-1][1:]
+    return lambda *args, **settings: promote(*args, **settings)[-1][1:3]
 
 
 def test_the_good_losses_come_to_the_last_rung():
@@ -98,6 +99,9 @@ def test_every_rung_says_what_it_trained_and_what_that_earned():
     assert sorted(first.losses) == [0, 1, 2, 3, 4]
     assert sorted(last.losses) == sorted(first.losses[:3])
     assert np.all(np.diff(first.rewards) <= 0)
+    for rung in (first, last):
+        assert rung.courses.shape == (len(rung.losses), rung.epochs)
+        np.testing.assert_array_equal(rung.courses.max(1), rung.rewards)
 
 
 def test_a_penalty_takes_part_in_the_order_and_not_in_the_rewards():
@@ -205,14 +209,14 @@ def test_of_several_seeds_it_is_the_best_epoch_of_their_mean(monkeypatch):
     curves = iter([(0.9, 0.5, 0.6), (0.5, 0.6, 0.9)])
 
     def trained(trainer, losses, settings, *, epochs, **others):
-        return (np.full(len(settings), reward) for reward in next(curves)[:epochs])
+        return ((None, np.full(len(settings), reward)) for reward in next(curves)[:epochs])
 
     monkeypatch.setattr(promotion_module, "train_from_scratch", trained)
     calls = []
     options = {"epochs": (3,), "seeds": 2, "progress": lambda *call: calls.append(call)}
     promote = promotion(**options)
     np.testing.assert_allclose(promote(*unlike(GOOD[0]), *splits())[1], [0.75])
-    assert calls[-1] == ("promoting", 6, 6)
+    assert calls[-1][:3] == ("promotion", 6, 6)
 
 
 def test_a_score_is_the_mean_over_the_reward_splits():
@@ -232,9 +236,12 @@ def test_a_score_is_the_mean_over_the_reward_splits():
 def test_progress_counts_to_the_end():
     calls = []
     promote = promotion(progress=lambda *call: calls.append(call), epochs=(1, 3))
-    promote(*unlike(*FORMULAS), *splits())
+    names = [f"loss {j}" for j in range(len(FORMULAS))]
+    promote(*unlike(*FORMULAS), *splits(), names=names)
     # Three losses at two settings fill six lanes: two groups, then one.
-    assert calls == [("promoting", done, 5) for done in range(1, 6)]
+    assert [call[:3] for call in calls] == [("promotion", done, 5) for done in range(6)]
+    assert [*calls[1][3], *calls[2][3]] == names
+    assert all(0 <= score <= 1 for *_, scores in calls for score in scores.values())
 
 
 @pytest.mark.parametrize(
@@ -257,3 +264,19 @@ def test_progress_counts_to_the_end():
 def test_options_out_of_range_are_refused(wrong, message):
     with pytest.raises(ValueError, match=message):
         promotion(**wrong)
+
+
+def test_one_that_is_killed_after_every_epoch_ends_as_one_that_is_not():
+    trained = []
+
+    def follow(stage, done, total, scores):
+        trained.extend([done] if scores else [])
+
+    promote = make_promotion(
+        lanes_over(1), LOGIT_GRADS, **OPTIONS | {"seeds": 2, "progress": follow}
+    )
+    compute = lambda kept: promote(*unlike(*FORMULAS), *splits(), kept=kept)  # noqa: E731
+    rungs, deaths = compute_with_deaths(compute)
+    assert deaths > len(trained) == len({*trained})  # after each epoch, and each part's end
+    for one, other in zip(rungs, promote(*unlike(*FORMULAS), *splits()), strict=True):
+        jax.tree.map(np.testing.assert_array_equal, one, other)

@@ -58,18 +58,24 @@ def is_loss(tokens, vocab):
 def under_the_mask(vocab, length, make=make_grammar):
     """Returns all sequences that a policy can write under the grammar."""
     rules = make(vocab, length)
+
+    @jax.jit
+    def step(depth, remaining, previous):
+        """Returns whether each token may come next, and the state after it."""
+        every = jnp.arange(rules.size)
+        return rules.allowed(depth, remaining, previous), rules.advance(depth, every)
+
     found = [((), 0, 0)]
     for slot in range(length):
-        states = sorted({(depth, previous) for _, depth, previous in found})
-        allowed = {
-            state: np.flatnonzero(rules.allowed(jnp.int32(state[0]), length - slot, state[1]))
-            for state in states
-        }
-        assert all(len(tokens) for tokens in allowed.values()), "a policy may never be stuck"
+        after = {}
+        for depth, previous in {(depth, previous) for _, depth, previous in found}:
+            allowed, states = map(np.asarray, step(depth, length - slot, previous))
+            assert allowed.any(), "a policy may never be stuck"
+            after[depth, previous] = [(int(t), int(states[t])) for t in np.flatnonzero(allowed)]
         found = [
-            ((*tokens, int(token)), int(rules.advance(jnp.int32(depth), token)), int(token))
+            ((*tokens, token), state, token)
             for tokens, depth, previous in found
-            for token in allowed[depth, previous]
+            for token, state in after[depth, previous]
         ]
     return {tokens for tokens, _, _ in found}
 

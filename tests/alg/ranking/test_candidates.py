@@ -18,6 +18,7 @@ from autolossgen.ranking.trainer import (
     make_training_pairs,
 )
 from autolossgen.ranking.tuning import Range, propose, to_settings
+from tests.helpers.dying import compute_with_deaths
 from tests.helpers.ranking_sets import sets_from
 
 USERS, ITEMS = 12, 9
@@ -120,3 +121,13 @@ def test_a_loss_that_diverges_earns_nothing_and_stops_no_other():
 def test_settings_that_cannot_be_are_refused(change, fragment):
     with pytest.raises(ValueError, match=fragment):
         make_rank_candidate_trainer(MODEL, SETTINGS._replace(**change))
+
+
+def test_what_is_kept_is_not_trained_again():
+    losses = [build(formula) for formula in ("logsumexp_neg(-diff / c0)", "softplus(-diff)")]
+    results, deaths = compute_with_deaths(
+        lambda kept: make_rank_candidate_trainer(MODEL, SETTINGS)(losses, DATA, SPLIT, kept=kept)
+    )
+    assert deaths == len(losses)
+    for result, wanted in zip(results, train(*losses), strict=True):
+        assert result == wanted

@@ -3,6 +3,7 @@
 from functools import cache
 from types import SimpleNamespace
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -19,6 +20,7 @@ from autolossgen.ranking.fair_test import (
 )
 from autolossgen.ranking.trainer import Evaluation, RankState, RankTrainer, make_rank_trainer
 from autolossgen.ranking.tuning import Range, to_settings
+from tests.helpers.dying import compute_with_deaths
 from tests.helpers.ranking_sets import make_two_groups, sets_from
 
 DATA = make_two_groups()
@@ -103,9 +105,27 @@ def test_trainings_and_epochs_are_those_that_took_place(recorded):
     assert 1 <= result.epochs <= 2
     assert result.num_epochs == 2 * 2 + 2 * 2 + 2 * result.epochs
     assert result.seconds > 0
-    stages = list(dict.fromkeys(stage for stage, _, _ in calls.progress))
-    assert stages == ["tuning softmax, round 1", "testing", "training on all"]
-    assert calls.progress[:2] == [(stages[0], 1, 2), (stages[0], 2, 2)]
+
+
+def test_progress_counts_the_epochs_of_all_trainings(recorded):
+    result, calls = recorded
+    stages = list(dict.fromkeys(stage for stage, *_ in calls.progress))
+    assert stages == ["tuning", "test", "refit"]
+    # Two trials, two seeds, and the same seeds again, of two epochs each at most.
+    assert {total for _, _, total, _ in calls.progress} == {12}
+    done = [done for _, done, _, _ in calls.progress]
+    assert done[:4] == [0, 2, 4, 4]
+    assert done == sorted(done)
+    assert done[-1] == 8 + 2 * result.epochs
+    scores = [scores["softmax"] for *_, scores in calls.progress if scores]
+    assert scores[1] == pytest.approx(max(result.trials.scores), abs=1e-6) or scores[1] < scores[0]
+    assert 0 < max(scores) <= 1
+
+
+def test_the_plan_halves_trials_as_the_tuning_does():
+    halved = SETTINGS._replace(trials=(4,), epochs=4, halving=1, seeds=3)
+    # 4 lanes for one epoch, 2 for one, 1 for two; twice three seeds for four.
+    assert fair_test._plan_epochs(halved) == (4 + 2 + 1 + 1, 12, 12)
 
 
 def test_masks_hide_what_a_recommender_was_trained_on(recorded):
@@ -281,3 +301,29 @@ def test_a_pointwise_loss_is_no_contender():
         make_rank_contender("bce")
     with pytest.raises(ValueError, match="did you mean 'softmax'"):
         make_rank_contender("sofmax")
+
+
+def test_one_that_is_killed_wherever_it_can_be_ends_as_one_that_is_not(recorded, monkeypatch):
+    """To the last bit, and without training anything twice."""
+    calls = []
+
+    def make_counting(*args, **options):
+        trainer = compile_once(*args, **options)
+
+        def train(*arguments):
+            calls.append(1)
+            return trainer.train(*arguments)
+
+        return trainer._replace(train=train)
+
+    monkeypatch.setattr(fair_test, "make_rank_trainer", make_counting)
+    result, deaths = compute_with_deaths(
+        lambda kept: run_rank_test(CONTENDER, DATA, lambda known: MODEL, SETTINGS, kept=kept)
+    )
+    wanted, counted = recorded
+    assert deaths > len(SETTINGS.trials) + 2
+    assert len(calls) == len(counted.epochs)
+    for name in ("settings", "epochs", "course", "tuning", "num_epochs"):
+        assert getattr(result, name) == getattr(wanted, name)
+    jax.tree.map(np.testing.assert_array_equal, result.test, wanted.test)
+    jax.tree.map(np.testing.assert_array_equal, result.valid, wanted.valid)

@@ -213,7 +213,7 @@ def test_they_are_remembered():
 
 def test_no_later_generation_has_them_nor_does_a_resumed_one(tmp_path):
     search, data, first, state, _ = begun()
-    saved = open_checkpoints(tmp_path)
+    saved = open_checkpoints(tmp_path, version="1")
     saved.save(state)
 
     jax.tree.map(np.testing.assert_array_equal, saved.restore(first), state)

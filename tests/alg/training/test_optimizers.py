@@ -280,8 +280,8 @@ def test_a_checkpoint_brings_back_all_of_it(name, data, tmp_path):
     lanes, start = prepare(of_case(name))
     trained = train(lanes, start, data)
     state = SearchState((), trained, jnp.int32(3), jnp.float32(0), (), (), (), jnp.int32(1))
-    open_checkpoints(tmp_path).save(state)
-    restored = open_checkpoints(tmp_path).restore(state._replace(base_model=start))
+    open_checkpoints(tmp_path, version="1").save(state)
+    restored = open_checkpoints(tmp_path, version="1").restore(state._replace(base_model=start))
     jax.tree.map(np.testing.assert_array_equal, restored, state)
 
 

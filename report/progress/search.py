@@ -1,4 +1,4 @@
-"""The progress line of a search: redrawn in place in a terminal, plain lines elsewhere."""
+"""The progress of a search: its speed, the time left and the best loss so far."""
 
 import time
 from collections import deque
@@ -7,13 +7,13 @@ from types import TracebackType
 from typing import Any, NamedTuple, Self
 
 from rich.console import Console, Group, RenderableType
-from rich.live import Live
 from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from .formatting import format_count, format_duration, shorten, to_one_line
-from .results import finite_or_none
+from ..formatting import format_count, format_duration, shorten, to_one_line
+from ..results import finite_or_none
+from .line import INTERVAL, PLAIN_WIDTH, ProgressLine
 
 _RATE_WINDOW = 10  # generations that a rate is taken over: the first one also compiles
 _MIN_WIDTH_OF_ONE_LINE = 120
@@ -54,55 +54,34 @@ def format_progress(
     return line[:width]
 
 
-class Progress:
+class SearchProgress:
     """A view of the running search; ``make_progress`` makes it for a ``with`` statement."""
 
     def __init__(
         self,
         total_generations: int,
         *,
-        console: Console,
+        line: ProgressLine,
         max_seconds: float | None,
         max_trained: int | None,
-        interval: float,
-        clock: Callable[[], float],
     ):
         self._total = total_generations
-        self._console = console
+        self._line = line
         self._max_seconds = max_seconds
         self._max_trained = max_trained
-        self._interval = interval
-        self._clock = clock
         self._history: deque[Mapping[str, Any]] = deque(maxlen=_RATE_WINDOW + 1)
-        self._printed_at: float | None = None
-        self._unprinted: str | None = None
-        live = console.is_terminal and not console.is_dumb_terminal
-        # It goes, and its last state is printed as a line, which a log of the console has, too.
-        self._live = Live(console=console, auto_refresh=False, transient=True) if live else None
-        self._shown: RenderableType = ""
 
     def __enter__(self) -> Self:
         """Announces the search: the first generation compiles and takes a while."""
-        if self._live:
-            self._live.start()
-            self._show(Text(_STARTING))
-        else:
-            self._print(_STARTING)
+        self._line.start(_STARTING)
         return self
 
     def update(self, metrics: Mapping[str, Any]) -> None:
         """Shows a generation, given as its row of ``metrics.jsonl``."""
-        first = not self._history
         self._history.append(metrics)
         rates = _compute_rates(self._history, self._total, self._max_seconds, self._max_trained)
-        if self._live:
-            self._show(self._render(metrics, rates))
-            return
-        now = self._clock()
-        self._unprinted = "search  " + format_progress(metrics, self._total, rates, width=160)
-        if first or self._printed_at is None or now - self._printed_at >= self._interval:
-            self._printed_at = now
-            self._print_last()
+        plain = "search  " + format_progress(metrics, self._total, rates, width=PLAIN_WIDTH)
+        self._line.show(plain, self._render(metrics, rates) if self._line.is_live else None)
 
     def __exit__(
         self,
@@ -111,44 +90,26 @@ class Progress:
         traceback: TracebackType | None,
     ) -> None:
         """Leaves the last generation on the screen, also after an interrupt."""
-        if self._live:
-            self._live.stop()
-            self._console.print(self._shown)
-        else:
-            self._print_last()
+        self._line.stop()
 
     def _render(self, metrics: Mapping[str, Any], rates: Rates) -> RenderableType:
-        ascii_only = self._console.options.ascii_only
-        wide = self._console.width >= _MIN_WIDTH_OF_ONE_LINE
+        console = self._line.console
+        ascii_only = console.options.ascii_only
+        wide = console.width >= _MIN_WIDTH_OF_ONE_LINE
         done = finite_or_none(metrics.get("generation")) or 0
         label = Text(f"{format_count(metrics.get('generation'))}/{self._total}", style="bold")
         facts = _format_facts(metrics, rates)
         bar_width = 20 if wide else 10
         bar = ProgressBar(total=max(self._total, 1), completed=done, width=bar_width)
         formula = to_one_line(_get_formula(metrics), ascii_only=ascii_only)
-        room = self._console.width - len(label) - bar_width - len(facts) - 6
+        room = console.width - len(label) - bar_width - len(facts) - 6
         line = Table.grid(padding=(0, 2, 0, 0))
         at_end = shorten(formula, room, ascii_only=ascii_only) if wide else ""
         line.add_row(label, bar, Text(facts), Text(at_end))
         if wide:
             return line
-        below = shorten(formula, self._console.width - 1, ascii_only=ascii_only)
+        below = shorten(formula, console.width - 1, ascii_only=ascii_only)
         return Group(line, Text(below, style="dim", no_wrap=True))
-
-    def _show(self, state: RenderableType) -> None:
-        assert self._live is not None  # this is for terminals
-        self._shown = state
-        self._live.update(state, refresh=True)
-
-    def _print_last(self) -> None:
-        if self._unprinted is not None:
-            self._print(self._unprinted)
-            self._unprinted = None
-
-    def _print(self, line: str) -> None:
-        # Soft wrap: a log file has no width, and a broken line is hard to grep.
-        text = to_one_line(line, ascii_only=self._console.options.ascii_only)
-        self._console.print(Text(text), soft_wrap=True)
 
 
 def make_progress(
@@ -157,9 +118,9 @@ def make_progress(
     *,
     max_seconds: float | None = None,
     max_trained: int | None = None,
-    interval: float = 5.0,
+    interval: float = INTERVAL,
     clock: Callable[[], float] = time.monotonic,
-) -> Progress:
+) -> SearchProgress:
     """Makes a context manager whose ``update`` shows how far the search is.
 
     In a terminal the line is redrawn in place. Elsewhere (a file, a pipe, a notebook's shell) the
@@ -186,30 +147,12 @@ def make_progress(
     if total_generations < 1:
         raise ValueError(f"total_generations: expected at least 1, got {total_generations}")
     console = Console() if console is None else console
-    return Progress(
+    return SearchProgress(
         total_generations,
-        console=console,
+        line=ProgressLine(console, interval=interval, clock=clock),
         max_seconds=max_seconds,
         max_trained=max_trained,
-        interval=interval,
-        clock=clock,
     )
-
-
-def show_epochs(console: Console, stage: str, done: int, total: int) -> None:
-    """Shows the epoch that a training in lanes has reached, in place on a terminal.
-
-    Args:
-      console: to print on.
-      stage: what the training is for, such as "testing".
-      done: epochs done.
-      total: epochs at most.
-    """
-    text = f"{stage}: epoch {done} of at most {total}"
-    if console.is_terminal:
-        console.print(text.ljust(console.width - 1), end="\r")
-    elif done in (1, total) or done % 10 == 0:
-        console.print(text)
 
 
 def _format_facts(metrics: Mapping[str, Any], rates: Rates) -> str:
