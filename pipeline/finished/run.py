@@ -137,27 +137,27 @@ class Run:
         page = self.folder / "report.html"
         return page if page.exists() else _page().write_page(self.folder)
 
-    def plot_curves(self) -> Plot | None:
+    def plot_curves(self) -> "Plot | None":
         """Plots the found losses and the best baselines, value and gradient."""
         return self._plots["curves"]()
 
-    def plot_differences(self) -> Plot | None:
+    def plot_differences(self) -> "Plot | None":
         """Plots the difference of each loss to the best baseline, with both 95 % intervals."""
         return self._plots["differences"]()
 
-    def plot_courses(self) -> Plot | None:
+    def plot_courses(self) -> "Plot | None":
         """Plots the validation metric over the epochs of promotion and test."""
         return self._plots["courses"]()
 
-    def plot_sensitivity(self) -> Plot | None:
+    def plot_sensitivity(self) -> "Plot | None":
         """Plots the validation metric over the learning rates and constants that were tried."""
         return self._plots["sensitivity"]()
 
-    def plot_rewards(self) -> Plot | None:
+    def plot_rewards(self) -> "Plot | None":
         """Plots the rewards of the search; None without one, as all plots without their data."""
         return self._plots["rewards"]()
 
-    def plot_front(self) -> Plot | None:
+    def plot_front(self) -> "Plot | None":
         """Plots the gain of the hall of fame over complexity, with the formulas of the front."""
         return self._plots["front"]()
 
@@ -181,7 +181,7 @@ class Run:
         return _page().save_plots(self._plots, target, kinds)
 
     @cached_property
-    def _plots(self) -> Mapping[str, Callable[[], Plot | None]]:
+    def _plots(self) -> "Mapping[str, Callable[[], Plot | None]]":
         views = make_views(self.files, read_configs(self.folder, self.files))
         return _page().list_plots(self.files, self._cell, views)
 

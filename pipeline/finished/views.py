@@ -213,7 +213,7 @@ def _compute_pairwise_curves(function: LossFn, margin: float) -> LossCurves:
     gradients, values = jax.jit(jax.grad(compute, has_aux=True))(jnp.asarray(ahead))
     case = f"one negative among {NUM_OTHERS + 1}"
     return LossCurves(
-        axis="d, score of the positive minus that of the negative",
+        axis="d: positive minus negative",
         inputs=ahead.tolist(),
         values={case: np.asarray(values).tolist()},
         gradients={case: np.asarray(gradients).tolist()},

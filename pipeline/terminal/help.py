@@ -21,6 +21,7 @@ USAGE = """\
 {0} recommend RUN --user=ID [--k=10]
 {0} export RUN [--to=python|torch|latex|json] [--loss=NAME]
 {0} compare RUN RUN ...
+{0} report RUN [--plots=FOLDER]
 
 --config    name or file of a config; ml100k if left out
 --overrides file of keys and values, in YAML or JSON; flags go before it

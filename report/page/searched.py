@@ -86,7 +86,7 @@ def _make_promotion_section(
     table = Table("What went into promotion", columns, table_rows[:_FIRST_ROWS], right=right)
     twins = sum(bool(row.get("twin")) for row in hall_of_fame)
     facts = f"{len(names)} of {len(hall_of_fame)} losses of the hall of fame went in"
-    facts += f"; {twins} have the gradient of a baseline and stayed out." if twins else "."
+    facts += f"; stayed out as twins of baselines: {twins}." if twins else "."
     parts: list[Part] = [table, Text(facts), make_note(_PROMOTION_NOTE)]
     if rest := table_rows[_FIRST_ROWS:]:
         parts.insert(1, Folded(f"{len(rest)} more losses", table._replace(rows=rest)))

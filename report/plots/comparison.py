@@ -11,7 +11,7 @@ from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormat
 
 from ..formatting import format_score, shorten, to_one_line
 from ..results import ERROR_METRICS, Cell, LossResult, format_metric_name
-from ..verdict import get_best_baseline, get_best_found
+from ..verdict import get_best_baseline, get_best_found, sort_by_validation
 from .drawing import DASHES, Palette, make_figure, make_plot
 
 _NAME_WIDTH = 26
@@ -146,6 +146,18 @@ def plot_courses(
     return figure
 
 
+def _get_baseline(losses: Sequence[LossResult], cell: Cell) -> LossResult | None:
+    """Returns the best baseline, or else that of the losses which is best on validation.
+
+    The best baseline may be a recommender without a loss, which has neither epochs nor rates.
+    """
+    best = get_best_baseline(cell)
+    if best in losses:
+        return best
+    known = [loss for loss in sort_by_validation(cell) if loss in losses]
+    return next((loss for loss in known if not loss.found), None)
+
+
 def _to_points(course: Any) -> list[tuple[float, float]]:
     """Returns epochs and values of a course as files have it, without those that are unknown."""
     if not isinstance(course, Mapping):
@@ -157,13 +169,12 @@ def _to_points(course: Any) -> list[tuple[float, float]]:
 def _draw_test_courses(
     palette: Palette, axes: Axes, cell: Cell, courses: Sequence[LossResult]
 ) -> None:
-    best_found, baseline = get_best_found(cell), get_best_baseline(cell)
+    best_found, baseline = get_best_found(cell), _get_baseline(courses, cell)
     for loss in sorted(courses, key=lambda loss: loss is best_found):
         is_named = loss.found or loss is baseline
         style = _style(palette, is_found=loss.found) if is_named else _faint(palette)
         name = shorten(to_one_line(loss.name), 18)
-        label = f"{name}, best baseline" if loss is baseline else name
-        _draw_line(axes, loss.course, label=label if is_named else None, **style)
+        _draw_line(axes, loss.course, label=name if is_named else None, **style)
         chosen = [point for point in loss.course if point[0] == loss.epochs]
         if chosen:
             axes.plot(*zip(*chosen, strict=True), marker="o", markersize=8, mfc="none", **style)
@@ -239,14 +250,14 @@ def _list_trials(loss: LossResult, name: str) -> list[tuple[float, float]]:
 
 
 def _draw_rates(palette: Palette, axes: Axes, cell: Cell, losses: Sequence[LossResult]) -> None:
-    best_found, baseline = get_best_found(cell), get_best_baseline(cell)
+    best_found, baseline = get_best_found(cell), _get_baseline(losses, cell)
     for loss in sorted(losses, key=lambda loss: loss is best_found):
         is_named = loss.found or loss is baseline
         style = _style(palette, is_found=loss.found) if is_named else _faint(palette)
         trials = _list_trials(loss, "learning_rate")
         chosen = loss.learning_rate or 1.0
         points = [(rate / chosen, score) for rate, score in trials]
-        if _is_random(loss):  # a line from point to point would be of all that differs
+        if loss.score:  # of rankings, whose settings are drawn: a line would join all that differs
             style["linestyle"] = ""
         name = shorten(to_one_line(loss.name), 18)
         axes.plot(
@@ -271,11 +282,6 @@ def _scale_by_log(axes: Axes) -> None:
     axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5), numticks=8))
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     axes.xaxis.set_minor_formatter(NullFormatter())
-
-
-def _is_random(loss: LossResult) -> bool:
-    """Whether settings were drawn, and are not those of a grid."""
-    return bool(loss.constants)
 
 
 def _draw_constant(palette: Palette, axes: Axes, loss: LossResult, name: str) -> None:

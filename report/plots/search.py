@@ -34,6 +34,7 @@ def plot_rewards(palette: Palette, generations: Sequence[Mapping[str, Any]]) -> 
     if not axes.lines:
         return None
     axes.grid(axis="y")
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.set_xlabel("candidates trained")
     axes.set_ylabel("reward")
     add_legend(axes)
