@@ -149,7 +149,7 @@ def test_the_readme_says_what_to_use(search):
     text = (run.folder / "README.md").read_text()
     assert run.best.formula in text
     for path in run.folder.iterdir():
-        if not path.name.startswith(("README", "events.", "interactions.", "data.")):
+        if not path.name.startswith(("README", "events.", "interactions.", "data.", "run.lock")):
             assert path.name in text, path.name
 
 

@@ -151,7 +151,7 @@ def test_a_run_keeps_a_recommender_and_says_what_to_use(run, likes):
     text = (ran.folder / "README.md").read_text()
     assert ran.best.formula in text
     for path in ran.folder.iterdir():
-        if not path.name.startswith(("README", "events.")):
+        if not path.name.startswith(("README", "events.", "run.lock")):
             assert path.name in text, path.name
     found = ran.recommend(USERS[2], k=30)
     liked = set(frame.filter(reader=USERS[2])["book"])
