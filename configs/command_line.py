@@ -51,6 +51,7 @@ def read_command_line(argv: list[str]) -> CommandLine:
         flags.DEFINE_boolean("dry_run", False, "check and plan, train nothing", flag_values=known)
         rest = known(argv)[1:]
         config = known.config
+        _ = config.name  # it is read now: a file that fails does so here
     except Exception as error:  # a config is a Python file, and can fail in any way
         raise UsageError(_one_line(error)) from None
     if rest:

@@ -103,8 +103,9 @@ def change_config(
         try:
             section[name] = tuple(value) if isinstance(value, list) else value
         except (TypeError, ValueError):
-            kind = type(section[name]).__name__
-            raise ValueError(f"{key} is of type {kind}, got {value!r}") from None
+            kind = type(section[name])
+            what = f"a sequence, as in {[value]}" if kind is tuple else f"of type {kind.__name__}"
+            raise ValueError(f"{key} is {what}, got {value!r}") from None
 
 
 def _explain_unknown(key: str, config: ConfigDict, others: Iterable[str]) -> str:

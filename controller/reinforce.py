@@ -49,7 +49,8 @@ class ReinforceState(NamedTuple):
 
     params: Any
     opt_state: optax.OptState
-    moving_average: jax.Array  # float32 [], NaN until the first reward
+    moving_average: jax.Array  # float32 [], -inf until the first reward
+    skipped: jax.Array  # int32 [], updates that were not finite
 
 
 class _Network(NamedTuple):
@@ -170,7 +171,8 @@ def _init_state(learner: _Learner, key: jax.Array) -> ReinforceState:
     return ReinforceState(
         params=params,
         opt_state=learner.optimizer.init(params),
-        moving_average=jnp.float32(jnp.nan),
+        moving_average=jnp.float32(-jnp.inf),
+        skipped=jnp.int32(0),
     )
 
 
@@ -197,7 +199,7 @@ def _update(
     del reference  # rewards are compared with the others of their generation
     share = weight / jnp.maximum(weight.sum(), 1e-30)
     mean = jnp.sum(share * reward)
-    average = jnp.where(jnp.isnan(state.moving_average), mean, state.moving_average)
+    average = jnp.where(jnp.isneginf(state.moving_average), mean, state.moving_average)
     reward, counted = filter_rewards(reward, weight, average, learner.below_average)
     moved = update_moving_average(average, reward, counted, learner.moving_average_decay)
     moved = jnp.where(counted.sum() > 0, moved, state.moving_average)
@@ -215,14 +217,21 @@ def _update(
 
     grads, entropy = jax.grad(loss, has_aux=True)(state.params)
     state = _descend(learner, grads, state)._replace(moving_average=moved)
-    return state, {"baseline": moved, "entropy": entropy}  # as metrics.jsonl calls it
+    # As metrics.jsonl calls them.
+    return state, {"baseline": moved, "entropy": entropy, "skipped_updates": state.skipped}
 
 
 def _descend(learner: _Learner, grads: Any, state: ReinforceState) -> ReinforceState:
-    """Takes one step of the optimizer."""
+    """Takes one step of the optimizer, unless something in it is not finite: then it is counted."""
     updates, opt_state = learner.optimizer.update(grads, state.opt_state, state.params)
-    params = optax.apply_updates(state.params, updates)
-    return state._replace(params=params, opt_state=opt_state)
+    new = optax.apply_updates(state.params, updates), opt_state
+    is_finite = jnp.stack([jnp.isfinite(part).all() for part in jax.tree.leaves(new)]).all()
+    params, opt_state = jax.tree.map(
+        lambda after, before: jnp.where(is_finite, after, before),
+        new,
+        (state.params, state.opt_state),
+    )
+    return state._replace(params=params, opt_state=opt_state, skipped=state.skipped + ~is_finite)
 
 
 def _begin_round(learner: _Learner, state: ReinforceState, reward: jax.Array) -> ReinforceState:

@@ -29,7 +29,7 @@ from .splitting import (
     split_at,
     split_rows,
 )
-from .tables import TextTable, read_columnar, read_text, read_whole
+from .tables import TextTable, guess_columns, read_columnar, read_text, read_whole
 from .types import DataError, Dataset
 
 MAX_COLUMNS = 12  # in a note
@@ -105,7 +105,7 @@ def load_csv(
         check_keeps_parts(rule, path)
     roles = Roles(user=user, item=item, label=label, time=time, ids=None)
     form = TextForm(separator=separator, quoted=quoted, columns=tuple(columns))
-    tables = read_own_tables(file, form, roles)
+    tables, roles, guesses = read_own_tables(file, form, roles)
     table, encoded, sizes = encode_all(tables, roles, threshold)
     extra = _make_features(
         wanted, table, encoded, _read_sides(side_paths, table, form._replace(columns=()), roles)
@@ -119,7 +119,7 @@ def load_csv(
         valid=valid,
         test=test,
         rule=rule,
-        notes=(*map(describe_table, tables), *encoded.notes, *describe_features(extra)),
+        notes=(*map(describe_table, tables), *guesses, *encoded.notes, *describe_features(extra)),
         sizes={field: index.size for field, index in encoded.indexes.items()} | extra.sizes,
         sides=extra.sides,
         indexes=encoded.indexes,
@@ -171,15 +171,24 @@ class TextForm(NamedTuple):
     columns: tuple[str, ...] = ()
 
 
-def read_own_tables(path: Path, form: TextForm, roles: Roles) -> list[TextTable]:
-    """Returns the table of a file, or those of a folder's train, valid and test.
+def read_own_tables(
+    path: Path, form: TextForm, roles: Roles
+) -> tuple[list[TextTable], Roles, list[str]]:
+    """Reads the table of a file, or those of a folder's train, valid and test.
+
+    Returns:
+      The tables, which columns hold what, and a note where that was guessed.
 
     Raises:
       DataError: if one cannot be read, or lacks a column.
     """
     names = [name for name in roles[:4] if name]
     files = find_own_split(path) if path.is_dir() else [path]
-    return [read_table(str(file), "path", form, names) for file in files]
+    tables = [read_table(str(file), "path", form, names) for file in files]
+    columns = {"user": roles.user, "item": roles.item, "label": roles.label}
+    guessed, notes = guess_columns(tables, columns)
+    user, item, label = guessed.values()
+    return tables, roles._replace(user=user, item=item, label=label), notes
 
 
 def read_table(path: str, key: str, form: TextForm, wanted: Sequence[str]) -> TextTable:

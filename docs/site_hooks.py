@@ -18,7 +18,8 @@ ADDED = {
 """Pages of the repository that the site has, too -> what it calls them."""
 
 CODE = re.compile(r"(```.*?```)", re.DOTALL)
-LINK = re.compile(r"(!?)\[([^\]]*)\]\(([^()\s#]+)(#[^()\s]*)?\)")
+IMAGE = r"!\[[^\]]*\]\([^()]*\)"
+LINK = re.compile(rf"(!?)\[((?:{IMAGE}|[^\]\[])*)\]\(([^()\s#]+)(#[^()\s]*)?\)")
 
 
 def on_files(files: Files, config: Any) -> Files:
@@ -42,6 +43,8 @@ def on_page_markdown(markdown: str, page: Any, **others: Any) -> str:
 def _lead(link: re.Match[str], folder: Path, source: str) -> str:
     """Returns a link of a page in a folder as the site has it, or its text alone."""
     mark, text, target, anchor = link.groups()
+    if text.startswith("!["):  # a picture that is a link
+        text = LINK.sub(lambda image: _lead(image, folder, source), text)
     if "://" in target or target.startswith("mailto:"):
         return link[0]
     path = (folder / target).resolve()

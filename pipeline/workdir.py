@@ -209,12 +209,14 @@ def _data_differences(
 def _replace_keys(
     config: dict[str, Any], other: dict[str, Any], keys: Sequence[str]
 ) -> dict[str, Any]:
-    """Returns a config with the values of another one at ``section.key``."""
-    replaced = config
-    for section, name in (key.split(".") for key in keys):
-        values, new_values = replaced.get(section), other.get(section)
-        if isinstance(values, dict) and isinstance(new_values, dict) and name in new_values:
-            replaced = {**replaced, section: {**values, name: new_values[name]}}
+    """Returns a config with the values of another one at ``key`` or ``section.key``."""
+    replaced = dict(config)
+    for first, _, name in (key.partition(".") for key in keys):
+        values, new_values = replaced.get(first), other.get(first)
+        if not name and first in other:
+            replaced[first] = new_values
+        elif isinstance(values, dict) and isinstance(new_values, dict) and name in new_values:
+            replaced[first] = {**values, name: new_values[name]}
     return replaced
 
 

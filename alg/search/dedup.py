@@ -20,7 +20,7 @@ class Selection(NamedTuple):
 
     verdict: Array  # int32 [M]
     lane: Array  # int32 [M], lane of a sample, or of the one whose twin it is; 0 for none
-    seen_gain: Array  # float32 [M], gain of the seen loss whose twin it is; NaN for none
+    seen_gain: Array  # float32 [M], gain of the seen loss whose twin it is; -inf for none
     sample: Array  # int32 [K], sample in each lane; lane 0 is for the reference
     trained: Array  # bool [K], whether a sample is trained in the lane
 
@@ -75,13 +75,13 @@ def select_to_train(
         Verdict.TRAINED,
     )
     compared_lane = jnp.where(repeats_earlier & ~seen_before, lane_of_twin, lane)
-    compared_gain = jnp.where(is_valid & seen_before, gain_of_twin, jnp.nan)
+    compared_gain = jnp.where(is_valid & seen_before, gain_of_twin, -jnp.inf)
     not_compared = jnp.where(valid, Verdict.OVER_CAPACITY, verdict)
     slot = jnp.where(is_new & ~no_lane_left, lane, num_lanes)  # out of range, so that it is dropped
     return Selection(
         verdict=not_compared.at[compared].set(compared_verdict).astype(jnp.int32),
         lane=jnp.zeros(num_samples, jnp.int32).at[compared].set(compared_lane),
-        seen_gain=jnp.full(num_samples, jnp.nan).at[compared].set(compared_gain),
+        seen_gain=jnp.full(num_samples, -jnp.inf).at[compared].set(compared_gain),
         sample=jnp.zeros(num_lanes, jnp.int32).at[slot].set(compared, mode="drop"),
         trained=jnp.zeros(num_lanes, bool).at[slot].set(True, mode="drop"),
     )

@@ -266,7 +266,7 @@ def rewards_for_policy(
     chex.assert_equal_shape([selection.verdict, screening.reward])
     chex.assert_equal_shape([rewards, selection.trained])
     lane_reward = jnp.where(selection.lane > 0, rewards[selection.lane], jnp.nan)
-    is_seen = ~jnp.isnan(selection.seen_gain)
+    is_seen = selection.seen_gain > -jnp.inf
     reward = jnp.where(is_seen, selection.seen_gain + rewards[0], lane_reward)
     rejected = selection.verdict <= Verdict.PROTECTED
     reward = jnp.where(rejected, screening.reward, reward)

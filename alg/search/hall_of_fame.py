@@ -13,7 +13,7 @@ from .screening import are_twins
 class HallOfFame(NamedTuple):
     """The H best distinct losses, best first: by ``compute_scores``.
 
-    An empty row has gain -inf, and NaN for a fingerprint, so that no comparison matches it.
+    An empty row has gain -inf, and an infinite fingerprint, so that no comparison matches it.
     """
 
     tokens: Array  # int32 [H, L]
@@ -26,7 +26,7 @@ class HallOfFame(NamedTuple):
 class SeenLosses(NamedTuple):
     """Fingerprints and gains of the last R losses that were trained; the oldest is overwritten."""
 
-    fingerprints: Array  # float32 [R, P], NaN in empty slots, so that no comparison matches them
+    fingerprints: Array  # float32 [R, P], infinite in empty slots: no comparison matches
     gain: Array  # float32 [R]
     num_written: Array  # int32 [], how many losses were ever written
 
@@ -41,9 +41,9 @@ def init_hall(rows: int, length: int, num_probes: int) -> HallOfFame:
     """
     return HallOfFame(
         tokens=jnp.zeros((rows, length), jnp.int32),
-        fingerprints=jnp.full((rows, num_probes), jnp.nan, jnp.float32),
+        fingerprints=jnp.full((rows, num_probes), jnp.inf, jnp.float32),
         gain=jnp.full(rows, -jnp.inf, jnp.float32),
-        reward=jnp.full(rows, jnp.nan, jnp.float32),
+        reward=jnp.full(rows, -jnp.inf, jnp.float32),
         generation=jnp.zeros(rows, jnp.int32),
     )
 
@@ -123,7 +123,7 @@ def keep_shortest(
 def init_seen_losses(rows: int, num_probes: int) -> SeenLosses:
     """Builds room for ``rows`` losses, R, with fingerprints of ``num_probes`` numbers, P."""
     return SeenLosses(
-        fingerprints=jnp.full((rows, num_probes), jnp.nan, jnp.float32),
+        fingerprints=jnp.full((rows, num_probes), jnp.inf, jnp.float32),
         gain=jnp.zeros(rows),
         num_written=jnp.int32(0),
     )

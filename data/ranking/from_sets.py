@@ -322,8 +322,9 @@ def _read_csv(keys: RankingKeys) -> Ratings:
     check_distinct(columns)
     roles = Roles(**columns, ids=None)
     form = TextForm(separator=keys.separator, quoted=keys.quoted, columns=tuple(keys.columns))
-    tables = read_own_tables(_need_path(keys), form, roles)
-    return _encode_ratings(tables, roles, keys.threshold, keys.path)
+    tables, roles, guesses = read_own_tables(_need_path(keys), form, roles)
+    ratings = _encode_ratings(tables, roles, keys.threshold, keys.path)
+    return ratings._replace(notes=(*guesses, *ratings.notes))
 
 
 def _read_named(keys: RankingKeys) -> Ratings:

@@ -2,6 +2,7 @@
 
 from .columnar import read_columnar, read_json_lines
 from .compressed import decompress, read_whole
+from .guesses import guess_columns
 from .table import MAX_SHOWN, Layout, TextTable
 from .text import DOUBLE_COLON, find_values_in_header, read_first_line, read_text
 
@@ -12,6 +13,7 @@ __all__ = [
     "TextTable",
     "decompress",
     "find_values_in_header",
+    "guess_columns",
     "read_columnar",
     "read_first_line",
     "read_json_lines",

@@ -1,7 +1,5 @@
 """A finished run as an object: what was found, and the recommender that stays."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property

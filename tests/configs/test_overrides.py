@@ -58,6 +58,7 @@ def test_the_config_of_a_run_is_a_file_of_changes(read):
         ("generations: 3", "'generations' is a key of the section search"),
         ("search: 3", "search is a section, with candidates, checkpoint_every"),
         ("search: {generations: many}", "search.generations is of type int, got 'many'"),
+        ("trackers: wandb", "trackers is a sequence, as in ['wandb'], got 'wandb'"),
         ("policy.evolution.population: 9", "policy.name is 'risk_seeking'"),
         ("policy: evolution", "config.policy is now config.policy.name"),
         ("[1, 2]", "holds keys with values"),

@@ -285,7 +285,7 @@ def few(*values):
 
 def test_the_moving_average_moves_by_its_formula():
     state = first()
-    assert np.isnan(state.moving_average)
+    assert np.isneginf(state.moving_average)
     _, state = step(state, few(0.2, 0.4, 0.9), few(1.0, 1.0, 1.0))
     assert float(state.moving_average) == pytest.approx(0.5)  # begins at the first rewards' mean
     _, state = step(state, few(0.8, 0.6, 5.0), few(1.0, 1.0, 0.0))
@@ -469,3 +469,17 @@ def test_a_state_keeps_its_types(name):
     before = jax.eval_shape(begin, jax.random.key(0))
     after = jax.eval_shape(go_on, before, jax.random.key(1))
     assert types(after) == types(before)
+
+
+def test_an_update_that_is_not_finite_is_skipped_and_counted():
+    made = policy(**PLAIN)
+    state = made.init(jax.random.key(0))
+    reward = rewards()
+    not_finite = np.where(np.arange(len(reward)) == 3, np.float32(np.nan), reward)
+    spoilt, log = made.update(state, sequences(), not_finite, ones(), 0.5)
+    assert log["skipped_updates"] == 1
+    jax.tree.map(np.testing.assert_array_equal, spoilt.params, state.params)
+    jax.tree.map(np.testing.assert_array_equal, spoilt.opt_state, state.opt_state)
+    learned, log = made.update(state, sequences(), reward, ones(), 0.5)
+    assert log["skipped_updates"] == 0
+    assert not all(map(np.array_equal, *map(jax.tree.leaves, (learned.params, state.params))))

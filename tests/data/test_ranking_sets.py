@@ -651,8 +651,8 @@ def test_keys_that_cannot_be_meant_are_one_line(section, message):
             r"line 2, column 3 \(stars\): expected 0 or 1, got '\d'\..*threshold=4 .a rating of at",
         ),
         (
-            {"label": "rating"},
-            r"expected a column 'rating', got customer, product, stars, at. Name yours: data.user",
+            {"label": "mark"},
+            r"expected a column 'mark', got customer, product, stars, at. Name yours: data.user",
         ),
         ({"threshold": 6}, r"none of \d+ rows is a positive\. Lower data\.threshold"),
     ],

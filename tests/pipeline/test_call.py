@@ -3,7 +3,6 @@
 import json
 import shutil
 
-import jax.numpy as jnp
 import numpy as np
 import polars as pl
 import pytest
@@ -12,7 +11,6 @@ from autolossgen import find_loss, load_run
 from tests.helpers.own_frames import (
     BOOKS,
     COLUMNS,
-    TINY_RANKING,
     TINY_SEARCH,
     USERS,
     make_ratings,
@@ -32,16 +30,6 @@ def search(in_process, tmp_path_factory):
         return find_loss(frame, **{**COLUMNS, **TINY_SEARCH, "workdir": folder, **changes})
 
     return ask(quiet=True), ask
-
-
-@pytest.fixture(scope="module")
-def ranking(in_process, tmp_path_factory):
-    """A finished run of rankings on a file of likes."""
-    folder = tmp_path_factory.mktemp("runs")
-    likes = make_ratings().filter(pl.col("stars") > 3).drop("stars")
-    likes.write_csv(folder / "likes.csv")
-    settings = {"user": "reader", "item": "book", "quiet": True, **TINY_RANKING}
-    return find_loss(folder / "likes.csv", workdir=folder / "run", **settings), likes
 
 
 def test_the_best_loss_is_what_the_results_say_to_use(search):
@@ -126,11 +114,11 @@ def test_scores_are_those_of_the_plain_weights(search):
         assert score == pytest.approx(float(expected), rel=1e-4)
 
 
-def test_the_recommender_saw_all_data(search, ranking):
-    for run, rows in ((search[0], make_ratings().height), (ranking[0], ranking[1].height)):
-        about = json.loads((run.folder / "recommender" / "recommender.json").read_text())
-        assert about["interactions"] == rows
-        assert about["users"] == len(pl.read_parquet(run.folder / "recommender/users.parquet"))
+def test_the_recommender_saw_all_data(search):
+    run, _ = search
+    about = json.loads((run.folder / "recommender" / "recommender.json").read_text())
+    assert about["interactions"] == make_ratings().height
+    assert about["users"] == len(pl.read_parquet(run.folder / "recommender/users.parquet"))
 
 
 def test_a_finished_run_is_returned_at_once_and_loaded_later(search):
@@ -156,29 +144,13 @@ def test_a_quiet_run_keeps_a_log(search, capsys):
     assert "finished run" in capsys.readouterr().out
 
 
-def test_the_readme_says_what_to_use(search, ranking):
-    for run in (search[0], ranking[0]):
-        text = (run.folder / "README.md").read_text()
-        assert run.best.formula in text
-        for path in run.folder.iterdir():
-            if not path.name.startswith(("README", "events.", "interactions.", "data.")):
-                assert path.name in text, path.name
-
-
-def test_positives_alone_are_ranked(ranking):
-    run, likes = ranking
-    assert set(run.losses["name"]) >= {"popularity", "ease", "bpr", "softmax"}
-    pos, neg = jnp.array([2.0]), jnp.array([[0.5, 1.0]])
-    for name in run.losses.filter(pl.col("formula").is_not_null())["name"]:
-        loss = run.get_loss(name).loss
-        given = {"threshold": jnp.array([0.7])} if loss.reads_threshold else {}
-        assert np.isfinite(loss(pos, neg, **given))
-    assert float(run.get_loss("bpr").loss(pos, neg)) == pytest.approx(
-        np.mean(np.log1p(np.exp([-1.5, -1.0]))), rel=1e-5
-    )
-    found = run.recommend(USERS[2], k=30)
-    liked = set(likes.filter(reader=USERS[2])["book"])
-    assert set(found["item"]) == set(likes["book"]) - liked
+def test_the_readme_says_what_to_use(search):
+    run, _ = search
+    text = (run.folder / "README.md").read_text()
+    assert run.best.formula in text
+    for path in run.folder.iterdir():
+        if not path.name.startswith(("README", "events.", "interactions.", "data.", "run.lock")):
+            assert path.name in text, path.name
 
 
 @pytest.mark.parametrize(

@@ -1,38 +1,48 @@
-"""Rankings through the command line."""
+"""Rankings through the command line, and the same run from Python."""
 
 import csv
 import json
 
+import jax.numpy as jnp
 import numpy as np
+import polars as pl
 import pytest
 
-from autolossgen import build_loss
-from tests.helpers.run_server import assert_one_line
+from autolossgen import build_loss, find_loss, load_run
+from tests.helpers.own_frames import BOOKS, USERS
+from tests.helpers.run_server import assert_one_line, contents
 
 pytestmark = pytest.mark.slow
 
 SMOKE = "--config=configs/topk.py:smoke"
-TINY = (
-    SMOKE,
-    "--config.model.embedding_dim=4",
-    "--config.train.batch_size=64",
-    "--config.test.cutoffs=(2,5)",
-    "--config.test.metric=ndcg@5",
-    "--config.test.epochs=2",
-)
 OWN = "logsumexp_neg(-5 * diff)"
+SETTINGS = {
+    "model.embedding_dim": 4,
+    "train.batch_size": 64,
+    "test.cutoffs": (2, 5),
+    "test.metric": "ndcg@5",
+    "test.epochs": 2,
+}
+TINY = (SMOKE, *(f"--config.{key}={value}" for key, value in SETTINGS.items()))
+LOSSES = ("softmax", OWN)
+
+
+def make_likes():
+    """Yields user, item and number of likes of two groups, each of which likes half the items."""
+    rng = np.random.default_rng(0)
+    for user in range(24):
+        for number, item in enumerate(rng.permutation(12)[:8]):
+            yield user, item + 12 * (user % 2), number
 
 
 def write_folder(path):
-    """Writes likes of two groups of users, each of which likes one half of the items."""
-    rng = np.random.default_rng(0)
+    """Writes likes in files of train and test."""
     path.mkdir()
     with (path / "train.tsv").open("w") as train, (path / "test.tsv").open("w") as test:
         for file in (train, test):
             file.write("user\titem\n")
-        for user in range(24):
-            for number, item in enumerate(rng.permutation(12)[:8]):
-                (test if number < 2 else train).write(f"{user}\t{item + 12 * (user % 2)}\n")
+        for user, item, number in make_likes():
+            (test if number < 2 else train).write(f"{user}\t{item}\n")
     return path
 
 
@@ -42,11 +52,21 @@ def folder(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def run(server, folder, tmp_path_factory):
+def likes(tmp_path_factory):
+    """A file of likes with ids as people have them."""
+    path = tmp_path_factory.mktemp("likes") / "own.csv"
+    rows = [{"reader": USERS[user], "book": BOOKS[item]} for user, item, _ in make_likes()]
+    pl.DataFrame(rows).write_csv(path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def run(server, likes, tmp_path_factory):
     """A run from beginning to end; its arguments, its folder and what it printed."""
     workdir = tmp_path_factory.mktemp("runs") / "topk"
-    losses = f"--config.contenders.losses=('softmax','{OWN}')"
-    arguments = (*TINY, losses, f"--config.data.path={folder}", f"--workdir={workdir}")
+    of_file = {"name": "csv", "path": likes, "user": "reader", "item": "book", "label": ""}
+    data = (f"--config.data.{key}={value}" for key, value in of_file.items())
+    arguments = (*TINY, f"--config.contenders.losses={LOSSES}", *data, f"--workdir={workdir}")
     return arguments, workdir, server.run(*arguments)
 
 
@@ -112,6 +132,41 @@ def test_what_is_finished_is_kept(run, server):
     assert {path: path.stat().st_mtime_ns for path in kept} == kept
     assert weights.read_bytes() == recommender
     assert "finished" in server.run(*arguments).out
+
+
+def test_the_same_call_from_python_returns_the_finished_run(run, likes, in_process):
+    _, workdir, _ = run
+    before = contents(workdir)
+    settings = {**SETTINGS, "contenders.losses": LOSSES, "workdir": workdir, "quiet": True}
+    found = find_loss(str(likes), user="reader", item="book", preset="smoke", **settings)
+    assert contents(workdir) == before
+    assert found.best[:-1] == load_run(workdir).best[:-1]
+
+
+def test_a_run_keeps_a_recommender_and_says_what_to_use(run, likes):
+    ran, frame = load_run(run[1]), pl.read_csv(likes)
+    about = json.loads((ran.folder / "recommender" / "recommender.json").read_text())
+    assert about["interactions"] == frame.height  # held out or not
+    assert about["users"] == frame["reader"].n_unique()
+    text = (ran.folder / "README.md").read_text()
+    assert ran.best.formula in text
+    for path in ran.folder.iterdir():
+        if not path.name.startswith(("README", "events.", "run.lock")):
+            assert path.name in text, path.name
+    found = ran.recommend(USERS[2], k=30)
+    liked = set(frame.filter(reader=USERS[2])["book"])
+    assert set(found["item"]) == set(frame["book"]) - liked
+
+
+def test_tested_losses_can_be_called(run):
+    ran = load_run(run[1])
+    pos, neg = jnp.array([2.0]), jnp.array([[0.5, 1.0]])
+    for name in ran.losses.filter(pl.col("formula").is_not_null())["name"]:
+        loss = ran.get_loss(name).loss
+        given = {"threshold": jnp.array([0.7])} if loss.reads_threshold else {}
+        assert np.isfinite(loss(pos, neg, **given))
+    expected = np.logaddexp(-5 * 1.5, -5 * 1.0)
+    assert float(ran.get_loss(OWN).loss(pos, neg)) == pytest.approx(expected, rel=1e-5)
 
 
 def test_a_transfer_tests_named_losses_on_rankings(server, folder, tmp_path):

@@ -27,6 +27,13 @@ def test_a_claimed_folder_is_that_of_its_config_alone(tmp_path):
         check_workdir(tmp_path / "run", CONFIG | {"seed": 1})
 
 
+def test_an_open_key_needs_no_section(tmp_path):
+    claim_workdir(tmp_path, {"seed": 0, "trackers": ()}, data=DATA)
+    check_workdir(tmp_path, {"seed": 0, "trackers": ("wandb",)}, open_keys=["trackers"])
+    with pytest.raises(ValueError, match="trackers"):
+        check_workdir(tmp_path, {"seed": 0, "trackers": ("wandb",)})
+
+
 def test_what_is_open_may_differ_until_there_are_results(tmp_path):
     config = {"seed": 0, "search": {"seconds": 1.0}}
     further = config | {"search": {"seconds": 2.0}}

@@ -84,9 +84,9 @@ def train(weights, scales, losses, penalties, splits):
     cut = make_batches(splits["train"], SIZE)
     given = start, stack_losses(programs, bounds), hyper, cut, jax.random.key(0)
     end = compile_optimized(lanes.train, *given)(*given)
+    predict = jax.jit(lambda end, split: lanes.predict(end, make_batches(split, SIZE)))
     scores = [
-        lanes.predict(end, make_batches(splits[name], SIZE))[:, : splits[name].label.size]
-        for name in ("valid", "test")
+        predict(end, splits[name])[:, : splits[name].label.size] for name in ("valid", "test")
     ]
     return Epoch(end, *map(np.asarray, scores))
 

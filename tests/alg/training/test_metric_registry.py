@@ -1,5 +1,7 @@
 """Metrics by name: which there are, which way is better, and what a family can be judged by."""
 
+from functools import cache, partial
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -43,9 +45,9 @@ def good_and_bad(metric):
 @pytest.mark.parametrize("name", [*METRIC_NAMES, "ndcg@3", "recall@50", "mrr@1"])
 def test_a_better_recommender_has_a_higher_reward(name):
     metric = get_metric(name)
-    good, bad = (metric.reward(jnp.asarray(kept), JUDGED) for kept in good_and_bad(metric))
+    judge = jax.jit(lambda kept: (metric.reward(kept, JUDGED), metric.value(kept, JUDGED)))
+    (good, bad), values = zip(*map(judge, good_and_bad(metric)), strict=True)
     assert 0 <= bad < good <= 1 or name == "recall@50"
-    values = [float(metric.value(jnp.asarray(kept), JUDGED)) for kept in good_and_bad(metric)]
     if name != "recall@50":
         assert (values[0] < values[1]) == metric.lower_is_better
 
@@ -102,21 +104,28 @@ def test_what_is_reported_is_of_one_kind():
     ]
 
 
-@pytest.mark.parametrize("name", OF_LABELS)
-def test_lanes_are_judged_by_the_metric_and_a_diverged_one_gets_nothing(name):
+@cache
+def make_judged_lanes():
+    """Returns lanes, their state, of which the second one diverged, and data."""
     data = toy_recommender.make_interactions(np.random.default_rng(0), 20, 15, 70)
     logit_grads = RATING.static_logit_grads([lambda z, y, reduce_fn: z])
     lanes = make_lanes(toy_recommender.make_recommender(20, 15), logit_grads)
     state = lanes.init(jax.random.split(jax.random.key(0), 3))
-    broken = state._replace(scale=state.scale.at[1].set(jnp.nan))
+    return lanes, state._replace(scale=state.scale.at[1].set(jnp.nan)), data
+
+
+@pytest.mark.parametrize("name", OF_LABELS)
+def test_lanes_are_judged_by_the_metric_and_a_diverged_one_gets_nothing(name):
+    lanes, state, data = make_judged_lanes()
     task = RATING._replace(metric=get_metric(name))
-    found = np.asarray(evaluate(lanes, broken, data, task))
+    found = np.asarray(jax.jit(partial(evaluate, lanes, task=task))(state, data))
+    reward = jax.jit(task.metric.reward)
     user = EvalTargets(data.label, data.ids["user"], data.weight)
     for lane in (0, 2):
         tables = {field: table[..., lane] for field, table in state.tables.items()}
         rows_ = {field: tables[field][data.ids[field]] for field in tables}
         logits = toy_recommender.forward({"bias": state.dense["bias"][lane]}, rows_)
-        np.testing.assert_allclose(found[lane], task.metric.reward(logits, user), atol=1e-5)
+        np.testing.assert_allclose(found[lane], reward(logits, user), atol=1e-5)
     assert found[1] == 0
 
 

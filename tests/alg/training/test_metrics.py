@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
+from autolossgen.training import metrics
 from autolossgen.training.metrics import (
     accuracy,
     auc,
@@ -18,13 +19,6 @@ from autolossgen.training.metrics import (
     count_ahead,
     count_predictions,
     f1,
-    hit_rate,
-    log_loss,
-    mae,
-    mrr,
-    ndcg,
-    recall,
-    rmse,
     user_auc,
 )
 
@@ -32,8 +26,22 @@ pytestmark = pytest.mark.slow
 
 SCORES = np.float32([-2, -0.5, 0, 1, 3])
 MOST = 32  # every drawn split is padded to this, so that all share one compilation
+# Operation by operation, each would be compiled for itself.
 compiled_auc = jax.jit(auc)
 compiled_user_auc = jax.jit(user_auc)
+log_loss, mae, rmse = map(jax.jit, (metrics.log_loss, metrics.mae, metrics.rmse))
+hit_rate, mrr, ndcg, recall = (
+    jax.jit(metric, static_argnames="k")
+    for metric in (metrics.hit_rate, metrics.mrr, metrics.ndcg, metrics.recall)
+)
+
+
+@jax.jit
+def accuracy_and_f1(scores, labels, weights, threshold):
+    counts = count_predictions(scores, labels, weights, threshold=threshold)
+    return {"accuracy": accuracy(counts), "f1": f1(counts)}
+
+
 best_of = {metric: jax.jit(partial(best_threshold, metric)) for metric in (accuracy, f1)}
 
 
@@ -143,11 +151,11 @@ def test_log_loss_of_a_sure_mistake_is_finite():
 def test_accuracy_and_f1_are_scikit_learns(split, threshold):
     scores, labels, weights = split
     predicted = scores > threshold
-    counts = count_predictions(*padded(*split), threshold=threshold)
+    found = accuracy_and_f1(*padded(*split), threshold)
     expected = sklearn.metrics.accuracy_score(labels, predicted, sample_weight=weights)
-    np.testing.assert_allclose(accuracy(counts), expected, rtol=1e-6)
+    np.testing.assert_allclose(found["accuracy"], expected, rtol=1e-6)
     expected = sklearn.metrics.f1_score(labels, predicted, zero_division=0, sample_weight=weights)
-    np.testing.assert_allclose(f1(counts), expected, rtol=1e-6)
+    np.testing.assert_allclose(found["f1"], expected, rtol=1e-6)
 
 
 @pytest.mark.parametrize("metric", [accuracy, f1])
@@ -159,7 +167,7 @@ def test_no_threshold_is_better_than_the_best(metric, seed):
     weights = np.float32(rng.integers(0, 3, MOST))
 
     def at(cut):
-        return float(metric(count_predictions(scores, labels, weights, threshold=cut)))
+        return float(accuracy_and_f1(scores, labels, weights, cut)[metric.__name__])
 
     best = at(best_of[metric](scores, labels, weights))
     brute = max(at(cut) for cut in np.arange(-5, 5, 0.25))
@@ -175,9 +183,8 @@ def test_of_equally_good_thresholds_the_lowest_is_given():
 @st.composite
 def rankings(draw):
     """Groups of scores with many ties, the first one relevant, and which of them are ranked."""
-    columns = draw(st.integers(2, 12))
-    scores = draw(arrays.arrays(np.float32, (5, columns), elements=st.sampled_from(SCORES)))
-    ranked = draw(arrays.arrays(np.float32, (5, columns), elements=st.sampled_from([0.0, 1.0])))
+    scores = draw(arrays.arrays(np.float32, (5, 12), elements=st.sampled_from(SCORES)))
+    ranked = draw(arrays.arrays(np.float32, (5, 12), elements=st.sampled_from([0.0, 1.0])))
     ranked[:, 0] = 1
     return scores, ranked
 
@@ -193,8 +200,12 @@ def naive_rank(scores, ranked):
 def first_rank(scores, ranked=None):
     """Returns the ranks of the first of groups [..., G]."""
     weights = np.ones_like(scores) if ranked is None else ranked
-    firsts = jnp.asarray(scores[..., :1])
-    return 1 + count_ahead(scores[..., 1:], firsts, weights[..., 1:]).sum(-1)
+    return _rank_first(scores, weights)
+
+
+@jax.jit
+def _rank_first(scores, weights):
+    return 1 + count_ahead(scores[..., 1:], scores[..., :1], weights[..., 1:]).sum(-1)
 
 
 @given(rankings())
