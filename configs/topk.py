@@ -90,7 +90,7 @@ def _declare_model(config: ConfigDict) -> None:
     config.train.negatives = "all"
     config.train.num_negatives = 1000  # that are drawn
     config.train.popularity_power = 0.0  # draws are in proportion to popularity to this power
-    config.train.correct_popularity = False  # subtract log q from a drawn negative's logit
+    config.train.correct_popularity = False  # a drawn negative counts as 1 / (its chance)
 
 
 def _declare_space(config: ConfigDict) -> None:
@@ -172,7 +172,8 @@ def _declare_test(config: ConfigDict) -> None:
     config.test = ConfigDict()
     config.test.metric = "ndcg@20"  # tunes, stops and compares
     config.test.cutoffs = (5, 10, 20, 50)  # of the metrics that are reported
-    config.test.top = 20  # places whose last one is a user's threshold
+    # Places whose last one is a user's threshold; None for as many as the metric counts.
+    config.test.top = placeholder(int)
     config.test.learning_rate = (1e-3, 0.3)  # lowest and highest that are tried
     config.test.weight_decay = (1e-9, 1e-3)  # the same
     config.test.trials = (6, 6)  # settings that are tried of each loss, round by round
@@ -182,6 +183,7 @@ def _declare_test(config: ConfigDict) -> None:
     config.test.seeds = 5  # trainings of each loss in the end
     config.test.epochs = 40  # at most
     config.test.evaluate_every = 5  # epochs between two looks at validation
+    config.test.refresh_every = 5  # epochs between two looks at the users' thresholds
     config.test.patience = 2  # looks without a better one that end a training
 
 

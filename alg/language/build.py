@@ -19,7 +19,16 @@ from ..suggest import did_you_mean
 from .families import LARGEST_LOGIT, POINTWISE, Family, as_family
 from .inputs import LossFn, LossLike, as_template
 from .latex import write_latex
-from .operators import DEFAULT_BOUNDS, NUMBER_OF, OPERATORS, Op, as_bounds, clip, compute_logit
+from .operators import (
+    DEFAULT_BOUNDS,
+    NUMBER_OF,
+    OPERATORS,
+    Op,
+    as_bounds,
+    clip,
+    compute_logit,
+    mean_of_negatives,
+)
 from .parser import Slot
 from .printing import check_size, describe_program
 from .programs import Program
@@ -31,7 +40,7 @@ REDUCTIONS = (
     "reduce_fn=jnp.sum gives the sum, reduce_fn=None the loss of each example, and the default the "
     "mean"
 )
-_KEYWORDS = ("threshold", "where", "weights", "constants", "reduce_fn")
+_KEYWORDS = ("threshold", "where", "weights", "neg_weights", "constants", "reduce_fn")
 
 
 def find_active_clips(
@@ -67,6 +76,7 @@ def evaluate(
     loads: Mapping[str, Array] | None = None,
     constants: Sequence[Array | float] | None = None,
     where: Array | None = None,
+    neg_weights: Array | None = None,
     bounds: tuple[float, float] = DEFAULT_BOUNDS,
     family: Family = POINTWISE,
     clipped: Sequence[bool] | None = None,
@@ -82,6 +92,7 @@ def evaluate(
       loads: name -> values of operands that the program loads, such as ``logit``.
       constants: for each instruction, in place of the program's; may be traced.
       where: mask of the entries that aggregates take; None for all.
+      neg_weights: how much each of them counts; None for alike.
       bounds: every result is clipped to them.
       family: the language of the program.
       clipped: for each instruction, whether its result is clipped; None to clip all.
@@ -103,7 +114,8 @@ def evaluate(
             registers.append(loads[op.name])
         else:
             if op.aggregate:
-                value = op.function(jnp.broadcast_to(arguments[0], shape), where)[..., :1]
+                settings = (where,) if neg_weights is None else (where, neg_weights)
+                value = op.function(jnp.broadcast_to(arguments[0], shape), *settings)[..., :1]
             else:
                 value = op.function(*arguments)
             registers.append(clip(value, *bounds) if is_clipped and bounds != UNBOUNDED else value)
@@ -325,13 +337,24 @@ def _make_function(
         return _reduce(values, where, weights, reduce_fn).astype(dtype)
 
     def pairwise(
-        pos, neg, *, threshold=None, where=None, weights=None, constants=None, reduce_fn=jnp.mean
+        pos,
+        neg,
+        *,
+        threshold=None,
+        where=None,
+        weights=None,
+        neg_weights=None,
+        constants=None,
+        reduce_fn=jnp.mean,
     ):
         dtype, (pos, neg) = _widen(pos, neg)
         run = run_with(constants)
         if reads_threshold:
             run = partial(run, loads=_load_threshold(threshold, pos))
-        values, where = _pairwise_values(run, pos, neg, where)
+        if neg_weights is not None and neg.shape[-1]:  # nothing is weighed where there is nothing
+            neg_weights = _load_weights(neg_weights, neg)
+            run = partial(run, neg_weights=neg_weights)
+        values, where = _pairwise_values(run, pos, neg, where, neg_weights)
         return _reduce(values, where, weights, reduce_fn).astype(dtype)
 
     return pairwise if family.is_pairwise else pointwise
@@ -367,6 +390,11 @@ def _load_threshold(threshold: Array | None, pos: Array) -> dict[str, Array]:
     return {"threshold": jax.lax.stop_gradient(values)[..., None]}
 
 
+def _load_weights(neg_weights: Array, neg: Array) -> Array:
+    """Returns the weights of negatives [..., B, num_negatives]."""
+    return _broadcast("neg_weights", jnp.asarray(neg_weights, neg.dtype), neg.shape)
+
+
 def _pointwise_values(
     run: Callable[..., Array], inputs: str, scores: Array, labels: Array, where: Array | None
 ) -> tuple[Array, Array | None]:
@@ -386,7 +414,11 @@ def _pointwise_values(
 
 
 def _pairwise_values(
-    run: Callable[..., Array], pos: Array, neg: Array, where: Array | None
+    run: Callable[..., Array],
+    pos: Array,
+    neg: Array,
+    where: Array | None,
+    neg_weights: Array | None,
 ) -> tuple[Array, Array | None]:
     """Returns the loss of each example [..., B], the mean over its negatives, and their mask."""
     if neg.ndim != pos.ndim + 1 or neg.shape[:-1] != pos.shape:
@@ -396,7 +428,8 @@ def _pairwise_values(
     if neg.shape[-1] == 0:
         neg, where = jnp.zeros((*pos.shape, 1), neg.dtype), jnp.zeros(pos.shape, bool)
     if where is None:
-        return jnp.mean(run((pos[..., None], neg, jnp.ones_like(pos)[..., None])), -1), None
+        values = run((pos[..., None], neg, jnp.ones_like(pos)[..., None]))
+        return _mean_over_negatives(values, None, neg_weights), None
     where = _broadcast_mask(jnp.asarray(where, bool), pos.shape, neg.shape)
     neg = jnp.where(where, neg, 0.0)
     has_negatives = jnp.any(where, -1)
@@ -404,8 +437,14 @@ def _pairwise_values(
     # An aggregate over nothing is not finite: examples without negatives take all, masked later.
     where = where | ~has_negatives[..., None]
     values = run((pos[..., None], neg, jnp.ones_like(pos)[..., None]), where=where)
-    is_of_positive = values.shape[-1] == 1
-    return jnp.mean(values, -1, where=None if is_of_positive else where), has_negatives
+    return _mean_over_negatives(values, where, neg_weights), has_negatives
+
+
+def _mean_over_negatives(values: Array, where: Array | None, neg_weights: Array | None) -> Array:
+    """Returns the mean [..., B] of what is one value of a positive, or one of each negative."""
+    if values.shape[-1] == 1:
+        return values[..., 0]
+    return mean_of_negatives(values, where, neg_weights)
 
 
 def _broadcast_mask(where: Array, pos: tuple[int, ...], neg: tuple[int, ...]) -> Array:

@@ -69,7 +69,9 @@ class LossFn(Protocol):
 
         A pairwise loss takes ``pos`` [..., B] and ``neg`` [..., B, num_negatives] for scores and
         labels; its ``where`` has the shape of either, its ``weights`` that of ``pos``. If it reads
-        the users' thresholds, it also takes ``threshold``, of the shape of ``pos``.
+        the users' thresholds, it also takes ``threshold``, of the shape of ``pos``. With
+        ``neg_weights``, which broadcast to ``neg``, a negative counts as so many in sums, means and
+        log-sum-exps: 1 / q, if it was drawn with chance q, stands for the whole catalogue.
 
         Args:
           scores: logits or probabilities [..., B]; the other arrays broadcast to them.

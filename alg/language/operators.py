@@ -61,7 +61,7 @@ class Op(NamedTuple):
 
     name: str
     arity: int
-    function: Callable[..., Array]  # of an aggregate, also of an optional mask: which entries count
+    function: Callable[..., Array]  # of an aggregate, also of optional mask and weights
     text: str
     latex: str
     python: str
@@ -164,21 +164,32 @@ def _identity(x: Array) -> Array:
     return x
 
 
-def _sum_neg(x: Array, where: Array | None = None) -> Array:
-    return jnp.broadcast_to(jnp.sum(x, -1, keepdims=True, where=where), x.shape)
+def _sum_neg(x: Array, where: Array | None = None, weights: Array | None = None) -> Array:
+    weighted = x if weights is None else weights * x
+    return jnp.broadcast_to(jnp.sum(weighted, -1, keepdims=True, where=where), x.shape)
 
 
-def _mean_neg(x: Array, where: Array | None = None) -> Array:
-    return jnp.broadcast_to(jnp.mean(x, -1, keepdims=True, where=where), x.shape)
+def _mean_neg(x: Array, where: Array | None = None, weights: Array | None = None) -> Array:
+    return jnp.broadcast_to(mean_of_negatives(x, where, weights)[..., None], x.shape)
 
 
-def _logsumexp_neg(x: Array, where: Array | None = None) -> Array:
+def mean_of_negatives(x: Array, where: Array | None = None, weights: Array | None = None) -> Array:
+    """Computes the mean [...] over the last axis of values, with the weights of negatives."""
+    if weights is None:
+        return jnp.mean(x, -1, where=where)
+    weights = jnp.broadcast_to(weights, x.shape)
+    return jnp.sum(weights * x, -1, where=where) / jnp.sum(weights, -1, where=where)
+
+
+def _logsumexp_neg(x: Array, where: Array | None = None, weights: Array | None = None) -> Array:
+    weighted = x if weights is None else x + jnp.log(weights)
     # One mask: jax.nn.logsumexp(where=) applies three, each a pass over all negatives.
-    kept = x if where is None else jnp.where(where, x, -jnp.inf)
+    kept = weighted if where is None else jnp.where(where, weighted, -jnp.inf)
     return jnp.broadcast_to(jax.nn.logsumexp(kept, -1, keepdims=True), x.shape)
 
 
-def _max_neg(x: Array, where: Array | None = None) -> Array:
+def _max_neg(x: Array, where: Array | None = None, weights: Array | None = None) -> Array:
+    del weights  # a negative is the largest however often it is drawn
     largest = jnp.max(x, -1, keepdims=True, where=where, initial=-jnp.inf)
     return jnp.broadcast_to(largest, x.shape)
 

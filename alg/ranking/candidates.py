@@ -19,15 +19,15 @@ import numpy as np
 from ..evaluation.kept import NOTHING, Kept, do_once
 from ..interfaces import Array, EmbeddingModel, ProgressFn, ignore_progress
 from ..language.inputs import LossFn
-from .metrics import check_metric
+from .metrics import check_metric, read_cutoff
 from .negatives import Negatives
 from .trainer import (
     EvalSplit,
     LaneSettings,
-    RankState,
     RankTrainer,
     TrainingPairs,
     make_rank_trainer,
+    train_epochs,
 )
 from .tuning import Range, propose, to_settings
 
@@ -43,6 +43,7 @@ class CandidateSettings(NamedTuple):
     constants: Range = Range(0.05, 5.0)  # of every free constant
     batch_size: int = 1024
     negatives: Negatives = Negatives()
+    refresh_every: int = 1  # epochs, of the users' thresholds: trainings are short
     score: str = "cosine"
     seed: int = 0
 
@@ -109,7 +110,7 @@ def make_rank_candidate_trainer(
 
 
 def _check_settings(settings: CandidateSettings) -> None:
-    check_metric(settings.metric, _list_cutoffs(settings))
+    check_metric(settings.metric, (read_cutoff(settings.metric),))
     trials, epochs = settings.trials, settings.epochs
     if not trials or len(trials) != len(epochs) or min(*trials, *epochs) < 1:
         raise ValueError(
@@ -118,12 +119,6 @@ def _check_settings(settings: CandidateSettings) -> None:
         )
     if list(trials) != sorted(trials, reverse=True):
         raise ValueError(f"each stage has at most as many trials as the one before, got {trials}")
-
-
-def _list_cutoffs(settings: CandidateSettings) -> tuple[int, ...]:
-    """Returns the one cutoff that is needed: the number behind the metric's name."""
-    number = settings.metric.partition("@")[2]
-    return (int(number) if number.isdigit() else settings.top,)
 
 
 def _train_candidates(
@@ -185,7 +180,7 @@ def _compile(
         negatives=settings.negatives,
         batch_size=settings.batch_size,
         top=settings.top,
-        cutoffs=_list_cutoffs(settings),
+        cutoffs=(read_cutoff(settings.metric),),
     )
     ranges = {"learning_rate": settings.learning_rate}
     ranges |= dict.fromkeys(loss.constants, settings.constants)
@@ -213,33 +208,25 @@ def _train(
     state = trainer.init(weight_keys)
     going_on, best = np.arange(count), np.zeros(count)
     courses: list[list[tuple[int, float]]] = [[] for _ in range(count)]
-    total_epochs = 0
+    done = 0
     for num_trials, num_epochs in zip(settings.trials, settings.epochs, strict=True):
         going_on = going_on[np.argsort(-best[going_on], kind="stable")[:num_trials]]
-        epochs = jnp.zeros(count, jnp.int32).at[going_on].set(num_epochs)
-        state = _train_stage(trainer, state, candidate.lanes, data, order_keys, epochs)
+        epochs = np.where(np.isin(np.arange(count), going_on), num_epochs, 0)
+        state = train_epochs(
+            trainer,
+            state,
+            candidate.lanes,
+            data,
+            order_keys,
+            epochs,
+            done=done,
+            refresh_every=settings.refresh_every,
+        )
         values = np.asarray(trainer.evaluate(state, valid).users[settings.metric]).mean(1)
         best[going_on] = np.maximum(best[going_on], np.nan_to_num(values[going_on], nan=0.0))
-        total_epochs += num_epochs
+        done += num_epochs
         for lane in going_on:
-            courses[lane].append((total_epochs, float(values[lane])))
+            courses[lane].append((done, float(values[lane])))
     winner = int(best.argmax())
     chosen = {name: float(values[winner]) for name, values in candidate.values.items()}
     return CandidateResult(reward=float(best[winner]), settings=chosen, course=courses[winner])
-
-
-def _train_stage(
-    trainer: RankTrainer,
-    state: RankState,
-    lanes: LaneSettings,
-    data: TrainingPairs,
-    keys: Array,
-    epochs: Array,
-) -> RankState:
-    """Trains the lanes of a stage; thresholds are those of the epoch before."""
-    if not trainer.reads_threshold:
-        return trainer.train(state, lanes, data, keys, epochs)
-    for done in range(int(epochs.max())):
-        state = trainer.train(state, lanes, data, keys, jnp.minimum(epochs - done, 1).clip(0))
-        state = trainer.refresh_thresholds(state)
-    return state

@@ -22,7 +22,9 @@ def compare_to(values: Sequence[np.ndarray], other: np.ndarray) -> list[Differen
     A difference varies with the users, who are a sample of those that may come, and with the seeds.
     Its squared standard error is the sum of both: the variance over users of the mean over seeds,
     divided by the number of users, and that over seeds of the mean over users, divided by theirs.
-    Seeds are paired where both have as many; a recommender without random numbers has one.
+    Student's distribution has the degrees of freedom of Welch and Satterthwaite. Seeds are paired
+    where both have as many. A single seed says nothing of others: then the interval is over users
+    alone, as it should be for a recommender without random numbers.
 
     Args:
       values: for each loss the metric of each seed and user, [S, E].
@@ -40,33 +42,39 @@ def compare_to(values: Sequence[np.ndarray], other: np.ndarray) -> list[Differen
       (0.1, True, True)
     """
     other = np.asarray(other, np.float64)
-    means = np.asarray([np.mean(one) - other.mean() for one in values])
-    errors = np.asarray([_standard_error(np.asarray(one, np.float64), other) for one in values])
+    values = [np.asarray(one, np.float64) for one in values]
+    means = np.asarray([one.mean() - other.mean() for one in values])
+    errors, freedom = np.asarray([_measure_error(one, other) for one in values]).reshape(-1, 2).T
     level = 0.05 / max(len(values), 1)
-    half = stats.norm.ppf(1 - level / 2) * errors
+    half = stats.t.ppf(1 - level / 2, freedom) * errors
     with np.errstate(divide="ignore", invalid="ignore"):
-        z = np.where(errors > 0, np.abs(means) / errors, np.where(means == 0, 0.0, np.inf))
-    p_values = correct_by_holm(2 * stats.norm.sf(z))
+        t = np.where(errors > 0, np.abs(means) / errors, np.where(means == 0, 0.0, np.inf))
+    p_values = correct_by_holm(2 * stats.t.sf(t, freedom))
     return [
         Difference(mean=float(m), low=float(m - h), high=float(m + h), p=float(p))
         for m, h, p in zip(means, half, p_values, strict=True)
     ]
 
 
-def _standard_error(values: np.ndarray, other: np.ndarray) -> float:
-    """Returns the standard error of the difference of two means, of [S, E] each."""
+def _measure_error(values: np.ndarray, other: np.ndarray) -> tuple[float, float]:
+    """Returns the standard error of the difference of two means, of [S, E] each, and its freedom.
+
+    One user alone leaves the error unknown.
+    """
+    if values.shape[1] < 2:
+        return np.inf, 1.0
     by_seed, other_by_seed = values.mean(1), other.mean(1)
-    variance = _variance_of_mean(values.mean(0) - other.mean(0))
+    samples = [values.mean(0) - other.mean(0)]
     if by_seed.size == other_by_seed.size:
-        variance += _variance_of_mean(by_seed - other_by_seed)
+        samples.append(by_seed - other_by_seed)
     else:
-        variance += _variance_of_mean(by_seed) + _variance_of_mean(other_by_seed)
-    return float(np.sqrt(variance))
-
-
-def _variance_of_mean(values: np.ndarray) -> float:
-    """Returns the variance of the mean of values [n]; 0 for one value."""
-    return float(values.var(ddof=1) / values.size) if values.size > 1 else 0.0
+        samples += [by_seed, other_by_seed]
+    samples = [sample for sample in samples if sample.size > 1]
+    variances = np.asarray([sample.var(ddof=1) / sample.size for sample in samples])
+    if not variances.sum():
+        return 0.0, np.inf
+    freedom = np.asarray([sample.size - 1 for sample in samples])
+    return variances.sum() ** 0.5, variances.sum() ** 2 / (variances**2 / freedom).sum()
 
 
 def correct_by_holm(p_values: Sequence[float] | np.ndarray) -> np.ndarray:

@@ -43,6 +43,7 @@ from .trainer import (
     make_eval_split,
     make_rank_trainer,
     make_training_pairs,
+    train_epochs,
 )
 from .tuning import Range, Trials, add_trials, find_best, find_edges, propose, to_settings
 
@@ -70,7 +71,8 @@ class RankTestSettings(NamedTuple):
     trials: tuple[int, ...] = (8, 8, 8)  # of each round
     seeds: int = 5
     epochs: int = 100  # at most
-    evaluate_every: int = 5  # epochs; thresholds are refreshed as often
+    evaluate_every: int = 5  # epochs
+    refresh_every: int = 5  # epochs, of the users' thresholds
     patience: int = 4  # evaluations without a better one that end a training
     # The worse half of a round's trials stops after so many epochs, half of the rest after twice as
     # many, and so on; 0 for none.
@@ -112,7 +114,8 @@ class _Course(NamedTuple):
 
     epoch: int
     state: RankState
-    valid: np.ndarray  # metric of each lane's users on validation, [K, E]
+    # Metric of each lane's users on validation, [K, E]; no users where validation is trained on.
+    valid: np.ndarray
     num_epochs: int  # of all lanes together
 
 
@@ -129,7 +132,7 @@ class _Track(NamedTuple):
     settings: RankTestSettings
     trainer: RankTrainer
     data: TrainingPairs
-    valid: EvalSplit
+    valid: EvalSplit | None  # None if it is trained on
     name: str  # of the loss
     plan: tuple[int, ...]  # epochs at most of each round of tuning, of the test, and of training on
     progress: ProgressFn
@@ -167,17 +170,21 @@ def make_rank_contender(name: str, *, score: str | None = None) -> RankContender
 
 def check_settings(settings: RankTestSettings) -> None:
     """Checks settings of a test; ValueError with what was expected."""
-    check_metric(settings.metric, settings.cutoffs)
     counts = {
+        "cutoffs": min(settings.cutoffs, default=0),
+        "top": settings.top,
+        "batch_size": settings.batch_size,
         "seeds": settings.seeds,
         "epochs": settings.epochs,
         "evaluate_every": settings.evaluate_every,
+        "refresh_every": settings.refresh_every,
         "patience": settings.patience,
         "trials": min(settings.trials, default=0),
     }
     for name, count in counts.items():
         if count < 1:
             raise ValueError(f"the test needs {name} of at least 1, got {count}")
+    check_metric(settings.metric, settings.cutoffs)
     if settings.halving < 0:
         raise ValueError(f"halving is a number of epochs, or 0 for none, got {settings.halving}")
 
@@ -215,6 +222,7 @@ def run_rank_test(
     held_out = _do_once(kept, "test", partial(_test_held_out, track, chosen, split))
     epochs = int(held_out["epochs"])
     again = _make_track(contender, data, make_model(known), settings, known, progress, kept)
+    again = again._replace(valid=None)
     split = make_eval_split(data.test, data.mask(known), data.num_items)
     refit = _do_once(kept, "test-again", partial(_test_again, again, chosen, epochs, split))
     return RankResult(
@@ -224,7 +232,10 @@ def run_rank_test(
         found=contender.found,
         settings=chosen,
         epochs=epochs,
-        edges=find_edges(trials, harmless=("weight_decay",)),
+        edges=[
+            *find_edges(trials, harmless=("weight_decay",)),
+            *["epochs at their highest"] * (epochs == settings.epochs),
+        ],
         trials=trials,
         valid=held_out["valid"],
         test={"train": held_out["test"], "train+valid": refit["test"]},
@@ -360,14 +371,24 @@ def _train(
         epochs = min(settings.evaluate_every, settings.epochs - epoch)
         epoch += epochs
         num_epochs += epochs * int(of_lanes["going_on"].sum())
-        count = jnp.asarray(epochs * of_lanes["going_on"], jnp.int32)
-        state = trainer.train(state, lanes, track.data, order_keys, count)
-        if trainer.reads_threshold:
-            state = trainer.refresh_thresholds(state)
-        valid = np.asarray(trainer.evaluate(state, track.valid).users[settings.metric])
-        track.progress(stage, before + num_epochs, total, {track.name: _sum_up(valid, stage)})
+        state = train_epochs(
+            trainer,
+            state,
+            lanes,
+            track.data,
+            order_keys,
+            epochs * of_lanes["going_on"],
+            done=epoch - epochs,
+            refresh_every=settings.refresh_every,
+        )
+        valid, scores = np.empty((len(keys), 0)), {}
+        if track.valid is not None:
+            valid = np.asarray(trainer.evaluate(state, track.valid).users[settings.metric])
+            scores = {track.name: _sum_up(valid, stage)}
+        track.progress(stage, before + num_epochs, total, scores)
         yield _Course(epoch, state, valid, num_epochs)
-        halving = _halve(of_lanes, valid, epoch, halving)
+        if track.valid is not None:
+            halving = _halve(of_lanes, valid, epoch, halving)
         if epoch < settings.epochs:
             counts = np.array([epoch, num_epochs, halving])
             track.kept.offer(name, partial(pack_state, (state, of_lanes, counts, noted)))
@@ -454,6 +475,7 @@ def _test_held_out(track: _Track, chosen: Mapping[str, float], split: EvalSplit)
             noted["state"] = jax.tree.map(jnp.copy, course.state)
         if noted["waited"] >= track.settings.patience:
             break
+    assert track.valid is not None  # it decides when to stop
     test = track.trainer.evaluate(noted["state"], split)
     return {
         "epochs": noted["epoch"],

@@ -166,6 +166,22 @@ def compute_list_metrics(items: Array, cutoffs: Sequence[int], num_items: int) -
     return metrics
 
 
+def read_cutoff(metric: str) -> int:
+    """Returns the places that a metric counts, the number behind its name.
+
+    Raises:
+      ValueError: if there is none.
+
+    Example:
+      >>> read_cutoff("ndcg@20")
+      20
+    """
+    number = metric.partition("@")[2]
+    if not number.isdecimal() or int(number) < 1:
+        raise ValueError(f"the metric is a name and a number of places, as in ndcg@20: {metric!r}")
+    return int(number)
+
+
 def check_metric(name: str, cutoffs: Sequence[int]) -> None:
     """Checks that a name is that of a user metric at one of the cutoffs.
 

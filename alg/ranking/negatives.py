@@ -1,10 +1,10 @@
 """Negatives of a batch of positives: the whole catalogue, or items that are drawn.
 
-A drawn item counts by how likely it is drawn: if popular items are drawn more often than others, a
-softmax over what is drawn is that of the whole catalogue only once ``log q`` is subtracted from
-each negative's logit, q being the item's chance (Bengio and Senécal, 2008; Yi et al., RecSys 2019,
-doi:10.1145/3298689.3346996). Here q is relative to an even draw, so an even draw needs no
-correction, and losses keep their scale.
+If popular items are drawn more often than others, a loss of what is drawn is that of the whole
+catalogue only if an item counts as 1 / q, q being its chance. In a log-sum-exp that subtracts
+``log q`` from each logit, which is known for softmax (Bengio and Senécal, 2008; Yi et al., RecSys
+2019, doi:10.1145/3298689.3346996); sums and means are weighted. Here q is relative to an even draw,
+so an even draw needs no correction, and losses keep their scale.
 """
 
 from typing import NamedTuple
@@ -26,7 +26,7 @@ class Negatives(NamedTuple):
     kind: str = "all"
     number: int = 1000  # of those that are drawn
     power: float = 0.0  # a draw is in proportion to popularity to this power; 0 is even
-    correct: bool = False  # whether log q is subtracted
+    correct: bool = False  # whether an item counts as 1 / q
 
 
 class Drawn(NamedTuple):

@@ -197,6 +197,42 @@ def make_rank_trainer(
     )
 
 
+def train_epochs(
+    trainer: RankTrainer,
+    state: RankState,
+    settings: LaneSettings,
+    data: TrainingPairs,
+    keys: Array,
+    epochs: np.ndarray,
+    *,
+    done: int,
+    refresh_every: int,
+) -> RankState:
+    """Trains lanes, and refreshes the users' thresholds for losses that read them.
+
+    Args:
+      trainer: of the loss.
+      state: of the lanes; it is donated.
+      settings: of the lanes.
+      data: to train on.
+      keys: of the orders, [K].
+      epochs: of each lane [K]; 0 for those that do not go on, all others alike.
+      done: epochs that were trained before.
+      refresh_every: epochs from one refresh to the next, from the first epoch on.
+    """
+    if not trainer.reads_threshold:
+        return trainer.train(state, settings, data, keys, jnp.asarray(epochs, jnp.int32))
+    end = done + int(epochs.max())
+    while done < end:
+        count = min(refresh_every - done % refresh_every, end - done)
+        chunk = jnp.asarray(np.minimum(epochs, count), jnp.int32)
+        state = trainer.train(state, settings, data, keys, chunk)
+        done += count
+        if done % refresh_every == 0:
+            state = trainer.refresh_thresholds(state)
+    return state
+
+
 @lru_cache(maxsize=8)
 def _compile_scoring(scoring: _Scoring) -> dict[str, Callable]:
     """Returns the functions that no loss is part of, compiled once for all losses."""
@@ -321,7 +357,7 @@ def _batch_loss(
     """Computes the losses [B] of a batch of users [B] and the items [B] that they like."""
     all_users, all_items = _prepared(parts.scoring, params)
     finish = get_score(parts.scoring.score).finish
-    user = all_users[users]
+    user, given = all_users[users], {}
     pos = finish(jnp.sum(user * all_items[items], axis=-1))
     if parts.negatives.kind == "all":
         neg, where = finish(user @ all_items.T), data.unknown[users]
@@ -334,22 +370,12 @@ def _batch_loss(
             neg = finish(jnp.einsum("bd,bnd->bn", user, all_items[drawn.items]))
             where = jnp.take_along_axis(data.unknown[users], drawn.items, axis=1)
         if parts.negatives.correct:
-            scale = _logit_scale(parts.loss.constants, settings.constants)
-            neg = neg - scale * drawn.log_q
+            given["neg_weights"] = jnp.exp(-drawn.log_q)
     chex.assert_equal_shape([neg, where])
-    given = {"threshold": threshold[users]} if parts.loss.reads_threshold else {}
+    if parts.loss.reads_threshold:
+        given["threshold"] = threshold[users]
     constants = settings.constants or None
     return parts.loss(pos, neg, where=where, constants=constants, reduce_fn=None, **given)
-
-
-def _logit_scale(defaults: Mapping[str, float], constants: Mapping[str, Array]) -> Array | float:
-    """Returns by what a loss divides scores before it takes their exponential."""
-    for name in ("neg_temperature", "temperature"):
-        if name in constants:
-            return constants[name]
-        if name in defaults:
-            return defaults[name]
-    return 1.0
 
 
 def _score_users(scoring: _Scoring, state: RankState, users: Array) -> Array:

@@ -36,6 +36,7 @@ from autolossgen.ranking.fair_test import (
     make_rank_contender,
     run_rank_test,
 )
+from autolossgen.ranking.metrics import read_cutoff
 from autolossgen.ranking.negatives import Negatives, check_negatives
 from autolossgen.ranking.references import run_reference
 from autolossgen.ranking.scores import get_score
@@ -77,8 +78,9 @@ def make_topk(config: ConfigDict, console: Console) -> TopK:
     ranges = {
         name: read_range(config, f"test.{name}") for name in ("learning_rate", "weight_decay")
     }
+    top = read_cutoff(config.test.metric) if config.test.top is None else config.test.top
     settings = RankTestSettings(
-        **{**config.test, **ranges},
+        **{**config.test, **ranges, "top": top},
         batch_size=config.train.batch_size,
         negatives=Negatives(
             kind=config.train.negatives,
@@ -293,7 +295,8 @@ def _describe_protocol(topk: TopK) -> list[str]:
         "test: rankings of all items but those of train and validation, by a recommender that is "
         "trained again on both; results.json also has the test of one that saw train alone",
         f"each loss: {sum(settings.trials)} trials, tuned by {settings.metric} on validation; "
-        f"then {settings.seeds} seeds",
+        f"then {settings.seeds} seeds"
+        + (": intervals are over users alone" if settings.seeds == 1 else ""),
     ]
 
 
@@ -350,18 +353,20 @@ def make_records(topk: TopK, results: list[RankResult]) -> list[dict[str, Any]]:
     """Returns the ``losses`` of ``results.json``.
 
     Differences are from the baseline that is best on validation, over users and seeds, corrected
-    for the number of losses that are compared with it.
+    for the number of losses that are compared with it; recommenders without one are apart.
     """
     metric = topk.settings.metric
     best = max(
         (result for result in results if not result.found),
         key=lambda result: result.valid[metric].mean(),
     )
-    others = [result for result in results if result is not best]
-    values = [result.test[REPORTED_MASK][metric] for result in others]
-    differences = compare_to(values, best.test[REPORTED_MASK][metric])
     # Not by name: those of two long formulas may be cut to the same.
-    by_result = {id(other): found for other, found in zip(others, differences, strict=True)}
+    by_result: dict[int, Difference] = {}
+    for has_loss in (True, False):  # what is corrected for is the number of losses
+        others = [x for x in results if x is not best and bool(x.formula) == has_loss]
+        values = [result.test[REPORTED_MASK][metric] for result in others]
+        differences = compare_to(values, best.test[REPORTED_MASK][metric])
+        by_result |= {id(x): found for x, found in zip(others, differences, strict=True)}
     return [_make_record(topk, result, by_result.get(id(result))) for result in results]
 
 

@@ -19,15 +19,29 @@ def test_one_seed_is_a_paired_test_over_users(rng):
     values = other + rng.normal([[[0.003]], [[0.01]], [[-0.02]]], 0.1, (3, 1, 400))
     found = compare_to(values, other)
     paired = [stats.ttest_rel(v[0], other[0]) for v in values]
-    p_values = [2 * stats.norm.sf(abs(test.statistic)) for test in paired]
     level = 1 - 0.05 / 3  # all three intervals hold together with 95 %
-    for value, difference in zip(values, found, strict=True):
-        gap = value[0] - other[0]
-        low, high = stats.norm.interval(level, gap.mean(), stats.sem(gap))
-        assert difference[:3] == pytest.approx((gap.mean(), low, high))
-    np.testing.assert_allclose([d.p for d in found], correct_by_holm(p_values))
-    # With 400 users the normal distribution is as good as Student's.
-    np.testing.assert_allclose(p_values, [test.pvalue for test in paired], rtol=0.1, atol=1e-4)
+    for value, difference, test in zip(values, found, paired, strict=True):
+        interval = test.confidence_interval(level)
+        mean = (value[0] - other[0]).mean()
+        assert difference[:3] == pytest.approx((mean, interval.low, interval.high))
+    expected = correct_by_holm([test.pvalue for test in paired])
+    np.testing.assert_allclose([d.p for d in found], expected)
+
+
+@pytest.mark.parametrize("seeds", [2, 5])
+def test_intervals_hold_as_often_as_they_say(rng, seeds):
+    """Few seeds that vary more than the mean over users does."""
+    held = []
+    for _ in range(2000):
+        user, seed = rng.normal(0, 0.1, (1, 200)), rng.normal(0, 0.01, (seeds, 1))
+        (difference,) = compare_to((user + seed)[None], np.zeros((1, 200)))
+        held.append(difference.low < 0 < difference.high)
+    assert 0.92 < np.mean(held) <= 1
+
+
+def test_one_user_says_nothing():
+    (difference,) = compare_to(np.ones((1, 3, 1)), np.zeros((3, 1)))
+    assert difference == (1, -np.inf, np.inf, 1)
 
 
 def test_seeds_add_their_own_error(rng):
@@ -35,10 +49,12 @@ def test_seeds_add_their_own_error(rng):
     user, seed = rng.normal(0, 0.3, 50), rng.normal(0, 0.1, 4)
     values = user + seed[:, None] + 0.2
     (difference,) = compare_to(values[None], np.zeros((1, 50)))
-    error = np.sqrt(stats.sem(user) ** 2 + stats.sem(seed) ** 2)
+    parts = np.array([stats.sem(user) ** 2, stats.sem(seed) ** 2])
+    error, freedom = parts.sum() ** 0.5, parts.sum() ** 2 / (parts**2 / [49, 3]).sum()
     assert difference.mean == pytest.approx(values.mean())
-    assert difference.high - difference.low == pytest.approx(2 * stats.norm.ppf(0.975) * error)
-    assert difference.p == pytest.approx(2 * stats.norm.sf(values.mean() / error))
+    width = 2 * stats.t.ppf(0.975, freedom) * error
+    assert difference.high - difference.low == pytest.approx(width)
+    assert difference.p == pytest.approx(2 * stats.t.sf(values.mean() / error, freedom))
 
 
 def test_what_is_compared_with_itself_is_no_different(rng):

@@ -1,6 +1,6 @@
 """Drawn negatives: how often each item comes, and what the correction for it is worth."""
 
-from functools import cache
+from functools import cache, partial
 
 import jax
 import jax.numpy as jnp
@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from autolossgen import PAIRWISE_LOSSES, named_loss
 from autolossgen.ranking.negatives import (
     Negatives,
     check_negatives,
@@ -97,6 +98,27 @@ def test_with_the_correction_the_gradient_is_that_of_the_whole_catalogue(kind):
     without, corrected = errors
     assert corrected < 0.05
     assert without > 0.3
+
+
+@pytest.mark.parametrize("name", PAIRWISE_LOSSES)
+def test_a_negative_with_a_weight_counts_as_so_many(name):
+    """So with 1 / q every loss is that of the whole catalogue, whatever it does to the scores."""
+    loss, times = named_loss(name), np.array([1, 3, 2, 1])
+    rng = np.random.default_rng(1)
+    pos, neg = rng.normal(size=(2,)), rng.normal(size=(2, 4))
+    where = np.array([[True] * 4, [True, True, False, True]])
+    given = {"threshold": np.array([0.1, -0.2])} if loss.reads_threshold else {}
+
+    def value_and_grad(neg, where, **weights):
+        function = partial(loss, where=where, **given, **weights)
+        return jax.jit(jax.value_and_grad(function))(pos, neg)
+
+    repeated = (np.repeat(x, times, axis=1) for x in (neg, where))
+    expected, plain = value_and_grad(*repeated), value_and_grad(neg, where)
+    found = value_and_grad(neg, where, neg_weights=times.astype(np.float32))
+    for one, other in zip(found, expected, strict=True):
+        np.testing.assert_allclose(one, other, rtol=2e-5)
+    assert not np.allclose(plain[0], expected[0], rtol=1e-3)
 
 
 @pytest.mark.parametrize(
