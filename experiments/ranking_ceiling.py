@@ -6,16 +6,16 @@ Usage::
         [--generations=40] [--seconds=0: at most for a loss]
 
 The free form is a log-sum-exp over all negatives, as the best published losses are, whose parts are
-curves: what is done to the difference of a negative's and the positive's score, to a negative's
-score beside the user's threshold, what the positive is worth beside the threshold, how much a
-positive weighs, and which share of the gradient flows through that weight. Each curve is a line plus
-bends at fixed knots. Softmax, SL@K and Talos are points of it, nearly. CMA-ES (Hansen, 2016,
-arXiv:1604.00772) tunes its numbers with learning rate and decay, from SL@K on: each is trained from
-scratch, with the seed of its generation, and rewarded by validation. Published losses are tuned in
-the same way, for a third of the generations: they have three to five numbers, the free form has 27.
+curves: of the difference of a negative's and the positive's score; of a negative's score above the
+user's threshold; of what the positive is worth above the threshold; of the positive's weight; and
+which share of the gradient flows through that weight. A curve is a line with bends at fixed knots.
+Softmax, SL@K and Talos are points of it, nearly. CMA-ES (Hansen, 2016, arXiv:1604.00772) tunes its
+numbers with learning rate and decay, from SL@K on: each is trained from scratch, with the seed of
+its generation, and rewarded by validation. Published losses are tuned in the same way, for a third
+of the generations: they have three to five numbers, the free form has 27.
 
-Then all are compared with what CMA-ES ended at: with other seeds, on the validation split that tuned
-them, and on two that are drawn anew from the same likes.
+Then all are compared at what CMA-ES ended with: with other seeds, on the validation split that
+tuned them, and on two that are drawn anew from the same likes.
 """
 
 import sys

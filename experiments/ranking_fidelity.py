@@ -21,7 +21,6 @@ import json
 import sys
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -54,7 +53,7 @@ from autolossgen.ranking.trainer import (
 from autolossgen.ranking.tuning import Range, propose, to_settings
 from autolossgen.search.log_record import write_formula
 from autolossgen.search.space import make_space
-from benchmarks.timing import describe_environment, write_figures
+from benchmarks.timing import write_figures
 from experiments.flags import pop_flag
 
 TRIALS, MARKS, METRIC = 8, (1, 2, 3, 5, 7, 10, 14, 20, 30), "ndcg@20"
@@ -63,15 +62,15 @@ DRAWN = 128  # losses of each of two generations
 RUNGS = {  # name -> trials of each stage, and the epochs after which it ends
     "1 trial, 2 epochs": ((1,), (2,)),
     "1 trial, 7 epochs": ((1,), (7,)),
-    "4 trials, 1 epoch": ((4,), (1,)),
     "4 trials, 2 epochs": ((4,), (2,)),
-    "4 trials, 2 epochs; 1, 7 epochs": ((4, 1), (2, 7)),
-    "4 trials, 5 epochs": ((4,), (5,)),
+    "4 trials, 2 epochs; 1 to 7": ((4, 1), (2, 7)),
+    "8 trials, 1 epoch": ((8,), (1,)),
     "8 trials, 2 epochs": ((8,), (2,)),
-    "8 trials, 2 epochs; 2, 7 epochs": ((8, 2), (2, 7)),
-    "8 trials, 3 epochs; 4, 7; 2, 14": ((8, 4, 2), (3, 7, 14)),
+    "8 trials, 2 epochs; 2 to 7": ((8, 2), (2, 7)),
+    "8 trials, 1 epoch; 4 to 3; 1 to 7": ((8, 4, 1), (1, 3, 7)),
+    "8 trials, 1 epoch; 4 to 3; 2 to 7": ((8, 4, 2), (1, 3, 7)),
+    "8 trials, 3 epochs; 4 to 7; 2 to 14": ((8, 4, 2), (3, 7, 14)),
     "8 trials, 7 epochs": ((8,), (7,)),
-    "8 trials, 20 epochs": ((8,), (20,)),
 }
 
 
@@ -166,7 +165,8 @@ def train_losses(formulas: Sequence[str], folder: str, file: Path) -> None:
         for formula, job in zip(formulas, compiled, strict=True):
             rows.append({"formula": formula, "curves": train_curves(data, *job.result()).tolist()})
             job._result = None  # a compiled program is large
-            file.write_text(json.dumps({"data": Path(folder).name, "rows": rows}))
+            part = {"data": Path(folder).name, "device": jax.devices()[0].device_kind, "rows": rows}
+            file.write_text(json.dumps(part))
             print(f"{len(rows)}/{len(formulas)} {np.max(rows[-1]['curves']):.4f} {formula}")
 
 
@@ -208,17 +208,15 @@ def merge(files: Sequence[str], file: Path) -> None:
     for data in dict.fromkeys(part["data"] for part in parts):
         rows = [row for part in parts if part["data"] == data for row in part["rows"]]
         curves = np.array([row["curves"] for row in rows])
-        best = np.argsort(-curves.max((1, 2)))
+        worth = curves.max((1, 2))
         figures["data"][data] = {
             "losses": len(rows),
+            "devices": sorted({part["device"] for part in parts if part["data"] == data}),
             "rungs": compare_rungs(curves),
-            "rows": [
-                {"formula": rows[i]["formula"], "best": curves[i].max(1).round(5).tolist()}
-                for i in best
-            ],
+            "worth": {rows[i]["formula"]: float(worth[i].round(5)) for i in np.argsort(-worth)},
         }
         for row in figures["data"][data]["rungs"]:
-            print(data, row)
+            print(data, *row.values())
     write_figures(file, figures)
 
 

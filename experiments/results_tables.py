@@ -24,7 +24,8 @@ from autolossgen.report.verdict import (
     get_best_baseline,
     get_best_found,
 )
-from experiments import ablation_curves
+from experiments import ablation_curves, ranking_tables
+from experiments.ranking_tables import make_markdown
 
 RESULTS = Path(__file__).resolve().parent.parent / "docs" / "results"
 METRICS = {"auc": "AUC", "f1": "F1", "accuracy": "accuracy"}
@@ -76,11 +77,6 @@ def _format_values(loss: LossResult, metrics: Iterable[str] = METRICS) -> list[s
     return [f"{test.mean:.4f} ± {(test.high - test.low) / 2:.4f}" for test in tests]
 
 
-def _make_markdown(header: list[str], rows: Iterable[list[str]]) -> str:
-    lines = [f"| {' | '.join(row)} |" for row in (header, *rows)]
-    return "\n".join([lines[0], f"|{'---|' * len(header)}", *lines[1:]])
-
-
 def make_comparison(
     results: Mapping[str, Any],
     dataset: str,
@@ -98,7 +94,7 @@ def make_comparison(
             difference = [format_difference(loss), _strip_user_interval(loss)]
         return [name, *_format_values(loss, metrics), *difference, format_verdict(cell, loss)]
 
-    return _make_markdown([*header, "verdict"], [make_row(*item) for item in losses.items()])
+    return make_markdown([*header, "verdict"], [make_row(*item) for item in losses.items()])
 
 
 def make_side_by_side(paper: Mapping[str, Any], fair: Mapping[str, Any], dataset: str) -> str:
@@ -111,7 +107,7 @@ def make_side_by_side(paper: Mapping[str, Any], fair: Mapping[str, Any], dataset
         [name, *_format_values(loss), *_format_values(fair_losses[name])]
         for name, loss in paper_losses.items()
     ]
-    return _make_markdown(["loss", *header], rows)
+    return make_markdown(["loss", *header], rows)
 
 
 def make_transfer_matrix(results: Mapping[str, Any], found_names: Iterable[str] = FOUND) -> str:
@@ -130,7 +126,7 @@ def make_transfer_matrix(results: Mapping[str, Any], found_names: Iterable[str] 
         [name, *(format_entry(cell, losses[name]) for cell, losses in columns)]
         for name in columns[0][1]
     ]
-    return _make_markdown(["loss", *(DATASETS[name] for name in datasets)], rows)
+    return make_markdown(["loss", *(DATASETS[name] for name in datasets)], rows)
 
 
 def make_search_table(searches: Iterable[Mapping[str, Any]]) -> str:
@@ -142,7 +138,7 @@ def make_search_table(searches: Iterable[Mapping[str, Any]]) -> str:
       searches: the content of the ``results.json`` of each.
     """
     header = ["search", "found", "AUC", *BASELINE_COLUMNS, "best baseline on test", "AUC to it"]
-    return _make_markdown(header, (_make_search_row(*parse_cells(each)) for each in searches))
+    return make_markdown(header, (_make_search_row(*parse_cells(each)) for each in searches))
 
 
 def _make_search_row(cell: Cell) -> list[str]:
@@ -187,7 +183,7 @@ def make_summary_table() -> str:
             baselines.append(f"{baseline.name}, {baseline.test_score.mean:.4f}")
         names = " and ".join(dict.fromkeys(baselines))
         rows.append([f"{model}, {title}", names, *entries])
-    return _make_markdown(["model, data", "baseline", "default search", "longer search"], rows)
+    return make_markdown(["model, data", "baseline", "default search", "longer search"], rows)
 
 
 def make_default_run_table() -> str:
@@ -198,7 +194,7 @@ def make_default_run_table() -> str:
         name = f"**{loss.name}** `{loss.formula}`" if loss.found else loss.name
         difference = "" if loss is get_best_baseline(cell) else format_difference(loss)
         rows.append([name, *_format_values(loss, ["auc"]), difference, format_verdict(cell, loss)])
-    return _make_markdown(["loss", "test AUC", "to the best baseline", "verdict"], rows)
+    return make_markdown(["loss", "test AUC", "to the best baseline", "verdict"], rows)
 
 
 def make_longer_test_table() -> str:
@@ -220,7 +216,7 @@ def make_longer_test_table() -> str:
                 ]
                 row.append(format_difference(found))
             rows.append(row)
-    return _make_markdown(header, rows)
+    return make_markdown(header, rows)
 
 
 def make_cross_validation_table(names: Iterable[str]) -> str:
@@ -253,7 +249,7 @@ def make_cross_validation_table(names: Iterable[str]) -> str:
                 *(f"{lead:+.4f}" for lead in leads),
             ]
         )
-    return _make_markdown(header, rows)
+    return make_markdown(header, rows)
 
 
 def make_ceiling_table() -> str:
@@ -262,7 +258,7 @@ def make_ceiling_table() -> str:
     for dataset, title in DATASETS.items():
         (cell,) = parse_cells(read_results(f"ceiling_{dataset}"))
         rows.append([title, *_compare_with_baseline(cell, get_best_found(cell))])
-    return _make_markdown(header, rows)
+    return make_markdown(header, rows)
 
 
 def make_fidelity_table(figures: Mapping[str, Any]) -> str:
@@ -276,60 +272,7 @@ def make_fidelity_table(figures: Mapping[str, Any]) -> str:
         ]
         for name, row in figures["correlations"].items()
     ]
-    return _make_markdown(header, rows)
-
-
-def make_published_table(figures: Mapping[str, Any], dataset: str) -> str:
-    """Returns the losses of a data set next to published figures, recall@20 and NDCG@20.
-
-    Both mask train alone, by a recommender that saw train alone.
-    """
-    header = ["loss", "negatives", "published", "here", "NDCG@20 to the published"]
-    rows = []
-    for row in _rows_of(figures, dataset):
-        published = figures["published"][dataset].get(row["loss"])
-        if published is None:
-            continue
-        test = row["test"]["train"]
-        recall, ndcg = test["recall@20"][0], test["ndcg@20"][0]
-        ratio = ndcg / published[1] - 1
-        rows.append(
-            [
-                row["loss"],
-                row["negatives"],
-                f"{published[0]:.4f} / {published[1]:.4f}",
-                f"{recall:.4f} / {_format_pair(test['ndcg@20'])}",
-                f"{100 * ratio:+.1f} %",
-            ]
-        )
-    return _make_markdown(header, rows)
-
-
-def make_served_table(figures: Mapping[str, Any], dataset: str) -> str:
-    """Returns all of a data set, trained again on train and validation, both masked."""
-    header = ["loss, or recommender without one", "negatives", "recall@20", "NDCG@20"]
-    found = sorted(
-        _rows_of(figures, dataset), key=lambda row: -row["test"]["train+valid"]["ndcg@20"][0]
-    )
-    rows = [
-        [
-            row["loss"],
-            row["negatives"] or "",
-            *(_format_pair(row["test"]["train+valid"][name]) for name in ("recall@20", "ndcg@20")),
-        ]
-        for row in found
-    ]
-    return _make_markdown(header, rows)
-
-
-def _rows_of(figures: Mapping[str, Any], dataset: str) -> list[Mapping[str, Any]]:
-    return [row for row in figures["rows"] if row["data"] == dataset]
-
-
-def _format_pair(pair: tuple[float, float | None]) -> str:
-    """Returns a mean, with half of its interval over seeds if there are seeds."""
-    mean, half = pair
-    return f"{mean:.4f}" if half is None else f"{mean:.4f} ± {half:.4f}"
+    return make_markdown(header, rows)
 
 
 def make_tables() -> Iterator[tuple[str, str]]:
@@ -360,10 +303,7 @@ def make_tables() -> Iterator[tuple[str, str]]:
     for path in sorted(RESULTS.glob("ranked_*.json")):
         dataset = path.stem.removeprefix("ranked_")
         yield path.stem, make_comparison(read_results(path.stem), dataset, PAIRWISE, OF_RANKS)
-    rankings = read_results("rankings")
-    for dataset in rankings["published"]:
-        yield f"rankings of {dataset}, published", make_published_table(rankings, dataset)
-        yield f"rankings of {dataset}, served", make_served_table(rankings, dataset)
+    yield from ranking_tables.make_tables(read_results)
     for path in sorted(RESULTS.glob("fidelity_*.json")):
         yield path.stem, make_fidelity_table(json.loads(path.read_text()))
     for path in sorted(RESULTS.glob("ablations_*.json")):

@@ -21,6 +21,8 @@ from autolossgen.ranking.tuning import Range, propose, to_settings
 from tests.helpers.dying import compute_with_deaths
 from tests.helpers.ranking_sets import sets_from
 
+pytestmark = pytest.mark.slow
+
 USERS, ITEMS = 12, 9
 LIKED = np.random.default_rng(0).random((USERS, ITEMS)) < 0.6
 HELD_OUT = LIKED & (np.random.default_rng(1).random((USERS, ITEMS)) < 0.3)
