@@ -62,6 +62,7 @@ FLAGS = {
         "--config.test.epochs=6",
         "--config.test.evaluate_every=2",
         "--config.contenders.losses=('softmax','bpr')",
+        "--config.search.generations=1",
     ),
 }
 

@@ -1,5 +1,6 @@
 """Reads the losses that an earlier run found, so that another run can test them."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
@@ -11,19 +12,22 @@ from .verdict import sort_by_validation
 
 
 class FoundLoss(NamedTuple):
-    """A loss that a run found, with its family and bounds there; None if they are unknown."""
+    """A loss that a run found, with what is known of it there; None for what is unknown."""
 
     name: str
     formula: str
     family: str | None = None
     bounds: Bounds | None = None  # that intermediate results are clipped to
+    score: str | None = None  # of a user and an item, in rankings
+    constants: Mapping[str, float] | None = None  # that were tuned, in rankings
 
 
 def read_found_losses(path: Path, max_losses: int) -> list[FoundLoss]:
     """Reads the losses that a run found, the best first.
 
-    Family and bounds are those of the run's ``config.json``. In the results of a transfer, whose
-    losses come from other runs, each loss has bounds of its own.
+    Family, bounds and score are those of the run's ``config.json``. In the results of a transfer,
+    whose losses come from other runs, each loss has bounds of its own. Results of rankings have the
+    score and the constants of each loss.
 
     Args:
       path: a run folder, or a ``hall_of_fame.csv``. From a folder with results the tested found
@@ -40,7 +44,9 @@ def read_found_losses(path: Path, max_losses: int) -> list[FoundLoss]:
       ...     print(error)
       no/such.csv cannot be read: give the folder of a run, or its hall_of_fame.csv
     """
-    family, bounds = _read_family_and_bounds(path if path.is_dir() else path.parent)
+    folder = path if path.is_dir() else path.parent
+    family, bounds = _read_family_and_bounds(folder)
+    score = _read_score(folder)
     if (path / "results.json").is_file():
         tested = [
             loss
@@ -54,13 +60,15 @@ def read_found_losses(path: Path, max_losses: int) -> list[FoundLoss]:
                 formula=loss.formula,
                 family=family,
                 bounds=loss.bounds or bounds,
+                score=loss.score or score,
+                constants=loss.constants or None,
             )
             for loss in tested
         ]
     else:
         hall = _read_hall(path / "hall_of_fame.csv" if path.is_dir() else path)
         losses = [
-            FoundLoss(name=name, formula=formula, family=family, bounds=bounds)
+            FoundLoss(name=name, formula=formula, family=family, bounds=bounds, score=score)
             for name, formula in hall
         ]
     if not losses or max_losses < 1:
@@ -75,6 +83,13 @@ def _read_family_and_bounds(folder: Path) -> tuple[str | None, Bounds | None]:
         return None, None
     place = f"{(folder / 'config.json').as_posix()}, space.bounds"
     return space.get("family"), parse_bounds(space.get("bounds"), place)
+
+
+def _read_score(folder: Path) -> str | None:
+    """Returns the score that the losses of a run of rankings were found with, if it is known."""
+    section = (read_config(folder) or {}).get("contenders")
+    score = section.get("score") if isinstance(section, dict) else None
+    return score if isinstance(score, str) else None
 
 
 def _read_hall(path: Path) -> list[tuple[str, str]]:

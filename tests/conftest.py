@@ -47,9 +47,19 @@ def pytest_configure(config):
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
 
 
+# Half of all time is theirs. test_python_page.py comes late, to find the programs of test_call.py.
+LONGEST = (
+    *("pipeline/test_run.py", "pipeline/test_topk.py", "pipeline/test_call.py"),
+    *("pipeline/test_transfer.py", "pipeline/test_run_pairwise.py", "pipeline/test_search.py"),
+    *("alg/training/test_devices.py", "alg/search/test_protection.py"),
+    *("pipeline/test_run_streamed.py", "alg/search/test_search.py", "docs/test_python_page.py"),
+)
+
+
 def pytest_collection_modifyitems(items):
-    """Lets the file that takes longest begin first: it is not left for the end."""
-    items.sort(key=lambda item: "tests/pipeline/test_run.py" not in item.nodeid)
+    """Lets the files that take longest begin first: none is left for the end."""
+    places = {f"tests/{name}": place for place, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: places.get(item.nodeid.partition("::")[0], len(places)))
 
 
 @pytest.fixture(scope="session")

@@ -269,6 +269,8 @@ def compute_rung_sizes(
     Example:
       >>> compute_rung_sizes(128, 3, min_survivors=4)
       [128, 32, 8]
+      >>> compute_rung_sizes(128, 2, first=1, min_survivors=4)
+      [4, 4]
     """
     sizes = [min(num_losses, max(first, min_survivors)) if first else num_losses]
     for _ in range(1, num_rungs):

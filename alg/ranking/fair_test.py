@@ -60,6 +60,7 @@ class RankContender(NamedTuple):
     score: str
     constants: Mapping[str, Range]  # that are tuned
     found: bool = False  # by a search; otherwise it is a baseline
+    published: Mapping[str, float] | None = None  # values to begin with; None if nobody knows
 
 
 class RankTestSettings(NamedTuple):
@@ -165,6 +166,7 @@ def make_rank_contender(name: str, *, score: str | None = None) -> RankContender
         loss=loss,
         score=score or named.score,
         constants=ranges,
+        published={key: loss.constants[key] for key in ranges},
     )
 
 
@@ -414,7 +416,6 @@ def _halve(of_lanes: dict[str, np.ndarray], valid: np.ndarray, epoch: int, halvi
 def _tune(contender: RankContender, track: _Track) -> tuple[Trials, _Effort]:
     """Returns all trials, and what they took together."""
     settings, ranges = track.settings, _list_ranges(contender, track.settings)
-    published = {name: contender.loss.constants[name] for name in contender.constants}
     trials, num_epochs, seconds = None, 0, 0.0
     for number, count in enumerate(settings.trials):
         units = propose(
@@ -423,7 +424,7 @@ def _tune(contender: RankContender, track: _Track) -> tuple[Trials, _Effort]:
             number=number,
             seed=settings.seed,
             before=trials,
-            published=published,
+            published=contender.published,
         )
         lanes = to_lanes(to_settings(ranges, units))
         tuned = _do_once(track.kept, f"round-{number}", partial(_try, track, lanes, number))

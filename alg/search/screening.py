@@ -265,7 +265,7 @@ def screen_paper(logit_grads: Array, *, min_gradient: float) -> Screening:
 
 
 def are_twins(fingerprints: Array, others: Array, *, tolerance: float) -> Array:
-    """Whether each fingerprint is that of a twin of each other one; NaN is like nothing.
+    """Whether each fingerprint is that of a twin of each other one; NaN and inf are like nothing.
 
     Args:
       fingerprints: [n, P].

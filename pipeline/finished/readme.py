@@ -23,6 +23,7 @@ FILES = {
     "weights.npz has its arrays (numpy.load reads them, without pickle), users.parquet and "
     "items.parquet your ids and their rows, seen.parquet who has met what",
     "trackers.json": "what trackers call the run",
+    "run.lock": "held by the run while it lives",
     "checkpoints/": "of the search, which goes on from there with other limits",
 }
 

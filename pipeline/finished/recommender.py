@@ -30,6 +30,18 @@ ScoreFn = Callable[[np.ndarray], np.ndarray]
 """Rows of users [n] -> scores of all rows of the items' table, [n, num_items]."""
 
 
+_DAMAGES = (  # what reading files raises that are not as they were written
+    OSError,
+    ValueError,
+    TypeError,
+    KeyError,
+    OverflowError,
+    RecursionError,
+    pl.exceptions.PolarsError,
+    pl.exceptions.PanicException,
+)
+
+
 class Recommender(NamedTuple):
     """A recommender, with people's own ids."""
 
@@ -61,22 +73,65 @@ def load_recommender(run: Path) -> Recommender:
     """Reads the recommender of a run.
 
     Raises:
-      RecommendError: if there is none, with what to do.
+      RecommendError: if there is none, or a damaged one, with what to do.
     """
     folder = run / FOLDER
     try:
-        about = json.loads((folder / ABOUT).read_text(encoding="utf-8"))
-        weights, _ = read_arrays(folder / WEIGHTS)
-        ids = {name: pl.read_parquet(folder / _file_of(name)) for name in FIELDS}
-        pairs = pl.read_parquet(folder / SEEN)
+        recommender = _read(folder)
+        _check(recommender)
     except FileNotFoundError:
         raise RecommendError(
             f"{run} holds no recommender: give the folder of a finished run of this version that "
             "trained one (a transfer and data that stay in their file leave none)"
         ) from None
+    except _DAMAGES as error:
+        raise _damaged(folder, error) from None
+    return recommender
+
+
+def _read(folder: Path) -> Recommender:
+    about = json.loads((folder / ABOUT).read_text(encoding="utf-8"))
+    weights, _ = read_arrays(folder / WEIGHTS)
+    ids = {name: pl.read_parquet(folder / _file_of(name)) for name in FIELDS}
+    pairs = pl.read_parquet(folder / SEEN)
     num_users = int(ids["user"]["row"].max()) + 1  # type: ignore[arg-type]
-    seen = ItemSets.of_pairs(pairs["user_row"].to_numpy(), pairs["item_row"].to_numpy(), num_users)
+    users, items = (pairs[name].cast(pl.Int64).to_numpy() for name in ("user_row", "item_row"))
+    if len(users) and not 0 <= users.min() <= users.max() < num_users:
+        raise ValueError(f"{SEEN} has users that {_file_of('user')} has not")
+    seen = ItemSets.of_pairs(users, items, num_users)
     return Recommender(about=about, weights=weights, ids=ids, seen=seen)
+
+
+def _check(recommender: Recommender) -> None:
+    """Checks that the parts of a recommender fit each other.
+
+    Raises:
+      ValueError: if they do not.
+    """
+    about, ids = recommender.about, recommender.ids
+    if not isinstance(about, dict) or about.get("kind") not in ("network", "closed_form", "tables"):
+        raise ValueError(f"{ABOUT} does not say which kind it is of")
+    for name, frame in ids.items():
+        rows = frame["row"]
+        if not rows.dtype.is_integer() or rows.null_count() or not frame["id"].is_unique().all():
+            raise ValueError(f"{_file_of(name)} is no list of ids and their rows")
+        if not len(rows) or not 0 <= rows.min() <= rows.max() < 2**31 or not rows.is_sorted():  # type: ignore[operator]
+            raise ValueError(f"{_file_of(name)} has rows out of range")
+        table = recommender.weights.get(name) if about["kind"] == "tables" else None
+        if about["kind"] == "tables" and (
+            table is None or table.ndim != 2 or rows.max() >= len(table)  # type: ignore[operator]
+        ):
+            raise ValueError(f"{WEIGHTS} has no table with the rows of {_file_of(name)}")
+    if not np.isin(recommender.seen.items, ids["item"]["row"].to_numpy()).all():
+        raise ValueError(f"{SEEN} has items that {_file_of('item')} has not")
+
+
+def _damaged(folder: Path, why: BaseException) -> RecommendError:
+    reason = " ".join(str(why).split()) or type(why).__name__
+    return RecommendError(
+        f"the recommender in {folder} is damaged ({reason}): remove results.json next to it, and "
+        "the run's command trains it again"
+    )
 
 
 def _file_of(name: str) -> str:
@@ -106,7 +161,10 @@ def recommend(
     rows = _find_rows(recommender.ids["user"], users)
     items = recommender.ids["item"]
     item_rows = items["row"].to_numpy()
-    score = make_score(recommender)
+    try:
+        score = make_score(recommender)
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise _damaged(Path(FOLDER), error) from None
     parts = []
     for first in range(0, len(rows), BLOCK):
         block = rows[first : first + BLOCK]
@@ -125,7 +183,10 @@ def make_score(recommender: Recommender) -> ScoreFn:
     if about["kind"] == "closed_form":
         form = CLOSED_FORMS[about["loss"]["name"]]
         return form.fit(recommender.seen, about["num_items"], **about["settings"])
-    return lambda rows: weights["user"][rows] @ weights["item"].T
+    users, items = weights["user"], weights["item"]
+    if users.shape[1] != items.shape[1]:
+        raise ValueError(f"{WEIGHTS} has tables of width {users.shape[1]} and {items.shape[1]}")
+    return lambda rows: users[rows] @ items.T
 
 
 def _find_rows(known: pl.DataFrame, users: Any) -> pl.DataFrame:

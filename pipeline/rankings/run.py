@@ -5,7 +5,7 @@ What is finished is kept in the run's folder, so the same command goes on with t
 
 import json
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -92,7 +92,7 @@ def make_topk(config: ConfigDict, console: Console) -> TopK:
     )
     check_settings(settings)
     check_negatives(settings.negatives)
-    contenders = make_contenders(config)
+    contenders, repeats = drop_repeats(make_contenders(config))
     references = [
         look_up("contenders.references", name, CLOSED_FORMS)
         for name in config.contenders.references
@@ -111,7 +111,9 @@ def make_topk(config: ConfigDict, console: Console) -> TopK:
     return TopK(
         config=config,
         console=console,
-        data=data._replace(notes=(*data.notes, *_describe_metrics(settings.metric, data))),
+        data=data._replace(
+            notes=(*data.notes, *_describe_metrics(settings.metric, data), *repeats)
+        ),
         make_model=make_model,
         search=search,
         contenders=contenders,
@@ -147,12 +149,11 @@ def make_contenders(config: ConfigDict) -> list[RankContender]:
     for source in config.contenders.losses:
         path = Path(source).expanduser()
         if path.is_dir() or path.suffix == ".csv":
-            losses = report.read_found_losses(path, max(config.contenders.found, 1))
-            found = [make_contender(loss.formula, score, constants) for loss in losses]
-            contenders += [
-                contender._replace(name=f"{path.stem}-{loss.name}")
-                for contender, loss in zip(found, losses, strict=True)
-            ]
+            for loss in report.read_found_losses(path, max(config.contenders.found, 1)):
+                contender = make_contender(
+                    loss.formula, loss.score or score, constants, published=loss.constants
+                )
+                contenders.append(contender._replace(name=f"{path.stem}-{loss.name}"))
         else:
             contenders.append(make_contender(source, score, constants))
     if not contenders:
@@ -160,13 +161,42 @@ def make_contenders(config: ConfigDict) -> list[RankContender]:
     return contenders
 
 
-def make_contender(source: str, score: str, constants: Range) -> RankContender:
+def drop_repeats(contenders: Sequence[RankContender]) -> tuple[list[RankContender], list[str]]:
+    """Returns each loss once, with numbers behind names that others have, and what was dropped.
+
+    A loss that is tested twice would count twice where intervals are corrected for their number.
+    """
+    first: dict[tuple[str, str], RankContender] = {}
+    notes = []
+    for contender in contenders:
+        other = first.setdefault((contender.formula, contender.score), contender)
+        if other is not contender:
+            same = "" if other.name == contender.name else f", which is the same as {other.name}"
+            notes.append(f"tested once: {contender.name}{same}")
+    names = [contender.name for contender in first.values()]
+    unique = [
+        contender._replace(name=f"{contender.name}-{names[:number].count(contender.name) + 1}")
+        if names.count(contender.name) > 1
+        else contender
+        for number, contender in enumerate(first.values())
+    ]
+    return unique, notes
+
+
+def make_contender(
+    source: str,
+    score: str,
+    constants: Range,
+    *,
+    published: Mapping[str, float] | None = None,
+) -> RankContender:
     """Returns the contender of a named loss, or of a formula with its score.
 
     Args:
       source: the name, or a formula in which ``c0``, ``c1``, ... are constants to tune.
       score: of a user and an item, for a formula; a named loss has its own.
       constants: values of a formula's constants that are tried.
+      published: constants that a formula was tuned to elsewhere, which widen that range if need be.
 
     Raises:
       ValueError: for what is neither.
@@ -181,14 +211,21 @@ def make_contender(source: str, score: str, constants: Range) -> RankContender:
     get_score(score)
     free: dict[str, Any] = dict.fromkeys(FREE_NAME.findall(source), FREE_VALUE)
     loss = build_loss(source, family="pairwise", **free)
+    known = {name: value for name, value in (published or {}).items() if name in free and value > 0}
+    widened = {name: _widen(constants, value) for name, value in known.items()}
     return RankContender(
         name=source if len(source) <= 24 else source[:21] + "...",
         formula=source,
         loss=loss,
         score=score,
-        constants=dict.fromkeys(free, constants),
+        constants=dict.fromkeys(free, constants) | widened,
         found=True,
+        published=known or None,
     )
+
+
+def _widen(range_: Range, value: float) -> Range:
+    return range_._replace(low=min(range_.low, value), high=max(range_.high, value))
 
 
 def _make_model(section: ConfigDict, data: RankingData) -> MakeModel:
@@ -246,7 +283,9 @@ def run_topk(
     if topk.search:
         with times.measure("search and promotion"):
             found, records_of_search = find_losses(topk.search, folder, asked, kept, trackers)
-    contenders = [*topk.contenders, *found]
+    contenders, repeats = drop_repeats([*topk.contenders, *found])
+    for note in repeats:
+        console.print(note, markup=False, soft_wrap=True)
     results += _test_losses(topk, contenders, folder, kept)
     records = make_records(topk, results)
     with times.measure("recommender"):

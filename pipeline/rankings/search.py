@@ -251,6 +251,7 @@ def _make_contender(
         score=phase.score,
         constants=dict.fromkeys(values, phase.constants),
         found=True,
+        published=values,
     )
 
 

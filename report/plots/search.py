@@ -12,7 +12,7 @@ from ..results import finite_or_none
 from .drawing import DASHES, Palette, add_legend, make_figure, make_plot
 
 Points = list[tuple[float, float, str]]  # complexity, gain and formula
-_LABEL_WIDTH = 44
+_LABEL_WIDTH = 52
 
 
 @make_plot

@@ -2,6 +2,7 @@
 
 import inspect
 import re
+from functools import cache
 from operator import attrgetter
 from pathlib import Path
 
@@ -51,6 +52,12 @@ def read(*arguments):
     return read_command_line(["run.py", *arguments])
 
 
+@cache
+def read_shipped(source):
+    """Returns what the command line reads of a shipped config, once for all tests."""
+    return read(f"--config={source}")
+
+
 @pytest.fixture(autouse=True)
 def _in_the_repository(monkeypatch):
     monkeypatch.chdir(FOLDER.parent)
@@ -72,7 +79,7 @@ def test_there_are_configs_and_presets():
 
 @pytest.mark.parametrize("source", ALL)
 def test_a_config_loads_and_is_locked(source):
-    config, workdir, _ = read(f"--config={source}")
+    config, workdir, _ = read_shipped(source)
     stem, _, preset = Path(source).name.partition(".py")
     assert config.name == stem + preset.replace(":", "-")
     assert Path(workdir) == Path("runs") / config.name
@@ -107,7 +114,7 @@ def test_the_default_is_movielens_100k():
 
 @pytest.mark.parametrize("source", ALL)
 def test_every_key_is_declared_once_in_base(source):
-    config = read(f"--config={source}")[0]
+    config = read_shipped(source)[0]
     declared = dict(leaves(base.get_config()))
     own = {key for key, _ in leaves(config) if not key.startswith("data.")}
     assert own == {key for key in declared if not key.startswith("data.")}
@@ -118,7 +125,7 @@ def test_every_key_is_declared_once_in_base(source):
 @pytest.mark.parametrize("source", ALL)
 def test_no_key_hides_behind_a_method(source):
     """``--config.data.items`` would be the method of that name."""
-    for key, _ in leaves(read(f"--config={source}")[0]):
+    for key, _ in leaves(read_shipped(source)[0]):
         for part in key.split("."):
             assert not hasattr(ml_collections.ConfigDict, part), key
 
@@ -167,7 +174,7 @@ def test_a_section_holds_what_its_builder_takes(section, accepted):
 
 @pytest.mark.parametrize("source", ALL)
 def test_the_data_section_holds_what_its_loader_takes(source):
-    section = read(f"--config={source}")[0].data
+    section = read_shipped(source)[0].data
     loader = OWN_KEYS.get(section.name, load)
     assert set(section) | {"name"} == options(loader) | {"name"}
 

@@ -3,17 +3,18 @@
 import numpy as np
 import polars as pl
 
-USERS = [f"reader {k:02}" for k in range(40)]
-BOOKS = [9_780_000_000_000 + 7 * k for k in range(30)]  # numbers that fill no table
+USERS = [f"reader {k:02}" for k in range(80)]
+BOOKS = [9_780_000_000_000 + 7 * k for k in range(40)]  # numbers that fill no table
 
 
 def make_ratings():
-    """Returns a frame with columns reader, book and stars, from 1 to 5."""
+    """Returns a frame with columns reader, book and stars, from 1 to 5.
+
+    As many of them as in examples/find_a_loss.py, so that their runs share compiled programs.
+    """
     rng = np.random.default_rng(0)
-    taste = rng.standard_normal((40, 2)) @ rng.standard_normal((2, 30))
-    pairs = [(user, book) for user in range(40) for book in rng.permutation(30)[:20]]
-    order = rng.permutation(len(pairs))
-    user, book = np.array(pairs)[order].T
+    taste = rng.standard_normal((80, 2)) @ rng.standard_normal((2, 40))
+    user, book = rng.permutation(np.argwhere(rng.random(taste.shape) < 0.5)).T
     stars = np.clip(np.round(3 + 1.5 * taste[user, book]), 1, 5)
     return pl.DataFrame(
         {"reader": [USERS[u] for u in user], "book": [BOOKS[b] for b in book], "stars": stars}

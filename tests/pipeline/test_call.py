@@ -81,8 +81,8 @@ def test_recommendations_have_the_ids_of_the_caller(search):
         scores = found.filter(user=user)["score"].to_list()
         assert scores == sorted(scores, reverse=True)
     read = set(make_ratings().filter(reader=USERS[3])["book"])
-    assert not read & set(run.recommend(USERS[3], k=30)["item"])
-    assert set(run.recommend(USERS[3], k=30, exclude_seen=False)["item"]) == set(BOOKS)
+    assert not read & set(run.recommend(USERS[3], k=len(BOOKS))["item"])
+    assert set(run.recommend(USERS[3], k=len(BOOKS), exclude_seen=False)["item"]) == set(BOOKS)
 
 
 def test_ids_come_back_as_the_frame_has_them(search, tmp_path):
@@ -107,7 +107,7 @@ def test_scores_are_those_of_the_plain_weights(search):
         for name in ("user", "item")
     }
     user = weights["table/user"][row["user"][USERS[5]]]
-    found = run.recommend(USERS[5], k=30, exclude_seen=False)
+    found = run.recommend(USERS[5], k=len(BOOKS), exclude_seen=False)
     for item, score in found.select("item", "score").iter_rows():
         other = weights["table/item"][row["item"][item]]
         expected = user[:-1] @ other[:-1] + user[-1] + other[-1] + weights["dense/global_bias"]

@@ -152,6 +152,8 @@ def rich_run_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     course = {"epochs": [1, 2, 3], "valid": [0.7, 0.8, 0.79]}
     results = _full_results()
     for loss in results["losses"]:
+        # As many metrics as rankings have.
+        loss["test"] |= {f"metric_{number}": loss["test"]["auc"] for number in range(9)}
         loss["course"] = course
         loss["tuning"] = [{"learning_rate": r, "valid": 0.8 - r} for r in (0.01, 0.1)]
         if loss["vs_best_baseline"]:

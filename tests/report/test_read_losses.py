@@ -22,7 +22,8 @@ def test_a_found_loss_has_the_bounds_of_its_run_or_its_own(tmp_path, loss_entry)
     (tmp_path / "config.json").write_text(json.dumps(settings))
     (tmp_path / "hall_of_fame.csv").write_text("rank,formula,sound\n1,label,true\n")
     for path in (tmp_path, tmp_path / "hall_of_fame.csv"):
-        assert read_found_losses(path, 1)[0][2:] == ("pointwise", (1e-5, 1e5))
+        loss = read_found_losses(path, 1)[0]
+        assert (loss.family, loss.bounds) == ("pointwise", (1e-5, 1e5))
     transferred = loss_entry("of-another", 0.8, found=True, bounds=[-7.0, 7.0])
     results = {"losses": [transferred, loss_entry("own", 0.7, found=True)]}
     (tmp_path / "results.json").write_text(json.dumps(results))

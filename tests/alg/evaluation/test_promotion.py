@@ -251,6 +251,7 @@ def test_progress_counts_to_the_end():
         ({"epochs": (0,)}, "rungs of at least 1 epoch"),
         ({"keep": 0.0}, r"keep in \(0, 1\]"),
         ({"seeds": 0}, "seeds of at least 1"),
+        ({"losses": -1}, "promote.losses is a number of losses"),
         ({"num_lanes": 1}, "1 to 1 settings"),
         ({"learning_rates": (-1.0,)}, "positive"),
         ({"weight_decays": (-1.0,)}, "not negative"),

@@ -21,6 +21,8 @@ from autolossgen.ranking.tuning import Range, propose, to_settings
 from tests.helpers.dying import compute_with_deaths
 from tests.helpers.ranking_sets import sets_from
 
+pytestmark = pytest.mark.slow
+
 USERS, ITEMS = 12, 9
 LIKED = np.random.default_rng(0).random((USERS, ITEMS)) < 0.6
 HELD_OUT = LIKED & (np.random.default_rng(1).random((USERS, ITEMS)) < 0.3)
@@ -63,12 +65,17 @@ def values_of(loss, settings):
 
 
 @cache
+def make_trainer(formula):
+    """Returns the trainer of a formula; all of its trials share its compiled programs."""
+    return make_rank_trainer(
+        MODEL, build(formula), score="cosine", batch_size=16, top=SETTINGS.top, cutoffs=(3,)
+    )
+
+
+@cache
 def train_alone(formula, trial, epochs):
     """Returns the metric after so many epochs of one trial, which trains in a lane of its own."""
-    loss = build(formula)
-    trainer = make_rank_trainer(
-        MODEL, loss, score="cosine", batch_size=16, top=SETTINGS.top, cutoffs=(3,)
-    )
+    loss, trainer = build(formula), make_trainer(formula)
     values = {name: jnp.float32(x[trial])[None] for name, x in values_of(loss, SETTINGS).items()}
     lanes = LaneSettings(values.pop("learning_rate"), jnp.zeros(1), values)
     weights, orders = (key[None] for key in jax.random.split(jax.random.key(SETTINGS.seed)))

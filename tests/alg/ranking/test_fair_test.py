@@ -23,6 +23,8 @@ from autolossgen.ranking.tuning import Range, to_settings
 from tests.helpers.dying import compute_with_deaths
 from tests.helpers.ranking_sets import make_two_groups, sets_from
 
+pytestmark = pytest.mark.slow
+
 DATA = make_two_groups()
 SETTINGS = RankTestSettings(
     metric="ndcg@3",

@@ -21,6 +21,8 @@ from autolossgen.search.log_record import write_formula
 from autolossgen.search.screening import Verdict, are_twins
 from autolossgen.search.space import make_space
 
+pytestmark = pytest.mark.slow
+
 CONFIG = topk.get_config()
 # Scales do not matter, and a constant that is tuned may take the place of one that is not.
 POINTS = {

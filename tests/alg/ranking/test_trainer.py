@@ -21,6 +21,8 @@ from autolossgen.ranking.trainer import (
 from autolossgen.training.permutation import random_permutation
 from tests.helpers.ranking_sets import sets_from
 
+pytestmark = pytest.mark.slow
+
 USERS, ITEMS, WIDTH, BATCH, TOP = 6, 8, 3, 8, 3
 SCORES = ("dot", "cosine", "half_cosine", "sigmoid")
 # As many negatives as items, and as examples in a batch: one reference is compiled for all.

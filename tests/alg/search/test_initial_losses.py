@@ -12,6 +12,7 @@ from autolossgen import build_loss, named_loss
 from autolossgen.configs import base
 from autolossgen.language.grammar import encode_tokens
 from autolossgen.search.checkpoints import open_checkpoints
+from autolossgen.search.initial_losses import KNOWN_LOSSES
 from autolossgen.search.screening import FILTERS, Verdict
 from autolossgen.search.search import make_search
 from autolossgen.search.space import make_space
@@ -227,3 +228,19 @@ def test_no_later_generation_has_them_nor_does_a_resumed_one(tmp_path):
 def test_initial_losses_that_would_not_be_trained_are_refused(few):
     with pytest.raises(ValueError, match="got 2 initial losses"):
         make(**few)
+
+
+@pytest.mark.parametrize(
+    ("space", "names"),
+    [
+        ("default", KNOWN_LOSSES["pointwise"]),
+        ("rich", KNOWN_LOSSES["pointwise"][1:]),  # it has no reciprocal, nor a square
+        ("pairwise", KNOWN_LOSSES["pairwise"]),
+    ],
+)
+def test_known_losses_are_those_that_a_space_can_write(space, names):
+    made = make_space(**SPACES[space], bounds=SIGNED, initial_losses=("known",))
+    assert made.initial_names == names
+    assert (made.initial_losses > 0).any(1).all()
+    few = SPACES[space] | {"length": 3}
+    assert make_space(**few, bounds=SIGNED, initial_losses=("known",)).initial_names == ()
