@@ -32,6 +32,9 @@ def test_a_rung_that_sees_the_order_of_all_losses_is_perfect():
 
 
 def test_a_rung_costs_its_epochs():
-    rows = {row["rung"]: row["epochs"] for row in compare_rungs(np.random.default_rng(0).random((20, 9, 8)))}
+    rows = {
+        row["rung"]: row["epochs"]
+        for row in compare_rungs(np.random.default_rng(0).random((20, 9, 8)))
+    }
     assert set(rows) == set(RUNGS)
     assert rows["8 trials, 1 epoch; 4 to 3; 2 to 7"] == 8 * 1 + 4 * 2 + 2 * 4
