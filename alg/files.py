@@ -84,6 +84,22 @@ def write_atomically(path: Path, content: str | bytes) -> None:
         file.write(content.encode() if isinstance(content, str) else content)
 
 
+def parse_json(text: str | bytes, **options: Any) -> Any:
+    """Returns what JSON means.
+
+    Args:
+      text: the JSON.
+      **options: of ``json.loads``.
+
+    Raises:
+      ValueError: if it is none, or nested too deeply.
+    """
+    try:
+        return json.loads(text, **options)
+    except RecursionError:
+        raise ValueError("it is nested too deeply") from None
+
+
 def is_draft(file: Path, path: Path) -> bool:
     """Whether a file is what a process left that was killed while it wrote ``path``."""
     return file.name.startswith(f"{path.name}.") and file.name.endswith(DRAFT_ENDING)
@@ -167,7 +183,7 @@ def _read_member(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> Any:
         content = file.read(member.file_size + 1)
     if len(content) != member.file_size:
         raise ValueError(f"{member.filename} has another size than it claims")
-    return json.loads(content) if member.filename == ABOUT else _parse_array(content)
+    return parse_json(content) if member.filename == ABOUT else _parse_array(content)
 
 
 def _parse_array(content: bytes) -> np.ndarray:

@@ -40,6 +40,9 @@ Params = Any  # a pytree of arrays: dense (non-embedding) parameters of a recomm
 Statistics = Any  # a pytree of arrays that training moves without a gradient, such as batch norm's
 Bounds = tuple[float, float]  # lowest and highest intermediate result of a loss
 Rows = Mapping[str, Array]  # field -> looked-up embedding rows [B, D]
+# Users, int [B] -> their scores of all items, a new float32 [B, num_items]. A larger one is better.
+# Items that the users liked are among them.
+ScoreFn = Callable[[np.ndarray], np.ndarray]
 
 
 class Table(NamedTuple):

@@ -4,7 +4,6 @@ Each is fitted to what users liked by counting or by linear algebra. What is fit
 of users at a time, so that no array of all users by all items is held.
 """
 
-import itertools
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple
 
@@ -12,32 +11,27 @@ import numpy as np
 import scipy.linalg
 import scipy.sparse
 
-from autolossgen.interfaces import ItemSets
-
-ScoreFn = Callable[[np.ndarray], np.ndarray]
-"""Users, int [B] -> their scores of all items, a new float32 [B, num_items]. A larger one is
-better. Items that the users liked are among them."""
+from autolossgen.interfaces import ItemSets, ScoreFn
 
 BLOCK_ENTRIES = 2**16  # rows by padded entries that iALS solves together
-BLAS_THREADED = (
-    2**18
-)  # multiplications from which on OpenBLAS has threads, which wait for each other
+# Multiplications from which on OpenBLAS has threads, which wait for each other.
+BLAS_THREADED = 2**18
 
 
 class ClosedForm(NamedTuple):
-    """A recommender without a loss, and the settings that are tried on validation.
+    """A recommender without a loss, and the values of its settings for validation to choose from.
 
     Example:
       >>> liked = ItemSets.of_pairs(np.array([0, 0, 1]), np.array([0, 1, 1]), num_users=2)
       >>> ease = CLOSED_FORMS["ease"]
-      >>> scores = ease.fit(liked, num_items=3, **ease.grid[0])
+      >>> scores = ease.fit(liked, num_items=3, l2=ease.grid["l2"][0])
       >>> scores(np.array([1, 0])).shape
       (2, 3)
     """
 
     name: str
     fit: Callable[..., ScoreFn]  # what users liked, num_items, **settings -> scores
-    grid: tuple[Mapping[str, Any], ...]  # settings of each trial, all with the same keys
+    grid: Mapping[str, tuple[Any, ...]]  # name of a setting -> values, in ascending order
 
 
 def fit_popularity(liked: ItemSets, num_items: int) -> ScoreFn:
@@ -316,34 +310,32 @@ def _check_setting(
         raise ValueError(f"{name} is a number {expected}, got {value}")
 
 
-def _cross(**values: tuple[Any, ...]) -> tuple[Mapping[str, Any], ...]:
-    """Returns the settings of a full grid: each value of a name with each of the others."""
-    return tuple(dict(zip(values, row, strict=True)) for row in itertools.product(*values.values()))
-
-
 CLOSED_FORMS = {
     form.name: form
     for form in (
-        ClosedForm(name="popularity", fit=fit_popularity, grid=({},)),
+        ClosedForm(name="popularity", fit=fit_popularity, grid={}),
         ClosedForm(
             name="item_knn",
             fit=fit_item_knn,
-            grid=_cross(neighbours=(20, 80, 320), shrink=(5.0, 20.0, 100.0, 500.0)),
+            grid={
+                "neighbours": (5, 10, 20, 40, 80, 160, 320, 640, 1000),
+                "shrink": (0.0, 5.0, 10.0, 20.0, 50.0, 100.0, 200.0, 500.0, 1000.0, 2000.0),
+            },
         ),
         ClosedForm(
             name="ease",
             fit=fit_ease,
-            grid=_cross(l2=(10.0, 20.0, 50.0, 100.0, 200.0, 500.0, 1000.0, 2000.0)),
+            grid={"l2": (2.0, 5.0, 10.0, 20.0, 50.0, 100.0, 200.0, 500.0, 1e3, 2e3, 5e3)},
         ),
         ClosedForm(
             name="ials",
             fit=fit_ials,
-            grid=_cross(
-                embedding_dim=(64,),
-                unobserved_weight=(0.03, 0.1, 0.3, 1.0),
-                l2=(2.0, 3.5, 6.0),
-                sweeps=(16,),
-            ),
+            grid={
+                "embedding_dim": (64,),
+                "unobserved_weight": (0.003, 0.01, 0.03, 0.1, 0.3, 1.0),
+                "l2": (1.0, 2.0, 3.5, 6.0, 10.0, 20.0),
+                "sweeps": (16,),
+            },
         ),
     )
 }

@@ -9,7 +9,7 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from autolossgen.configs.old_keys import update_keys
-from autolossgen.files import is_draft, remove_drafts, write_atomically
+from autolossgen.files import is_draft, parse_json, remove_drafts, write_atomically
 
 OWN_DATA = "interactions.parquet"
 """A frame that was given in Python, which is kept where the run is."""
@@ -155,14 +155,14 @@ def read_results(workdir: Path) -> dict[str, Any]:
     """
     path = workdir / "results.json"
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        return parse_json(path.read_text(encoding="utf-8"))
     except ValueError as error:
         raise ValueError(f"{path} cannot be read: {error}. Remove it to test again") from error
 
 
 def _read_config(path: Path) -> dict[str, Any]:
     try:
-        config = json.loads(path.read_text(encoding="utf-8"))
+        config = parse_json(path.read_text(encoding="utf-8"))
     except ValueError as error:
         raise ValueError(f"{path} cannot be read ({error}); choose another --workdir") from None
     if not isinstance(config, dict):
@@ -176,7 +176,7 @@ def _read_data(workdir: Path) -> dict[str, Any]:
     if not path.exists():
         return {}
     try:
-        data = json.loads(path.read_text(encoding="utf-8"))
+        data = parse_json(path.read_text(encoding="utf-8"))
     except ValueError as error:
         raise ValueError(
             f"{path} cannot be read ({error}). Remove it if the data are as they were"

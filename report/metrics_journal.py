@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from autolossgen.files import write_atomically
+from autolossgen.files import parse_json, write_atomically
 
 from .tracking import Trackers
 
@@ -35,12 +35,12 @@ class Journal:
         return self.entries[-1] if self.entries else None
 
     def _read(self) -> list[dict[str, Any]]:
-        lines = self.path.read_text().splitlines() if self.path.exists() else []
+        lines = self.path.read_text(errors="replace").splitlines() if self.path.exists() else []
         entries = []
         for line in lines:
             try:
-                entries.append(json.loads(line))
-            except json.JSONDecodeError:
+                entries.append(parse_json(line))
+            except ValueError:
                 break  # the run was killed while writing; the rest is run again
         return entries
 

@@ -6,6 +6,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from autolossgen.files import parse_json
+
 from .results import Cell, ReportError, parse_cells
 
 
@@ -143,7 +145,7 @@ def _read_generations(path: Path) -> list[dict[str, Any]]:
     for line in path.read_text(encoding="utf-8").splitlines():
         try:
             row = _parse_json(line)
-        except json.JSONDecodeError:
+        except ValueError:
             continue
         if isinstance(row, dict) and isinstance(row.get("generation"), int):
             rows[row["generation"]] = row
@@ -152,4 +154,4 @@ def _read_generations(path: Path) -> list[dict[str, Any]]:
 
 def _parse_json(text: str) -> Any:
     # Python writes NaN and Infinity although JSON has neither; here both mean "unknown".
-    return json.loads(text, parse_constant=lambda _: None)
+    return parse_json(text, parse_constant=lambda _: None)

@@ -1,14 +1,15 @@
 """Recommenders without a loss in the test: tuned, fitted and measured as the losses are."""
 
+import itertools
 import time
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ..interfaces import Array, RankingData
+from ..interfaces import Array, RankingData, ScoreFn
 from .fair_test import RankResult, RankTestSettings
 from .metrics import compute_list_metrics, compute_user_metrics, rank_top
 from .trainer import EvalSplit, Evaluation, make_eval_split
@@ -16,27 +17,52 @@ from .trainer import EvalSplit, Evaluation, make_eval_split
 BLOCK = 512
 """Users that are scored together."""
 
+COARSE = slice(1, None, 2)
+"""Values of a grid that are tried first: every other one, without the lowest."""
+
+CANNOT_FIT = (ValueError, MemoryError)
+"""What a fit raises whose settings do not suit the data, or that does not fit in memory."""
+
 _rank_top = jax.jit(rank_top, static_argnums=2)
 
-ScoreFn = Callable[[np.ndarray], np.ndarray]
-"""Users [n] -> scores of all items [n, num_items]."""
+
+class ReferenceFailed(Exception):
+    """A recommender without a loss cannot be fitted to these data."""
+
+
+class _Fitted(NamedTuple):
+    """What was fitted to train."""
+
+    score: ScoreFn
+    valid: Mapping[str, Array]  # metric -> value of each user of validation
+
+
+_Place = tuple[int, ...]
+"""Of a point of a grid: the index of each setting's value."""
 
 
 def run_reference(
     name: str,
     fit: Callable[..., ScoreFn],
-    grid: Sequence[Mapping[str, Any]],
+    grid: Mapping[str, Sequence[Any]],
     data: RankingData,
     settings: RankTestSettings,
+    say: Callable[[str], None] = lambda _: None,
 ) -> RankResult:
     """Tunes a recommender without a loss on validation, and tests it as losses are tested.
+
+    A few points of the grid are tried, then the neighbours of the best one while it changes.
 
     Args:
       name: of the recommender.
       fit: what users liked, number of items, settings of the grid -> scores.
-      grid: settings that are tried.
+      grid: name of a setting -> values in ascending order.
       data: train, validation and test.
       settings: of the test; those of trainings are not read.
+      say: is told of settings that cannot be fitted.
+
+    Raises:
+      ReferenceFailed: if no settings can be fitted, or the best cannot be fitted again.
 
     Example:
       >>> from ..interfaces import ItemSets
@@ -48,44 +74,44 @@ def run_reference(
       >>> train = sets([0, 1, 2], [0, 0, 1])
       >>> data = RankingData("tiny", 3, 4, train, valid=sets([2], [0]), test=sets([1], [1]))
       >>> settings = RankTestSettings(metric="ndcg@1", cutoffs=(1,))
-      >>> result = run_reference("popular", fit, ({"sign": -1.0}, {"sign": 1.0}), data, settings)
+      >>> result = run_reference("popular", fit, {"sign": (-1.0, 1.0)}, data, settings)
       >>> result.settings, result.test["train"]["ndcg@1"].tolist()
       ({'sign': 1.0}, [[1.0]])
     """
     start = time.monotonic()
-    valid = make_eval_split(data.valid, data.mask(data.train), data.num_items)
-    scores = []
-    for one in grid:
-        found = evaluate_scores(fit(data.train, data.num_items, **one), valid, settings.cutoffs)
-        scores.append(float(jnp.mean(found.users[settings.metric])))
-    best = int(np.argmax(scores))
-    known = data.train.union(data.valid)
-    held_out = fit(data.train, data.num_items, **grid[best])
-    again = fit(known, data.num_items, **grid[best])
-    splits = {
-        "train": (held_out, make_eval_split(data.test, data.mask(data.train), data.num_items)),
-        "train+valid": (again, make_eval_split(data.test, data.mask(known), data.num_items)),
-    }
-    tested = {
-        mask: evaluate_scores(score, split, settings.cutoffs)
-        for mask, (score, split) in splits.items()
-    }
+    on_valid = make_eval_split(data.valid, data.mask(data.train), data.num_items)
+
+    def attempt(**chosen: Any) -> _Fitted:
+        score = fit(data.train, data.num_items, **chosen)
+        return _Fitted(score, evaluate_scores(score, on_valid, settings.cutoffs).users)
+
+    place, held_out, tried = _tune(name, attempt, grid, settings.metric, say)
+    chosen, known = _to_settings(grid, place), data.train.union(data.valid)
+    try:
+        again = fit(known, data.num_items, **chosen)
+    except CANNOT_FIT as error:
+        why = f"{_describe(chosen)} cannot be fitted to train and validation"
+        raise ReferenceFailed(f"{name} with {why}: {_explain(error)}") from error
+    tested = {}
+    for mask, score, seen in (("train", held_out.score, data.train), ("train+valid", again, known)):
+        split = make_eval_split(data.test, data.mask(seen), data.num_items)
+        tested[mask] = evaluate_scores(score, split, settings.cutoffs)
     return RankResult(
         name=name,
         formula="",
         score="",
         found=False,
-        settings={key: float(value) for key, value in grid[best].items()},
+        settings={key: float(value) for key, value in chosen.items()},
         epochs=0,
-        edges=_find_edges(grid, best),
+        edges=_find_edges(grid, place),
         trials=None,
-        valid=_as_one_seed(evaluate_scores(held_out, valid, settings.cutoffs).users),
+        valid=_as_one_seed(held_out.valid),
         test={mask: _as_one_seed(found.users) for mask, found in tested.items()},
         lists={mask: _as_one_seed(found.lists) for mask, found in tested.items()},
-        num_trainings=len(grid) + 2,
+        num_trainings=len(tried) + 1,
         num_epochs=0,
         seconds=time.monotonic() - start,
-        tuning=[{**one, "valid": score} for one, score in zip(grid, scores, strict=True)],
+        tuning=[{**_to_settings(grid, one), "valid": valid} for one, valid in tried.items()],
     )
 
 
@@ -116,15 +142,70 @@ def evaluate_scores(score: ScoreFn, split: EvalSplit, cutoffs: Sequence[int]) ->
     return Evaluation(users=users, lists=lists)
 
 
+def _tune(
+    name: str,
+    attempt: Callable[..., _Fitted],
+    grid: Mapping[str, Sequence[Any]],
+    metric: str,
+    say: Callable[[str], None],
+) -> tuple[_Place, _Fitted, dict[_Place, float]]:
+    """Returns the place of the best settings in the grid, what was fitted, and all metrics."""
+    tried: dict[_Place, float] = {}
+    best: tuple[_Place, _Fitted] | None = None
+    indices = [range(len(values))[COARSE] or range(len(values)) for values in grid.values()]
+    places = list(itertools.product(*indices))
+    while places:
+        for place in places:
+            settings = _to_settings(grid, place)
+            try:
+                fitted = attempt(**settings)
+            except CANNOT_FIT as error:
+                tried[place] = np.nan
+                failed = f"{name} with {_describe(settings)} cannot be fitted: {_explain(error)}"
+                say(failed)
+                continue
+            tried[place] = float(jnp.mean(fitted.valid[metric]))
+            if best is None or tried[place] > tried[best[0]]:
+                best = place, fitted
+        if best is None:
+            raise ReferenceFailed(failed)
+        places = [place for place in _list_neighbours(grid, best[0]) if place not in tried]
+    assert best is not None
+    return *best, tried
+
+
+def _list_neighbours(grid: Mapping[str, Sequence[Any]], place: _Place) -> list[_Place]:
+    """Returns the places one step away from another, in one setting each."""
+    return [
+        (*place[:axis], index, *place[axis + 1 :])
+        for axis, values in enumerate(grid.values())
+        for index in (place[axis] - 1, place[axis] + 1)
+        if 0 <= index < len(values)
+    ]
+
+
+def _to_settings(grid: Mapping[str, Sequence[Any]], place: _Place) -> dict[str, Any]:
+    return {name: values[i] for (name, values), i in zip(grid.items(), place, strict=True)}
+
+
+def _describe(settings: Mapping[str, Any]) -> str:
+    return ", ".join(f"{name} {value:g}" for name, value in settings.items()) or "no settings"
+
+
+def _explain(error: Exception) -> str:
+    return str(error) or "not enough memory"  # MemoryError may have no text
+
+
 def _as_one_seed(values: Mapping[str, Array]) -> dict[str, np.ndarray]:
     return {name: np.asarray(value)[None] for name, value in values.items()}
 
 
-def _find_edges(grid: Sequence[Mapping[str, Any]], best: int) -> list[str]:
-    """Returns which settings of the best point are the smallest or largest that were tried."""
+def _find_edges(grid: Mapping[str, Sequence[Any]], place: _Place) -> list[str]:
+    """Returns which settings of a place are the lowest or highest; nothing is below 0."""
     edges = []
-    for name, value in grid[best].items():
-        tried = {one[name] for one in grid}
-        if len(tried) > 1 and value in (min(tried), max(tried)):
-            edges.append(f"{name} at its {'lowest' if value == min(tried) else 'highest'}")
+    for (name, values), index in zip(grid.items(), place, strict=True):
+        if len(values) > 1 and index == 0 and values[0] != 0:
+            edges.append(f"{name} at its lowest")
+        if len(values) > 1 and index == len(values) - 1:
+            edges.append(f"{name} at its highest")
     return edges

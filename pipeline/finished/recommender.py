@@ -7,7 +7,7 @@ and ``seen.parquet`` (rows of user and item that are in the data).
 
 import io
 import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -15,7 +15,7 @@ import numpy as np
 import polars as pl
 
 from autolossgen.files import read_arrays, write_arrays, write_atomically
-from autolossgen.interfaces import ItemSets
+from autolossgen.interfaces import ItemSets, ScoreFn
 from autolossgen.models.closed_form import CLOSED_FORMS
 from autolossgen.suggest import did_you_mean
 
@@ -25,10 +25,6 @@ FOLDER = "recommender"
 ABOUT, WEIGHTS, SEEN = "recommender.json", "weights.npz", "seen.parquet"
 FIELDS = ("user", "item")
 BLOCK = 1024  # users that are scored together
-
-ScoreFn = Callable[[np.ndarray], np.ndarray]
-"""Rows of users [n] -> scores of all rows of the items' table, [n, num_items]."""
-
 
 _DAMAGES = (  # what reading files raises that are not as they were written
     OSError,

@@ -38,7 +38,7 @@ from autolossgen.ranking.fair_test import (
 )
 from autolossgen.ranking.metrics import read_cutoff
 from autolossgen.ranking.negatives import Negatives, check_negatives
-from autolossgen.ranking.references import run_reference
+from autolossgen.ranking.references import ReferenceFailed, run_reference
 from autolossgen.ranking.scores import get_score
 from autolossgen.ranking.tuning import Range, Trials
 
@@ -272,11 +272,8 @@ def run_topk(
     for note in notes:
         console.print(note, markup=False, soft_wrap=True)
     kept = keep_in(folder, asked, partial(console.print, markup=False, soft_wrap=True))
-    results = []
-    for form in topk.references:
-        test = partial(run_reference, form.name, form.fit, form.grid, data, topk.settings)
-        results.append(_test_once(topk, folder, form.name, test))
-        stop_if_asked(asked, f"after {form.name}")
+    results, failures = _test_references(topk, folder, asked)
+    notes += failures
     found: list[RankContender] = []
     records_of_search: list[dict[str, Any]] = []
     times = PhaseTimes()
@@ -303,6 +300,23 @@ def run_topk(
     search, seconds = summarize_search(records_of_search), times.seconds
     seconds |= {"test": sum(result.seconds for result in results)}  # some of it before a resume
     return save_results(folder, records, search, notes, seconds)
+
+
+def _test_references(
+    topk: TopK, folder: Path, asked: Callable[[], bool]
+) -> tuple[list[RankResult], list[str]]:
+    """Tests recommenders without a loss; returns results, and why others have none."""
+    say = partial(topk.console.print, markup=False, soft_wrap=True)
+    results, failures = [], []
+    for form in topk.references:
+        test = partial(run_reference, form.name, form.fit, form.grid, topk.data, topk.settings, say)
+        try:
+            results.append(_test_once(topk, folder, form.name, test))
+        except ReferenceFailed as error:
+            failures.append(f"{error}; the test goes on without {form.name}")
+            say(failures[-1])
+        stop_if_asked(asked, f"after {form.name}")
+    return results, failures
 
 
 def _test_losses(
@@ -395,10 +409,19 @@ def make_records(topk: TopK, results: list[RankResult]) -> list[dict[str, Any]]:
     for the number of losses that are compared with it; recommenders without one are apart.
     """
     metric = topk.settings.metric
+<<<<<<< HEAD
     best = max(
         (result for result in results if not result.found),
         key=lambda result: result.valid[metric].mean(),
     )
+=======
+    # References that cannot be fitted may leave found losses alone.
+    baselines = [result for result in results if not result.found] or results
+    best = max(baselines, key=lambda result: result.valid[metric].mean())
+    others = [result for result in results if result is not best]
+    values = [result.test[REPORTED_MASK][metric] for result in others]
+    differences = compare_to(values, best.test[REPORTED_MASK][metric])
+>>>>>>> 5b77ea5ea98fd1d88d46ec320d63f0592961cff5
     # Not by name: those of two long formulas may be cut to the same.
     by_result: dict[int, Difference] = {}
     for has_loss in (True, False):  # what is corrected for is the number of losses

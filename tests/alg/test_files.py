@@ -86,3 +86,9 @@ def test_a_draft_of_a_killed_process_is_removed_and_nothing_else(tmp_path):
         (tmp_path / name).touch()
     files.remove_drafts(tmp_path)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a.json", "mine.new"]
+
+
+@pytest.mark.parametrize("text", ["{", "[" * 10_000, '{"a": 1e}'])
+def test_what_is_no_json_is_a_value_error_however_deep(text):
+    with pytest.raises(ValueError, match=r"."):
+        files.parse_json(text)

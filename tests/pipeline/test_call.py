@@ -135,7 +135,7 @@ def test_a_quiet_run_keeps_a_log(search, capsys):
     run, ask = search
     log = (run.folder / "run.log").read_text()
     assert log.startswith("source: ")
-    assert "training on all data: epoch" in log
+    assert "training on all data  epoch 2/2" in log
     assert "The best found loss" in log
     assert "\x1b" not in log
     ask(quiet=True)
@@ -157,7 +157,10 @@ def test_the_readme_says_what_to_use(search):
     ("changes", "message"),
     [
         ({"user": "reeder"}, "user='reeder': the frame has no such column .did you mean 'reader'"),
-        ({"user": None}, "expected a column 'user'.*Name yours: user, item, rating, time"),
+        (
+            {"user": None, "frame": make_ratings().rename({"reader": "who"})},
+            "expected a column 'user'.*Name yours: user, item, rating, time",
+        ),
         ({"rating": "likes"}, "it has reader, book, stars"),
         ({"serch": {"generations": 3}}, "did you mean 'search.generations'"),
         ({"search": {"generation": 3}}, "did you mean 'search.generations'"),
