@@ -412,19 +412,9 @@ def make_records(topk: TopK, results: list[RankResult]) -> list[dict[str, Any]]:
     for the number of losses that are compared with it; recommenders without one are apart.
     """
     metric = topk.settings.metric
-<<<<<<< HEAD
-    best = max(
-        (result for result in results if not result.found),
-        key=lambda result: result.valid[metric].mean(),
-    )
-=======
     # References that cannot be fitted may leave found losses alone.
     baselines = [result for result in results if not result.found] or results
     best = max(baselines, key=lambda result: result.valid[metric].mean())
-    others = [result for result in results if result is not best]
-    values = [result.test[REPORTED_MASK][metric] for result in others]
-    differences = compare_to(values, best.test[REPORTED_MASK][metric])
->>>>>>> 5b77ea5ea98fd1d88d46ec320d63f0592961cff5
     # Not by name: those of two long formulas may be cut to the same.
     by_result: dict[int, Difference] = {}
     for has_loss in (True, False):  # what is corrected for is the number of losses
