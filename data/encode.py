@@ -23,6 +23,8 @@ from .tables import TextTable
 from .times import read_times
 from .types import Interactions
 
+NO_TIMES = "no times: the order of the file is taken for that of time"
+
 
 class Encoded(NamedTuple):
     """Interactions of one file, in time order, and where they come from."""
@@ -77,7 +79,7 @@ def encode(
         f"{num_read - at.size:,} repeated pairs of user and item dropped, the last kept",
     ]
     if time is None:
-        notes.append("no times: the order of the file is taken for that of time")
+        notes.append(NO_TIMES)
     rows = Interactions({field: number[field][at] for field in number}, columns.label[at])
     return Encoded(
         rows=rows,

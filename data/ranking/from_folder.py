@@ -99,7 +99,7 @@ def read_folder(folder: Path) -> FolderPairs:
     Raises:
       DataError: for what cannot be read, with file and line.
     """
-    files = _find_files(folder)
+    files = find_files(folder)
     tables = {part: _read_lines(file) for part, file in files.items()}
     tables, notes = _name_columns(tables)
     in_order = list(tables.values())
@@ -123,8 +123,12 @@ def read_folder(folder: Path) -> FolderPairs:
     )
 
 
-def _find_files(folder: Path) -> dict[str, Path]:
-    """Finds the files of train, test and, if there is one, valid."""
+def find_files(folder: Path) -> dict[str, Path]:
+    """Finds the files of train, test and, if there is one, valid.
+
+    Raises:
+      DataError: if the folder, train or test is missing, or a part has several files.
+    """
     if not folder.is_dir():
         what = "is a file" if folder.exists() else "does not exist"
         raise DataError(

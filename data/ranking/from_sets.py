@@ -17,14 +17,14 @@ from ..csv_files import (
     describe_table,
     read_own_tables,
 )
-from ..encode import encode_all
+from ..encode import NO_TIMES, encode_all
 from ..generator import draw_interactions
 from ..locate import find_rating_file, find_split, read_file
 from ..readers import Roles, read_labelled
 from ..registry import DATA_SETS
 from ..tables import TextTable
 from ..types import DataError, Dataset, Streamed, merge_reward_rows
-from .from_folder import load_folder, read_folder
+from .from_folder import find_files, load_folder, read_folder
 from .from_pairs import check_split_rule, make_ranking_data
 from .parts import count_of, drop_repeats, make_parts
 from .splits import SPLITS
@@ -114,11 +114,13 @@ def build_ranking(**section) -> RankingData:
         hint = did_you_mean(str(keys.split), (FILES, *SPLITS))
         raise DataError(f"data.split={keys.split!r} is not known{hint}")
     _check_kind(keys)
+    _check_split(keys)
     if keys.name == "folder" and keys.split in ("", FILES):
         _refuse(keys, ("shares", "seed", "core", "min_interactions"), "a folder's own split")
-        return load_folder(
-            _need_path(keys), valid_share=keys.valid_share, split_seed=keys.valid_seed
-        )
+        folder = _need_path(keys)
+        if "valid" in find_files(folder):
+            _refuse(keys, ("valid_share", "valid_seed"), "a folder with a file of validation")
+        return load_folder(folder, valid_share=keys.valid_share, split_seed=keys.valid_seed)
     return _split_ratings(_read_ratings(keys), keys)
 
 
@@ -128,9 +130,30 @@ def _check_kind(keys: RankingKeys) -> None:
         if keys.name != name:
             _refuse(keys, own, f"data.name={keys.name!r}, but of {name!r}")
     if keys.name in ("folder", "synthetic"):
-        _refuse(keys, ("threshold",), f"data.name={keys.name!r}, whose rows have no ratings")
+        unread = ("threshold", "mask_disliked") if keys.name == "folder" else ("threshold",)
+        _refuse(keys, unread, f"data.name={keys.name!r}, whose rows have no ratings")
+    if keys.name == "csv" and not keys.label:
+        _refuse(keys, ("mask_disliked",), "data.label='', with which every row is a positive")
     if keys.name == "synthetic":
         _refuse(keys, ("path",), "data.name='synthetic', which is generated")
+
+
+def _check_split(keys: RankingKeys) -> None:
+    """Checks that keys of other splits are not set, and that by_time has times."""
+    if keys.split == "leave_one_out":
+        what = "data.split='leave_one_out', which holds out one item of each user"
+        _refuse(keys, ("shares",), what)
+    if keys.split != "by_time":
+        return
+    of_draws = () if keys.name == "synthetic" else ("seed",)  # which generates synthetic data
+    what = "data.split='by_time', which draws nothing and cuts all users at one time"
+    _refuse(keys, (*of_draws, "valid_seed", "min_interactions"), what)
+    if keys.name == "folder":
+        raise DataError(
+            "data.split='by_time' needs times, and those of a folder are not read. Give one file "
+            "that has them, with --config.data.name=csv and --config.data.time=COLUMN, or use "
+            "by_user."
+        )
 
 
 def _refuse(keys: RankingKeys, names: Iterable[str], what: str) -> None:
@@ -354,6 +377,11 @@ def _encode_ratings(
         time=encoded.time,
         liked=encoded.rows.label > 0,
         sizes=sizes,
-        notes=(f"source: {source}", *map(describe_table, tables), *encoded.notes),
+        # Without times the splits of rankings draw, and say so.
+        notes=(
+            f"source: {source}",
+            *map(describe_table, tables),
+            *(note for note in encoded.notes if note != NO_TIMES),
+        ),
         ids={field: index.ids.to_numpy() for field, index in encoded.indexes.items()},
     )

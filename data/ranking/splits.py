@@ -167,7 +167,8 @@ def _cut_by_time(pairs: Pairs, shares: tuple[float, float]) -> tuple[np.ndarray,
     """Assigns pairs to parts by two moments; pairs of one moment stay together."""
     if pairs.time is None:
         raise DataError(
-            "data.split='by_time' needs times, and there are none. Give them, or use by_user."
+            "data.split='by_time' needs times, and there are none. Name their column as data.time, "
+            "or use by_user."
         )
     n = pairs.time.size
     in_time = np.sort(pairs.time)

@@ -4,6 +4,7 @@ from pathlib import Path
 
 from ml_collections import ConfigDict
 
+from autolossgen.configs.topk import get_config
 from autolossgen.language.grammar import FREE_NAME, FREE_VALUE
 from autolossgen.language.inputs import as_program
 from autolossgen.language.named_losses import PAIRWISE_LOSSES, POINTWISE_LOSSES, named_loss
@@ -32,6 +33,8 @@ def make_rank_cells(config: ConfigDict, data_config: ConfigDict) -> dict[str, Co
         cell.contenders.found = config.contenders.found
         cell.contenders.losses = tuple(dict.fromkeys([*losses, *data_config.contenders.losses]))
         cell.model.name = model
+        if model != "lightgcn":  # which alone reads layers
+            cell.model.layers = get_config().model.layers
         cells[model] = cell
     return cells
 

@@ -48,6 +48,7 @@ from ..kept import keep_in, stop_if_asked
 from ..save import save_results, summarize_search
 from ..setup import look_up
 from ..timing import PhaseTimes
+from .checks import check_masks, check_unread
 from .search import RankSearchPhase, find_losses, make_rank_search_phase, read_range
 
 REPORTED_MASK = "train+valid"
@@ -75,6 +76,7 @@ def make_topk(config: ConfigDict, console: Console) -> TopK:
       ValueError: for bad data, unknown names or values out of range.
     """
     check_sizes(config)
+    check_unread(config)
     ranges = {
         name: read_range(config, f"test.{name}") for name in ("learning_rate", "weight_decay")
     }
@@ -103,6 +105,7 @@ def make_topk(config: ConfigDict, console: Console) -> TopK:
             "contenders.references, got neither"
         )
     data = build_ranking(**config.data)
+    check_masks(data, config)
     make_model, search = _make_model(config.model, data), None
     progress = report.PhaseProgress(console)
     if config.search.generations:

@@ -602,6 +602,28 @@ def test_a_folder_is_read_by_its_path_alone_or_split_anew(write, tmp_path):
     assert pairs_of(anew.test) != pairs_of(one.test)
 
 
+def test_a_folder_with_a_file_of_validation_draws_none(write, tmp_path):
+    write(GOOD, as_lines([(0, 2)]), valid=as_lines([(1, 1)]))
+    for key, value in {"valid_share": 0.2, "valid_seed": 3}.items():
+        message = f"data.{key}={value} is not an option of a folder with a file of validation"
+        with pytest.raises(data.DataError, match=message):
+            data.build_ranking(path=str(tmp_path), **{key: value})
+
+
+def test_synthetic_data_by_time_have_a_seed_of_their_own():
+    sizes = {"num_users": 40, "num_items": 30, "num_interactions": 800, "split": "by_time"}
+    one, other = (data.build_ranking(name="synthetic", seed=seed, **sizes) for seed in (0, 1))
+    assert all_pairs(one) != all_pairs(other)
+
+
+def test_a_file_without_times_says_how_it_is_split_once(tmp_path):
+    rows = "".join(f"{user},{item}\n" for user in range(4) for item in range(6))
+    (tmp_path / "own.csv").write_text("user,item\n" + rows)
+    notes = data.build_ranking(name="csv", path=str(tmp_path / "own.csv"), label="").notes
+    assert any("drawn" in note for note in notes)
+    assert not any("order of the file" in note for note in notes)
+
+
 def test_a_section_of_a_config_is_what_is_built_from(write, tmp_path):
     one = write(GOOD, as_lines([(0, 2)]))
     section = ConfigDict(RankingKeys()._asdict() | {"path": str(tmp_path), "shares": [0.1, 0.2]})
@@ -626,6 +648,16 @@ def test_a_section_of_a_config_is_what_is_built_from(write, tmp_path):
         ),
         ({"path": "x", "seed": 5}, r"data\.seed=5 is not an option of a folder's own split"),
         ({"path": "x", "threshold": 4}, "data.threshold=4 is not an option of data.name='folder'"),
+        ({"path": "x", "mask_disliked": True}, "mask_disliked=True is not .* have no ratings"),
+        ({"name": "csv", "label": "", "mask_disliked": True}, "every row is a positive"),
+        (
+            {"name": "ml1m", "split": "leave_one_out", "shares": (0.2, 0.2)},
+            r"data\.shares=\(0\.2, 0\.2\) is not an option of .*one item of each user",
+        ),
+        ({"name": "ml1m", "split": "by_time", "seed": 3}, "data.seed=3 .* which draws nothing"),
+        ({"name": "ml1m", "split": "by_time", "valid_seed": 3}, "valid_seed=3 .* draws nothing"),
+        ({"name": "ml1m", "split": "by_time", "min_interactions": 5}, "Leave it at 3"),
+        ({"path": "x", "split": "by_time"}, "needs times, .* Give one file .*data.name=csv"),
         ({"path": "x", "user": "u"}, "is not an option of data.name='folder', but of 'csv'"),
         ({"name": "synthetic", "path": "x"}, "is not an option of data.name='synthetic'"),
         ({"name": "ml100k", "num_users": 5}, "data.name='ml100k', but of 'synthetic'"),

@@ -63,7 +63,7 @@ def test_settings_that_cannot_be_fitted_are_not_chosen():
 
 def test_what_cannot_be_fitted_at_all_says_why():
     grid = GRID | {"noise": (0.0,)}
-    with pytest.raises(ReferenceFailed, match=r"groups with group \d, .*: the group is too small"):
+    with pytest.raises(ReferenceFailed, match=r"groups with group \d+, .*: the group is too small"):
         run({"group": 5}, fails=lambda **_: True, grid=grid)
 
 

@@ -177,7 +177,7 @@ SPACES = {
 
 
 @cache
-def random_losses(name, count=5_000):
+def random_losses(name, count=20_000):
     """Returns random losses of a space; a few in a hundred point the right way."""
     space = SPACES[name]
     policy = POLICIES["random"](space.grammar)
@@ -194,7 +194,7 @@ def test_sound_random_losses_are_the_same_in_float32_and_float64(name):
     losses = random_losses(name)
     verdicts, slopes = screen(task, losses, operators)
     # Losses that reach the last check, sound or not.
-    reached = np.flatnonzero([verdict >= Verdict.PROTECTED for verdict in verdicts])[:40]
+    reached = np.flatnonzero([verdict >= Verdict.PROTECTED for verdict in verdicts])[:100]
     assert {Verdict.TRAINED, Verdict.PROTECTED} <= {verdicts[j] for j in reached}
     of_32, slopes = np.array(verdicts)[reached], slopes[reached]
     losses = jax.tree.map(lambda part: part[reached], losses)
