@@ -265,7 +265,7 @@ def test_courses_trials_and_promotion_are_shown(run_folder, results):
     assert "courses0-" in text
     assert "sensitivity0-" in text
     assert "constant c0" in text
-    assert "others may be better: found 1 (c0 at its lowest)." in outline.text
+    assert "others may be better: found 1 (c0 at its lowest)." in text
     table = text[text.index("and why</h2>") :]
     for said in (
         "after 3 epochs",
