@@ -61,6 +61,7 @@ class LossResult(NamedTuple):
     constants: Mapping[str, float] = {}  # of the formula, as they were tuned
     course: tuple[tuple[float, float], ...] = ()  # epochs and validation metric in the test
     tuning: tuple[Mapping[str, float | None], ...] = ()  # settings that were tried, and "valid"
+    edges: tuple[str, ...] = ()  # settings that lie at an edge of what was tried
 
     @property
     def valid_score(self) -> float | None:
@@ -215,6 +216,7 @@ def _parse_loss(entry: Any, place: str) -> LossResult:
             {name: finite_or_none(value) for name, value in trial.items()}
             for trial in _parse_trials(entry.get("tuning"), f"{place}.tuning")
         ),
+        edges=_parse_edges(entry.get("edges"), f"{place}.edges"),
     )
 
 
@@ -240,6 +242,14 @@ def _parse_trials(value: Any, place: str) -> list[Mapping[str, Any]]:
     if not isinstance(value, list | tuple):
         raise ReportError(f"results: {place}: expected a list of settings, got {value!r}")
     return [_parse_mapping(trial, f"{place}[{i}]") for i, trial in enumerate(value)]
+
+
+def _parse_edges(value: Any, place: str) -> tuple[str, ...]:
+    if value is None:
+        return ()
+    if not isinstance(value, list | tuple) or not all(isinstance(edge, str) for edge in value):
+        raise ReportError(f"results: {place}: expected a list of texts, got {value!r}")
+    return tuple(value)
 
 
 def _parse_comparison(value: Any, place: str) -> Comparison | None:

@@ -104,6 +104,14 @@ def format_test_score(loss: LossResult) -> str:
     return f"{format_score(mean)} ± {format_score(half_width)}"
 
 
+def format_edges(cell: Cell) -> str:
+    """Returns which losses were best at an edge of what was tried, "" if none was."""
+    at_edge = [f"{loss.name} ({', '.join(loss.edges)})" for loss in cell.losses if loss.edges]
+    if not at_edge:
+        return ""
+    return f"Best at an edge of what was tried, so others may be better: {', '.join(at_edge)}."
+
+
 def _render_cell(cell: Cell, width: int, ascii_only: bool) -> Iterator[RenderableType]:
     texts = {
         key: [
@@ -156,6 +164,8 @@ def _make_notes(
             yield Text(fill(f"  {name}: {formula}", width, subsequent_indent=" " * 6))
     if any(loss.comparison and loss.comparison.user_interval for loss in cell.losses):
         yield Text(INTERVAL_NOTE, style="dim")
+    if edges := format_edges(cell):
+        yield Text(to_one_line(edges, ascii_only=ascii_only), style="dim")
     yield Text(to_one_line(format_headline(cell), ascii_only=ascii_only), style="bold")
 
 

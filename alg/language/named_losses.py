@@ -207,7 +207,8 @@ PAIRWISE_LOSSES: dict[str, NamedLoss] = {
     "talos": NamedLoss(
         "softplus(threshold - pos) / temperature"
         " + logsumexp_neg(-softplus(threshold - neg) / temperature)",
-        "Talos, WWW 2026: softmax of the log of sigmoid(score - threshold)",
+        "Zhang et al., Talos, WWW 2026, arXiv:2601.19276: softmax of the log of "
+        "sigmoid(score - threshold)",
         {"temperature": _TEMPERATURE},
         PAIRWISE,
         score="cosine",

@@ -275,7 +275,7 @@ def run_topk(
     for note in notes:
         console.print(note, markup=False, soft_wrap=True)
     kept = keep_in(folder, asked, partial(console.print, markup=False, soft_wrap=True))
-    results, failures = _test_references(topk, folder, asked)
+    results, failures = run_references(topk, folder, asked)
     notes += failures
     found: list[RankContender] = []
     records_of_search: list[dict[str, Any]] = []
@@ -305,7 +305,7 @@ def run_topk(
     return save_results(folder, records, search, notes, seconds)
 
 
-def _test_references(
+def run_references(
     topk: TopK, folder: Path, asked: Callable[[], bool]
 ) -> tuple[list[RankResult], list[str]]:
     """Tests recommenders without a loss; returns results, and why others have none."""

@@ -42,7 +42,10 @@ def _describe_loss(folder: Path, cell: report.Cell, results: Mapping[str, Any]) 
     known = [f"{name} {value:.3g}" for name, value in values.items() if value is not None]
     winner = report.get_winner(cell)
     if winner is not None and winner is not loss:
-        why = f"the best loss, but {winner.name}, which has none, is better"
+        why = (
+            f"the best loss on validation; {winner.name}, without one, was better there, which "
+            "decides"
+        )
     else:
         why = "found, and better than all baselines" if loss.found else "a baseline: none is better"
     name = f"--loss={shlex.quote(loss.name)}"

@@ -99,7 +99,10 @@ def make_use(cell: Cell, views: Views, number: int) -> Use | None:
 def _explain_choice(cell: Cell, loss: LossResult) -> str:
     winner = get_winner(cell)
     if winner is not None and winner is not loss:
-        return f", the best loss on validation; {to_one_line(winner.name)}, without one, is better."
+        name = to_one_line(winner.name)
+        return (
+            f", the best loss on validation; {name}, without one, was better there, which decides."
+        )
     if loss.found:
         return ", found by the search and better than the best baseline."
     return f", the {BEST_BASELINE}: no found loss is better."

@@ -253,6 +253,7 @@ def test_courses_trials_and_promotion_are_shown(run_folder, results):
     for loss in results["losses"]:
         loss |= {"course": course, "tuning": [*tuning, {"learning_rate": 1.0, "valid": None}]}
     results["losses"][4] |= {"constants": {"c0": 0.5}, "tuning": [{**tuning[0], "c0": 0.5}]}
+    results["losses"][4]["edges"] = ["c0 at its lowest"]
     folder = run_folder(results)
     promotion = [
         {"rung": 1, "epochs": 3, "name": "found-1", "reward": 0.81, "course": course},
@@ -264,6 +265,7 @@ def test_courses_trials_and_promotion_are_shown(run_folder, results):
     assert "courses0-" in text
     assert "sensitivity0-" in text
     assert "constant c0" in text
+    assert "others may be better: found 1 (c0 at its lowest)." in text
     table = text[text.index("and why</h2>") :]
     for said in (
         "after 3 epochs",

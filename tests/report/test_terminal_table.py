@@ -103,6 +103,16 @@ def test_unknown_values_come_last_and_as_a_dash(loss_entry):
     assert [loss.name for loss in one_cell(*losses).losses] == ["high", "low", "none"]
 
 
+def test_settings_at_an_edge_are_named(loss_entry):
+    edges = ["learning_rate at its highest", "c0 at its lowest"]
+    losses = [loss_entry("one", 0.8, edges=edges), loss_entry("two", 0.7, edges=[])]
+    text = " ".join(rendered({"losses": losses}, 100).split())
+    assert "others may be better: one (learning_rate at its highest, c0 at its lowest)." in text
+    assert "edge" not in rendered({"losses": losses[1:]}, 100)
+    with pytest.raises(ReportError, match=r"losses\[0\].edges: expected a list of texts"):
+        one_cell(loss_entry("one", 0.8, edges="none"))
+
+
 def test_one_table_for_each_recommender_and_data_set(results, loss_entry):
     results["losses"].append(loss_entry("bce", 0.75, model="NeuMF"))
     text = rendered(results, 120)

@@ -51,7 +51,8 @@ def test_a_recommender_without_a_loss_recommends(tmp_path):
     ease = make_loss("ease", 0.8, 0, formula="")
     losses = [ease, make_loss("softplus(-diff / c0)", 0.7, -2.0, found=True)]
     text = describe_next_steps(tmp_path, {"losses": losses})
-    assert "Use this loss: softplus(-diff / c0) (the best loss, but ease, which has none, " in text
+    assert "Use this loss: softplus(-diff / c0) (the best loss on validation; ease, without" in text
+    assert "was better there, which decides)" in text
     assert "--loss='softplus(-diff / c0)'" in text  # as a shell takes it
     assert f"Recommend by ease: autolossgen recommend {tmp_path} --user=ID" in text
     assert "smoke test, too short to find much" in text
