@@ -332,7 +332,7 @@ CLOSED_FORMS = {
             fit=fit_ials,
             grid={
                 "embedding_dim": (64,),
-                "unobserved_weight": (0.003, 0.01, 0.03, 0.1, 0.3, 1.0),
+                "unobserved_weight": (0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0),
                 "l2": (1.0, 2.0, 3.5, 6.0, 10.0, 20.0),
                 "sweeps": (16,),
             },

@@ -175,13 +175,12 @@ def _tune(
 
 
 def _list_neighbours(grid: Mapping[str, Sequence[Any]], place: _Place) -> list[_Place]:
-    """Returns the places one step away from another, in one setting each."""
-    return [
-        (*place[:axis], index, *place[axis + 1 :])
-        for axis, values in enumerate(grid.values())
-        for index in (place[axis] - 1, place[axis] + 1)
-        if 0 <= index < len(values)
-    ]
+    """Returns the places one step away from another; settings move together, for ridges do."""
+    steps = (
+        range(max(index - 1, 0), min(index + 2, len(values)))
+        for index, values in zip(place, grid.values(), strict=True)
+    )
+    return [near for near in itertools.product(*steps) if near != place]
 
 
 def _to_settings(grid: Mapping[str, Sequence[Any]], place: _Place) -> dict[str, Any]:

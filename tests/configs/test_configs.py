@@ -187,6 +187,7 @@ def test_the_config_of_rankings_holds_what_its_builders_take():
     assert set(own) == set(defaults) - of_train
     for name in ("learning_rate", "weight_decay"):
         assert (*own.pop(name), True) == tuple(defaults.pop(name))
+    assert own.pop("top") is None  # as many as the metric counts
     # The default is to end within half an hour on two cores.
     shorter = {name for name in own if own[name] != defaults[name]}
     assert shorter == {"trials", "epochs", "halving", "patience"}

@@ -12,9 +12,8 @@ import os
 import signal
 import sys
 
-from shared_context import share_mlir_context
-
 from autolossgen.pipeline import main as command
+from tests.helpers.shared_context import share_mlir_context
 
 
 def start(request: dict) -> int:

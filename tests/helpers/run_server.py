@@ -63,7 +63,7 @@ class Server:
 
     def __init__(self, folder: Path, environment: dict):
         self.folder, self.count = folder, 0
-        command = [sys.executable, str(ROOT / "tests" / "helpers" / "forking_server.py")]
+        command = [sys.executable, "-m", "tests.helpers.forking_server"]
         pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
         self.process = subprocess.Popen(command, cwd=ROOT, env=environment, **pipes)
 

@@ -1,9 +1,8 @@
 """The folder of a run: whose it is."""
 
 import json
-import os
-import signal
-import time
+import subprocess
+import sys
 
 import pytest
 
@@ -16,6 +15,14 @@ from autolossgen.pipeline.workdir import (
 )
 from tests.helpers.run_server import wait_for
 
+HOLDS = """
+import pathlib, sys, time
+from autolossgen.pipeline.workdir import hold_workdir
+folder = pathlib.Path(sys.argv[1])
+with hold_workdir(folder / "run"):
+    (folder / "ready").touch()
+    time.sleep(60)
+"""
 CONFIG = {"seed": 0, "bounds": (1.0, 2.0)}
 DATA = {"rows": 64, "users": 8, "likes": 32, "digests": {"user": "a1", "item": "b2", "label": "c3"}}
 
@@ -125,18 +132,12 @@ def test_a_folder_in_which_a_run_lives_is_refused_and_free_when_it_ends(tmp_path
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="starts a process by a fork")
 def test_the_lock_of_a_killed_process_is_none(tmp_path):
-    ready = tmp_path / "ready"
-    pid = os.fork()
-    if not pid:
-        with hold_workdir(tmp_path / "run"):
-            ready.touch()
-            time.sleep(60)
-            os._exit(0)
-    wait_for(ready.exists)
+    process = subprocess.Popen([sys.executable, "-c", HOLDS, str(tmp_path)])
+    wait_for((tmp_path / "ready").exists)
     with pytest.raises(ValueError, match="is in use"):
         check_not_held(tmp_path / "run")
-    os.kill(pid, signal.SIGKILL)
-    os.waitpid(pid, 0)
+    process.kill()
+    process.wait()
     (tmp_path / "run" / "results.json.0123abcd.new").touch()
     with hold_workdir(tmp_path / "run"):
         assert [path.name for path in (tmp_path / "run").iterdir()] == ["run.lock"]

@@ -122,7 +122,7 @@ def test_a_loss_that_diverges_earns_nothing_and_stops_no_other():
         ({"trials": (2,)}, "the same number of stages"),
         ({"trials": (), "epochs": ()}, "the same number of stages"),
         ({"epochs": (1, 0, 1)}, "each at least 1"),
-        ({"metric": "auc"}, "the metric is one of"),
+        ({"metric": "auc"}, "the metric is a name and a number of places"),
     ],
 )
 def test_settings_that_cannot_be_are_refused(change, fragment):

@@ -212,7 +212,7 @@ def make_scripted(calls):
 
     def evaluate(state, split):
         done, lanes = int(state.params[0]), len(state.params)
-        assert np.all(state.threshold == done)
+        assert np.all(state.threshold == done - done % 2)  # of the last even epoch
         values = np.full((lanes, len(split.masked)), CURVE[done])
         values[: lanes == 3] = np.nan
         return Evaluation({"ndcg@3": values}, {"coverage@3": np.full(lanes, done)})
@@ -225,6 +225,7 @@ def test_a_test_stops_after_its_patience_and_tests_the_best_epoch(monkeypatch):
     calls = []
     monkeypatch.setattr(fair_test, "make_rank_trainer", make_scripted(calls))
     settings = SETTINGS._replace(trials=(3, 3), epochs=10, evaluate_every=2, patience=2)
+    settings = settings._replace(refresh_every=2)
     result = run_rank_test(CONTENDER, DATA, lambda known: MODEL, settings)
     assert result.epochs == 4
     np.testing.assert_array_equal(result.trials.scores, [-np.inf, 0.375, 0.375] * 2)
@@ -261,9 +262,10 @@ def test_a_test_whose_trainings_only_get_better_ends_with_all_epochs(monkeypatch
     calls = []
     monkeypatch.setattr(fair_test, "make_rank_trainer", make_scripted(calls))
     monkeypatch.setitem(CURVE, 5, 0.5)
-    settings = SETTINGS._replace(epochs=5, evaluate_every=2, patience=1)
+    settings = SETTINGS._replace(epochs=5, evaluate_every=2, refresh_every=2, patience=1)
     result = run_rank_test(CONTENDER, DATA, lambda known: MODEL, settings)
     assert result.epochs == 5  # where there is an evaluation, though 5 is odd
+    assert "epochs at their highest" in result.edges
     assert result.num_epochs == 3 * 2 * 5
 
 
@@ -289,6 +291,10 @@ def test_every_pairwise_loss_is_a_baseline():
         ({"seeds": 0}, "the test needs seeds of at least 1, got 0"),
         ({"epochs": 0}, "the test needs epochs of at least 1, got 0"),
         ({"evaluate_every": 0}, "the test needs evaluate_every of at least 1, got 0"),
+        ({"refresh_every": 0}, "the test needs refresh_every of at least 1, got 0"),
+        ({"top": 0}, "the test needs top of at least 1, got 0"),
+        ({"batch_size": 0}, "the test needs batch_size of at least 1, got 0"),
+        ({"cutoffs": ()}, "the test needs cutoffs of at least 1, got 0"),
         ({"patience": -1}, "the test needs patience of at least 1, got -1"),
     ],
 )

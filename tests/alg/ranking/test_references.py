@@ -12,15 +12,18 @@ SETTINGS = RankTestSettings(metric="ndcg@20", cutoffs=(20,))
 GRID = {"group": tuple(range(1, 11)), "noise": (0.0, 1.0, 2.0, 3.0)}
 
 
-def make_fit(best, fails=lambda **_: False):
+def make_fit(best, fails=lambda **_: False, measure=None):
     """Returns a fit that is the worse the further settings are from the best; and its calls."""
     calls = []
+
+    def measure_away(**settings):
+        return sum(abs(settings[name] - value) for name, value in best.items())
 
     def fit(liked, num_items, **settings):
         calls.append((liked.items.size, settings))
         if fails(**settings):
             raise MemoryError if settings["noise"] else ValueError("the group is too small")
-        away = sum(abs(settings[name] - value) for name, value in best.items())
+        away = (measure or measure_away)(**settings)
         same = np.arange(DATA.num_users)[:, None] % 2 == np.arange(num_items) % 2
         same[: int(away)] = ~same[: int(away)]  # users who are taken for those of the other group
         return lambda users: same[users].astype(np.float32)
@@ -28,8 +31,8 @@ def make_fit(best, fails=lambda **_: False):
     return fit, calls
 
 
-def run(best, fails=lambda **_: False, grid=GRID):
-    fit, calls = make_fit(best, fails)
+def run(best, fails=lambda **_: False, grid=GRID, measure=None):
+    fit, calls = make_fit(best, fails, measure)
     said = []
     return run_reference("groups", fit, grid, DATA, SETTINGS, said.append), calls, said
 
@@ -45,10 +48,18 @@ def run(best, fails=lambda **_: False, grid=GRID):
 def test_the_best_settings_are_found_without_trying_all(best, edges):
     result, calls, said = run(best)
     assert (result.settings, result.edges, said) == (best, edges, [])
-    assert len(calls) == result.num_trainings == len(result.tuning) + 1 < 20  # of 40
+    assert len(calls) == result.num_trainings == len(result.tuning) + 1 < 24  # of 40
     fitted = [(size, *settings.values()) for size, settings in calls]
     assert len(set(fitted)) == len(fitted)  # the best one is not fitted twice
     assert calls[-1] == (DATA.train.items.size + DATA.valid.items.size, best)
+
+
+def test_a_ridge_across_two_settings_is_climbed():
+    def measure(group, noise):
+        return 5 * abs(group - noise - 1) + abs(noise - 2)
+
+    result, _, _ = run({"group": 3, "noise": 2.0}, measure=measure)
+    assert result.settings == {"group": 3, "noise": 2.0}
 
 
 def test_settings_that_cannot_be_fitted_are_not_chosen():

@@ -14,9 +14,11 @@ from autolossgen.ranking import trainer as module
 from autolossgen.ranking.negatives import Negatives, draw_negatives
 from autolossgen.ranking.trainer import (
     LaneSettings,
+    RankTrainer,
     make_eval_split,
     make_rank_trainer,
     make_training_pairs,
+    train_epochs,
 )
 from autolossgen.training.permutation import random_permutation
 from tests.helpers.ranking_sets import sets_from
@@ -263,6 +265,35 @@ def test_thresholds_are_the_scores_at_the_last_rank_that_counts():
         np.testing.assert_allclose(after.threshold, expected, atol=1e-6)
         found = make_trainer("shared").score(after, jnp.arange(USERS))
         np.testing.assert_allclose(found, scores, atol=1e-6)
+
+
+def test_thresholds_are_refreshed_every_few_epochs_from_the_first_one_on():
+    calls = []
+
+    def train(state, settings, data, keys, epochs):
+        calls.append(epochs.tolist())
+        return state
+
+    def refresh(state):
+        calls.append("refresh")
+        return state
+
+    trainer = RankTrainer(None, train, refresh, None, None, reads_threshold=True)
+    go_on = partial(train_epochs, trainer, None, None, None, None)
+    go_on(np.array([7, 0]), done=0, refresh_every=3)
+    assert calls == [[3, 0], "refresh", [3, 0], "refresh", [1, 0]]
+    calls.clear()
+    go_on(np.array([4]), done=7, refresh_every=3)  # an epoch after the last one
+    assert calls == [[2], "refresh", [2]]
+    calls.clear()
+    train_epochs(
+        trainer._replace(reads_threshold=False),
+        *[None] * 4,
+        np.array([4, 1]),
+        done=7,
+        refresh_every=3,
+    )
+    assert calls == [[4, 1]]
 
 
 def test_constants_of_lanes_do_what_those_of_a_named_loss_do():

@@ -33,15 +33,15 @@ def by_hand(losses, known):
     lane_of, rows, free = {}, [], 1
     for number, found in losses:
         if found != Verdict.TRAINED:
-            rows.append((found, 0, np.nan))
+            rows.append((found, 0, -np.inf))
         elif number in known:
             rows.append((Verdict.TWIN, 0, known[number]))
         elif number in lane_of:
-            rows.append((Verdict.TWIN, lane_of[number], np.nan))
+            rows.append((Verdict.TWIN, lane_of[number], -np.inf))
         else:
             lane_of[number] = free if free < LANES else 0
             verdict = Verdict.TRAINED if lane_of[number] else Verdict.OVER_CAPACITY
-            rows.append((verdict, lane_of[number], np.nan))
+            rows.append((verdict, lane_of[number], -np.inf))
             free += 1
     return rows, {lane: number for number, lane in lane_of.items() if lane}
 

@@ -60,7 +60,7 @@ def test_the_best_distinct_losses_are_kept_best_first(batches):
         assert hall.reward[:filled].tolist() == [gain + 0.5 for _, gain, _ in kept]
         assert hall.generation[:filled].tolist() == [row[2] for row in kept]
         assert np.all(np.isneginf(hall.gain[filled:]))
-        assert np.all(np.isnan(hall.fingerprints[filled:]))  # what is empty is a twin of nothing
+        assert np.all(np.isposinf(hall.fingerprints[filled:]))  # what is empty is a twin of nothing
 
 
 def test_a_twin_stays_out_even_if_it_scored_better():
@@ -130,7 +130,7 @@ def test_the_last_that_were_trained_are_seen(generations):
         seen = jax.tree.map(np.asarray, seen)
         expected += numbers[np.asarray(trained)].tolist()
         assert int(seen.num_written) == len(expected)
-        held = ~np.isnan(seen.fingerprints[:, 0])
+        held = np.isfinite(seen.fingerprints[:, 0])
         assert sorted(seen.fingerprints[held, 0].tolist()) == sorted(expected[-rows:])
         assert sorted((-seen.gain[held]).tolist()) == sorted(expected[-rows:])
         np.testing.assert_array_equal(seen.fingerprints[held, 0], -seen.gain[held])
