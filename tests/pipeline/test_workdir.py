@@ -1,6 +1,7 @@
 """The folder of a run: whose it is."""
 
 import json
+import os
 import subprocess
 import sys
 
@@ -130,7 +131,6 @@ def test_a_folder_in_which_a_run_lives_is_refused_and_free_when_it_ends(tmp_path
         claim_workdir(folder, CONFIG, data=DATA)
 
 
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="starts a process by a fork")
 def test_the_lock_of_a_killed_process_is_none(tmp_path):
     process = subprocess.Popen([sys.executable, "-c", HOLDS, str(tmp_path)])
     wait_for((tmp_path / "ready").exists)

@@ -208,7 +208,7 @@ def make_scripted(calls):
 
     def refresh(state):
         calls.append(("refresh", len(state.params), int(state.params[0])))
-        return state._replace(threshold=state.params)
+        return state._replace(threshold=jnp.copy(state.params))
 
     def evaluate(state, split):
         done, lanes = int(state.params[0]), len(state.params)
