@@ -20,6 +20,9 @@ BLOCK = 512
 COARSE = slice(1, None, 2)
 """Values of a grid that are tried first: every other one, without the lowest."""
 
+CLIMBED = 2
+"""Best points of a grid whose neighbours are tried: the first may not be on the highest hill."""
+
 CANNOT_FIT = (ValueError, MemoryError)
 """What a fit raises whose settings do not suit the data, or that does not fit in memory."""
 
@@ -51,7 +54,7 @@ def run_reference(
 ) -> RankResult:
     """Tunes a recommender without a loss on validation, and tests it as losses are tested.
 
-    A few points of the grid are tried, then the neighbours of the best one while it changes.
+    A few points of the grid are tried, then the neighbours of the best two while these change.
 
     Args:
       name: of the recommender.
@@ -169,7 +172,9 @@ def _tune(
                 best = place, fitted
         if best is None:
             raise ReferenceFailed(failed)
-        places = [place for place in _list_neighbours(grid, best[0]) if place not in tried]
+        first = sorted(tried, key=lambda place: -np.nan_to_num(tried[place], nan=-np.inf))[:CLIMBED]
+        near = dict.fromkeys(itertools.chain(*(_list_neighbours(grid, place) for place in first)))
+        places = [place for place in near if place not in tried]
     assert best is not None
     return *best, tried
 

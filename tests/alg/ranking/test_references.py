@@ -48,7 +48,7 @@ def run(best, fails=lambda **_: False, grid=GRID, measure=None):
 def test_the_best_settings_are_found_without_trying_all(best, edges):
     result, calls, said = run(best)
     assert (result.settings, result.edges, said) == (best, edges, [])
-    assert len(calls) == result.num_trainings == len(result.tuning) + 1 < 24  # of 40
+    assert len(calls) == result.num_trainings == len(result.tuning) + 1 < 28  # of 40
     fitted = [(size, *settings.values()) for size, settings in calls]
     assert len(set(fitted)) == len(fitted)  # the best one is not fitted twice
     assert calls[-1] == (DATA.train.items.size + DATA.valid.items.size, best)
@@ -57,6 +57,15 @@ def test_the_best_settings_are_found_without_trying_all(best, edges):
 def test_a_ridge_across_two_settings_is_climbed():
     def measure(group, noise):
         return 5 * abs(group - noise - 1) + abs(noise - 2)
+
+    result, _, _ = run({"group": 3, "noise": 2.0}, measure=measure)
+    assert result.settings == {"group": 3, "noise": 2.0}
+
+
+def test_the_highest_hill_is_climbed_from_the_second_best_point():
+    def measure(group, noise):
+        of_lower_hill = 1 + 3 * (abs(group - 8) + abs(noise - 3))
+        return min(of_lower_hill, 2.5 * (abs(group - 3) + abs(noise - 2)))
 
     result, _, _ = run({"group": 3, "noise": 2.0}, measure=measure)
     assert result.settings == {"group": 3, "noise": 2.0}
