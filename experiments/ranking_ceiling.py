@@ -31,23 +31,20 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from autolossgen.data import build_ranking
 from autolossgen.interfaces import Array
 from autolossgen.language.families import PAIRWISE
-from autolossgen.models.matrix_factorization import make_matrix_factorization
 from autolossgen.ranking.fair_test import make_rank_contender
 from autolossgen.ranking.trainer import (
     EvalSplit,
     LaneSettings,
     RankTrainer,
     TrainingPairs,
-    make_eval_split,
     make_rank_trainer,
-    make_training_pairs,
 )
 from autolossgen.ranking.tuning import Range
 from benchmarks.timing import write_figures
 from experiments.flags import pop_flag, pop_number_flag
+from experiments.ranking_fidelity import load_data
 
 METRIC, EVERY, EPOCHS = "ndcg@20", 5, 30
 PATIENCE = 2  # looks without a better one, of all trainings together
@@ -193,14 +190,6 @@ def tune(
     return search.result.xfavorite, means
 
 
-def load(folder: str, seed: int) -> tuple[Any, TrainingPairs, EvalSplit]:
-    """Returns the recommender and the split whose validation a seed draws."""
-    data = build_ranking(path=folder, valid_seed=seed)
-    model = make_matrix_factorization(data.num_users, data.num_items, embedding_dim=64)
-    train = make_training_pairs(data.train, data.num_items)
-    return model, train, make_eval_split(data.valid, data.mask(data.train), data.num_items)
-
-
 def main() -> None:
     """Tunes all losses, and compares them."""
     folder, flags = pop_flag(sys.argv[1:], "data")
@@ -210,7 +199,7 @@ def main() -> None:
     seconds, flags = pop_flag(flags, "seconds")
     if flags or not folder or not file:
         raise SystemExit(f"expected --data=FOLDER --json=FILE, see the top; unknown: {flags}")
-    splits = [load(folder, seed) for seed in SPLITS]
+    splits = [load_data(folder, seed) for seed in SPLITS]
     figures: dict[str, Any] = {"data": Path(folder).name, "epochs": EPOCHS, "losses": []}
     for name in ("free form", *PUBLISHED):
         count = generations

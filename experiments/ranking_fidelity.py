@@ -115,9 +115,14 @@ def draw_losses() -> list[str]:
     return [write_formula(space, space.vocabulary.family, tokens) for tokens in found]
 
 
-def load_data(folder: str) -> Data:
-    """Returns a folder's data, and the recommender of ``configs/topk.py``."""
-    data = build_ranking(path=folder)
+def load_data(folder: str, valid_seed: int = 2024) -> Data:
+    """Returns a folder's data, and the recommender of ``configs/topk.py``.
+
+    Args:
+      folder: with train and test.
+      valid_seed: random seed of what is drawn for validation.
+    """
+    data = build_ranking(path=folder, valid_seed=valid_seed)
     return Data(
         model=make_matrix_factorization(data.num_users, data.num_items, embedding_dim=64),
         train=make_training_pairs(data.train, data.num_items),

@@ -215,7 +215,7 @@ def run_rank_test(
     """
     check_settings(settings)
     model, known = make_model(data.train), data.train.union(data.valid)
-    track = _make_track(contender, data, model, settings, data.train, progress, kept)
+    track = _make_track(contender, data, model, settings, progress, kept)
     trials, tuned = _tune(contender, track)
     ranges = _list_ranges(contender, settings)
     best = trials.units[[find_best(trials)]]
@@ -223,8 +223,11 @@ def run_rank_test(
     split = make_eval_split(data.test, data.mask(data.train), data.num_items)
     held_out = _do_once(kept, "test", partial(_test_held_out, track, chosen, split))
     epochs = int(held_out["epochs"])
-    again = _make_track(contender, data, make_model(known), settings, known, progress, kept)
-    again = again._replace(valid=None)
+    again = track._replace(
+        trainer=make_contender_trainer(contender, make_model(known), settings),
+        data=make_training_pairs(known, data.num_items, power=settings.negatives.power),
+        valid=None,
+    )
     split = make_eval_split(data.test, data.mask(known), data.num_items)
     refit = _do_once(kept, "test-again", partial(_test_again, again, chosen, epochs, split))
     return RankResult(
@@ -287,18 +290,15 @@ def _make_track(
     data: RankingData,
     model: EmbeddingModel,
     settings: RankTestSettings,
-    known: ItemSets,
     progress: ProgressFn,
     kept: Kept,
 ) -> _Track:
-    trainer = make_contender_trainer(contender, model, settings)
-    positives = make_training_pairs(known, data.num_items, power=settings.negatives.power)
-    valid = make_eval_split(data.valid, data.mask(data.train), data.num_items)
+    """Returns what a loss is tuned with: train to train on, validation to choose by."""
     return _Track(
         settings=settings,
-        trainer=trainer,
-        data=positives,
-        valid=valid,
+        trainer=make_contender_trainer(contender, model, settings),
+        data=make_training_pairs(data.train, data.num_items, power=settings.negatives.power),
+        valid=make_eval_split(data.valid, data.mask(data.train), data.num_items),
         name=contender.name,
         plan=_plan_epochs(settings),
         progress=progress,
