@@ -67,6 +67,10 @@ def _declare_recommender(config: ConfigDict) -> None:
     config.train.batch_size = 128  # interactions, or groups of a positive and its negatives
     config.train.clip = placeholder(float)  # limit of each entry of a gradient; None for none
     config.train.l2 = 0.0  # factor of the sum of squares of all parameters, added to the loss
+    # Interactions that weight decays are given for: with more of them to train on, decays are
+    # smaller in proportion, so that they weigh as much against all examples together. 0 to take
+    # them as given.
+    config.train.decay_interactions = 100_000
     # Negatives drawn for each positive for pairwise losses, new ones in every epoch, from the
     # items that its user is not known to like.
     config.train.negatives = 4
@@ -201,6 +205,8 @@ def _declare_test(config: ConfigDict) -> None:
     # gradient adapts learning rates to the size of each loss's gradient; raw takes them as given.
     config.test.scale = "gradient"
     config.test.tuning_seeds = 3  # trainings at each setting, whose mean chooses
+    # Epochs of tuning after which the better half of each loss's settings goes on, two at least.
+    config.test.halve_after = ()
     config.test.seeds = 5  # trainings at the chosen setting, with other seeds
     # Epochs at most. Fewer favour losses that learn fast: on MovieLens-100K, BCE and Focal are best
     # after 60.

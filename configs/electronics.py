@@ -20,5 +20,4 @@ def get_config(preset: str = "") -> ConfigDict:
     config = base.get_config()
     config.name = "electronics"
     config.data.name = "electronics"
-    config.train.batch_size = 1024
     return presets.apply(config, preset)

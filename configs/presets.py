@@ -30,7 +30,7 @@ def _set_paper(config: ConfigDict) -> None:
     if "reward_split" in config.data and not config.transfer.losses:
         config.data.reward_split = "valid"
     config.model.init_scale = 1.0
-    config.train.update(clip=50.0, l2=1e-4)
+    config.train.update(clip=50.0, l2=1e-4, decay_interactions=0)
     config.space.operators = OPERATORS
     config.space.bounds = (1e-5, 1e5)
     config.policy.name = "reinforce"
@@ -84,6 +84,7 @@ def _set_adagrad(config: ConfigDict) -> None:
     Of BCE on MovieLens-100K: 0.1 with decay 0.01 is best after 4 epochs.
     """
     config.optimizer.name = "adagrad"
+    config.train.decay_interactions = 0
     config.generation.update(learning_rate=0.1, weight_decay=1e-2)
     config.promote.update(learning_rates=(0.03, 0.1), weight_decays=(1e-2,), epochs=(3, 10))
     config.test.update(learning_rates=(0.03, 0.1), weight_decays=(3e-3, 1e-2, 2e-2))

@@ -29,7 +29,7 @@ def get_config(preset: str = "") -> ConfigDict:
     config.data.seed = 0  # random seed of the held-out rows and of the order of the others
     config.model.embedding_dim = 16
     config.train.batch_size = 4096
-    config.train.interactions = 500_000
+    config.train.update(interactions=500_000, decay_interactions=0)
     # Most rows are met once in thousands of steps; on generated interactions three epochs of
     # Adagrad came to a validation AUC of 0.79, of SGD at its best rate to 0.73.
     config.optimizer.name = "adagrad"

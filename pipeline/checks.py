@@ -8,7 +8,7 @@ import numpy as np
 from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
-from autolossgen.evaluation.fair_test import count_seeds_together
+from autolossgen.evaluation.trainings import count_seeds_together
 from autolossgen.interfaces import Data
 from autolossgen.training.chunks import compute_subsample_size, get_max_chunk_rows
 from autolossgen.training.memory_budget import MemoryNeed, check_memory
@@ -20,6 +20,7 @@ MINIMA = {
     "search.checkpoint_every": 1,
     "search.candidates": 0,
     "search.seconds": 0,
+    "train.decay_interactions": 0,
 }
 
 # Sizes beyond all use: programs of them compile for minutes, or need more memory than there is.
@@ -46,9 +47,12 @@ TUPLES = {  # key -> how many numbers the tuple has, or 0 for any number of them
     "promote.learning_rates": 0,
     "promote.weight_decays": 0,
     "promote.epochs": 0,
+    "test.halve_after": 0,
     "test.learning_rates": 0,
     "test.weight_decays": 0,
 }
+
+WHOLE = {"promote.epochs", "test.halve_after"}  # of these, the tuples of whole numbers
 
 
 def check_numbers(config: ConfigDict) -> None:
@@ -58,7 +62,7 @@ def check_numbers(config: ConfigDict) -> None:
       ValueError: for the first that is not.
     """
     for key, count in TUPLES.items():
-        values, kind = attrgetter(key)(config), int if key == "promote.epochs" else Real
+        values, kind = attrgetter(key)(config), int if key in WHOLE else Real
         if values is None:
             continue
         if len(values) != (count or len(values)) or not all(isinstance(x, kind) for x in values):

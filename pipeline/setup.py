@@ -16,6 +16,7 @@ from autolossgen.evaluation.fair_test import FairTest, make_fair_test
 from autolossgen.interfaces import Recommender, StreamedData
 from autolossgen.search.space import load_family
 from autolossgen.suggest import did_you_mean
+from autolossgen.training.chunks import compute_subsample_size
 from autolossgen.training.devices import make_lane_mesh
 from autolossgen.training.lanes import Lanes, make_lanes
 from autolossgen.training.loss_gradients import LogitGradFn
@@ -64,7 +65,8 @@ def make_setup(config: ConfigDict, console: Console, tested: Mapping[str, int]) 
     recommender = models.build(**config.model, sizes=dataset.sizes, sides=dataset.sides)
     lanes = partial(_make_lanes, recommender, optimizer, mesh)
     parts, notes = make_splits(dataset, task, **config.implicit)
-    dataset = dataset._replace(notes=(*dataset.notes, *notes))
+    config, decays = _scale_weight_decays(config, compute_subsample_size(parts.full_train, 0))
+    dataset = dataset._replace(notes=(*dataset.notes, *notes, *decays))
     replicated = NamedSharding(mesh, PartitionSpec())
     splits = jax.device_put(parts, replicated)
     contenders = {"contenders.baselines": len(baselines), **tested}
@@ -72,7 +74,7 @@ def make_setup(config: ConfigDict, console: Console, tested: Mapping[str, int]) 
     _check_memory(config, parts, task, recommender, optimizer, init, mesh, contenders)
     progress = report.PhaseProgress(console)
     settings = get_training_settings(config, progress)
-    fair_test = make_fair_test(lanes, **config.test, **settings, task=task, devices=mesh.size)
+    fair_test = make_fair_test(lanes, **config.test, **settings, task=task)
     return Setup(
         config=config,
         console=console,
@@ -131,6 +133,28 @@ def _with_learning_rates(config: ConfigDict) -> ConfigDict:
     settled = config.copy_and_resolve_references()
     settled.update_from_flattened_dict(unset)
     return settled
+
+
+def _scale_weight_decays(config: ConfigDict, num_interactions: int) -> tuple[ConfigDict, list[str]]:
+    """Returns the config with weight decays for so many interactions, and a note if they change.
+
+    Decay is the gradient of a prior, and each step adds all of it to the mean gradient of a batch.
+    Next to the sum over all examples, which is what weighs against a prior, it thus counts as often
+    as there are examples.
+    """
+    given = config.train.decay_interactions
+    if not 0 < given < num_interactions:
+        return config, []
+    share = given / num_interactions
+    scaled = config.copy_and_resolve_references()
+    scaled.generation.weight_decay *= share
+    for phase in (scaled.promote, scaled.test):
+        phase.weight_decays = tuple(share * decay for decay in phase.weight_decays)
+    note = (
+        f"weight decays are multiplied by {share:.3g}: they are given for "
+        f"{given:,} interactions (train.decay_interactions)"
+    )
+    return scaled, [note]
 
 
 def _make_optimizer(config: ConfigDict) -> Optimizer:

@@ -77,7 +77,7 @@ def lanes_over(devices):
 
 
 def fair_test(devices=1, **options):
-    return make_fair_test(lanes_over(devices), **OPTIONS | options, devices=devices)
+    return make_fair_test(lanes_over(devices), **OPTIONS | options)
 
 
 @cache
@@ -126,6 +126,18 @@ def test_validation_chooses_the_learning_rate_and_decay():
     slow = alone[0.01, 1e-4]
     assert np.all(tuned.valid > slow.valid + 0.1)
     assert np.all(tuned.learning_rate > 100 * slow.learning_rate)
+
+
+def test_the_better_half_of_the_settings_of_each_loss_goes_on():
+    """Those that stay train as they would have next to the others."""
+    tune = lambda **more: fair_test(learning_rates=(0.1, 0.5), **more).tune(ALL, splits())  # noqa: E731
+    whole, after_one, halved = tune(), tune(epochs=1).scores, tune(halve_after=(1,))
+    for j in range(len(ALL)):
+        order = np.argsort(-after_one[:, j], kind="stable")
+        stay, leave = order[:2], order[2:]
+        np.testing.assert_allclose(halved.scores[stay, j], whole.scores[stay, j], atol=2e-3)
+        np.testing.assert_allclose(halved.scores[leave, j], after_one[leave, j], atol=2e-3)
+    assert np.all(np.abs(whole.scores - after_one) > 4e-3)
 
 
 def test_settings_are_chosen_by_the_mean_over_the_tuning_seeds():
@@ -278,6 +290,7 @@ def script_trainer(rewards):
         init=lambda keys: 0,
         learning_rate_factors=lambda losses, state, data: jnp.ones(1),
         epoch=lambda state, *given: (state + 1, jnp.array([rewards[state]])),
+        take=None,
         evaluate=None,
         predict=lambda state, data: jnp.zeros((1, data.label.size)),
         devices=1,
@@ -391,14 +404,15 @@ def test_options_out_of_range_are_refused(wrong, message):
         fair_test(**wrong)
 
 
-def test_one_that_is_killed_after_every_epoch_ends_as_one_that_is_not():
+@pytest.mark.parametrize("options", [{}, {"halve_after": (1,)}], ids=["", "halved"])
+def test_one_that_is_killed_after_every_epoch_ends_as_one_that_is_not(options):
     """To the last bit, and without training anything twice."""
     epochs = []
 
     def follow(stage, done, total, scores):
         epochs.extend([stage] if scores else [])
 
-    test = fair_test(progress=follow)
+    test = fair_test(progress=follow, **options)
 
     def compute(kept):
         tuned = test.tune(ALL, splits(), kept)
@@ -407,7 +421,7 @@ def test_one_that_is_killed_after_every_epoch_ends_as_one_that_is_not():
     (tuned, found), deaths = compute_with_deaths(compute)
     assert deaths == 3 + 3  # after each epoch, and at the end, of tuning and of the test
     assert epochs == ["tuning"] * 2 + ["test"] * 2
-    wanted_tuned, wanted = results()
+    wanted_tuned, wanted = results(**options)
     jax.tree.map(np.testing.assert_array_equal, tuned, wanted_tuned)
     for one in found:
         other = wanted[one.contender.name]

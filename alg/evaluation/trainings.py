@@ -1,0 +1,268 @@
+"""Training of losses from scratch, all settings and seeds of each, epoch by epoch.
+
+Losses and settings train in lanes next to each other, see ``lane_layout``. Lanes on one device
+share batches. Seeds must not: batch order would then shift all seeds together, and the interval
+over seeds would be too narrow. So seeds train one after the other, epoch by epoch, or, where there
+is one setting, on different devices.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from ..interfaces import Array, Batch, ProgressFn, StreamedData
+from ..search.checkpoints import pack_state
+from ..training.lanes import LaneState
+from ..training.optimizers import Hyper
+from ..training.trainer import Trainer
+from .kept import Kept, restore
+from .lane_layout import LaneLayout, layout_in_turns
+from .statistics import Splits
+
+
+class Epoch(NamedTuple):
+    """An epoch of all seeds, settings and losses."""
+
+    number: int  # from 1
+    valid: np.ndarray  # reward [S, num_settings, J]
+    # Interactions [n] -> predictions [S, num_settings, J, n]; only until the next epoch.
+    predict: Callable[[Batch], np.ndarray]
+    states: list[LaneState]  # of the groups of seeds; only until the next epoch
+
+
+class Training(NamedTuple):
+    """Losses that train, all settings and seeds of each, until none gets better."""
+
+    names: Sequence[str]  # of the losses
+    trainer: Trainer
+    groups: list[Array]  # keys of the seeds that train at once
+    num_seeds: int
+    hyper: Hyper  # settings, [num_settings, J] each
+    splits: Splits
+    epochs: int  # at most
+    patience: int  # epochs without improvement after which it ends
+    progress: ProgressFn
+
+
+class Reached(NamedTuple):
+    """How far a training has come."""
+
+    states: list[LaneState]  # of the groups of seeds; those who train on empty it
+    done: int  # epochs
+    last_improved: int  # the last of them that made a loss better
+
+
+def count_seeds_together(num_settings: int, devices: int, *, streamed: bool) -> int:
+    """Returns how many seeds train at once: with one setting, a seed on each device.
+
+    Several settings are divided over the devices. Of a stream all devices share a chunk, so they
+    also share a seed.
+
+    Example:
+      >>> count_seeds_together(1, 8, streamed=False), count_seeds_together(4, 8, streamed=False)
+      (8, 1)
+    """
+    return devices if num_settings == 1 and not streamed else 1
+
+
+def plan_training(
+    names: Sequence[str],
+    trainer: Trainer,
+    keys: Array,
+    hyper: Hyper,
+    splits: Splits,
+    *,
+    epochs: int,
+    patience: int,
+    progress: ProgressFn,
+) -> Training:
+    """Plans to train J losses at all settings with S seeds.
+
+    Args:
+      names: of the losses.
+      trainer: of the losses.
+      keys: of the seeds [S]: each has initial weights and batches of its own.
+      hyper: settings, [num_settings, J] each.
+      splits: to train and evaluate on.
+      epochs: at most.
+      patience: epochs without improvement after which it ends.
+      progress: called before the first and after each epoch.
+    """
+    num_seeds, num_settings = len(keys), hyper.learning_rate.shape[0]
+    streamed = isinstance(splits.train, StreamedData)
+    together = count_seeds_together(num_settings, trainer.devices, streamed=streamed)
+    # Spare devices of the last training repeat the first seeds.
+    groups = np.arange(num_seeds + -num_seeds % together).reshape(-1, together) % num_seeds
+    return Training(
+        names=names,
+        trainer=trainer,
+        groups=[keys[group] for group in groups],
+        num_seeds=num_seeds,
+        hyper=hyper,
+        splits=splits,
+        epochs=epochs,
+        patience=patience,
+        progress=progress,
+    )
+
+
+def begin_training(training: Training) -> Reached:
+    """Returns the untrained lanes of all groups of seeds."""
+    return Reached([_init_group(training, keys) for keys in training.groups], 0, 0)
+
+
+def resume_training(
+    training: Training, name: str, noted: list[np.ndarray], kept: Kept
+) -> Reached | None:
+    """Returns how far a training had come before the run was killed, if that is kept.
+
+    Args:
+      training: what is trained.
+      name: under which its state is kept.
+      noted: what is known of all epochs so far; it is filled in.
+      kept: where states are kept, with what is noted.
+    """
+    found = restore(kept, name, lambda: (begin_training(training).states, noted, np.zeros(2, int)))
+    if found is None:
+        return None
+    states, before, (done, last_improved) = found
+    for array, values in zip(noted, before, strict=True):
+        array[...] = values
+    return Reached(states, int(done), int(last_improved))
+
+
+def follow_training(
+    training: Training,
+    stage: str,
+    name: str,
+    reached: Reached,
+    improves: Callable[[Epoch], bool],
+    noted: list[np.ndarray],
+    kept: Kept,
+    until: int | None = None,
+) -> Reached:
+    """Trains on until ``improves`` was false for ``patience`` epochs.
+
+    Args:
+      training: what is trained.
+      stage: what the progress calls it.
+      name: under which its state is kept.
+      reached: where it goes on; its states are used up.
+      improves: looks at an epoch, and changes ``noted`` in place.
+      noted: what it knows of all epochs so far.
+      kept: where states are kept, with what is noted.
+      until: its last epoch, if it is to end earlier.
+
+    Returns:
+      How far it has come: no further than ``reached`` if it was over.
+    """
+    until = training.epochs if until is None else until
+    _, done, last_improved = reached
+    if done >= until or is_over(training, reached):
+        return reached
+    training.progress(stage, done, training.epochs, {})
+    for epoch in _train_seeds(training, reached.states, done, until):
+        best = epoch.valid.mean(0).max(0).tolist()  # of each loss, at its best setting
+        scores = dict(zip(training.names, best, strict=True))
+        training.progress(stage, epoch.number, training.epochs, scores)
+        if improves(epoch):
+            last_improved = epoch.number
+        reached = Reached(epoch.states, epoch.number, last_improved)
+        if is_over(training, reached):
+            break
+        counts = np.array([epoch.number, last_improved])
+        kept.offer(name, partial(pack_state, (epoch.states, noted, counts)))
+    return reached
+
+
+def is_over(training: Training, reached: Reached) -> bool:
+    """Whether no loss got better for so long that the training ends."""
+    return reached.done - reached.last_improved >= training.patience
+
+
+def take_settings(training: Training, reached: Reached, places: np.ndarray) -> Reached:
+    """Returns the lanes of some settings of each loss.
+
+    Args:
+      training: of the lanes so far.
+      reached: its states, which are used up.
+      places: of the settings of each loss in those of the training, int [n, J].
+    """
+    num_losses = places.shape[1]
+    layout = layout_in_turns(
+        num_settings=len(places), num_losses=num_losses, num_devices=training.trainer.devices
+    )
+    lanes = jnp.asarray(layout.flatten(places * num_losses + np.arange(num_losses)))
+    states = []
+    while reached.states:
+        states.append(training.trainer.take(reached.states.pop(0), lanes))
+    return reached._replace(states=states)
+
+
+def _train_seeds(
+    training: Training, states: list[LaneState], done: int, until: int
+) -> Iterator[Epoch]:
+    """Trains on, epoch by epoch, from the states of the groups after the epochs that are done."""
+    trainings = [
+        _train_group(training, keys, state, done, until)
+        for keys, state in zip(training.groups, states, strict=True)
+    ]
+    states.clear()  # the trainings have them, and donate them
+    for number, of_groups in enumerate(zip(*trainings, strict=True), start=done + 1):
+        valid, predicts, new_states = zip(*of_groups, strict=True)
+
+        def predict(data: Batch, predicts=predicts) -> np.ndarray:
+            return np.concatenate([of_group(data) for of_group in predicts])[: training.num_seeds]
+
+        yield Epoch(
+            number=number,
+            valid=np.concatenate(valid)[: training.num_seeds],
+            predict=predict,
+            states=list(new_states),
+        )
+
+
+def _layout(training: Training, keys: Array) -> LaneLayout:
+    num_settings, num_losses = training.hyper.learning_rate.shape
+    return layout_in_turns(
+        num_settings=num_settings,
+        num_losses=num_losses,
+        num_devices=training.trainer.devices,
+        num_seeds=len(keys),
+    )
+
+
+def _init_group(training: Training, keys: Array) -> LaneState:
+    """Returns the untrained lanes of the seeds that train at once."""
+    weight_keys, _ = jax.vmap(jax.random.split, out_axes=1)(keys)
+    return training.trainer.init(weight_keys[_layout(training, keys).seed])
+
+
+def _train_group(
+    training: Training, keys: Array, state: LaneState, done: int, until: int
+) -> Iterator[tuple[np.ndarray, Callable[[Batch], np.ndarray], LaneState]]:
+    """Trains J losses at all settings with one seed, or at one setting with a seed a device.
+
+    Yields every epoch's rewards [S, num_settings, J], predictions as in ``Epoch``, and the state.
+    """
+    trainer, splits = training.trainer, training.splits
+    layout = _layout(training, keys)
+    of_lanes = jax.tree.map(
+        lambda part: jnp.asarray(layout.flatten(part), jnp.float32), training.hyper
+    )
+    ones = jnp.ones(layout.num_lanes)
+    _, shuffle_keys = jax.vmap(jax.random.split, out_axes=1)(keys)
+    for epoch in range(done, until):
+        shuffles = jax.vmap(jax.random.fold_in, in_axes=(0, None))(shuffle_keys, epoch)
+        # One key is for all devices together, several are for one device each.
+        shuffle = shuffles if len(keys) > 1 else shuffles[0]
+        state, valid = trainer.epoch(state, ones, of_lanes, shuffle, splits.train, splits.valid)
+
+        def predict(data: Batch, state: LaneState = state) -> np.ndarray:
+            return layout.unflatten(trainer.predict(state, data))
+
+        yield layout.unflatten(valid), predict, state
