@@ -205,8 +205,9 @@ def _declare_test(config: ConfigDict) -> None:
     # gradient adapts learning rates to the size of each loss's gradient; raw takes them as given.
     config.test.scale = "gradient"
     config.test.tuning_seeds = 3  # trainings at each setting, whose mean chooses
-    # Epochs of tuning after which the better half of each loss's settings goes on, two at least.
-    config.test.halve_after = ()
+    # Settings of each loss, the best by the first of these seeds, that train with the others, too.
+    # One of them is chosen. 0 for all settings.
+    config.test.confirmed = 2
     config.test.seeds = 5  # trainings at the chosen setting, with other seeds
     # Epochs at most. Fewer favour losses that learn fast: on MovieLens-100K, BCE and Focal are best
     # after 60.

@@ -26,5 +26,5 @@ def get_config(preset: str = "") -> ConfigDict:
     config.train.interactions = 500_000
     config.generation.learning_rate = 10.0
     config.promote.epochs = (2, 5, 15)
-    config.test.update(epochs=40, patience=5, tuning_seeds=1, halve_after=(5,))
+    config.test.update(epochs=40, patience=5, tuning_seeds=1)
     return presets.apply(config, preset)

@@ -47,12 +47,9 @@ TUPLES = {  # key -> how many numbers the tuple has, or 0 for any number of them
     "promote.learning_rates": 0,
     "promote.weight_decays": 0,
     "promote.epochs": 0,
-    "test.halve_after": 0,
     "test.learning_rates": 0,
     "test.weight_decays": 0,
 }
-
-WHOLE = {"promote.epochs", "test.halve_after"}  # of these, the tuples of whole numbers
 
 
 def check_numbers(config: ConfigDict) -> None:
@@ -62,7 +59,7 @@ def check_numbers(config: ConfigDict) -> None:
       ValueError: for the first that is not.
     """
     for key, count in TUPLES.items():
-        values, kind = attrgetter(key)(config), int if key in WHOLE else Real
+        values, kind = attrgetter(key)(config), int if key == "promote.epochs" else Real
         if values is None:
             continue
         if len(values) != (count or len(values)) or not all(isinstance(x, kind) for x in values):

@@ -32,7 +32,7 @@ from .trainings import (
     plan_training,
     resume_training,
 )
-from .tuning import Tuned, TuneFn, TuningSettings, plan_rungs, tune
+from .tuning import Tuned, TuneFn, TuningSettings, tune
 
 
 class RunFn(Protocol):
@@ -73,7 +73,7 @@ def make_fair_test(
     patience: int,
     batch_size: int,
     scale: str,
-    halve_after: Sequence[int] = (),
+    confirmed: int = 0,
     seed: int = 0,
     progress: ProgressFn = ignore_progress,
     task: Task = RATING,
@@ -93,7 +93,8 @@ def make_fair_test(
       patience: a stage ends when no loss got better in so many epochs.
       batch_size: interactions of a step, B.
       scale: ``"gradient"``, or ``"raw"`` for learning rates as they are (the paper).
-      halve_after: epochs of tuning after which the better half of each loss's settings goes on.
+      confirmed: settings of each loss, the best by the first tuning seed, that train with the other
+        tuning seeds and are chosen from; 0 for all.
       seed: of initial weights and shuffles.
       progress: called before the first and after each epoch of a stage.
       task: what losses train on, and the metric that chooses and compares.
@@ -117,12 +118,14 @@ def make_fair_test(
         logit_grads = task.static_logit_grads(losses)
         return make_trainer(make_lanes, logit_grads, batch_size=batch_size, task=task)
 
+    if confirmed < 0:
+        raise ValueError(f"test.confirmed is a number of settings, or 0 for all, got {confirmed}")
     tuning_key, test_key = jax.random.split(jax.random.key(seed))
     grid = make_settings_grid(learning_rates, weight_decays, l2=l2, scale=scale)
     tuning = TuningSettings(
         trainer_of=trainer_of,
         grid=grid,
-        rungs=plan_rungs(len(grid), halve_after, epochs),
+        confirmed=confirmed,
         l2=l2,
         scale=scale,
         seeds=tuning_seeds,
@@ -211,11 +214,11 @@ def _train_to_test(
         l2=tuned.l2[None],
     )
     training = plan_training(
-        [contender.name for contender in contenders],
-        settings.trainer_of(*(contender.loss for contender in contenders)),
         jax.random.split(settings.key, seeds),
         hyper,
-        splits,
+        names=[contender.name for contender in contenders],
+        trainer=settings.trainer_of(*(contender.loss for contender in contenders)),
+        splits=splits,
         epochs=settings.epochs,
         patience=settings.patience,
         progress=settings.progress,

@@ -70,12 +70,12 @@ def count_seeds_together(num_settings: int, devices: int, *, streamed: bool) -> 
 
 
 def plan_training(
-    names: Sequence[str],
-    trainer: Trainer,
     keys: Array,
     hyper: Hyper,
-    splits: Splits,
     *,
+    names: Sequence[str],
+    trainer: Trainer,
+    splits: Splits,
     epochs: int,
     patience: int,
     progress: ProgressFn,
@@ -83,10 +83,10 @@ def plan_training(
     """Plans to train J losses at all settings with S seeds.
 
     Args:
-      names: of the losses.
-      trainer: of the losses.
       keys: of the seeds [S]: each has initial weights and batches of its own.
       hyper: settings, [num_settings, J] each.
+      names: of the losses.
+      trainer: of the losses.
       splits: to train and evaluate on.
       epochs: at most.
       patience: epochs without improvement after which it ends.
@@ -143,8 +143,7 @@ def follow_training(
     improves: Callable[[Epoch], bool],
     noted: list[np.ndarray],
     kept: Kept,
-    until: int | None = None,
-) -> Reached:
+) -> None:
     """Trains on until ``improves`` was false for ``patience`` epochs.
 
     Args:
@@ -155,60 +154,27 @@ def follow_training(
       improves: looks at an epoch, and changes ``noted`` in place.
       noted: what it knows of all epochs so far.
       kept: where states are kept, with what is noted.
-      until: its last epoch, if it is to end earlier.
-
-    Returns:
-      How far it has come: no further than ``reached`` if it was over.
     """
-    until = training.epochs if until is None else until
-    _, done, last_improved = reached
-    if done >= until or is_over(training, reached):
-        return reached
+    states, done, last_improved = reached
+    if done - last_improved >= training.patience:
+        return
     training.progress(stage, done, training.epochs, {})
-    for epoch in _train_seeds(training, reached.states, done, until):
+    for epoch in _train_seeds(training, states, done):
         best = epoch.valid.mean(0).max(0).tolist()  # of each loss, at its best setting
         scores = dict(zip(training.names, best, strict=True))
         training.progress(stage, epoch.number, training.epochs, scores)
         if improves(epoch):
             last_improved = epoch.number
-        reached = Reached(epoch.states, epoch.number, last_improved)
-        if is_over(training, reached):
+        if epoch.number - last_improved >= training.patience:
             break
         counts = np.array([epoch.number, last_improved])
         kept.offer(name, partial(pack_state, (epoch.states, noted, counts)))
-    return reached
 
 
-def is_over(training: Training, reached: Reached) -> bool:
-    """Whether no loss got better for so long that the training ends."""
-    return reached.done - reached.last_improved >= training.patience
-
-
-def take_settings(training: Training, reached: Reached, places: np.ndarray) -> Reached:
-    """Returns the lanes of some settings of each loss.
-
-    Args:
-      training: of the lanes so far.
-      reached: its states, which are used up.
-      places: of the settings of each loss in those of the training, int [n, J].
-    """
-    num_losses = places.shape[1]
-    layout = layout_in_turns(
-        num_settings=len(places), num_losses=num_losses, num_devices=training.trainer.devices
-    )
-    lanes = jnp.asarray(layout.flatten(places * num_losses + np.arange(num_losses)))
-    states = []
-    while reached.states:
-        states.append(training.trainer.take(reached.states.pop(0), lanes))
-    return reached._replace(states=states)
-
-
-def _train_seeds(
-    training: Training, states: list[LaneState], done: int, until: int
-) -> Iterator[Epoch]:
+def _train_seeds(training: Training, states: list[LaneState], done: int) -> Iterator[Epoch]:
     """Trains on, epoch by epoch, from the states of the groups after the epochs that are done."""
     trainings = [
-        _train_group(training, keys, state, done, until)
+        _train_group(training, keys, state, done)
         for keys, state in zip(training.groups, states, strict=True)
     ]
     states.clear()  # the trainings have them, and donate them
@@ -243,7 +209,7 @@ def _init_group(training: Training, keys: Array) -> LaneState:
 
 
 def _train_group(
-    training: Training, keys: Array, state: LaneState, done: int, until: int
+    training: Training, keys: Array, state: LaneState, done: int
 ) -> Iterator[tuple[np.ndarray, Callable[[Batch], np.ndarray], LaneState]]:
     """Trains J losses at all settings with one seed, or at one setting with a seed a device.
 
@@ -256,7 +222,7 @@ def _train_group(
     )
     ones = jnp.ones(layout.num_lanes)
     _, shuffle_keys = jax.vmap(jax.random.split, out_axes=1)(keys)
-    for epoch in range(done, until):
+    for epoch in range(done, training.epochs):
         shuffles = jax.vmap(jax.random.fold_in, in_axes=(0, None))(shuffle_keys, epoch)
         # One key is for all devices together, several are for one device each.
         shuffle = shuffles if len(keys) > 1 else shuffles[0]

@@ -1,8 +1,8 @@
 """Tuning: validation chooses the learning rate and weight decay of every loss.
 
-All settings of all losses train next to each other. Where ``halve_after`` says so, the better half
-of each loss's settings trains on and the others leave: successive halving (Jamieson and Talwalkar,
-2016, arXiv:1502.07943), with the same budget for each loss.
+All settings of all losses train next to each other, each for all epochs: to leave the worse ones
+after some epochs would favour weak decays, which learn fast and end behind. But not all of them
+with all seeds: the best of each loss by the first seed are confirmed by the others.
 """
 
 from collections.abc import Callable, Sequence
@@ -22,14 +22,11 @@ from .kept import NOTHING, Kept, do_once
 from .statistics import Splits
 from .trainings import (
     Epoch,
-    Reached,
     Training,
     begin_training,
     follow_training,
-    is_over,
     plan_training,
     resume_training,
-    take_settings,
 )
 
 
@@ -41,7 +38,7 @@ class Tuned(NamedTuple):
     l2: AnyArray  # the same
     valid: np.ndarray  # best reward
     tried: Hyper  # all settings, [num_settings, J] each
-    scores: np.ndarray  # best reward of each setting [num_settings, J], by when it left
+    scores: np.ndarray  # best reward of each setting [num_settings, J]
 
 
 class TuneFn(Protocol):
@@ -53,19 +50,12 @@ class TuneFn(Protocol):
         """Chooses the settings of every loss; goes on from what is kept of these losses."""
 
 
-class Rung(NamedTuple):
-    """A part of tuning, in which so many settings of each loss train."""
-
-    num_settings: int
-    until: int  # its last epoch
-
-
 class TuningSettings(NamedTuple):
     """How losses are tuned."""
 
     trainer_of: Callable[..., Trainer]  # of losses
     grid: np.ndarray  # [num_settings, 2], learning rate and weight decay
-    rungs: Sequence[Rung]
+    confirmed: int  # settings that train with all seeds; 0 for all
     l2: float
     scale: str
     seeds: int
@@ -73,42 +63,6 @@ class TuningSettings(NamedTuple):
     patience: int
     key: Array
     progress: ProgressFn
-
-
-class _Place(NamedTuple):
-    """Where tuning is: in a rung, with some settings of each loss."""
-
-    rung: int
-    left: np.ndarray  # numbers of the settings that train, int [n, J]
-    reached: Reached
-
-
-def plan_rungs(num_settings: int, halve_after: Sequence[int], epochs: int) -> list[Rung]:
-    """Returns the rungs of tuning. Two settings stay to the end, so that its course chooses.
-
-    Args:
-      num_settings: of each loss.
-      halve_after: epochs after which half of them go on, rounded up.
-      epochs: of tuning, at most.
-
-    Raises:
-      ValueError: for epochs that do not ascend.
-
-    Example:
-      >>> [tuple(rung) for rung in plan_rungs(6, (5, 20), 100)]
-      [(6, 5), (3, 20), (2, 100)]
-    """
-    if list(halve_after) != sorted({*halve_after}) or min(halve_after, default=1) < 1:
-        raise ValueError(
-            "test.halve_after is numbers of epochs from 1 up, in ascending order, as in (5, 20); "
-            f"got {tuple(halve_after)}"
-        )
-    rungs = []
-    for until in halve_after:
-        if num_settings > 2 and until < epochs:
-            rungs.append(Rung(num_settings, until))
-            num_settings -= num_settings // 2
-    return [*rungs, Rung(num_settings, epochs)]
 
 
 def tune(
@@ -129,21 +83,21 @@ def tune(
     def compute() -> dict[str, Any]:
         trainer = settings.trainer_of(*(contender.loss for contender in contenders))
         hyper = _scale_settings(settings, trainer, len(contenders), splits)
-        training = plan_training(
-            [contender.name for contender in contenders],
-            trainer,
-            jax.random.split(settings.key, settings.seeds),
-            hyper,
-            splits,
+        plan = partial(
+            plan_training,
+            names=[contender.name for contender in contenders],
+            trainer=trainer,
+            splits=splits,
             epochs=settings.epochs,
             patience=settings.patience,
             progress=settings.progress,
         )
-        best = _train_rungs(settings, training, kept)
-        chosen = best.argmax(0), np.arange(len(contenders))
+        scores, may_be_chosen = _score_settings(settings, plan, hyper, kept)
+        best = np.where(may_be_chosen, scores, -np.inf).argmax(0)
+        chosen = best, np.arange(len(contenders))
         tried = {name: np.asarray(values) for name, values in hyper._asdict().items()}
         best_settings = {name: values[chosen] for name, values in tried.items()}
-        return {**best_settings, "valid": best[chosen], "tried": tried, "scores": best}
+        return {**best_settings, "valid": scores[chosen], "tried": tried, "scores": scores}
 
     found = do_once(kept, "tuning", compute)
     return Tuned(**found | {"tried": Hyper(**found["tried"])})
@@ -166,66 +120,43 @@ def _scale_settings(
     return jax.tree.map(lambda part: np.broadcast_to(part, shape), scaled)
 
 
-def _train_rungs(settings: TuningSettings, training: Training, kept: Kept) -> np.ndarray:
-    """Returns the best reward of each setting [num_settings, J], by the time that it left."""
-    best = np.zeros(training.hyper.learning_rate.shape)
-    place = _find_place(settings, training, best, kept)
-    for number in range(place.rung, len(settings.rungs)):
-        if number > place.rung:
-            place = _halve(settings, training, place, best)
-        of_rung, left = _take(training, place.left), place.left
-
-        def improves(epoch: Epoch, left: np.ndarray = left) -> bool:
-            mean, before = epoch.valid.mean(0), np.take_along_axis(best, left, 0)
-            improved = bool((mean.max(0) > best.max(0)).any())
-            np.put_along_axis(best, left, np.maximum(before, mean), 0)
-            return improved
-
-        reached = follow_training(
-            of_rung,
-            "tuning",
-            _name_rung(number),
-            place.reached,
-            improves,
-            [best, left],
-            kept,
-            settings.rungs[number].until,
-        )
-        place = place._replace(reached=reached)
-        if is_over(training, reached):
-            break
-    return best
+def _score_settings(
+    settings: TuningSettings, plan: Callable[[Array, Hyper], Training], hyper: Hyper, kept: Kept
+) -> tuple[np.ndarray, np.ndarray]:
+    """Returns the best reward of each setting, and whether it may be chosen, [num_settings, J]."""
+    keys = jax.random.split(settings.key, settings.seeds)
+    if settings.seeds == 1 or not 0 < settings.confirmed < len(settings.grid):
+        scores = _train_round(plan(keys, hyper), "tuning", kept).max(0)
+        return scores, np.ones(scores.shape, bool)
+    course = _train_round(plan(keys[:1], hyper), "tuning of the first seed", kept)
+    scores = course.max(0)
+    best = np.argsort(-scores, axis=0, kind="stable")[: settings.confirmed]
+    few = jax.tree.map(partial(np.take_along_axis, indices=best, axis=0), hyper)
+    confirming = _train_round(plan(keys[1:], few), "tuning of the other seeds", kept)
+    epochs = min(len(course), len(confirming))
+    of_first = np.take_along_axis(course[:epochs], best[None], axis=1)
+    mean = (of_first + (settings.seeds - 1) * confirming[:epochs]) / settings.seeds
+    np.put_along_axis(scores, best, mean.max(0), axis=0)
+    may_be_chosen = np.zeros(scores.shape, bool)
+    np.put_along_axis(may_be_chosen, best, True, axis=0)
+    return scores, may_be_chosen
 
 
-def _find_place(
-    settings: TuningSettings, training: Training, best: np.ndarray, kept: Kept
-) -> _Place:
-    """Returns where tuning begins, or goes on; fills in the best rewards so far."""
-    num_settings, num_losses = best.shape
-    every = np.tile(np.arange(num_settings)[:, None], num_losses)
-    for number, rung in reversed([*enumerate(settings.rungs)]):
-        left = every[: rung.num_settings].copy()  # what is kept says which they were
-        of_rung = _take(training, left)
-        if reached := resume_training(of_rung, _name_rung(number), [best, left], kept):
-            return _Place(number, left, reached)
-    return _Place(0, every, begin_training(training))
+def _train_round(training: Training, name: str, kept: Kept) -> np.ndarray:
+    """Returns the rewards after each epoch [epochs, num_settings, J], mean over the seeds."""
+    course = np.zeros((training.epochs, *training.hyper.learning_rate.shape))
+    done = np.zeros((), int)
 
+    def improves(epoch: Epoch) -> bool:
+        before = course[:done].max((0, 1), initial=0.0)
+        course[done] = epoch.valid.mean(0)
+        done[...] = epoch.number
+        return bool((course[done - 1].max(0) > before).any())
 
-def _halve(settings: TuningSettings, training: Training, place: _Place, best: np.ndarray) -> _Place:
-    """Returns the next rung, with the better settings of each loss, in the order of the grid."""
-    number = place.rung + 1
-    scores = np.take_along_axis(best, place.left, 0)
-    order = np.argsort(-scores, axis=0, kind="stable")[: settings.rungs[number].num_settings]
-    places = np.sort(order, axis=0)
-    reached = take_settings(training, place.reached, places)
-    return _Place(number, np.take_along_axis(place.left, places, 0), reached)
+    def train() -> dict[str, np.ndarray]:
+        noted = [course, done]
+        reached = resume_training(training, name, noted, kept) or begin_training(training)
+        follow_training(training, "tuning", name, reached, improves, noted, kept)
+        return {"course": course[:done]}
 
-
-def _take(training: Training, left: np.ndarray) -> Training:
-    """Returns the training of some settings of each loss, int [n, J]."""
-    take = partial(np.take_along_axis, indices=left, axis=0)
-    return training._replace(hyper=jax.tree.map(take, training.hyper))
-
-
-def _name_rung(number: int) -> str:
-    return f"tuning of rung {number + 1}" if number else "tuning"
+    return do_once(kept, f"{name}, done", train)["course"]

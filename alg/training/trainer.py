@@ -45,7 +45,6 @@ class Trainer(NamedTuple):
     # of the common size to each loss's own; 1 if the optimizer divides by the size of gradients.
     learning_rate_factors: Callable[[Any, LaneState, Data], Array]
     epoch: EpochFn
-    take: Callable[[LaneState, Array], LaneState]  # state, lane numbers [n] -> n lanes
     evaluate: Callable[[LaneState, Batch], Array]  # state, split -> rewards [K]
     predict: Callable[[LaneState, Batch], Array]  # state, data -> logits or ranks [K, n]
     devices: int  # over which lanes are divided
@@ -136,7 +135,6 @@ def make_trainer(
         init=jax.jit(lanes.init),
         learning_rate_factors=learning_rate_factors,
         epoch=epoch,
-        take=jax.jit(lanes.take),
         evaluate=reward,
         predict=predict,
         devices=lanes.devices,

@@ -17,7 +17,6 @@ from rich.table import Table
 from autolossgen import report
 from autolossgen.evaluation.promotion import compute_rung_sizes
 from autolossgen.evaluation.trainings import count_seeds_together
-from autolossgen.evaluation.tuning import plan_rungs
 from autolossgen.interfaces import Data
 from autolossgen.ranking.fair_test import make_contender_trainer
 from autolossgen.ranking.trainer import (
@@ -162,18 +161,18 @@ def _plan_promotion(setup: Setup) -> Phase:
 def _plan_test(setup: Setup, num_losses: int) -> list[Phase]:
     section, devices = setup.config.test, setup.replicated.mesh.size
     num_settings = len(section.learning_rates) * len(section.weight_decays)
+    seeds, confirmed = section.tuning_seeds, min(section.confirmed or num_settings, num_settings)
+    stages = [("tuning", num_settings, seeds)]
+    if seeds > 1 and confirmed < num_settings:
+        stages = [
+            ("tuning, first seed", num_settings, 1),
+            ("tuning, other seeds", confirmed, seeds - 1),
+        ]
     phases = []
-    rungs = plan_rungs(num_settings, section.halve_after, section.epochs)
-    begins = [0, *(rung.until for rung in rungs)]
-    stages = [
-        (f"tuning, after {begin}" if begin else "tuning", rung.num_settings, rung.until - begin)
-        for rung, begin in zip(rungs, begins, strict=False)
-    ]
-    for name, variants, num_epochs in (*stages, ("test", 1, section.epochs)):
-        seeds = section.seeds if name == "test" else section.tuning_seeds
+    for name, variants, seeds in (*stages, ("test", 1, section.seeds)):
         streamed = not hasattr(setup.splits.full_train, "ids")
         together = count_seeds_together(variants, devices, streamed=streamed)
-        epochs = -(-seeds // together) * num_epochs
+        epochs = -(-seeds // together) * section.epochs
         lanes = num_losses * (variants + -variants % devices)
         steps = epochs * _count_steps(setup, setup.splits.full_train)
         phases.append(Phase(name, num_losses * variants * seeds, lanes, steps, epochs))

@@ -12,6 +12,7 @@ from scipy import stats
 
 from autolossgen import UNBOUNDED, build_loss, named_loss
 from autolossgen.evaluation import fair_test as fair_test_module
+from autolossgen.evaluation import tuning as tuning_module
 from autolossgen.evaluation.contenders import Contender
 from autolossgen.evaluation.fair_test import make_fair_test
 from autolossgen.evaluation.statistics import (
@@ -128,16 +129,35 @@ def test_validation_chooses_the_learning_rate_and_decay():
     assert np.all(tuned.learning_rate > 100 * slow.learning_rate)
 
 
-def test_the_better_half_of_the_settings_of_each_loss_goes_on():
-    """Those that stay train as they would have next to the others."""
-    tune = lambda **more: fair_test(learning_rates=(0.1, 0.5), **more).tune(ALL, splits())  # noqa: E731
-    whole, after_one, halved = tune(), tune(epochs=1).scores, tune(halve_after=(1,))
+def test_the_best_settings_by_the_first_seed_are_confirmed_by_the_others():
+    """Their means are those of a tuning in which all settings train with all seeds."""
+    rates = {"learning_rates": (0.1, 0.5), "tuning_seeds": 3}
+    whole = fair_test(**rates).tune(ALL, splits())
+    first = fair_test(**rates | {"confirmed": 2}).tune(ALL, splits())
     for j in range(len(ALL)):
-        order = np.argsort(-after_one[:, j], kind="stable")
-        stay, leave = order[:2], order[2:]
-        np.testing.assert_allclose(halved.scores[stay, j], whole.scores[stay, j], atol=2e-3)
-        np.testing.assert_allclose(halved.scores[leave, j], after_one[leave, j], atol=2e-3)
-    assert np.all(np.abs(whole.scores - after_one) > 4e-3)
+        better = {*np.argsort(-first.scores[:, j], kind="stable")[:2].tolist()}
+        assert better == {2, 3}  # those of the larger rate
+        np.testing.assert_allclose(first.scores[[2, 3], j], whole.scores[[2, 3], j], atol=2e-3)
+        assert np.abs(first.scores[[0, 1], j] - whole.scores[[0, 1], j]).max() > 2e-3
+        np.testing.assert_allclose(first.learning_rate[j], whole.learning_rate[j], rtol=1e-5)
+
+
+def test_a_setting_that_is_not_confirmed_is_not_chosen(monkeypatch):
+    """However lucky its only seed was."""
+    rewards = {0: [0.9, 0.8, 0.3, 0.2], 1: [0.5, 0.6]}  # of the first seed, and of the other
+
+    def train(training, name, kept):
+        return np.array(rewards[name == "tuning of the other seeds"])[None, :, None]
+
+    monkeypatch.setattr(tuning_module, "_train_round", train)
+    tuned = fair_test(tuning_seeds=2, confirmed=2).tune(ALL[:1], splits())
+    np.testing.assert_allclose(tuned.scores[:, 0], [0.7, 0.7, 0.3, 0.2])
+    rewards[1] = [0.1, -0.6]
+    tuned = fair_test(tuning_seeds=2, confirmed=2).tune(ALL[:1], splits())
+    np.testing.assert_allclose(tuned.valid, [0.5])
+    rewards[0] = [0.9, 0.8, 0.79, 0.2]
+    tuned = fair_test(tuning_seeds=2, confirmed=2).tune(ALL[:1], splits())
+    np.testing.assert_allclose(tuned.valid, [0.5])  # not 0.79
 
 
 def test_settings_are_chosen_by_the_mean_over_the_tuning_seeds():
@@ -290,7 +310,6 @@ def script_trainer(rewards):
         init=lambda keys: 0,
         learning_rate_factors=lambda losses, state, data: jnp.ones(1),
         epoch=lambda state, *given: (state + 1, jnp.array([rewards[state]])),
-        take=None,
         evaluate=None,
         predict=lambda state, data: jnp.zeros((1, data.label.size)),
         devices=1,
@@ -404,7 +423,9 @@ def test_options_out_of_range_are_refused(wrong, message):
         fair_test(**wrong)
 
 
-@pytest.mark.parametrize("options", [{}, {"halve_after": (1,)}], ids=["", "halved"])
+@pytest.mark.parametrize(
+    "options", [{}, {"tuning_seeds": 2, "confirmed": 2}], ids=["", "confirmed"]
+)
 def test_one_that_is_killed_after_every_epoch_ends_as_one_that_is_not(options):
     """To the last bit, and without training anything twice."""
     epochs = []
@@ -419,8 +440,10 @@ def test_one_that_is_killed_after_every_epoch_ends_as_one_that_is_not(options):
         return tuned, test.run(ALL, tuned, splits(), kept)
 
     (tuned, found), deaths = compute_with_deaths(compute)
-    assert deaths == 3 + 3  # after each epoch, and at the end, of tuning and of the test
-    assert epochs == ["tuning"] * 2 + ["test"] * 2
+    rounds = len(options) or 1  # of tuning
+    # After each epoch, and at the end, of each round of tuning, of tuning, and of the test.
+    assert deaths == 3 * rounds + 1 + 3
+    assert epochs == ["tuning"] * 2 * rounds + ["test"] * 2
     wanted_tuned, wanted = results(**options)
     jax.tree.map(np.testing.assert_array_equal, tuned, wanted_tuned)
     for one in found:
