@@ -423,9 +423,7 @@ def test_options_out_of_range_are_refused(wrong, message):
         fair_test(**wrong)
 
 
-@pytest.mark.parametrize(
-    "options", [{}, {"tuning_seeds": 2, "confirmed": 2}], ids=["", "confirmed"]
-)
+@pytest.mark.parametrize("options", [{}, {"tuning_seeds": 2, "confirmed": 2}])
 def test_one_that_is_killed_after_every_epoch_ends_as_one_that_is_not(options):
     """To the last bit, and without training anything twice."""
     epochs = []
@@ -440,7 +438,7 @@ def test_one_that_is_killed_after_every_epoch_ends_as_one_that_is_not(options):
         return tuned, test.run(ALL, tuned, splits(), kept)
 
     (tuned, found), deaths = compute_with_deaths(compute)
-    rounds = len(options) or 1  # of tuning
+    rounds = 2 if options else 1  # of tuning
     # After each epoch, and at the end, of each round of tuning, of tuning, and of the test.
     assert deaths == 3 * rounds + 1 + 3
     assert epochs == ["tuning"] * 2 * rounds + ["test"] * 2
