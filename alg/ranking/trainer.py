@@ -106,6 +106,16 @@ class _Parts(NamedTuple):
     batch_size: int
 
 
+def to_lanes(settings: Mapping[str, np.ndarray]) -> LaneSettings:
+    """Returns the settings of K lanes from name -> values [K]."""
+    values = {name: jnp.asarray(value, jnp.float32) for name, value in settings.items()}
+    return LaneSettings(
+        learning_rate=values.pop("learning_rate"),
+        weight_decay=values.pop("weight_decay"),
+        constants=values,
+    )
+
+
 def make_training_pairs(train: ItemSets, num_items: int, *, power: float = 0.0) -> TrainingPairs:
     """Collects pairs to train on.
 
