@@ -76,7 +76,7 @@ class Op(NamedTuple):
 @jax.custom_jvp
 def _log(x: Array) -> Array:
     size = jnp.log(jnp.abs(x) + EPS)
-    return jnp.where(x > 0, size, jnp.where(x < 0, -size, 0.0))
+    return jnp.where(x < 0, -size, jnp.where(x == 0, 0.0, size))  # that of NaN is NaN
 
 
 @_log.defjvp
@@ -183,9 +183,12 @@ def mean_of_negatives(x: Array, where: Array | None = None, weights: Array | Non
 
 def _logsumexp_neg(x: Array, where: Array | None = None, weights: Array | None = None) -> Array:
     weighted = x if weights is None else x + jnp.log(weights)
+    lowest = jnp.finfo(x.dtype).min  # of minus infinity alone, the gradient would be 0 / 0
+    counts = weighted != -jnp.inf
     # One mask: jax.nn.logsumexp(where=) applies three, each a pass over all negatives.
-    kept = weighted if where is None else jnp.where(where, weighted, -jnp.inf)
-    return jnp.broadcast_to(jax.nn.logsumexp(kept, -1, keepdims=True), x.shape)
+    kept = jnp.where(counts if where is None else where & counts, weighted, lowest)
+    total = jax.nn.logsumexp(kept, -1, keepdims=True)
+    return jnp.broadcast_to(jnp.where(total < lowest / 2, -jnp.inf, total), x.shape)
 
 
 def _max_neg(x: Array, where: Array | None = None, weights: Array | None = None) -> Array:
