@@ -124,8 +124,10 @@ def _describe_metrics(metric: str, data: RankingData) -> list[str]:
     masked = {"valid": known, "test": known + data.valid.counts}
     warnings = []
     for name, counts in masked.items():
-        has_some = getattr(data, name).counts > 0
-        warnings += describe_short_rankings(metric, name, data.num_items - counts[has_some])
+        relevant = getattr(data, name).counts
+        has_some = relevant > 0
+        candidates = data.num_items - counts[has_some]
+        warnings += describe_short_rankings(metric, name, candidates, relevant[has_some])
     return warnings
 
 
