@@ -6,6 +6,8 @@ compiles as for users, and so do tests that call ``compile_optimized``.
 
 import gc
 import os
+import time
+from contextlib import suppress
 
 # For the processes that tests start, too. XLA's emitters of fused loops take half of its time, and
 # both cores have tests to run, so there is none for a program compiled in parallel parts.
@@ -21,6 +23,7 @@ os.environ["XLA_FLAGS"] = " ".join(
 import hypothesis
 import jax
 import pytest
+from platformdirs import user_cache_path
 
 from tests.helpers.run_server import ROOT, Server
 from tests.helpers.shared_context import share_mlir_context
@@ -36,14 +39,22 @@ hypothesis.settings.register_profile("same", deadline=None, derandomize=True, da
 hypothesis.settings.load_profile("same")
 
 
-def compiled_folder(config):
-    """Returns where compiled programs are kept, for all tests and the processes that they start."""
-    return str(config.cache.mkdir("compiled"))
+# Compiled programs of all tests, of the processes that they start and of every checkout of a user:
+# so a fresh clone need not compile what another has compiled.
+COMPILED = user_cache_path("autolossgen") / "tests"
+DAYS_KEPT = 14
 
 
 def pytest_configure(config):
     """Keeps compiled programs between test runs; ``pytest --cache-clear`` starts without any."""
-    jax.config.update("jax_compilation_cache_dir", compiled_folder(config))
+    if not hasattr(config, "workerinput"):
+        now = time.time()
+        for path in COMPILED.glob("*"):
+            with suppress(FileNotFoundError):  # another checkout's tests clear it too
+                old = now - path.stat().st_mtime > DAYS_KEPT * 86_400
+                if old or config.getoption("cacheclear"):
+                    path.unlink()
+    jax.config.update("jax_compilation_cache_dir", str(COMPILED))
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
 
 
@@ -68,7 +79,7 @@ def environment(request):
     return {
         **os.environ,
         "AUTOLOSSGEN_CACHE": str(request.config.cache.mkdir("autolossgen")),
-        "JAX_COMPILATION_CACHE_DIR": compiled_folder(request.config),
+        "JAX_COMPILATION_CACHE_DIR": str(COMPILED),
         "JAX_NUM_CPU_DEVICES": "1",
         "PYTHONPATH": str(ROOT / "src"),
     }

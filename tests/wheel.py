@@ -6,6 +6,7 @@ A script, not a test module: ``python tests/wheel.py``.
 import ast
 import os
 import re
+import shutil
 import subprocess
 import sys
 import tarfile
@@ -72,12 +73,12 @@ def main() -> int:
         def passes(name: str, *arguments: str) -> None:
             outcomes.append(_passes(name, [str(python), *arguments], outside))
 
-        _pip(python, "install", str(wheel))
+        _install(python, str(wheel))
         passes("the loss language, with jax alone", "-c", USE_IT)
         language = ("-c", IMPORT_ALL, "autolossgen.language")
         passes("autolossgen.language, with jax alone", *language)
         passes("no other name in site-packages", "-c", NOTHING_ELSE)
-        _pip(python, "install", f"{wheel}[search]")
+        _install(python, f"{wheel}[search]")
         names = [f"autolossgen.{name}" for name, extra in _extras().items() if extra == "search"]
         passes(f"{', '.join(names)}, with the extra search", "-c", IMPORT_ALL, " ".join(names))
         script = [str(python.with_name("autolossgen")), "--config=synthetic:smoke", "--dry_run"]
@@ -137,9 +138,13 @@ def _holds(names: set[str], what: str) -> bool:
     return names == expected
 
 
-def _pip(python: Path, *arguments: str) -> None:
-    """Runs this environment's pip for another; what no check imports is not compiled."""
-    command = [sys.executable, "-m", "pip", "--quiet", f"--python={python}", *arguments]
+def _install(python: Path, wanted: str) -> None:
+    """Installs by uv where the Makefile has installed it, or else by pip; compiles nothing yet."""
+    if uv := shutil.which("uv", path=str(Path(sys.executable).parent)):
+        command = [uv, "pip", "install", "--quiet", f"--python={python}", wanted]
+        if subprocess.run(command, check=False).returncode == 0:
+            return
+    command = [sys.executable, "-m", "pip", "--quiet", f"--python={python}", "install", wanted]
     subprocess.run([*command, "--no-compile"], check=True)
 
 
