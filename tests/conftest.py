@@ -8,6 +8,9 @@ import gc
 import os
 import time
 from contextlib import suppress
+from pathlib import Path
+
+from platformdirs import user_cache_path
 
 # For the processes that tests start, too. XLA's emitters of fused loops take half of its time, and
 # both cores have tests to run, so there is none for a program compiled in parallel parts.
@@ -20,10 +23,14 @@ os.environ["XLA_FLAGS"] = " ".join(
     )
 )
 
+# Compiled programs of all tests, of the processes that they start and of every checkout of a user:
+# so a fresh clone need not compile what another has compiled.
+os.environ["JAX_COMPILATION_CACHE_DIR"] = str(user_cache_path("autolossgen") / "tests")
+os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
+
 import hypothesis
 import jax
 import pytest
-from platformdirs import user_cache_path
 
 from tests.helpers.run_server import ROOT, Server
 from tests.helpers.shared_context import share_mlir_context
@@ -39,10 +46,7 @@ hypothesis.settings.register_profile("same", deadline=None, derandomize=True, da
 hypothesis.settings.load_profile("same")
 
 
-# Compiled programs of all tests, of the processes that they start and of every checkout of a user:
-# so a fresh clone need not compile what another has compiled.
-COMPILED = user_cache_path("autolossgen") / "tests"
-DAYS_KEPT = 14
+COMPILED, DAYS_KEPT = Path(os.environ["JAX_COMPILATION_CACHE_DIR"]), 14
 
 
 def pytest_configure(config):
@@ -54,8 +58,6 @@ def pytest_configure(config):
                 old = now - path.stat().st_mtime > DAYS_KEPT * 86_400
                 if old or config.getoption("cacheclear"):
                     path.unlink()
-    jax.config.update("jax_compilation_cache_dir", str(COMPILED))
-    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
 
 
 # Half of all time is theirs. test_python_page.py comes late, to find the programs of test_call.py.
@@ -79,7 +81,6 @@ def environment(request):
     return {
         **os.environ,
         "AUTOLOSSGEN_CACHE": str(request.config.cache.mkdir("autolossgen")),
-        "JAX_COMPILATION_CACHE_DIR": str(COMPILED),
         "JAX_NUM_CPU_DEVICES": "1",
         "PYTHONPATH": str(ROOT / "src"),
     }

@@ -147,9 +147,10 @@ def _exact_sqrt(x: Array) -> Array:
 
 @_exact_sqrt.defjvp
 def _exact_sqrt_jvp(primals: tuple[Array], tangents: tuple[Array]) -> tuple[Array, Array]:
-    # What does not move has slope 0, at 0 too: the root of a label, of a relu.
     (x,), (t,) = primals, tangents
-    return _exact_sqrt(x), jnp.where(t == 0, 0.0, 0.5 * t / jnp.sqrt(jnp.abs(x)))
+    # Huge at 0 in place of infinite: a constant root of 0 has slope 0, and JAX can transpose this.
+    size = jnp.maximum(jnp.abs(x), jnp.finfo(jnp.result_type(x)).tiny)
+    return _exact_sqrt(x), 0.5 * t / jnp.sqrt(size)
 
 
 def _abs(x: Array) -> Array:
