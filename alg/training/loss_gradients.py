@@ -92,8 +92,12 @@ def stack_losses(
     stacked = jax.tree.map(lambda *columns: np.stack(columns), *parts)
     stacked = stacked._replace(constant=stacked.constant.astype(np.float32))
     low, high = np.asarray(bounds, np.float32).T
-    losses = LossBatch(program=stacked, low=low, high=high, scale=np.ones(len(programs)))
-    return jax.tree.map(jnp.asarray, losses)
+    return LossBatch(
+        program=jax.tree.map(jnp.asarray, stacked),
+        low=jnp.asarray(low),
+        high=jnp.asarray(high),
+        scale=jnp.asarray(np.ones(len(programs))),
+    )
 
 
 def traced_logit_grads(
