@@ -1,6 +1,7 @@
 """Runs through the command line: one that is killed, and one in two processes that is stopped."""
 
 import csv
+import io
 import json
 import os
 import re
@@ -13,7 +14,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from rich.console import Console
 
+from autolossgen.pipeline.main import _note_signal
 from autolossgen.report import find_pareto_front
 from tests.helpers.run_server import TINY, assert_one_line, contents, results, wait_for
 
@@ -296,14 +299,23 @@ def test_two_processes_find_what_one_does(whole, together):
 def test_ctrl_c_in_any_process_stops_all_after_the_same_generation(together):
     stopped, ended = together[1]
     assert [code for code, _, _ in stopped] == [130, 130]
-    lines = stopped[0].out.splitlines()
-    assert "stopping as soon as what is done can be kept; Ctrl-C again to stop at once" in lines
-    last = lines[-1]
+    last = stopped[0].out.splitlines()[-1]
     assert last.startswith("stopped after generation ")
     assert last.endswith("the same command goes on")
     generation = last.split()[3].strip(";")
     assert f"going on after generation {generation}" in ended[0].out
     assert [code for code, _, _ in ended] == [0, 0]
+
+
+@pytest.mark.parametrize(
+    ("number", "again"),
+    [(signal.SIGINT, "Ctrl-C again to stop"), (signal.SIGTERM, "another signal stops it")],
+)
+def test_the_first_signal_says_what_the_second_does(number, again):
+    console = Console(file=io.StringIO(), width=100)
+    _note_signal(console, number)
+    said = f"stopping as soon as what is done can be kept; {again} at once\n"
+    assert console.file.getvalue() == said
 
 
 @needs_gloo
