@@ -5,35 +5,47 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: run check test clean
+.PHONY: run check test lint types site wheel smoke throughput clean
 
 run: $(VENV)/search
 	$(BIN)/python run.py
 
-check: $(VENV)/dev
-	$(BIN)/ruff check .
-	$(BIN)/ruff format --check .
-	$(BIN)/mypy
+check: lint types
 	$(BIN)/pytest -m "not slow"
 
-test: $(VENV)/dev
+# pytest has both cores of a small machine. Each of the others has one, so that two go on at a time.
+test: lint
+	$(BIN)/pytest
+	$(MAKE) --no-print-directory --jobs=2 smoke types wheel site throughput
+
+lint: $(VENV)/dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+
+types: $(VENV)/dev
 	$(BIN)/mypy
-	$(BIN)/pytest
+
+site: $(VENV)/dev
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+
+wheel: $(VENV)/dev
 	$(BIN)/python tests/wheel.py
+
+smoke: $(VENV)/dev
 	$(BIN)/python tests/smoke.py
+
+throughput: $(VENV)/dev
 	$(BIN)/python benchmarks/throughput.py --quick --lanes 8
 
-$(VENV)/search: setup.cfg pyproject.toml
+$(VENV)/search $(VENV)/dev: setup.cfg pyproject.toml
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet -e ".[search]"
+	$(call install,$(@F))
 	touch $@
 
-$(VENV)/dev: $(VENV)/search
-	$(BIN)/python -m pip install --quiet -e ".[dev]"
-	touch $@
+# uv takes a small part of the time of pip, which takes over where there is no uv or it fails.
+install = ($(BIN)/python -m pip install --quiet "uv>=0.5" && \
+	$(BIN)/uv pip install --quiet --python $(BIN)/python -e ".[$(1)]") || \
+	$(BIN)/python -m pip install --quiet -e ".[$(1)]"
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info

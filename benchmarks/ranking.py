@@ -28,7 +28,7 @@ import numpy as np
 
 from autolossgen.interfaces import ItemSets
 from autolossgen.models.matrix_factorization import make_matrix_factorization
-from autolossgen.ranking.fair_test import make_rank_contender
+from autolossgen.ranking.contenders import make_rank_contender
 from autolossgen.ranking.negatives import Negatives
 from autolossgen.ranking.trainer import LaneSettings, make_rank_trainer, make_training_pairs
 from benchmarks.timing import count_cores, summarize, time_in_turns, write_figures

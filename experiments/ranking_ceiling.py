@@ -33,7 +33,7 @@ import numpy as np
 
 from autolossgen.interfaces import Array
 from autolossgen.language.families import PAIRWISE
-from autolossgen.ranking.fair_test import make_rank_contender
+from autolossgen.ranking.contenders import make_rank_contender
 from autolossgen.ranking.trainer import (
     EvalSplit,
     LaneSettings,

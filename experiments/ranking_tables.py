@@ -54,7 +54,7 @@ def make_served_table(figures: Mapping[str, Any], dataset: str) -> str:
     )
     rows = [
         [
-            row["loss"],
+            row["loss"] + _describe_diverged(row),
             row["negatives"] or "",
             *(_format_pair(row["test"]["train+valid"][name]) for name in ("recall@20", "ndcg@20")),
             _format_difference_to_ease(row),
@@ -64,11 +64,16 @@ def make_served_table(figures: Mapping[str, Any], dataset: str) -> str:
     return make_markdown(header, rows)
 
 
+def _describe_diverged(row: Mapping[str, Any]) -> str:
+    count = row.get("diverged", 0)
+    return f" ({count} of {row['seeds']} trainings diverged)" if count else ""
+
+
 def _format_difference_to_ease(row: Mapping[str, Any]) -> str:
-    """Returns difference, interval and Holm's p-value; nothing for EASE itself."""
-    if row["loss"] == "ease":
+    """Returns difference, interval and Holm's p-value; nothing for EASE itself, or without it."""
+    found = row.get("to_ease")
+    if found is None:
         return ""
-    found = row["to_ease"]
     low, high = found["interval"]
     p = "< 0.001" if found["p_holm"] < 0.001 else f"= {found['p_holm']:.3f}"
     return f"{found['difference']:+.4f} [{low:+.4f}, {high:+.4f}], p {p}"

@@ -104,13 +104,16 @@ def check_sizes(config: ConfigDict) -> None:
             raise ValueError(f"{key} is at most {limits[key]:,}, got {value:,}")
 
 
-def describe_short_rankings(metric: str, split: str, candidates: np.ndarray) -> list[str]:
+def describe_short_rankings(
+    metric: str, split: str, candidates: np.ndarray, relevant: np.ndarray | int = 1
+) -> list[str]:
     """Returns a warning if a metric at k cuts most rankings nowhere.
 
     Args:
       metric: its name, such as ndcg@10; one without @ cuts nowhere on purpose.
       split: name of the split.
       candidates: how many items are in each ranking [n].
+      relevant: how many of them are to be found [n].
 
     Raises:
       ValueError: if it is 1 for every loss, as the hit rate at 10 among 10 items.
@@ -120,6 +123,11 @@ def describe_short_rankings(metric: str, split: str, candidates: np.ndarray) -> 
       []
     """
     name, _, rank = metric.partition("@")
+    if candidates.size and np.all(candidates <= relevant):
+        raise ValueError(
+            f"{metric} is 1 for every loss: the rankings of the {split} split have no item but "
+            "those that are to be found. Choose another data.split, or take more data"
+        )
     if not rank or not candidates.size:
         return []
     share = float(np.mean(candidates <= int(rank)))

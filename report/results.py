@@ -62,6 +62,7 @@ class LossResult(NamedTuple):
     course: tuple[tuple[float, float], ...] = ()  # epochs and validation metric in the test
     tuning: tuple[Mapping[str, float | None], ...] = ()  # settings that were tried, and "valid"
     edges: tuple[str, ...] = ()  # settings that lie at an edge of what was tried
+    diverged: int = 0  # seeds of the test whose training diverged
 
     @property
     def valid_score(self) -> float | None:
@@ -217,6 +218,7 @@ def _parse_loss(entry: Any, place: str) -> LossResult:
             for trial in _parse_trials(entry.get("tuning"), f"{place}.tuning")
         ),
         edges=_parse_edges(entry.get("edges"), f"{place}.edges"),
+        diverged=int(finite_or_none(entry.get("diverged")) or 0),
     )
 
 

@@ -112,6 +112,18 @@ def format_edges(cell: Cell) -> str:
     return f"Best at an edge of what was tried, so others may be better: {', '.join(at_edge)}."
 
 
+def format_diverged(cell: Cell) -> str:
+    """Returns how many trainings of which losses diverged, "" if none did."""
+    counts = [
+        f"{loss.diverged} of {len(loss.seeds)} trainings of {loss.name}"
+        for loss in cell.losses
+        if loss.diverged
+    ]
+    if not counts:
+        return ""
+    return f"Diverged, and count as 0 in the means: {', '.join(counts)}."
+
+
 def _render_cell(cell: Cell, width: int, ascii_only: bool) -> Iterator[RenderableType]:
     texts = {
         key: [
@@ -164,8 +176,9 @@ def _make_notes(
             yield Text(fill(f"  {name}: {formula}", width, subsequent_indent=" " * 6))
     if any(loss.comparison and loss.comparison.user_interval for loss in cell.losses):
         yield Text(INTERVAL_NOTE, style="dim")
-    if edges := format_edges(cell):
-        yield Text(to_one_line(edges, ascii_only=ascii_only), style="dim")
+    for note in (format_edges(cell), format_diverged(cell)):
+        if note:
+            yield Text(to_one_line(note, ascii_only=ascii_only), style="dim")
     yield Text(to_one_line(format_headline(cell), ascii_only=ascii_only), style="bold")
 
 

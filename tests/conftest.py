@@ -6,6 +6,11 @@ compiles as for users, and so do tests that call ``compile_optimized``.
 
 import gc
 import os
+import time
+from contextlib import suppress
+from pathlib import Path
+
+from platformdirs import user_cache_path
 
 # For the processes that tests start, too. XLA's emitters of fused loops take half of its time, and
 # both cores have tests to run, so there is none for a program compiled in parallel parts.
@@ -17,6 +22,11 @@ os.environ["XLA_FLAGS"] = " ".join(
         "--xla_cpu_parallel_codegen_split_count=1",
     )
 )
+
+# Compiled programs of all tests, of the processes that they start and of every checkout of a user:
+# so a fresh clone need not compile what another has compiled.
+os.environ["JAX_COMPILATION_CACHE_DIR"] = str(user_cache_path("autolossgen") / "tests")
+os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
 
 import hypothesis
 import jax
@@ -36,15 +46,18 @@ hypothesis.settings.register_profile("same", deadline=None, derandomize=True, da
 hypothesis.settings.load_profile("same")
 
 
-def compiled_folder(config):
-    """Returns where compiled programs are kept, for all tests and the processes that they start."""
-    return str(config.cache.mkdir("compiled"))
+COMPILED, DAYS_KEPT = Path(os.environ["JAX_COMPILATION_CACHE_DIR"]), 14
 
 
 def pytest_configure(config):
     """Keeps compiled programs between test runs; ``pytest --cache-clear`` starts without any."""
-    jax.config.update("jax_compilation_cache_dir", compiled_folder(config))
-    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
+    if not hasattr(config, "workerinput"):
+        now = time.time()
+        for path in COMPILED.glob("*"):
+            with suppress(FileNotFoundError):  # another checkout's tests clear it too
+                old = now - path.stat().st_mtime > DAYS_KEPT * 86_400
+                if old or config.getoption("cacheclear"):
+                    path.unlink()
 
 
 # Half of all time is theirs. test_python_page.py comes late, to find the programs of test_call.py.
@@ -68,7 +81,6 @@ def environment(request):
     return {
         **os.environ,
         "AUTOLOSSGEN_CACHE": str(request.config.cache.mkdir("autolossgen")),
-        "JAX_COMPILATION_CACHE_DIR": compiled_folder(request.config),
         "JAX_NUM_CPU_DEVICES": "1",
         "PYTHONPATH": str(ROOT / "src"),
     }

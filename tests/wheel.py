@@ -6,6 +6,7 @@ A script, not a test module: ``python tests/wheel.py``.
 import ast
 import os
 import re
+import shutil
 import subprocess
 import sys
 import tarfile
@@ -14,7 +15,11 @@ import venv
 import zipfile
 from pathlib import Path
 
+from platformdirs import user_cache_path
+
 ROOT = Path(__file__).resolve().parent.parent
+UV = shutil.which("uv", path=str(Path(sys.executable).parent))
+COMPILED = user_cache_path("autolossgen") / "tests"  # as in conftest.py
 SUFFIXES = (".py", ".typed", ".j2", ".css", ".js")
 
 USE_IT = """
@@ -72,12 +77,12 @@ def main() -> int:
         def passes(name: str, *arguments: str) -> None:
             outcomes.append(_passes(name, [str(python), *arguments], outside))
 
-        _pip(python, "install", str(wheel))
+        _install(python, str(wheel))
         passes("the loss language, with jax alone", "-c", USE_IT)
         language = ("-c", IMPORT_ALL, "autolossgen.language")
         passes("autolossgen.language, with jax alone", *language)
         passes("no other name in site-packages", "-c", NOTHING_ELSE)
-        _pip(python, "install", f"{wheel}[search]")
+        _install(python, f"{wheel}[search]")
         names = [f"autolossgen.{name}" for name, extra in _extras().items() if extra == "search"]
         passes(f"{', '.join(names)}, with the extra search", "-c", IMPORT_ALL, " ".join(names))
         script = [str(python.with_name("autolossgen")), "--config=synthetic:smoke", "--dry_run"]
@@ -104,7 +109,8 @@ def _extras() -> dict[str, str]:
 def _build(folder: Path) -> tuple[Path, Path]:
     """Builds the sdist, and the wheel out of it."""
     command = [sys.executable, "-m", "build", "--outdir", folder, ROOT]
-    subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+    installer = [f"--installer={'uv' if UV else 'pip'}"]
+    subprocess.run([*command, *installer], check=True, stdout=subprocess.DEVNULL)
     (sdist,), (wheel,) = folder.glob("*.tar.gz"), folder.glob("*.whl")
     return sdist, wheel
 
@@ -137,17 +143,25 @@ def _holds(names: set[str], what: str) -> bool:
     return names == expected
 
 
-def _pip(python: Path, *arguments: str) -> None:
-    """Runs this environment's pip for another; what no check imports is not compiled."""
-    command = [sys.executable, "-m", "pip", "--quiet", f"--python={python}", *arguments]
+def _install(python: Path, wanted: str) -> None:
+    """Installs by uv where the Makefile has installed it, or else by pip; compiles nothing yet."""
+    if UV:
+        command = [UV, "pip", "install", "--quiet", f"--python={python}", wanted]
+        if subprocess.run(command, check=False).returncode == 0:
+            return
+    command = [sys.executable, "-m", "pip", "--quiet", f"--python={python}", "install", wanted]
     subprocess.run([*command, "--no-compile"], check=True)
 
 
 def _passes(name: str, command: list[str], folder: Path) -> bool:
-    # Compiling takes most of the time of the examples.
-    quick = {**os.environ, "JAX_DISABLE_MOST_OPTIMIZATIONS": "1"}
+    quick = {  # compiling takes most of the time of the examples
+        "JAX_DISABLE_MOST_OPTIMIZATIONS": "1",
+        "JAX_COMPILATION_CACHE_DIR": str(COMPILED),
+        "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
+    }
+    environment = os.environ | quick
     done = subprocess.run(
-        command, cwd=folder, env=quick, capture_output=True, text=True, check=False
+        command, cwd=folder, env=environment, capture_output=True, text=True, check=False
     )
     print(f"{'ok' if done.returncode == 0 else 'FAILED'}: {name}")
     print(done.stdout if done.returncode == 0 else done.stdout + done.stderr)

@@ -5,6 +5,7 @@ noted about it, and the training goes on from there to the same bits.
 """
 
 import hashlib
+import time
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple, TypeVar
 
@@ -85,6 +86,18 @@ def do_once(kept: Kept, name: str, compute: Callable[[], T]) -> T:
             place = place.setdefault(part, {})
         place[last] = array
     return tree  # type: ignore[return-value]
+
+
+def do_once_timed(
+    kept: Kept, name: str, compute: Callable[[], Mapping[str, Any]]
+) -> dict[str, Any]:
+    """Returns a part that is kept, or computes and keeps it; with the ``seconds`` that it took."""
+
+    def compute_timed() -> dict[str, Any]:
+        start = time.monotonic()
+        return {**compute(), "seconds": np.asarray(time.monotonic() - start)}
+
+    return do_once(kept, name, compute_timed)
 
 
 def go_on(kept: Kept, name: str, initial: T) -> T:

@@ -36,6 +36,9 @@ from .programs import Program
 UNBOUNDED = (-np.inf, np.inf)
 """Bounds that clip nothing, for losses that need no protection."""
 
+LARGEST_SCORE = 1e30
+"""What an infinite score counts as where results are clipped: its product with 0 is 0, not NaN."""
+
 REDUCTIONS = (
     "reduce_fn=jnp.sum gives the sum, reduce_fn=None the loss of each example, and the default the "
     "mean"
@@ -323,6 +326,9 @@ def _make_function(
     bounds, family, inputs = parts.bounds, parts.family, parts.inputs
     clipped = find_active_clips(program, bounds, family)
 
+    def at_most(scores: Array) -> Array:
+        return scores if bounds == UNBOUNDED else clip(scores, -LARGEST_SCORE, LARGEST_SCORE)
+
     def run_with(constants: Mapping[str, Array] | None) -> Callable[..., Array]:
         """Returns the evaluation; with other constants, clips that were left out may act."""
         if constants is None:
@@ -333,7 +339,7 @@ def _make_function(
     def pointwise(scores, labels, *, where=None, weights=None, constants=None, reduce_fn=jnp.mean):
         dtype, (scores, labels) = _widen(scores, labels)
         run = run_with(constants)
-        values, where = _pointwise_values(run, inputs, scores, labels, where)
+        values, where = _pointwise_values(run, inputs, at_most(scores), labels, where)
         return _reduce(values, where, weights, reduce_fn).astype(dtype)
 
     def pairwise(
@@ -348,9 +354,10 @@ def _make_function(
         reduce_fn=jnp.mean,
     ):
         dtype, (pos, neg) = _widen(pos, neg)
-        run = run_with(constants)
+        pos, neg, run = at_most(pos), at_most(neg), run_with(constants)
         if reads_threshold:
-            run = partial(run, loads=_load_threshold(threshold, pos))
+            loads = jax.tree.map(at_most, _load_threshold(threshold, pos))
+            run = partial(run, loads=loads)
         if neg_weights is not None and neg.shape[-1]:  # nothing is weighed where there is nothing
             neg_weights = _load_weights(neg_weights, neg)
             run = partial(run, neg_weights=neg_weights)

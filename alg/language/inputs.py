@@ -75,7 +75,9 @@ class LossFn(Protocol):
 
         Args:
           scores: logits or probabilities [..., B]; the other arrays broadcast to them.
-          labels: 0 or 1, or anything between.
+          labels: 0 or 1, or anything between. Others are not refused, as ``square(label - logit)``
+            may take ratings; but of a loss of likes they make nonsense: that of bce with label 5
+            has no lowest value. Ratings become likes by a threshold, ``labels > 3``.
           where: mask of the entries that count; None for all.
           weights: factors of the values. As in rax and optax, they scale the loss and do not enter
             the denominator of a mean.

@@ -76,7 +76,7 @@ class Op(NamedTuple):
 @jax.custom_jvp
 def _log(x: Array) -> Array:
     size = jnp.log(jnp.abs(x) + EPS)
-    return jnp.where(x > 0, size, jnp.where(x < 0, -size, 0.0))
+    return jnp.where(x < 0, -size, jnp.where(x == 0, 0.0, size))  # that of NaN is NaN
 
 
 @_log.defjvp
@@ -147,9 +147,10 @@ def _exact_sqrt(x: Array) -> Array:
 
 @_exact_sqrt.defjvp
 def _exact_sqrt_jvp(primals: tuple[Array], tangents: tuple[Array]) -> tuple[Array, Array]:
-    # What does not move has slope 0, at 0 too: the root of a label, of a relu.
     (x,), (t,) = primals, tangents
-    return _exact_sqrt(x), jnp.where(t == 0, 0.0, 0.5 * t / jnp.sqrt(jnp.abs(x)))
+    # Huge at 0 in place of infinite: a constant root of 0 has slope 0, and JAX can transpose this.
+    size = jnp.maximum(jnp.abs(x), jnp.finfo(jnp.result_type(x)).tiny)
+    return _exact_sqrt(x), 0.5 * t / jnp.sqrt(size)
 
 
 def _abs(x: Array) -> Array:
@@ -183,9 +184,12 @@ def mean_of_negatives(x: Array, where: Array | None = None, weights: Array | Non
 
 def _logsumexp_neg(x: Array, where: Array | None = None, weights: Array | None = None) -> Array:
     weighted = x if weights is None else x + jnp.log(weights)
+    lowest = jnp.finfo(x.dtype).min  # of minus infinity alone, the gradient would be 0 / 0
+    counts = weighted != -jnp.inf
     # One mask: jax.nn.logsumexp(where=) applies three, each a pass over all negatives.
-    kept = weighted if where is None else jnp.where(where, weighted, -jnp.inf)
-    return jnp.broadcast_to(jax.nn.logsumexp(kept, -1, keepdims=True), x.shape)
+    kept = jnp.where(counts if where is None else where & counts, weighted, lowest)
+    total = jax.nn.logsumexp(kept, -1, keepdims=True)
+    return jnp.broadcast_to(jnp.where(total < lowest / 2, -jnp.inf, total), x.shape)
 
 
 def _max_neg(x: Array, where: Array | None = None, weights: Array | None = None) -> Array:

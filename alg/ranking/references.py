@@ -10,8 +10,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from ..interfaces import Array, RankingData, ScoreFn
-from .fair_test import RankResult, RankTestSettings
+from .fair_test import RankResult
 from .metrics import compute_list_metrics, compute_user_metrics, rank_top
+from .settings import RankTestSettings
 from .trainer import EvalSplit, Evaluation, make_eval_split
 
 BLOCK = 512

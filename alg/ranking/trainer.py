@@ -106,6 +106,16 @@ class _Parts(NamedTuple):
     batch_size: int
 
 
+def to_lanes(settings: Mapping[str, np.ndarray]) -> LaneSettings:
+    """Returns the settings of K lanes from name -> values [K]."""
+    values = {name: jnp.asarray(value, jnp.float32) for name, value in settings.items()}
+    return LaneSettings(
+        learning_rate=values.pop("learning_rate"),
+        weight_decay=values.pop("weight_decay"),
+        constants=values,
+    )
+
+
 def make_training_pairs(train: ItemSets, num_items: int, *, power: float = 0.0) -> TrainingPairs:
     """Collects pairs to train on.
 
@@ -291,14 +301,26 @@ def _train(
     key: Array,
     epochs: Array,
 ) -> RankState:
-    """Trains one lane for so many epochs; each has a random order of its own."""
+    """Trains one lane for so many epochs; each has a random order of its own.
 
-    def epoch(_: Array, state: RankState) -> RankState:
+    A lane that has diverged stays as it is: its parameters would stay NaN.
+    """
+    end = state.epoch + epochs
+
+    def goes_on(state: RankState) -> Array:
+        return (state.epoch < end) & _is_finite(state.params)
+
+    def epoch(state: RankState) -> RankState:
         state = state._replace(epoch=state.epoch + 1)
         order_key = jax.random.fold_in(key, state.epoch)
         return _train_epoch(parts, state, settings, data, order_key)
 
-    return jax.lax.fori_loop(0, epochs, epoch, state)
+    return jax.lax.while_loop(goes_on, epoch, state)
+
+
+def _is_finite(params: Params) -> Array:
+    """Whether all parameters of a lane are finite."""
+    return jnp.stack([jnp.isfinite(part).all() for part in jax.tree.leaves(params)]).all()
 
 
 def _train_epoch(
@@ -337,7 +359,6 @@ def _step(
         return jnp.sum(weight * values) / weight.sum()
 
     grads = jax.grad(mean_loss)(state.params)
-    # A lane that has diverged must not stop the others, nor raise: its parameters stay NaN.
     decayed = jax.tree.map(lambda g, p: g + settings.weight_decay * p, grads, state.params)
     updates, opt_state = _ADAM.update(decayed, state.opt_state)
     params = jax.tree.map(lambda p, u: p - settings.learning_rate * u, state.params, updates)

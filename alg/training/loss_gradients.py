@@ -64,9 +64,10 @@ def pad_programs(program: Program, slots: int) -> Program:
     result = len(REGISTERS) + program.op.shape[-1] - 1
 
     def lengthen(part: AnyArray | tuple[()], fill: float) -> Array:
-        values = jnp.asarray(part)
-        padding = jnp.full((*values.shape[:-1], missing), fill, values.dtype)
-        return jnp.concatenate([values, padding], axis=-1)
+        library: Any = jnp if isinstance(part, jax.Array) else np  # static parts compile nothing
+        values = library.asarray(part)
+        padding = library.full((*values.shape[:-1], missing), fill, values.dtype)
+        return library.concatenate([values, padding], axis=-1)
 
     return Program(
         op=lengthen(program.op, NUMBER_OF["id"]),
@@ -88,14 +89,14 @@ def stack_losses(
     """
     slots = slots or max(len(program.op) for program in programs)
     parts = [pad_programs(program, slots) for program in programs]
-    stacked = jax.tree.map(lambda *columns: jnp.stack(columns), *parts)
-    stacked = stacked._replace(constant=stacked.constant.astype(jnp.float32))
+    stacked = jax.tree.map(lambda *columns: np.stack(columns), *parts)
+    stacked = stacked._replace(constant=stacked.constant.astype(np.float32))
     low, high = np.asarray(bounds, np.float32).T
     return LossBatch(
-        program=stacked,
+        program=jax.tree.map(jnp.asarray, stacked),
         low=jnp.asarray(low),
         high=jnp.asarray(high),
-        scale=jnp.ones(len(programs)),
+        scale=jnp.asarray(np.ones(len(programs))),
     )
 
 

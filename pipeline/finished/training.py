@@ -15,16 +15,11 @@ from autolossgen.data import Interactions, Streamed
 from autolossgen.evaluation.contenders import Contender
 from autolossgen.evaluation.kept import NOTHING, Kept, go_on, keep_within
 from autolossgen.interfaces import Array, Data, ItemSets, RankingData
-from autolossgen.ranking.fair_test import (
-    MakeModel,
-    RankContender,
-    RankResult,
-    RankTestSettings,
-    make_contender_trainer,
-    to_lanes,
-)
+from autolossgen.ranking.contenders import RankContender
+from autolossgen.ranking.fair_test import MakeModel, RankResult, make_contender_trainer
 from autolossgen.ranking.scores import get_score
-from autolossgen.ranking.trainer import make_training_pairs
+from autolossgen.ranking.settings import RankTestSettings
+from autolossgen.ranking.trainer import make_training_pairs, to_lanes
 from autolossgen.search.checkpoints import pack_state
 from autolossgen.training.lanes import LaneState
 from autolossgen.training.optimizers import Hyper

@@ -26,13 +26,14 @@ from autolossgen.ranking.candidates import (
     TrainCandidates,
     make_rank_candidate_trainer,
 )
-from autolossgen.ranking.fair_test import RankContender, RankTestSettings
+from autolossgen.ranking.contenders import RankContender
 from autolossgen.ranking.search import (
     build_candidates,
     compute_fingerprints,
     make_rank_filter,
     make_rank_search,
 )
+from autolossgen.ranking.settings import RankTestSettings
 from autolossgen.ranking.trainer import make_eval_split, make_training_pairs
 from autolossgen.ranking.tuning import Range
 from autolossgen.search.hall_of_fame import HallOfFame

@@ -14,7 +14,7 @@ from ..plots import (
     plot_sensitivity,
 )
 from ..results import ERROR_METRICS, Cell, Estimate, LossResult, format_metric_name
-from ..terminal_table import format_edges, format_test_score
+from ..terminal_table import format_diverged, format_edges, format_test_score
 from ..transfer_matrix import make_matrix_rows
 from ..verdict import (
     format_difference,
@@ -124,8 +124,7 @@ def make_test_sections(
     )
     note = make_note(_TEST_NOTE + (_JOINT_NOTE if is_joint(cell) else _PAIR_NOTE))
     parts: list[Part] = [differences, _make_test_table(cell), note]
-    if edges := format_edges(cell):
-        parts.append(make_note(edges))
+    parts += [make_note(text) for text in (format_edges(cell), format_diverged(cell)) if text]
     sections = [Section(f"test{key}", f"Is it better?{title}", parts)]
     sections += _make_curves_section(cell, views, key, title)
     sections += _make_metrics_section(cell, key, title)

@@ -28,8 +28,8 @@ from autolossgen.evaluation.fair_test import make_fair_test
 from autolossgen.evaluation.promotion import make_promotion
 from autolossgen.pipeline.run import make_run
 from autolossgen.ranking.candidates import CandidateSettings
-from autolossgen.ranking.fair_test import RankTestSettings
 from autolossgen.ranking.search import make_rank_filter, make_rank_search
+from autolossgen.ranking.settings import RankTestSettings
 from autolossgen.search.search import make_search
 from autolossgen.search.space import make_space
 from autolossgen.training.optimizers import adagrad

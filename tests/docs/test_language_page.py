@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from autolossgen import PAIRWISE_LOSSES, POINTWISE_LOSSES
+from tests.helpers.run_server import STRICT
 
 pytestmark = pytest.mark.slow
 
@@ -52,7 +53,7 @@ def test_the_code_of_the_page_runs(tmp_path):
     blocks = [block for block in blocks if "import torch" not in block]
     assert len(blocks) == 5
     done = subprocess.run(
-        [sys.executable, "-W", "error", "-c", PRELUDE + "\n".join(blocks)],
+        [sys.executable, *STRICT, "-c", PRELUDE + "\n".join(blocks)],
         cwd=tmp_path,
         env=os.environ | {"PYTHONPATH": str(ROOT / "src"), "JAX_PLATFORMS": "cpu"},
         capture_output=True,

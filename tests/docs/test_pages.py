@@ -12,6 +12,7 @@ import pytest
 
 from autolossgen.configs import base, csv, stream, synthetic, topk
 from autolossgen.configs.old_keys import REMOVED, RENAMED
+from tests.helpers.run_server import STRICT
 
 pytestmark = pytest.mark.slow
 
@@ -56,7 +57,7 @@ def test_the_code_of_the_pages_runs(tmp_path):
     ]
     assert len(blocks) >= len(WITH_CODE)
     done = subprocess.run(
-        [sys.executable, "-W", "error", "-c", "\n".join(blocks)],
+        [sys.executable, *STRICT, "-c", "\n".join(blocks)],
         cwd=tmp_path,
         env=os.environ | {"PYTHONPATH": str(ROOT / "src"), "JAX_PLATFORMS": "cpu"},
         capture_output=True,

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.helpers.run_server import STRICT
+
 pytestmark = pytest.mark.slow
 
 ROOT = Path(__file__).parents[2]
@@ -18,7 +20,7 @@ def run_example(tmp_path):
     """Returns a function that runs an example in an empty folder and returns what it prints."""
 
     def run(name):
-        command = [sys.executable, "-W", "error", str(ROOT / "examples" / name)]
+        command = [sys.executable, *STRICT, str(ROOT / "examples" / name)]
         environment = os.environ | {"PYTHONPATH": str(ROOT / "src"), "JAX_PLATFORMS": "cpu"}
         return subprocess.run(
             command,

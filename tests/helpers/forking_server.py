@@ -1,8 +1,9 @@
 """Runs ``run.py`` in forks of one process that has imported it already.
 
-Importing takes seconds, and the tests of the command line start it often. A line of JSON on
-stdin starts a run or waits for one; the answer is a line on stdout. Each run has its own files for
-stdout and stderr, its own arguments and exit status, and takes signals, as if started by a shell.
+Importing takes seconds, also of what a run needs at its end, and the tests of the command line
+start it often. A line of JSON on stdin starts a run or waits for one; the answer is a line on
+stdout. Each run has its own files for stdout and stderr, its own arguments and exit status, and
+takes signals, as if started by a shell.
 """
 
 import atexit
@@ -12,7 +13,10 @@ import os
 import signal
 import sys
 
+import tensorboardX  # noqa: F401
+
 from autolossgen.pipeline import main as command
+from autolossgen.pipeline.finished import page  # noqa: F401
 from tests.helpers.shared_context import share_mlir_context
 
 

@@ -9,6 +9,10 @@ from pathlib import Path
 from typing import NamedTuple
 
 ROOT = Path(__file__).resolve().parents[2]
+STRICT = (  # of Python, for scripts that tests start: one may be writing what another reads
+    *("-W", "error"),
+    *("-W", "ignore:Error reading persistent compilation cache entry"),
+)
 SMOKE = "--config=configs/synthetic.py:smoke"
 SMALL_SEARCH = (  # for any config whose programs are to be cheap to compile
     "--config.model.embedding_dim=4",

@@ -14,6 +14,7 @@ import pytest
 
 from autolossgen import models
 from autolossgen.interfaces import Side
+from tests.helpers.run_server import STRICT
 
 pytestmark = pytest.mark.slow
 
@@ -244,7 +245,7 @@ def test_a_model_gets_what_it_reads_and_nothing_else():
 def test_the_example_trains_a_module_of_its_own(tmp_path):
     """Runs in an empty folder."""
     done = subprocess.run(
-        [sys.executable, "-W", "error", str(ROOT / "examples" / "bring_your_own_model.py")],
+        [sys.executable, *STRICT, str(ROOT / "examples" / "bring_your_own_model.py")],
         cwd=tmp_path,
         env=os.environ | {"PYTHONPATH": str(ROOT / "src"), "JAX_PLATFORMS": "cpu"},
         capture_output=True,

@@ -43,3 +43,13 @@ def test_a_metric_at_k_among_no_more_than_k_is_refused_or_warned_of():
     assert describe_short_rankings("hit@7", "test", few) == []
     assert describe_short_rankings("hit@10", "test", np.append(many, few[:3])) == []
     assert describe_short_rankings("mrr", "test", few) == []
+
+
+def test_rankings_of_nothing_but_what_is_to_be_found_are_refused():
+    told = r"ndcg@10 is 1 for every loss: the rankings of the valid split have no item but"
+    with pytest.raises(ValueError, match=told):
+        describe_short_rankings("ndcg@10", "valid", np.array([3, 2]), np.array([3, 2]))
+    with pytest.raises(ValueError, match="mrr is 1 for every loss"):
+        describe_short_rankings("mrr", "valid", np.ones(4, int))
+    some = describe_short_rankings("ndcg@2", "valid", np.array([3, 9]), np.array([3, 2]))
+    assert some == []

@@ -1,6 +1,7 @@
-"""Runs through the command line: whole, interrupted, and in two processes."""
+"""Runs through the command line: one that is killed, and one in two processes that is stopped."""
 
 import csv
+import io
 import json
 import os
 import re
@@ -13,7 +14,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from rich.console import Console
 
+from autolossgen.pipeline.main import _note_signal
 from autolossgen.report import find_pareto_front
 from tests.helpers.run_server import TINY, assert_one_line, contents, results, wait_for
 
@@ -42,29 +45,19 @@ RECOMMENDER = [
 
 
 @pytest.fixture(scope="module")
-def whole(server, tmp_path_factory):
-    """A run from beginning to end; its folder and what it printed."""
+def killed(server, tmp_path_factory):
+    """A run that is killed after a checkpoint; its folder and how it ended."""
     folder = tmp_path_factory.mktemp("runs") / "whole"
-    return folder, server.run(*RUN, f"--workdir={folder}")
+    started = server.start(*RUN, f"--workdir={folder}")
+    wait_for(lambda: len(journal(folder)) >= 10)
+    os.kill(started.pid, signal.SIGKILL)
+    return folder, started.wait()
 
 
 @pytest.fixture(scope="module")
-def broken(server, tmp_path_factory):
-    """The same run, killed after a checkpoint, stopped by Ctrl-C, then left to end."""
-    folder = tmp_path_factory.mktemp("runs") / "broken"
-    arguments = (*RUN, f"--workdir={folder}")
-    killed = server.start(*arguments)
-    wait_for(lambda: len(journal(folder)) >= 10)
-    os.kill(killed.pid, signal.SIGKILL)
-    stages = [killed.wait()]
-    left = journal(folder)
-    limits = "--config.search.generations=1000", "--config.search.candidates=0"  # they may change
-    stopped = server.start(*arguments, *limits)
-    wait_for(lambda: journal(folder)[-1] not in left)  # by then it listens
-    os.kill(stopped.pid, signal.SIGINT)
-    stages.append(stopped.wait())
-    assert (folder / "hall_of_fame.csv").exists()  # for who has seen enough
-    return folder, [*stages, server.run(*arguments)]
+def whole(server, killed):
+    """The same command again, to the end; the folder and what was printed."""
+    return killed[0], server.run(*RUN, f"--workdir={killed[0]}")
 
 
 def journal(folder):
@@ -81,6 +74,7 @@ def test_a_run_ends_well_and_leaves_all_its_files(whole):
     folder, done = whole
     assert (done.code, done.err) == (0, "")
     assert {path.name for path in folder.iterdir()} >= FILES | {"report.html", "checkpoints"}
+    assert all((folder / name).exists() for name in RECOMMENDER)
     assert any(path.name.startswith("events.out.tfevents") for path in folder.iterdir())
     assert str(folder) in done.out.splitlines()[-1]
 
@@ -197,40 +191,15 @@ def test_the_table_and_every_loss_are_printed(whole):
         assert loss["name"] in whole[1].out
 
 
-def test_a_killed_run_goes_on_from_its_checkpoint(broken):
-    killed, stopped, _ = broken[1]
-    assert killed.code == -signal.SIGKILL
-    assert "going on after generation 8" in stopped.out
+def test_a_killed_run_goes_on_from_its_checkpoint(killed, whole):
+    assert killed[1].code == -signal.SIGKILL
+    assert re.search(r"going on after generation (8|16|24)\b", whole[1].out)
 
 
-def test_ctrl_c_ends_after_the_generation_and_says_how_to_go_on(broken):
-    _, stopped, ended = broken[1]
-    assert (stopped.code, stopped.err) == (130, "")
-    lines = stopped.out.splitlines()
-    assert "stopping as soon as what is done can be kept; Ctrl-C again to stop at once" in lines
-    last = lines[-1]
-    assert last.startswith("stopped after generation ")
-    assert last.endswith("the same command goes on")
-    generation = int(last.split()[3].strip(";"))
-    assert f"going on after generation {generation}" in ended.out
-    assert (ended.code, ended.err) == (0, "")
-
-
-def test_interruptions_leave_no_trace_in_the_results(whole, broken):
-    """So the same seed gives the same result twice, too."""
-    hall = "hall_of_fame.csv"
-    assert (whole[0] / hall).read_bytes() == (broken[0] / hall).read_bytes()
-    assert results(whole[0]) == results(broken[0])
-    assert entries(whole[0]) == entries(broken[0])
-    for file in RECOMMENDER:
-        assert (whole[0] / file).read_bytes() == (broken[0] / file).read_bytes(), file
-
-
-def test_the_log_holds_what_the_console_said(whole, broken):
-    assert (whole[0] / "run.log").read_text() == whole[1].out
-    log = (broken[0] / "run.log").read_text()  # one after the other
-    assert broken[1][1].out.splitlines()[-2] in log
-    assert log.endswith(broken[1][2].out)
+def test_the_log_holds_what_the_console_said(killed, whole):
+    log = (whole[0] / "run.log").read_text()  # one after the other
+    assert log.startswith(killed[1].out.splitlines()[0])
+    assert log.endswith(whole[1].out)
 
 
 def test_a_finished_run_is_shown_again_and_left_alone(whole, server):
@@ -278,13 +247,13 @@ def test_broken_results_and_then_a_broken_checkpoint_are_named(server, whole, tm
 needs_gloo = pytest.mark.skipif(sys.platform == "win32", reason="jaxlib has no Gloo on Windows")
 
 
-def start_together(server, folder):
+def start_together(server, folder, *changes):
     """Starts two processes of one device each; it is their folder that they share."""
     with socket.socket() as free:
         free.bind(("localhost", 0))
         address = f"localhost:{free.getsockname()[1]}"
     several = {"JAX_COORDINATOR_ADDRESS": address, "JAX_NUM_PROCESSES": "2"}
-    arguments = (*RUN, f"--workdir={folder}")
+    arguments = (*RUN, *changes, f"--workdir={folder}")
     return [server.start(*arguments, **several, JAX_PROCESS_ID=number) for number in "01"]
 
 
@@ -292,11 +261,13 @@ def start_together(server, folder):
 def together(server, tmp_path_factory):
     """Two processes that are stopped, by the second, and go on."""
     folder = tmp_path_factory.mktemp("runs") / "together"
-    processes = start_together(server, folder)
+    limits = "--config.search.generations=1000", "--config.search.candidates=0"  # they may change
+    processes = start_together(server, folder, *limits)
     try:
         wait_for(lambda: journal(folder))
         os.kill(processes[1].pid, signal.SIGINT)
         stages = [[process.wait() for process in processes]]
+        assert (folder / "hall_of_fame.csv").exists()  # for who has seen enough
         processes = start_together(server, folder)
         stages.append([process.wait() for process in processes])
     except BaseException:
@@ -309,6 +280,7 @@ def together(server, tmp_path_factory):
 
 @needs_gloo
 def test_two_processes_find_what_one_does(whole, together):
+    """Both were interrupted, each at its own generation: that leaves no trace in the results."""
     hall = "hall_of_fame.csv"
     assert (whole[0] / hall).read_bytes() == (together[0] / hall).read_bytes()
     assert results(whole[0])["losses"] == results(together[0])["losses"]
@@ -329,9 +301,21 @@ def test_ctrl_c_in_any_process_stops_all_after_the_same_generation(together):
     assert [code for code, _, _ in stopped] == [130, 130]
     last = stopped[0].out.splitlines()[-1]
     assert last.startswith("stopped after generation ")
+    assert last.endswith("the same command goes on")
     generation = last.split()[3].strip(";")
     assert f"going on after generation {generation}" in ended[0].out
     assert [code for code, _, _ in ended] == [0, 0]
+
+
+@pytest.mark.parametrize(
+    ("number", "again"),
+    [(signal.SIGINT, "Ctrl-C again to stop"), (signal.SIGTERM, "another signal stops it")],
+)
+def test_the_first_signal_says_what_the_second_does(number, again):
+    console = Console(file=io.StringIO(), width=100)
+    _note_signal(console, number)
+    said = f"stopping as soon as what is done can be kept; {again} at once\n"
+    assert console.file.getvalue() == said
 
 
 @needs_gloo

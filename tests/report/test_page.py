@@ -253,7 +253,7 @@ def test_courses_trials_and_promotion_are_shown(run_folder, results):
     for loss in results["losses"]:
         loss |= {"course": course, "tuning": [*tuning, {"learning_rate": 1.0, "valid": None}]}
     results["losses"][4] |= {"constants": {"c0": 0.5}, "tuning": [{**tuning[0], "c0": 0.5}]}
-    results["losses"][4]["edges"] = ["c0 at its lowest"]
+    results["losses"][4] |= {"edges": ["c0 at its lowest"], "diverged": 1}
     folder = run_folder(results)
     promotion = [
         {"rung": 1, "epochs": 3, "name": "found-1", "reward": 0.81, "course": course},
@@ -266,6 +266,7 @@ def test_courses_trials_and_promotion_are_shown(run_folder, results):
     assert "sensitivity0-" in text
     assert "constant c0" in text
     assert "others may be better: found 1 (c0 at its lowest)." in text
+    assert "trainings of found 1." in text[text.index("Diverged, and count as 0") :]
     table = text[text.index("and why</h2>") :]
     for said in (
         "after 3 epochs",

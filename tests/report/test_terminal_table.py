@@ -113,6 +113,13 @@ def test_settings_at_an_edge_are_named(loss_entry):
         one_cell(loss_entry("one", 0.8, edges="none"))
 
 
+def test_trainings_that_diverged_are_counted(loss_entry):
+    losses = [loss_entry("one", 0.3, seeds=[*range(5)], diverged=2), loss_entry("two", 0.7)]
+    text = " ".join(rendered({"losses": losses}, 100).split())
+    assert "Diverged, and count as 0 in the means: 2 of 5 trainings of one." in text
+    assert "iverged" not in rendered({"losses": losses[1:]}, 100)
+
+
 def test_one_table_for_each_recommender_and_data_set(results, loss_entry):
     results["losses"].append(loss_entry("bce", 0.75, model="NeuMF"))
     text = rendered(results, 120)

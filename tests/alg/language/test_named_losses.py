@@ -365,6 +365,48 @@ def test_the_answer_has_the_dtype_of_the_scores(name, dtype, tolerance):
     np.testing.assert_allclose(np.float64(slope), wanted_slope, rtol=4 * tolerance, atol=tolerance)
 
 
+_edges = np.array([0.0, 1e-30, 1.0, 17.0, 90.0, 1e4, 1e30, np.inf])
+EDGES = np.concatenate([_edges, -_edges])
+EDGES_BY_LABEL = np.meshgrid(EDGES, [0.0, 1.0, 0.5, 1e-30])
+EDGE_POSITIVES = np.repeat(EDGES, 12)
+EDGE_NEGATIVES = _rng.choice(EDGES, (EDGE_POSITIVES.size, 3))
+EDGE_NEGATIVES[::3] = np.where(_rng.random(EDGE_NEGATIVES[::3].shape) < 0.6, -np.inf, 1.5)
+EDGE_MASK = _rng.random(EDGE_NEGATIVES.shape) < 0.7  # of some none counts, of others all
+
+
+@lru_cache
+def at_edges(dtype):
+    """Returns values and gradients of every loss at infinite, huge and tiny scores."""
+
+    @jax.jit
+    def everything(scores, labels, pos, neg):
+        found = {}
+        for name, loss in LOSSES.items():
+            pointwise = name in POINTWISE_LOSSES
+            points = (scores, labels) if pointwise else (pos, neg)
+            for where in (None,) if pointwise else (None, EDGE_MASK):
+                run = partial(loss, where=where, reduce_fn=None)
+                values, pullback = jax.vjp(run, *points)
+                by_both = pullback(jnp.ones_like(values))
+                found.setdefault(name, []).append((values, by_both[:1] if pointwise else by_both))
+        return found
+
+    points = (*(part.ravel() for part in EDGES_BY_LABEL), EDGE_POSITIVES, EDGE_NEGATIVES)
+    with use_float64(), np.errstate(over="ignore"):
+        return jax.tree.map(np.asarray, everything(*(np.asarray(x).astype(dtype) for x in points)))
+
+
+@pytest.mark.parametrize("dtype", ["float16", "float32", "float64"])
+@every_loss
+def test_a_gradient_is_a_number_where_the_value_is_finite(name, dtype):
+    for values, slopes in at_edges(dtype)[name]:
+        finite = np.isfinite(values)
+        assert finite.mean() > 0.3
+        for slope in slopes:
+            wrong = np.isnan(slope).reshape(len(values), -1).any(1) & finite
+            assert not wrong.any(), np.flatnonzero(wrong)
+
+
 @every_loss
 def test_the_program_is_the_loss(name):
     if name in POINTWISE_LOSSES:

@@ -208,6 +208,84 @@ def test_tokens_text_and_both_evaluators_agree(space):
     assert np.mean(shares) > 0.9, "rounding decides at few points"
 
 
+EDGES = np.array([0.0, 1e-30, 1.0, 17.0, 90.0, 1e4, 1e30])
+EDGES = np.concatenate([EDGES, -EDGES])
+EDGE_LOGITS, EDGE_LABELS = (x.ravel() for x in np.meshgrid(EDGES, [0.0, 1.0, 0.5, 1e-30]))
+EDGE_POS = np.repeat(EDGES, 4)
+EDGE_NEG = np.random.default_rng(6).choice(EDGES, (EDGE_POS.size, 3))
+INFINITE = np.where(np.abs(EDGE_NEG) == 1e30, np.copysign(np.inf, EDGE_NEG), EDGE_NEG)
+
+
+def values_at_edges(vocab, dtype):
+    """Returns a compiled function: tokens and bounds -> values, and gradients by all scores."""
+    common = {"operators": vocab.operators}
+
+    def pointwise(program, bounds):
+        def value(logit):
+            pred, label = jax.nn.sigmoid(logit), jnp.asarray(EDGE_LABELS, dtype)
+            return interpret(program, pred, label, logit=logit, bounds=bounds, **common)
+
+        logit = jnp.asarray(EDGE_LOGITS, dtype)
+        values, slopes = jax.jvp(value, (logit,), (jnp.ones_like(logit),))
+        return values, slopes[:, None]
+
+    def pairwise(program, bounds):
+        pos, neg = jnp.asarray(EDGE_POS, dtype), jnp.asarray(EDGE_NEG, dtype)
+        wide = jnp.broadcast_to(pos[:, None], neg.shape)
+        by_pos, by_neg = compute_pairwise_logit_grads(program, pos, neg, bounds=bounds, **common)
+        values = jnp.mean(interpret(program, wide, neg, bounds=bounds, **common), -1)
+        return values, jnp.concatenate([by_pos[:, None], by_neg], 1)
+
+    def one(tokens, bounds):
+        run = pairwise if vocab.family == PAIRWISE else pointwise
+        return run(assemble(tokens, vocab), bounds)
+
+    return jax.jit(jax.vmap(one, in_axes=(0, None)))
+
+
+@pytest.mark.parametrize(
+    "dtype", [jnp.bfloat16, jnp.float32, jnp.float64], ids=lambda d: d.__name__
+)
+@pytest.mark.parametrize("space", ["every operator", "pairwise"])
+def test_a_gradient_is_a_number_where_the_value_is_finite(space, dtype):
+    vocab, bounds = SPACES[space]
+    rng = np.random.default_rng(7)
+    data = [rng.integers(0, 256, LENGTH * BATCH, np.uint8).tobytes() for _ in range(8)]
+    tokens = np.concatenate([sequences(part, vocab) for part in data])
+    dtype = jnp.dtype(dtype)
+    with use_float64():
+        values, slopes = values_at_edges(vocab, dtype)(tokens, jnp.asarray(bounds, dtype))
+    finite = np.isfinite(values)
+    assert finite.mean() > 0.9
+    assert not (np.isnan(slopes).any(-1) & finite).any()
+
+
+@pytest.mark.parametrize("space", ["every operator", "pairwise"])
+def test_built_losses_have_gradients_at_infinite_scores(space):
+    vocab, bounds = SPACES[space]
+    family, rng = vocab.family, np.random.default_rng(8)
+    tokens = sequences(rng.integers(0, 256, LENGTH * BATCH, np.uint8).tobytes(), vocab)[:8]
+    programs = [jax.tree.map(np.asarray, assemble(jnp.asarray(row), vocab)) for row in tokens]
+    losses = [build_loss(program, bounds=bounds, family=family) for program in programs]
+    scores = np.float32([-np.inf, np.inf, -np.inf, np.inf, 3, *EDGE_POS[5:]])
+    others = np.float32(INFINITE if family == PAIRWISE else np.arange(len(scores)) % 2)
+
+    @jax.jit
+    def all_at_once(scores, others):
+        gradient = partial(jax.grad, argnums=(0, 1) if family == PAIRWISE else 0)
+        return [
+            (
+                loss(scores, others, reduce_fn=None),
+                gradient(loss)(scores, others, reduce_fn=jnp.sum),
+            )
+            for loss in losses
+        ]
+
+    for values, slopes in all_at_once(scores, others):
+        assert np.isfinite(values).all()
+        assert not any(np.isnan(slope).any() for slope in jax.tree.leaves(slopes))
+
+
 @pytest.mark.parametrize("space", SPACES)
 def test_built_losses_are_what_is_interpreted(space):
     vocab, bounds = SPACES[space]

@@ -11,13 +11,11 @@ import pytest
 from autolossgen.language.named_losses import PAIRWISE_LOSSES
 from autolossgen.models.matrix_factorization import make_matrix_factorization
 from autolossgen.ranking import fair_test
-from autolossgen.ranking.fair_test import (
-    MASKS,
-    RankTestSettings,
-    check_settings,
-    make_rank_contender,
-    run_rank_test,
-)
+from autolossgen.ranking.contenders import make_rank_contender
+from autolossgen.ranking.courses import plan_epochs
+from autolossgen.ranking.fair_test import MASKS, run_rank_test
+from autolossgen.ranking.seeds import count_diverged
+from autolossgen.ranking.settings import RankTestSettings, check_settings
 from autolossgen.ranking.trainer import Evaluation, RankState, RankTrainer, make_rank_trainer
 from autolossgen.ranking.tuning import Range, to_settings
 from tests.helpers.dying import compute_with_deaths
@@ -127,7 +125,7 @@ def test_progress_counts_the_epochs_of_all_trainings(recorded):
 def test_the_plan_halves_trials_as_the_tuning_does():
     halved = SETTINGS._replace(trials=(4,), epochs=4, halving=1, seeds=3)
     # 4 lanes for one epoch, 2 for one, 1 for two; twice three seeds for four.
-    assert fair_test._plan_epochs(halved) == (4 + 2 + 1 + 1, 12, 12)
+    assert plan_epochs(halved) == (4 + 2 + 1 + 1, 12, 12)
 
 
 def test_masks_hide_what_a_recommender_was_trained_on(recorded):
@@ -237,10 +235,18 @@ def test_a_test_stops_after_its_patience_and_tests_the_best_epoch(monkeypatch):
     refreshed = [done for call, lanes, done in calls if call == "refresh" and lanes == 2]
     assert refreshed == [2, 4, 6, 8, 2, 4]
     np.testing.assert_array_equal(result.valid["ndcg@3"], 0.375)
+    assert result.diverged == dict.fromkeys(MASKS, 0)
     for mask in MASKS:
         np.testing.assert_array_equal(result.lists[mask]["coverage@3"], [4, 4])
         np.testing.assert_array_equal(result.test[mask]["ndcg@3"], 0.375)
     check_that_seeds_have_the_settings_of(result, [s for c, n, s in calls if c == "epoch"][-1])
+
+
+def test_seeds_that_diverged_are_counted():
+    good, bad = np.ones((3, 2, 4)), np.ones((3, 5))
+    bad[1, 4], bad[2, 0] = np.nan, np.inf
+    state = RankState({"user": jnp.asarray(good), "item": jnp.asarray(bad)}, (), None, None)
+    assert count_diverged(state) == 2
 
 
 def check_that_seeds_have_the_settings_of(result, lanes):

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from autolossgen.ranking.fair_test import RankTestSettings
 from autolossgen.ranking.references import ReferenceFailed, run_reference
+from autolossgen.ranking.settings import RankTestSettings
 from tests.helpers.ranking_sets import make_two_groups
 
 DATA = make_two_groups(share=0.2)  # so that every user has something to find

@@ -227,6 +227,11 @@ def test_lanes_do_not_depend_on_each_other():
     for name, table in found.items():
         np.testing.assert_array_equal(table[[0, 2]], diverged[name][[0, 2]])
         assert not np.isfinite(diverged[name][1]).all()
+    kept = jax.device_get(broken)
+    _, broken = train("all", to_settings(learning_rate=rate), state=broken)
+    np.testing.assert_array_equal(broken.epoch, [2, 1, 2])  # a lane that has diverged is left alone
+    np.testing.assert_array_equal(broken.params["user"][1], kept.params["user"][1])
+    _, state = train("all", to_settings(), state=state)
     relevant = sets_from(~LIKED)
     split = make_eval_split(relevant, [sets_from(LIKED)], ITEMS)
     good, bad = (make_trainer("all").evaluate(s, split) for s in (state, broken))

@@ -7,9 +7,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from autolossgen import DEFAULT_BOUNDS, PAIRWISE, UNBOUNDED, named_program
+from autolossgen import DEFAULT_BOUNDS, PAIRWISE, POINTWISE, UNBOUNDED, named_program
 from autolossgen.controller import POLICIES
 from autolossgen.language.build import build_from_program
+from autolossgen.language.families import FAMILIES, is_in_family
 from autolossgen.language.inputs import as_program
 from autolossgen.language.named_losses import PAIRWISE_LOSSES, POINTWISE_LOSSES
 from autolossgen.language.operator_checks import use_float64
@@ -36,28 +37,46 @@ def rules_of(task):
     return make_graded_filter(tolerance=1e-2, group=task.group)
 
 
-def screen(task, losses, operators=None):
-    """Returns verdicts [J] of losses, and their logit gradients [J, P], as a search does."""
-    rules, count = rules_of(task), losses.scale.shape[0]
-    if operators is None:
-        operators = sorted({int(op) for op in np.ravel(losses.program.op)})
+# Few losses are filled up to so many of so many instructions, and share a compiled program.
+WIDTH, SLOTS = 24, 48
+
+
+@cache
+def make_screen(family, operators):
+    """Returns a compiled function: losses, a probe -> verdicts [J] and logit gradients [J, P]."""
+    task, rules = TASKS[family], rules_of(TASKS[family])
 
     @jax.jit
     def run(losses, logit, label):
-        logits = jnp.broadcast_to(logit, (count, logit.size))
+        logits = jnp.broadcast_to(logit, (losses.scale.shape[0], logit.size))
         slopes = task.traced_logit_grads(operators)(losses, logits, label)
         exact = task.traced_exact_losses(operators)(losses.program, logits, label)
         protected = is_protected(slopes, *exact, tolerance=rules.protection)
-        return reject_protected(rules.screen(slopes), protected), slopes
+        return reject_protected(rules.screen(slopes), protected).verdict, slopes
 
-    probe = [jnp.asarray(part, losses.scale.dtype) for part in rules.probe]
-    screening, slopes = run(losses, *probe)
-    return [Verdict(int(verdict)) for verdict in screening.verdict], np.asarray(slopes)
+    return run
+
+
+@cache
+def every_operator(family):
+    """Returns the numbers of all operators and loads of a family but that of given thresholds."""
+    loads = {"number"} | ({"logit"} if family == POINTWISE.name else set())
+    known = {op.name for op in OPERATORS if is_in_family(FAMILIES[family], op)} | loads
+    return tuple(number for number, op in enumerate(OPERATORS) if op.name in known)
+
+
+def screen(family, losses, operators=None):
+    """Returns verdicts [J] of losses, and their logit gradients [J, P], as a search does."""
+    count = losses.scale.shape[0]
+    losses = jax.tree.map(lambda x: np.resize(x, (max(count, WIDTH), *x.shape[1:])), losses)
+    probe = [np.asarray(part, losses.scale.dtype) for part in rules_of(TASKS[family]).probe]
+    verdicts, slopes = make_screen(family, operators or every_operator(family))(losses, *probe)
+    return [Verdict(int(verdict)) for verdict in verdicts[:count]], np.asarray(slopes[:count])
 
 
 def verdicts_of(formulas, family="pointwise", bounds=DEFAULT_BOUNDS):
     programs = [as_program(formula, family=family) for formula in formulas]
-    return screen(TASKS[family], stack_losses(programs, [bounds] * len(programs)))[0]
+    return screen(family, stack_losses(programs, [bounds] * len(programs), SLOTS))[0]
 
 
 SOUND = [
@@ -125,7 +144,7 @@ def test_all_named_losses_are_sound(family):
     losses = {"pointwise": POINTWISE_LOSSES, "pairwise": PAIRWISE_LOSSES}[family]
     programs = {name: named_program(name, smoothing=0.1) for name in losses}
     traced = [p for p in programs.values() if NUMBER_OF["threshold"] not in p.op]
-    verdicts, _ = screen(TASKS[family], stack_losses(traced, [UNBOUNDED] * len(traced)))
+    verdicts, _ = screen(family, stack_losses(traced, [UNBOUNDED] * len(traced), SLOTS))
     assert Verdict.PROTECTED not in verdicts
 
 
@@ -160,7 +179,7 @@ def test_initial_losses_are_sound_in_the_words_of_a_space(family, length, names)
         as_program([space.vocabulary.names[token] for token in row if token], family=family)
         for row in rows
     ]
-    verdicts, _ = screen(TASKS[family], stack_losses(programs, [space.bounds] * len(programs)))
+    verdicts, _ = screen(family, stack_losses(programs, [space.bounds] * len(programs), SLOTS))
     assert Verdict.PROTECTED not in verdicts
 
 
@@ -177,7 +196,7 @@ SPACES = {
 
 
 @cache
-def random_losses(name, count=20_000):
+def random_losses(name, count=6_000):
     """Returns random losses of a space; a few in a hundred point the right way."""
     space = SPACES[name]
     policy = POLICIES["random"](space.grammar)
@@ -189,10 +208,10 @@ def random_losses(name, count=20_000):
 
 @pytest.mark.parametrize("name", SPACES)
 def test_sound_random_losses_are_the_same_in_float32_and_float64(name):
-    task = TASKS["pairwise" if name == "pairwise" else "pointwise"]
+    family = "pairwise" if name == "pairwise" else "pointwise"
     operators = SPACES[name].vocabulary.operators
     losses = random_losses(name)
-    verdicts, slopes = screen(task, losses, operators)
+    verdicts, slopes = screen(family, losses, operators)
     # Losses that reach the last check, sound or not.
     reached = np.flatnonzero([verdict >= Verdict.PROTECTED for verdict in verdicts])[:100]
     assert {Verdict.TRAINED, Verdict.PROTECTED} <= {verdicts[j] for j in reached}
@@ -200,7 +219,7 @@ def test_sound_random_losses_are_the_same_in_float32_and_float64(name):
     losses = jax.tree.map(lambda part: part[reached], losses)
     with use_float64():
         wide = jax.tree.map(lambda x: x.astype(float) if x.dtype == np.float32 else x, losses)
-        of_64, exact = screen(task, wide, operators)
+        of_64, exact = screen(family, wide, operators)
     scale = np.abs(exact).max(1, keepdims=True)
     sound = of_32 == Verdict.TRAINED
     assert (np.array(of_64)[sound] == Verdict.TRAINED).all()

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from autolossgen.configs.topk import get_config
-from autolossgen.pipeline.rankings.run import drop_repeats, make_contenders
+from autolossgen.pipeline.rankings.contenders import drop_repeats, make_contenders
 from autolossgen.ranking.tuning import Range
 
 FORMULA = "logsumexp_neg(-diff / c0)"
