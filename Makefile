@@ -42,9 +42,11 @@ $(VENV)/search $(VENV)/dev: setup.cfg pyproject.toml
 	$(call install,$(@F))
 	touch $@
 
-# uv takes a small part of the time of pip, which takes over where there is no uv or it fails.
+# uv takes a small part of the time of pip, which takes over where there is no uv or it fails. Of
+# pip's settings it is told the index.
+INDEX := $(if $(PIP_INDEX_URL),--default-index $(PIP_INDEX_URL))
 install = ($(BIN)/python -m pip install --quiet "uv>=0.5" && \
-	$(BIN)/uv pip install --quiet --python $(BIN)/python -e ".[$(1)]") || \
+	$(BIN)/uv pip install --quiet --python $(BIN)/python $(INDEX) -e ".[$(1)]") || \
 	$(BIN)/python -m pip install --quiet -e ".[$(1)]"
 
 clean:

@@ -9,7 +9,9 @@ replaced by numbers that hurt. Formulas and flags are made of the words of the l
 """
 
 import argparse
+import csv
 import gzip
+import io
 import json
 import random
 import resource
@@ -21,6 +23,7 @@ import traceback
 import zipfile
 from collections import Counter
 from collections.abc import Callable
+from html.parser import HTMLParser
 from pathlib import Path
 
 import jax.numpy as jnp
@@ -44,10 +47,13 @@ from autolossgen.pipeline.workdir import check_workdir, read_results
 from autolossgen.search.checkpoints import CheckpointError, open_checkpoints
 from autolossgen.search.generation import SearchState
 
-MOST_SECONDS = 5.0
+MOST_SECONDS, MOST_SECONDS_OF_PAGE = 5.0, 60.0  # a page compiles the curves of its losses
 MOST_MEMORY = 8 * 2**30
 HURTING = [b"1e999", b"-1", b"nan", b"null", b'"', b"\x00", b"\xff\xfe", b"9" * 400, b"[" * 2000]
 INJECTED = "<script>alert(1)</script>"
+# Text that would leave its place in a page: it makes an element or an attribute of a made-up name.
+LEAVING = ["<xx>", "</script><xx>", "</style><xx>", "--><xx>", "]]><xx>", '" onxx="1', "' onxx='1"]
+PAGES_EVERY = 1000  # inputs
 WORDS = [*(op.name for op in OPERATORS), "label", "pred", "logit", "pos", "neg", "diff", "c0", "x"]
 SIGNS = ["(", ")", ",", "+", "-", "*", "/", "**", "^", ".", "1", "0.5", "1e9", "_", "é", "\n", " "]
 
@@ -183,6 +189,52 @@ def make_result_check(results: dict, hall: bytes) -> Check:
     return check
 
 
+class _Page(HTMLParser):
+    """Collects what of ``LEAVING`` became a part of a page."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.left: list[str] = []
+
+    def handle_starttag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
+        self.left += [name for name in (tag, *dict(attributes)) if name in ("xx", "onxx")]
+
+    handle_startendtag = handle_starttag
+
+
+def replace_texts(value: object, rng: random.Random, share: float) -> object:
+    """Returns a value of JSON in which a share of the texts would leave their place."""
+    if isinstance(value, dict):
+        return {key: replace_texts(part, rng, share) for key, part in value.items()}
+    if isinstance(value, list):
+        return [replace_texts(part, rng, share) for part in value]
+    if isinstance(value, str) and rng.random() < share:
+        return rng.choice(["", value]) + rng.choice(LEAVING)
+    return value
+
+
+def make_page_check(run: Path) -> Check:
+    """Returns the check of a run's page: texts of data, losses and config stay texts."""
+    names = ("results.json", "config.json", "promotion.json", "data.json")
+    texts = {name: (run / name).read_text(encoding="utf-8") for name in names}
+    (header, *rows) = csv.reader(io.StringIO((run / "hall_of_fame.csv").read_text("utf-8")))
+
+    def check(rng: random.Random, folder: Path) -> None:
+        share = rng.choice([0.02, 0.1, 0.5])
+        for name, text in texts.items():
+            hostile = replace_texts(json.loads(text), rng, share)
+            (folder / name).write_text(json.dumps(hostile), encoding="utf-8")
+        with (folder / "hall_of_fame.csv").open("w", encoding="utf-8", newline="") as file:
+            csv.writer(file).writerows([header, *replace_texts(rows, rng, share)])
+        (folder / "command.txt").write_text(rng.choice(LEAVING))
+        page = _Page()
+        page.feed(write_page(folder).read_text(encoding="utf-8"))
+        if page.left:
+            raise AssertionError(f"texts left their place in the page: {page.left}")
+
+    return check
+
+
 def make_recommender_check() -> Check:
     """Returns the check of a recommender with one damaged file."""
     ids = pl.DataFrame({"id": ["a", "b", "c"], "row": [0, 1, 2]})
@@ -233,6 +285,7 @@ def make_checks(run: Path) -> dict[str, tuple[Check, tuple[type[Exception], ...]
         "recommenders": (make_recommender_check(), (RecommendError,)),
         "checkpoints": (make_checkpoint_check(), (CheckpointError, DamagedFile)),
     }
+    checks["pages"] = make_page_check(run), (ValueError,)
     for name, content in make_tables().items():
         read = make_file_check(content, name, read_table)
         checks[f"interactions {name.partition('.')[2]}"] = read, (ValueError, OSError)
@@ -252,9 +305,14 @@ def main() -> int:
     counts: Counter[str] = Counter()
     faults: dict[str, str] = {}
     slowest: dict[str, float] = dict.fromkeys(checks, 0.0)
+    often = [name for name in checks if name != "pages"] or [*checks]
     for number in range(given.inputs):
-        name = [*checks][number % len(checks)]
-        fault, seconds = try_one(*checks[name], random.Random(f"{given.seed} {number}"))
+        name = often[number % len(often)]
+        if "pages" in checks and (number + 1) % PAGES_EVERY == 0:
+            name = "pages"
+        rng = random.Random(f"{given.seed} {number}")
+        most = MOST_SECONDS_OF_PAGE if name == "pages" else MOST_SECONDS
+        fault, seconds = try_one(*checks[name], rng, most)
         slowest[name] = max(slowest[name], seconds)
         counts[f"{name}: {'fault' if len(fault) > 20 else fault}"] += 1
         if len(fault) > 20 and fault not in faults:
@@ -270,7 +328,10 @@ def main() -> int:
 
 
 def try_one(
-    check: Check, documented: tuple[type[Exception], ...], rng: random.Random
+    check: Check,
+    documented: tuple[type[Exception], ...],
+    rng: random.Random,
+    most_seconds: float = MOST_SECONDS,
 ) -> tuple[str, float]:
     """Returns what became of one input, or where it went wrong; and its seconds."""
     folder, began = Path(tempfile.mkdtemp()), time.process_time()
@@ -284,7 +345,7 @@ def try_one(
     finally:
         shutil.rmtree(folder, ignore_errors=True)
     seconds = time.process_time() - began
-    if seconds > MOST_SECONDS:
+    if seconds > most_seconds:
         outcome = f"took {seconds:.0f} s, which is too long"
     return outcome, seconds
 

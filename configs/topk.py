@@ -69,7 +69,7 @@ def _declare_data(config: ConfigDict) -> None:
     config.data.user = "user"
     config.data.item = "item"
     config.data.label = "rating"
-    config.data.time = ""
+    config.data.time = ""  # of a folder too, with split by_time or leave_one_out
     config.data.num_users = 943  # of synthetic data, as are the next two
     config.data.num_items = 1682
     config.data.num_interactions = 100_000

@@ -109,7 +109,8 @@ def _make_own_data(name: str, module: ModuleType) -> str:
 def _make_topk() -> list[str]:
     """Returns the sections of the config of top-k rankings, all of which are its own."""
     comments = _read_comments_of(topk)
-    comments["data.item"] = comments["data.label"] = comments["data.time"] = "column of a CSV"
+    comments["data.item"] = comments["data.label"] = "column of a CSV"
+    comments["data.time"] = f"column of a CSV; {comments['data.time']}"
     comments["data.user"] = "column of a CSV"
     comments["data.num_items"] = comments["data.num_interactions"] = "of synthetic data"
     head = (

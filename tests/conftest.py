@@ -63,9 +63,11 @@ def pytest_configure(config):
 # Half of all time is theirs. test_python_page.py comes late, to find the programs of test_call.py.
 LONGEST = (
     *("pipeline/test_run.py", "pipeline/test_topk.py", "pipeline/test_call.py"),
-    *("pipeline/test_transfer.py", "pipeline/test_run_pairwise.py", "pipeline/test_search.py"),
-    *("alg/training/test_devices.py", "alg/search/test_protection.py"),
-    *("pipeline/test_run_streamed.py", "alg/search/test_search.py", "docs/test_python_page.py"),
+    *("pipeline/test_transfer.py", "controller/test_policies.py", "alg/training/test_devices.py"),
+    *("alg/language/test_named_losses.py", "pipeline/test_run_pairwise.py"),
+    *("alg/training/test_ranking.py", "alg/search/test_protection.py"),
+    *("alg/search/test_search.py", "alg/evaluation/test_fair_test.py", "pipeline/test_search.py"),
+    *("pipeline/test_run_streamed.py", "docs/test_python_page.py"),
 )
 
 

@@ -386,10 +386,11 @@ def _batch_loss(
         drawn = draw_negatives(parts.negatives, data.chances, items, key)
         if drawn.items.ndim == 1:
             neg = finish(user @ all_items[drawn.items].T)
-            where = data.unknown[users][:, drawn.items]
         else:
             neg = finish(jnp.einsum("bd,bnd->bn", user, all_items[drawn.items]))
-            where = jnp.take_along_axis(data.unknown[users], drawn.items, axis=1)
+        # One look-up: the columns of looked-up rows would lie item by item, and slow down all that
+        # reads them.
+        where = data.unknown[users[:, None], drawn.items]
         if parts.negatives.correct:
             given["neg_weights"] = jnp.exp(-drawn.log_q)
     chex.assert_equal_shape([neg, where])

@@ -1,6 +1,7 @@
 """A folder that is split already, as the files of published tables are: train.tsv and test.tsv."""
 
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -28,6 +29,7 @@ from ..tables import (
     read_text,
     read_whole,
 )
+from ..times import read_times
 from ..types import DataError
 from .parts import count_of, drop_repeats, make_parts
 from .splits import check_seed, check_share, draw_validation
@@ -48,6 +50,7 @@ class FolderPairs(NamedTuple):
     num_items: int
     notes: tuple[str, ...]
     ids: dict[str, np.ndarray]  # "user" and "item" -> as they are in the files
+    time: np.ndarray | None  # float64 of the rows of all parts; None if it is not read
 
 
 def load_folder(
@@ -93,15 +96,19 @@ def load_folder(
     )
 
 
-def read_folder(folder: Path) -> FolderPairs:
+def read_folder(folder: Path, time: str = "") -> FolderPairs:
     """Reads the files of a folder, in the order train, valid, test.
+
+    Args:
+      folder: that holds them.
+      time: the name of a column of times; empty to read none.
 
     Raises:
       DataError: for what cannot be read, with file and line.
     """
     files = find_files(folder)
     tables = {part: _read_lines(file) for part, file in files.items()}
-    tables, notes = _name_columns(tables)
+    tables, notes = _name_columns(tables, time)
     in_order = list(tables.values())
     known_ids, columns = {}, []
     for field in FIELDS:
@@ -114,12 +121,14 @@ def read_folder(folder: Path) -> FolderPairs:
         columns.append([index.rows(values) for values in ids])
         notes += [*id_notes, *_describe_numbering(field, known)]
     users, items = columns
+    times = read_times(in_order, "time") if time else None
     return FolderPairs(
         pairs=dict(zip(tables, zip(users, items, strict=True), strict=True)),
         num_users=known_ids["user"].size,
         num_items=known_ids["item"].size,
-        notes=tuple(notes),
+        notes=(*notes, *([times.note] if times else [])),
         ids=known_ids,
+        time=times.seconds if times else None,
     )
 
 
@@ -195,8 +204,10 @@ def _check_pairs(raw: bytes, file: Path, separator: str, count: int) -> None:
         )
 
 
-def _name_columns(tables: dict[str, TextTable]) -> tuple[dict[str, TextTable], list[str]]:
-    """Takes first lines with names off the rows; finds users and items by them."""
+def _name_columns(
+    tables: dict[str, TextTable], time: str
+) -> tuple[dict[str, TextTable], list[str]]:
+    """Takes first lines with names off the rows; finds users, items and times by them."""
     below = pl.concat([table.frame[1:].select(FIELDS) for table in tables.values()])
     named, notes = {}, []
     headers: dict[tuple[str, ...], list[str]] = {}
@@ -207,12 +218,15 @@ def _name_columns(tables: dict[str, TextTable]) -> tuple[dict[str, TextTable], l
         user, item = _find_columns(first) if is_header else (0, 1)
         if is_header:
             headers.setdefault(first, []).append(file)
-        if unread := len(first) - len(FIELDS):
+        if unread := len(first) - len(FIELDS) - bool(time):
             notes.append(
                 f"{file}: {count_of(unread, 'further column')} not read, each line is a positive"
             )
         columns = [f"column {k}" for k in range(1, len(first) + 1)]
         columns[user], columns[item] = FIELDS
+        if time:
+            place = _find_times(table, first if is_header else (), columns, time)
+            columns[place] = "time"
         named[part] = _relabel(table, tuple(columns), is_header)
     for first, names in headers.items():
         notes.append(f"line 1 of {', '.join(names)}: names of columns, {', '.join(first)}")
@@ -243,6 +257,33 @@ def _find_columns(names: tuple[str, ...]) -> tuple[int, int]:
     if [len(columns) for columns in found] == [1, 1]:
         return found[0][0], found[1][0]
     return 0, 1
+
+
+def _find_times(table: TextTable, names: tuple[str, ...], columns: Sequence[str], time: str) -> int:
+    """Returns the place of the column of times.
+
+    Args:
+      table: of a file.
+      names: in its first line; empty if that has none.
+      columns: what they are taken for.
+      time: the name that is looked for.
+
+    Raises:
+      DataError: if it is not there, or has something else.
+    """
+    places = [k for k, name in enumerate(names) if time in (name, name.split(":")[0])]
+    if len(places) != 1:
+        got = f"it names {', '.join(names)}" if names else "it has no names of columns"
+        raise DataError(
+            f"{table.path}, line 1: expected the name of one column of times, data.time={time!r}; "
+            f"{got}. Give the name as data.time, or use data.split=by_user."
+        )
+    if columns[places[0]] in FIELDS:
+        raise DataError(
+            f"{table.path}, line 1: data.time={time!r} is the column of {columns[places[0]]}s. "
+            f"Name the column of times."
+        )
+    return places[0]
 
 
 def _relabel(table: TextTable, columns: tuple[str, ...], header: bool) -> TextTable:

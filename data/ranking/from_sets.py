@@ -58,7 +58,8 @@ class RankingKeys(NamedTuple):
     user: str = "user"
     item: str = "item"
     label: str = "rating"  # empty where every row is a positive
-    time: str = ""  # empty where nobody knows: leave_one_out then draws
+    # Empty where nobody knows: leave_one_out then draws. A folder has times for these two splits.
+    time: str = ""
     num_users: int = 943  # this and the next two are of synthetic data
     num_items: int = 1682
     num_interactions: int = 100_000
@@ -128,6 +129,7 @@ def _check_kind(keys: RankingKeys) -> None:
     """Checks that keys of one kind of data alone are not set for another."""
     for name, own in OWN_KEYS.items():
         if keys.name != name:
+            own = tuple(key for key in own if (keys.name, key) != ("folder", "time"))
             _refuse(keys, own, f"data.name={keys.name!r}, but of {name!r}")
     if keys.name in ("folder", "synthetic"):
         unread = ("threshold", "mask_disliked") if keys.name == "folder" else ("threshold",)
@@ -140,6 +142,10 @@ def _check_kind(keys: RankingKeys) -> None:
 
 def _check_split(keys: RankingKeys) -> None:
     """Checks that keys of other splits are not set, and that by_time has times."""
+    if keys.name == "folder" and keys.split not in ("by_time", "leave_one_out"):
+        _refuse(
+            keys, ("time",), f"data.split={keys.split or FILES!r}, which reads no times of a folder"
+        )
     if keys.split == "leave_one_out":
         what = "data.split='leave_one_out', which holds out one item of each user"
         _refuse(keys, ("shares",), what)
@@ -148,11 +154,10 @@ def _check_split(keys: RankingKeys) -> None:
     of_draws = () if keys.name == "synthetic" else ("seed",)  # which generates synthetic data
     what = "data.split='by_time', which draws nothing and cuts all users at one time"
     _refuse(keys, (*of_draws, "valid_seed", "min_interactions"), what)
-    if keys.name == "folder":
+    if keys.name == "folder" and not keys.time:
         raise DataError(
-            "data.split='by_time' needs times, and those of a folder are not read. Give one file "
-            "that has them, with --config.data.name=csv and --config.data.time=COLUMN, or use "
-            "by_user."
+            "data.split='by_time' needs times: name the column of the folder's files that has "
+            "them, --config.data.time=COLUMN, or use --config.data.split=by_user."
         )
 
 
@@ -326,16 +331,16 @@ def _read_ratings(keys: RankingKeys) -> Ratings:
         time = np.arange(rows.label.size, dtype=np.float64)
         return Ratings(rows.ids["user"], rows.ids["item"], time, rows.label > 0, (), notes)
     if keys.name == "folder":
-        return _read_folder_again(_need_path(keys))
+        return _read_folder_again(_need_path(keys), keys.time)
     return _read_csv(keys) if keys.name == "csv" else _read_named(keys)
 
 
-def _read_folder_again(folder: Path) -> Ratings:
+def _read_folder_again(folder: Path, time: str) -> Ratings:
     """Reads the files of a folder as one, to split it in another way."""
-    read = read_folder(folder)
+    read = read_folder(folder, time)
     user, item = (np.concatenate(ids) for ids in zip(*read.pairs.values(), strict=True))
     notes = (f"source: {folder}, the files of which are split anew", *read.notes)
-    return Ratings(user, item, None, np.ones(user.size, bool), (), notes, read.ids)
+    return Ratings(user, item, read.time, np.ones(user.size, bool), (), notes, read.ids)
 
 
 def _read_csv(keys: RankingKeys) -> Ratings:

@@ -81,7 +81,8 @@ def make_rank_search_phase(
     Raises:
       ValueError: for unknown names or values out of range.
     """
-    minima = {key: value for key, value in MINIMA.items() if key != "search.round_generations"}
+    foreign = {"search.round_generations", "train.decay_interactions"}
+    minima = {key: value for key, value in MINIMA.items() if key not in foreign}
     check_minima(config, {**minima, "promote.losses": config.contenders.found})
     space = make_space(**config.space, bounds=UNBOUNDED, family="pairwise", typed=True)
     make_policy = look_up("policy.name", config.policy.name, controller.POLICIES)

@@ -602,6 +602,47 @@ def test_a_folder_is_read_by_its_path_alone_or_split_anew(write, tmp_path):
     assert pairs_of(anew.test) != pairs_of(one.test)
 
 
+TIMED = [(u, i, 100 * u + i) for u in range(6) for i in range(8)]
+
+
+def as_timed(rows, header="when\tuser\titem"):
+    """Returns lines with times in the first column."""
+    return "".join(f"{line}\n" for line in (header, *(f"{t}\t{u}\t{i}" for u, i, t in rows)))
+
+
+@pytest.mark.parametrize("split", ["by_time", "leave_one_out"])
+def test_a_folder_is_split_anew_by_its_times(write, tmp_path, split):
+    order = np.random.default_rng(0).permutation(len(TIMED))
+    rows = [TIMED[k] for k in order]
+    write(as_timed(rows[:30]), as_timed(rows[30:]))
+    found = data.build_ranking(path=str(tmp_path), split=split, time="when")
+    expected = data.make_ranking_data(*np.transpose(TIMED), split=split)
+    for part in PARTS:
+        assert pairs_of(getattr(found, part)) == pairs_of(getattr(expected, part))
+    assert "times: numbers from 0 to 507, and no dates; their order alone counts" in found.notes
+
+
+@pytest.mark.parametrize(
+    ("time", "lines", "message"),
+    [
+        (
+            "at",
+            as_timed(TIMED),
+            "train.tsv, line 1: .*data.time='at'; it names when, user",
+        ),
+        ("user", as_timed(TIMED), "line 1: data.time='user' is the column of users. Name the"),
+        ("when", "0\t1\t5\n1\t2\t6\n", "line 1: .*data.time='when'; it has no names of columns"),
+        ("when", as_timed([*TIMED, (1, 2, "late")]), r"line 50, column 1 \(time\): .*got 'late'"),
+    ],
+)
+def test_times_of_a_folder_that_cannot_be_read_are_one_line(tmp_path, time, lines, message):
+    for part in ("train", "test"):
+        (tmp_path / f"{part}.tsv").write_text(lines)
+    with pytest.raises(data.DataError, match=message) as error:
+        data.build_ranking(path=str(tmp_path), split="by_time", time=time)
+    assert "\n" not in str(error.value)
+
+
 def test_a_folder_with_a_file_of_validation_draws_none(write, tmp_path):
     write(GOOD, as_lines([(0, 2)]), valid=as_lines([(1, 1)]))
     for key, value in {"valid_share": 0.2, "valid_seed": 3}.items():
@@ -657,7 +698,8 @@ def test_a_section_of_a_config_is_what_is_built_from(write, tmp_path):
         ({"name": "ml1m", "split": "by_time", "seed": 3}, "data.seed=3 .* which draws nothing"),
         ({"name": "ml1m", "split": "by_time", "valid_seed": 3}, "valid_seed=3 .* draws nothing"),
         ({"name": "ml1m", "split": "by_time", "min_interactions": 5}, "Leave it at 3"),
-        ({"path": "x", "split": "by_time"}, "needs times, .* Give one file .*data.name=csv"),
+        ({"path": "x", "split": "by_time"}, "needs times: name the column .*data.time=COLUMN, or"),
+        ({"path": "x", "time": "t"}, "data.time='t' is not an option of data.split='files'"),
         ({"path": "x", "user": "u"}, "is not an option of data.name='folder', but of 'csv'"),
         ({"name": "synthetic", "path": "x"}, "is not an option of data.name='synthetic'"),
         ({"name": "ml100k", "num_users": 5}, "data.name='ml100k', but of 'synthetic'"),

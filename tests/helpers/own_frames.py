@@ -40,5 +40,6 @@ TINY_RANKING = {
     "preset": "smoke",
     "model": {"embedding_dim": 4},
     "train": {"batch_size": 64},
+    "policy": {"name": "random"},
     "test": {"epochs": 2, "metric": "ndcg@5", "cutoffs": [5], "top": 5},
 }

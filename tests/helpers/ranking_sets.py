@@ -17,6 +17,18 @@ def make_score_table(num_items):
     return EmbeddingModel(init=None, embed=lambda scores: (scores, jnp.eye(num_items)))
 
 
+def propagate_densely(liked, layers):
+    """Returns the mean of the powers 0 to ``layers`` of D^-1/2 A D^-1/2, over users and items."""
+    users, items = liked.shape
+    adjacency = np.block(
+        [[np.zeros((users, users)), liked], [liked.T, np.zeros((items, items))]]
+    ).astype(np.float64)
+    degree = np.maximum(adjacency.sum(1), 1)
+    normalised = adjacency / np.sqrt(degree[:, None] * degree)
+    powers = [np.linalg.matrix_power(normalised, power) for power in range(layers + 1)]
+    return np.mean(powers, axis=0)
+
+
 def make_two_groups(num_users=16, num_items=20, *, share=0.6, seed=0):
     """Returns data of two groups: users of a group like items of that group, and no others."""
     rng = np.random.default_rng(seed)

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from autolossgen.models.lightgcn import make_lightgcn
-from tests.helpers.ranking_sets import sets_from
+from tests.helpers.ranking_sets import propagate_densely, sets_from
 
 USERS, ITEMS, WIDTH = 7, 9, 4
 SIZES = {"user": USERS, "item": ITEMS}
@@ -17,17 +17,6 @@ def liked():
     matrix = np.random.default_rng(0).random((USERS, ITEMS)) < 0.4
     matrix[3], matrix[:, 5] = False, False
     return matrix
-
-
-def propagate_densely(liked, layers):
-    """Returns the mean of the powers 0 to ``layers`` of D^-1/2 A D^-1/2, over users and items."""
-    adjacency = np.block(
-        [[np.zeros((USERS, USERS)), liked], [liked.T, np.zeros((ITEMS, ITEMS))]]
-    ).astype(np.float64)
-    degree = np.maximum(adjacency.sum(1), 1)
-    normalised = adjacency / np.sqrt(degree[:, None] * degree)
-    powers = [np.linalg.matrix_power(normalised, power) for power in range(layers + 1)]
-    return np.mean(powers, axis=0)
 
 
 @pytest.mark.parametrize("layers", [0, 1, 3])

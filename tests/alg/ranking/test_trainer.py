@@ -9,6 +9,7 @@ import optax
 import pytest
 
 from autolossgen import named_loss
+from autolossgen.models.lightgcn import make_lightgcn
 from autolossgen.models.matrix_factorization import make_matrix_factorization
 from autolossgen.ranking import trainer as module
 from autolossgen.ranking.negatives import Negatives, draw_negatives
@@ -21,7 +22,7 @@ from autolossgen.ranking.trainer import (
     train_epochs,
 )
 from autolossgen.training.permutation import random_permutation
-from tests.helpers.ranking_sets import sets_from
+from tests.helpers.ranking_sets import propagate_densely, sets_from
 
 pytestmark = pytest.mark.slow
 
@@ -98,8 +99,11 @@ def train(case, settings, data=None, *, trainer=None, keys=None, state=None):
 
 
 @jax.jit
-def train_by_hand(params, rate, decay, temperature, score, batches):
-    """Trains on batches of users, items and weights [B], and negatives, mask and log q [B, n]."""
+def train_by_hand(params, rate, decay, temperature, score, batches, spread):
+    """Trains on batches of users, items and weights [B], and negatives, mask and log q [B, n].
+
+    Embeddings are the product of the matrix ``spread`` and both tables, one below the other.
+    """
     optimizer = optax.chain(optax.add_decayed_weights(decay), optax.adam(rate))
     opt_state = optimizer.init(params)
 
@@ -107,7 +111,8 @@ def train_by_hand(params, rate, decay, temperature, score, batches):
         return x / jnp.linalg.norm(x, axis=-1, keepdims=True)
 
     def score_pairs(params, users, items):
-        user, item = params["user"][users], params["item"][items]
+        tables = spread @ jnp.concatenate([params["user"], params["item"]])
+        user, item = tables[users], tables[USERS + items]
         dot, cosine = jnp.sum(user * item, -1), jnp.sum(unit(user) * unit(item), -1)
         return jnp.stack([dot, cosine, cosine / 2, 1 / (1 + jnp.exp(-dot))])[score]
 
@@ -168,6 +173,28 @@ def test_an_epoch_is_that_of_dense_adam(case):
             *(SETTINGS[name][lane] for name in ("learning_rate", "weight_decay", "temperature")),
             SCORES.index(CASES[case][0]),
             draw_batches(case, data, make_keys()[lane]),
+            np.eye(USERS + ITEMS, dtype=np.float32),
+        )
+        for name, table in expected.items():
+            np.testing.assert_allclose(found[name][lane], table, atol=3e-5, err_msg=name)
+            assert np.abs(before[name][lane] - table).max() > 0.01
+
+
+def test_an_epoch_of_lightgcn_is_that_of_powers_of_a_dense_matrix():
+    """Gradients go through the graph to all rows, and decay and Adam work on the tables."""
+    liked, layers = sets_from(LIKED), 2
+    sizes = {"layers": layers, "embedding_dim": WIDTH, "init_scale": 1.0}
+    model = make_lightgcn(liked, ITEMS, **sizes)
+    trainer = make_rank_trainer(model, named_loss("softmax"), batch_size=BATCH, top=TOP)
+    before = jax.device_get(trainer.init(make_keys()).params)
+    found, _ = train("all", to_settings(), trainer=trainer)
+    for lane in range(LANES):
+        expected = train_by_hand(
+            {name: table[lane] for name, table in before.items()},
+            *(SETTINGS[name][lane] for name in ("learning_rate", "weight_decay", "temperature")),
+            SCORES.index("dot"),
+            draw_batches("all", make_data("all"), make_keys()[lane]),
+            propagate_densely(LIKED, layers).astype(np.float32),
         )
         for name, table in expected.items():
             np.testing.assert_allclose(found[name][lane], table, atol=3e-5, err_msg=name)
