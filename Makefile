@@ -5,6 +5,9 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
+# Python compiles what it imports once, not in each process, whatever the shell says.
+export PYTHONDONTWRITEBYTECODE :=
+
 .PHONY: run check test lint types site wheel smoke throughput clean
 
 run: $(VENV)/search
@@ -46,7 +49,7 @@ $(VENV)/search $(VENV)/dev: setup.cfg pyproject.toml
 # pip's settings it is told the index.
 INDEX := $(if $(PIP_INDEX_URL),--default-index $(PIP_INDEX_URL))
 install = ($(BIN)/python -m pip install --quiet "uv>=0.5" && \
-	$(BIN)/uv pip install --quiet --python $(BIN)/python $(INDEX) -e ".[$(1)]") || \
+	$(BIN)/uv pip install --quiet --compile-bytecode --python $(BIN)/python $(INDEX) -e ".[$(1)]") || \
 	$(BIN)/python -m pip install --quiet -e ".[$(1)]"
 
 clean:

@@ -35,7 +35,9 @@ FLAGS = {
         "--config.data.num_users=6040",
         "--config.data.num_items=3706",
         "--config.data.num_interactions=1000000",
-        "--config.search.round_generations=2",  # so that a round ends while it warms up
+        # So that a round ends, and a checkpoint is written, while it warms up.
+        "--config.search.round_generations=2",
+        "--config.search.checkpoint_every=2",
         # Small lanes and large batches, so that there are many generations.
         "--config.model.embedding_dim=16",
         "--config.train.batch_size=8192",

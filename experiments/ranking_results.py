@@ -55,7 +55,7 @@ def collect(folders: Sequence[Path]) -> dict[str, Any]:
       SystemExit: for a folder that holds no finished run of rankings.
     """
     cells = [cell for folder in folders for cell in _find_cells(folder)]
-    rows = [row for cell in cells for row in _read_cell(cell)]
+    rows = _drop_repeats([row for cell in cells for row in _read_cell(cell)])
     for data in dict.fromkeys(row["data"] for row in rows):
         _compare_to_ease([row for row in rows if row["data"] == data])
     seeds = {row["seeds"] for row in rows if row["has_loss"]}
@@ -67,6 +67,14 @@ def collect(folders: Sequence[Path]) -> dict[str, Any]:
         "rows": rows,
         "published": PUBLISHED | {row["data"]: {} for row in rows if row["data"] not in PUBLISHED},
     }
+
+
+def _drop_repeats(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Returns each recommender without a loss once for its data: other runs repeat it."""
+    first: dict[Any, dict[str, Any]] = {}
+    for number, row in enumerate(rows):
+        first.setdefault((row["data"], number if row["has_loss"] else row["loss"]), row)
+    return list(first.values())
 
 
 def _find_cells(folder: Path) -> list[Path]:

@@ -293,8 +293,8 @@ def _parse_estimate(value: Any, mean_key: str, place: str) -> Estimate:
 def _parse_seeds(value: Any, place: str) -> tuple[int, ...]:
     if value is None:
         return ()
-    if not isinstance(value, list | tuple):
-        raise ReportError(f"results: {place}: expected a list of seeds, got {value!r}")
+    if not isinstance(value, list | tuple) or not all(isinstance(seed, int) for seed in value):
+        raise ReportError(f"results: {place}: expected a list of whole numbers, got {value!r}")
     return tuple(value)
 
 

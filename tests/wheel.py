@@ -154,10 +154,11 @@ def _install(python: Path, wanted: str) -> None:
 
 
 def _passes(name: str, command: list[str], folder: Path) -> bool:
-    quick = {  # compiling takes most of the time of the examples
+    quick = {  # compiling takes most of the time, of the examples and of what is imported
         "JAX_DISABLE_MOST_OPTIMIZATIONS": "1",
         "JAX_COMPILATION_CACHE_DIR": str(COMPILED),
         "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
+        "PYTHONDONTWRITEBYTECODE": "",
     }
     environment = os.environ | quick
     done = subprocess.run(

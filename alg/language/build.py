@@ -325,9 +325,7 @@ def _make_function(
     """Returns the function of a loss, not compiled."""
     bounds, family, inputs = parts.bounds, parts.family, parts.inputs
     clipped = find_active_clips(program, bounds, family)
-
-    def at_most(scores: Array) -> Array:
-        return scores if bounds == UNBOUNDED else clip(scores, -LARGEST_SCORE, LARGEST_SCORE)
+    bound = partial(_bound, bounds=bounds)
 
     def run_with(constants: Mapping[str, Array] | None) -> Callable[..., Array]:
         """Returns the evaluation; with other constants, clips that were left out may act."""
@@ -339,7 +337,7 @@ def _make_function(
     def pointwise(scores, labels, *, where=None, weights=None, constants=None, reduce_fn=jnp.mean):
         dtype, (scores, labels) = _widen(scores, labels)
         run = run_with(constants)
-        values, where = _pointwise_values(run, inputs, at_most(scores), labels, where)
+        values, where = _pointwise_values(run, inputs, bound(scores), labels, where)
         return _reduce(values, where, weights, reduce_fn).astype(dtype)
 
     def pairwise(
@@ -354,9 +352,9 @@ def _make_function(
         reduce_fn=jnp.mean,
     ):
         dtype, (pos, neg) = _widen(pos, neg)
-        pos, neg, run = at_most(pos), at_most(neg), run_with(constants)
+        pos, neg, run = bound(pos), bound(neg), run_with(constants)
         if reads_threshold:
-            loads = jax.tree.map(at_most, _load_threshold(threshold, pos))
+            loads = jax.tree.map(bound, _load_threshold(threshold, pos))
             run = partial(run, loads=loads)
         if neg_weights is not None and neg.shape[-1]:  # nothing is weighed where there is nothing
             neg_weights = _load_weights(neg_weights, neg)
@@ -365,6 +363,13 @@ def _make_function(
         return _reduce(values, where, weights, reduce_fn).astype(dtype)
 
     return pairwise if family.is_pairwise else pointwise
+
+
+def _bound(scores: Array, bounds: tuple[float, float]) -> Array:
+    """Returns scores in which none is infinite, where results are clipped."""
+    if bounds == UNBOUNDED:
+        return scores
+    return jnp.where(jnp.isinf(scores), LARGEST_SCORE * jnp.sign(scores), scores)
 
 
 def fill_slots(

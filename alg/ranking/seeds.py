@@ -74,9 +74,13 @@ def _test(track: Track, state: RankState, split: EvalSplit) -> dict[str, Any]:
 
 
 def count_diverged(state: RankState) -> int:
-    """Counts lanes with a parameter that is no finite number, whose rankings find nothing."""
-    leaves = jax.tree.leaves(jax.device_get(state.params))
-    finite = [np.isfinite(leaf).reshape(len(leaf), -1).all(1) for leaf in leaves]
+    """Counts lanes with a parameter whose square is no finite number: scores have no sense then.
+
+    The metrics of such a lane are 0, for what is not ranked finds nothing.
+    """
+    with np.errstate(over="ignore"):
+        squares = [np.square(leaf) for leaf in jax.tree.leaves(jax.device_get(state.params))]
+    finite = [np.isfinite(square).reshape(len(square), -1).all(1) for square in squares]
     return int((~np.all(finite, axis=0)).sum())
 
 

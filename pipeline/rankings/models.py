@@ -48,6 +48,7 @@ def make_once(make: MakeModel) -> MakeModel:
     loss is part of would compile again for each of them.
 
     Example:
+      >>> import numpy as np
       >>> graphs = [ItemSets.of_pairs(np.array([0]), np.array([item]), 1) for item in (0, 0, 1)]
       >>> first, same, other = map(make_once(partial(make_lightgcn, num_items=2)), graphs)
       >>> first is same, first is other

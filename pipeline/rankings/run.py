@@ -65,23 +65,7 @@ def make_topk(config: ConfigDict, console: Console) -> TopK:
     """
     check_sizes(config)
     check_unread(config)
-    ranges = {
-        name: read_range(config, f"test.{name}") for name in ("learning_rate", "weight_decay")
-    }
-    top = read_cutoff(config.test.metric) if config.test.top is None else config.test.top
-    settings = RankTestSettings(
-        **{**config.test, **ranges, "top": top},
-        batch_size=config.train.batch_size,
-        negatives=Negatives(
-            kind=config.train.negatives,
-            number=config.train.num_negatives,
-            power=config.train.popularity_power,
-            correct=config.train.correct_popularity,
-        ),
-        seed=config.seed,
-    )
-    check_settings(settings)
-    check_negatives(settings.negatives)
+    settings = _make_settings(config)
     contenders, repeats = drop_repeats(make_contenders(config))
     references = [
         look_up("contenders.references", name, CLOSED_FORMS)
@@ -112,6 +96,32 @@ def make_topk(config: ConfigDict, console: Console) -> TopK:
         settings=settings,
         progress=progress,
     )
+
+
+def _make_settings(config: ConfigDict) -> RankTestSettings:
+    """Returns the settings of the test.
+
+    Raises:
+      ValueError: for values out of range.
+    """
+    ranges = {
+        name: read_range(config, f"test.{name}") for name in ("learning_rate", "weight_decay")
+    }
+    top = read_cutoff(config.test.metric) if config.test.top is None else config.test.top
+    settings = RankTestSettings(
+        **{**config.test, **ranges, "top": top},
+        batch_size=config.train.batch_size,
+        negatives=Negatives(
+            kind=config.train.negatives,
+            number=config.train.num_negatives,
+            power=config.train.popularity_power,
+            correct=config.train.correct_popularity,
+        ),
+        seed=config.seed,
+    )
+    check_settings(settings)
+    check_negatives(settings.negatives)
+    return settings
 
 
 def _describe_metrics(metric: str, data: RankingData) -> list[str]:

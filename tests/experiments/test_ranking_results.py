@@ -65,9 +65,10 @@ SL, KNN = make_result("sl_at_k", 0.1, diverged=2), make_result("item_knn", -0.3,
 def test_runs_on_the_same_data_are_one_table(tmp_path):
     one = write_run(tmp_path / "one", [EASE, SOFTMAX])
     cells = tmp_path / "transfer"  # the second run is a cell of a transfer
-    write_run(cells / "mf-own", [KNN, SL], negatives="shared", num_negatives=1000)
+    write_run(cells / "mf-own", [KNN, SL, EASE], negatives="shared", num_negatives=1000)
     figures = collect([one, cells])
     rows = {row["loss"]: row for row in figures["rows"]}
+    assert len(rows) == len(figures["rows"])  # EASE is in both runs, and once in the table
     assert list(rows) == ["ease", "softmax", "item_knn", "sl_at_k"]
     assert (figures["seeds"], figures["device"]) == (SEEDS, "1 x cpu, JAX 0.1")
     assert figures["published"]["own"] == {}

@@ -135,6 +135,10 @@ def test_one_table_for_each_recommender_and_data_set(results, loss_entry):
         ({"losses": [{"name": "x", "test": {"auc": 0.8}}]}, r"losses\[0\].test.auc"),
         ({"losses": [{"name": "x", "seeds": 3}]}, r"losses\[0\].seeds: expected a list"),
         (
+            {"losses": [{"name": "x", "seeds": [0, "1"]}]},
+            r"seeds: expected a list of whole numbers",
+        ),
+        (
             {"losses": [{"name": "x", "test": {"auc": {"mean": 1, "ci95": 0.1}}}]},
             r"ci95: expected \[low, high\], got 0.1",
         ),

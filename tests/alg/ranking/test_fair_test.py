@@ -243,10 +243,10 @@ def test_a_test_stops_after_its_patience_and_tests_the_best_epoch(monkeypatch):
 
 
 def test_seeds_that_diverged_are_counted():
-    good, bad = np.ones((3, 2, 4)), np.ones((3, 5))
-    bad[1, 4], bad[2, 0] = np.nan, np.inf
+    good, bad = np.ones((4, 2, 4), np.float32), np.full((4, 5), 1e9, np.float32)
+    bad[1, 4], bad[2, 0], bad[3, 2] = np.nan, np.inf, 1e37  # the last has a norm that is none
     state = RankState({"user": jnp.asarray(good), "item": jnp.asarray(bad)}, (), None, None)
-    assert count_diverged(state) == 2
+    assert count_diverged(state) == 3
 
 
 def check_that_seeds_have_the_settings_of(result, lanes):
