@@ -3,9 +3,9 @@
 Command:
   ``python run.py --config=configs/ml1m.py``
 Time on two cores:
-  not measured; about ten times the interactions of configs/ml100k.py.
+  under 20 minutes; docs/performance.md has the phases.
 Result:
-  none is published in docs/results.md.
+  none is published in docs/results.md, as the ratings may not be passed on.
 Presets:
   all of configs/presets.py.
 """
