@@ -227,7 +227,6 @@ def compared(devices=1):
     splits = Splits(liked(rng, 400), *(groups(rng, n, 12, 0.1) for n in (60, 70)))
     test = make_fair_test(
         partial(make_lanes, toy_recommender.make_recommender(USERS, ITEMS, 0.5), mesh=mesh),
-        devices=devices,
         learning_rates=(0.5, 3.0),
         weight_decays=(1e-4,),
         l2=0.0,
