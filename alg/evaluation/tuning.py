@@ -5,7 +5,7 @@ after some epochs would favour weak decays, which learn fast and end behind. But
 with all seeds: the best of each loss by the first seed are confirmed by the others.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any, NamedTuple, Protocol
 
@@ -90,7 +90,6 @@ def tune(
             splits=splits,
             epochs=settings.epochs,
             patience=settings.patience,
-            progress=settings.progress,
         )
         scores, may_be_chosen = _score_settings(settings, plan, hyper, kept)
         best = np.where(may_be_chosen, scores, -np.inf).argmax(0)
@@ -121,18 +120,21 @@ def _scale_settings(
 
 
 def _score_settings(
-    settings: TuningSettings, plan: Callable[[Array, Hyper], Training], hyper: Hyper, kept: Kept
+    settings: TuningSettings, plan: Callable[..., Training], hyper: Hyper, kept: Kept
 ) -> tuple[np.ndarray, np.ndarray]:
     """Returns the best reward of each setting, and whether it may be chosen, [num_settings, J]."""
     keys = jax.random.split(settings.key, settings.seeds)
     if settings.seeds == 1 or not 0 < settings.confirmed < len(settings.grid):
-        scores = _train_round(plan(keys, hyper), "tuning", kept).max(0)
+        only = plan(keys, hyper, progress=settings.progress)
+        scores = _train_round(only, "tuning", kept).max(0)
         return scores, np.ones(scores.shape, bool)
-    course = _train_round(plan(keys[:1], hyper), "tuning of the first seed", kept)
+    first = plan(keys[:1], hyper, progress=partial(_report_round, settings.progress, 0))
+    course = _train_round(first, "tuning of the first seed", kept)
     scores = course.max(0)
     best = np.argsort(-scores, axis=0, kind="stable")[: settings.confirmed]
     few = jax.tree.map(partial(np.take_along_axis, indices=best, axis=0), hyper)
-    confirming = _train_round(plan(keys[1:], few), "tuning of the other seeds", kept)
+    others = plan(keys[1:], few, progress=partial(_report_round, settings.progress, 1))
+    confirming = _train_round(others, "tuning of the other seeds", kept)
     epochs = min(len(course), len(confirming))
     of_first = np.take_along_axis(course[:epochs], best[None], axis=1)
     mean = (of_first + (settings.seeds - 1) * confirming[:epochs]) / settings.seeds
@@ -140,6 +142,18 @@ def _score_settings(
     may_be_chosen = np.zeros(scores.shape, bool)
     np.put_along_axis(may_be_chosen, best, True, axis=0)
     return scores, may_be_chosen
+
+
+def _report_round(
+    progress: ProgressFn,
+    number: int,
+    stage: str,
+    done: int,
+    total: int,
+    scores: Mapping[str, float],
+) -> None:
+    """Reports an epoch of one of two rounds, number 0 or 1, as one of both."""
+    progress(stage, number * total + done, 2 * total, scores)
 
 
 def _train_round(training: Training, name: str, kept: Kept) -> np.ndarray:

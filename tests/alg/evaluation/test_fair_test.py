@@ -426,10 +426,11 @@ def test_options_out_of_range_are_refused(wrong, message):
 @pytest.mark.parametrize("options", [{}, {"tuning_seeds": 2, "confirmed": 2}])
 def test_one_that_is_killed_after_every_epoch_ends_as_one_that_is_not(options):
     """To the last bit, and without training anything twice."""
-    epochs = []
+    epochs, places = [], []
 
     def follow(stage, done, total, scores):
         epochs.extend([stage] if scores else [])
+        places.append((stage, done, total))
 
     test = fair_test(progress=follow, **options)
 
@@ -442,6 +443,9 @@ def test_one_that_is_killed_after_every_epoch_ends_as_one_that_is_not(options):
     # After each epoch, and at the end, of each round of tuning, of tuning, and of the test.
     assert deaths == 3 * rounds + 1 + 3
     assert epochs == ["tuning"] * 2 * rounds + ["test"] * 2
+    shown = [(done, total) for stage, done, total in places if stage == "tuning"]
+    assert shown == sorted(shown)
+    assert shown[-1] == (2 * rounds, 2 * rounds)
     wanted_tuned, wanted = results(**options)
     jax.tree.map(np.testing.assert_array_equal, tuned, wanted_tuned)
     for one in found:
