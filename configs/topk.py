@@ -5,7 +5,8 @@ Command:
   and test.tsv; with ``--config.data.name=ml100k`` or ``ml1m``; or ``--config.data.name=csv
   --config.data.path=FILE``.
 Time on two cores:
-  for 38,000 likes of 1,200 items within 30 minutes; preset quick within 8.
+  for 38,000 likes of 1,200 items about 30 minutes, by the phases of a longer run; preset quick
+  about 8.
 Result:
   losses that a search found, and named losses, each tuned by the same number of trials, next to
   recommenders without a loss.
@@ -145,7 +146,7 @@ def _declare_search(config: ConfigDict) -> None:
     config.generation.seen_losses = 4096  # trained losses remembered
 
     config.search = ConfigDict()
-    config.search.generations = 10  # at most; 0 for no search
+    config.search.generations = 6  # at most; 0 for no search
     config.search.candidates = 0  # candidates that have trained; 0 for no limit
     config.search.seconds = 0.0  # duration of the search, before a resume, too; 0.0 for no limit
     config.search.target = placeholder(float)  # reward of a loss, the metric on validation
@@ -181,7 +182,7 @@ def _declare_test(config: ConfigDict) -> None:
     # many, and so on; 0 for none.
     config.test.halving = 5
     config.test.seeds = 5  # trainings of each loss in the end
-    config.test.epochs = 40  # at most
+    config.test.epochs = 30  # at most
     config.test.evaluate_every = 5  # epochs between two looks at validation
     config.test.refresh_every = 5  # epochs between two looks at the users' thresholds
     config.test.patience = 2  # looks without a better one that end a training
