@@ -16,12 +16,11 @@ from autolossgen.training.memory_budget import MemoryNeed, check_memory
 MINIMA = {
     "contenders.found": 0,
     "search.generations": 0,
-    "search.round_generations": 1,
     "search.checkpoint_every": 1,
     "search.candidates": 0,
     "search.seconds": 0,
-    "train.decay_interactions": 0,
 }
+LANE_MINIMA = {"search.round_generations": 1, "train.decay_interactions": 0}  # not of rankings
 
 # Sizes beyond all use: programs of them compile for minutes, or need more memory than there is.
 MAXIMA = {
@@ -65,7 +64,7 @@ def check_numbers(config: ConfigDict) -> None:
         if len(values) != (count or len(values)) or not all(isinstance(x, kind) for x in values):
             what = "whole numbers" if kind is int else "numbers"
             raise ValueError(f"{key} is a tuple of {count or 'some'} {what}, got {tuple(values)!r}")
-    check_minima(config, MINIMA)
+    check_minima(config, MINIMA | LANE_MINIMA)
 
 
 def check_minima(config: ConfigDict, minima: Mapping[str, int]) -> None:

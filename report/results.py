@@ -200,7 +200,7 @@ def _parse_loss(entry: Any, place: str) -> LossResult:
         learning_rate=finite_or_none(entry.get("learning_rate")),
         weight_decay=finite_or_none(entry.get("weight_decay")),
         epochs=finite_or_none(entry.get("epochs")),
-        seeds=_parse_seeds(entry.get("seeds"), f"{place}.seeds"),
+        seeds=_parse_list(entry.get("seeds"), f"{place}.seeds", int, "whole numbers"),
         tokens=_parse_tokens(entry.get("tokens")),
         valid={metric: finite_or_none(value) for metric, value in valid.items()},
         test={
@@ -217,7 +217,7 @@ def _parse_loss(entry: Any, place: str) -> LossResult:
             {name: finite_or_none(value) for name, value in trial.items()}
             for trial in _parse_trials(entry.get("tuning"), f"{place}.tuning")
         ),
-        edges=_parse_edges(entry.get("edges"), f"{place}.edges"),
+        edges=_parse_list(entry.get("edges"), f"{place}.edges", str, "texts"),
         diverged=int(finite_or_none(entry.get("diverged")) or 0),
     )
 
@@ -246,11 +246,12 @@ def _parse_trials(value: Any, place: str) -> list[Mapping[str, Any]]:
     return [_parse_mapping(trial, f"{place}[{i}]") for i, trial in enumerate(value)]
 
 
-def _parse_edges(value: Any, place: str) -> tuple[str, ...]:
+def _parse_list(value: Any, place: str, kind: type, what: str) -> tuple[Any, ...]:
+    """Returns a list of one kind, () if it is missing; ``what`` it holds is for people."""
     if value is None:
         return ()
-    if not isinstance(value, list | tuple) or not all(isinstance(edge, str) for edge in value):
-        raise ReportError(f"results: {place}: expected a list of texts, got {value!r}")
+    if not isinstance(value, list | tuple) or not all(isinstance(entry, kind) for entry in value):
+        raise ReportError(f"results: {place}: expected a list of {what}, got {value!r}")
     return tuple(value)
 
 
@@ -288,14 +289,6 @@ def _parse_estimate(value: Any, mean_key: str, place: str) -> Estimate:
         low=finite_or_none(interval[0]),
         high=finite_or_none(interval[1]),
     )
-
-
-def _parse_seeds(value: Any, place: str) -> tuple[int, ...]:
-    if value is None:
-        return ()
-    if not isinstance(value, list | tuple) or not all(isinstance(seed, int) for seed in value):
-        raise ReportError(f"results: {place}: expected a list of whole numbers, got {value!r}")
-    return tuple(value)
 
 
 def _parse_tokens(value: Any) -> str:

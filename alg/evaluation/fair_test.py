@@ -25,13 +25,7 @@ from ..training.trainer import Trainer, make_trainer
 from .contenders import Contender
 from .kept import NOTHING, Kept, do_once
 from .statistics import FairTestResult, Splits, measure, resample_users
-from .trainings import (
-    Epoch,
-    begin_training,
-    follow_training,
-    plan_training,
-    resume_training,
-)
+from .trainings import Epoch, follow_training, plan_training
 from .tuning import Tuned, TuneFn, TuningSettings, tune
 
 
@@ -224,8 +218,7 @@ def _train_to_test(
         progress=settings.progress,
     )
     noted = [best, best_epoch, valid, test, courses, done]
-    reached = resume_training(training, "test", noted, kept) or begin_training(training)
-    follow_training(training, "test", "test", reached, improves, noted, kept)
+    follow_training(training, "test", "test", improves, noted, kept)
     return {"epochs": best_epoch, "valid": valid, "test": test, "courses": courses[:done]}
 
 

@@ -102,16 +102,10 @@ def do_once_timed(
 
 def go_on(kept: Kept, name: str, initial: T) -> T:
     """Returns the state that is kept of a part, or the initial one."""
-    found = restore(kept, name, lambda: initial)
-    return initial if found is None else found
-
-
-def restore(kept: Kept, name: str, make_initial: Callable[[], T]) -> T | None:
-    """Returns the state that is kept of a part, if there is one of the initial state's form."""
     arrays = kept.resume(name)
     if arrays is None:
-        return None
+        return initial
     try:
-        return unpack_state(make_initial(), arrays)
-    except OtherState:  # of another number of devices: the part begins again
-        return None
+        return unpack_state(initial, arrays)
+    except OtherState:  # another number of devices: the part begins again
+        return initial

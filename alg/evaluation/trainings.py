@@ -19,7 +19,7 @@ from ..search.checkpoints import pack_state
 from ..training.lanes import LaneState
 from ..training.optimizers import Hyper
 from ..training.trainer import Trainer
-from .kept import Kept, restore
+from .kept import Kept, go_on
 from .lane_layout import LaneLayout, layout_in_turns
 from .statistics import Splits
 
@@ -46,14 +46,6 @@ class Training(NamedTuple):
     epochs: int  # at most
     patience: int  # epochs without improvement after which it ends
     progress: ProgressFn
-
-
-class Reached(NamedTuple):
-    """How far a training has come."""
-
-    states: list[LaneState]  # of the groups of seeds; those who train on empty it
-    done: int  # epochs
-    last_improved: int  # the last of them that made a loss better
 
 
 def count_seeds_together(num_settings: int, devices: int, *, streamed: bool) -> int:
@@ -110,36 +102,10 @@ def plan_training(
     )
 
 
-def begin_training(training: Training) -> Reached:
-    """Returns the untrained lanes of all groups of seeds."""
-    return Reached([_init_group(training, keys) for keys in training.groups], 0, 0)
-
-
-def resume_training(
-    training: Training, name: str, noted: list[np.ndarray], kept: Kept
-) -> Reached | None:
-    """Returns how far a training had come before the run was killed, if that is kept.
-
-    Args:
-      training: what is trained.
-      name: under which its state is kept.
-      noted: what is known of all epochs so far; it is filled in.
-      kept: where states are kept, with what is noted.
-    """
-    found = restore(kept, name, lambda: (begin_training(training).states, noted, np.zeros(2, int)))
-    if found is None:
-        return None
-    states, before, (done, last_improved) = found
-    for array, values in zip(noted, before, strict=True):
-        array[...] = values
-    return Reached(states, int(done), int(last_improved))
-
-
 def follow_training(
     training: Training,
     stage: str,
     name: str,
-    reached: Reached,
     improves: Callable[[Epoch], bool],
     noted: list[np.ndarray],
     kept: Kept,
@@ -150,16 +116,21 @@ def follow_training(
       training: what is trained.
       stage: what the progress calls it.
       name: under which its state is kept.
-      reached: where it goes on; its states are used up.
       improves: looks at an epoch, and changes ``noted`` in place.
       noted: what it knows of all epochs so far.
       kept: where states are kept, with what is noted.
     """
-    states, done, last_improved = reached
+    untrained = [_init_group(training, keys) for keys in training.groups]
+    begin = untrained, noted, np.zeros(2, int)  # the last: epochs done, and the last better one
+    states, before, (done, last_improved) = go_on(kept, name, begin)
+    if states is not untrained:
+        untrained.clear()  # they would take memory
+    for array, values in zip(noted, before, strict=True):
+        array[...] = values
     if done - last_improved >= training.patience:
         return
-    training.progress(stage, done, training.epochs, {})
-    for epoch in _train_seeds(training, states, done):
+    training.progress(stage, int(done), training.epochs, {})
+    for epoch in _train_seeds(training, states, int(done)):
         best = epoch.valid.mean(0).max(0).tolist()  # of each loss, at its best setting
         scores = dict(zip(training.names, best, strict=True))
         training.progress(stage, epoch.number, training.epochs, scores)

@@ -20,14 +20,7 @@ from ..training.trainer import Trainer
 from .contenders import Contender
 from .kept import NOTHING, Kept, do_once
 from .statistics import Splits
-from .trainings import (
-    Epoch,
-    Training,
-    begin_training,
-    follow_training,
-    plan_training,
-    resume_training,
-)
+from .trainings import Epoch, Training, follow_training, plan_training
 
 
 class Tuned(NamedTuple):
@@ -63,6 +56,18 @@ class TuningSettings(NamedTuple):
     patience: int
     key: Array
     progress: ProgressFn
+
+
+def plan_rounds(num_settings: int, confirmed: int, seeds: int) -> list[tuple[int, int]]:
+    """Returns how many settings of each loss, and how many seeds, each round of tuning trains.
+
+    Example:
+      >>> plan_rounds(4, confirmed=2, seeds=3), plan_rounds(4, confirmed=0, seeds=3)
+      ([(4, 1), (2, 2)], [(4, 3)])
+    """
+    if seeds > 1 and 0 < confirmed < num_settings:
+        return [(num_settings, 1), (confirmed, seeds - 1)]
+    return [(num_settings, seeds)]
 
 
 def tune(
@@ -124,7 +129,7 @@ def _score_settings(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Returns the best reward of each setting, and whether it may be chosen, [num_settings, J]."""
     keys = jax.random.split(settings.key, settings.seeds)
-    if settings.seeds == 1 or not 0 < settings.confirmed < len(settings.grid):
+    if len(plan_rounds(len(settings.grid), settings.confirmed, settings.seeds)) == 1:
         only = plan(keys, hyper, progress=settings.progress)
         scores = _train_round(only, "tuning", kept).max(0)
         return scores, np.ones(scores.shape, bool)
@@ -168,9 +173,7 @@ def _train_round(training: Training, name: str, kept: Kept) -> np.ndarray:
         return bool((course[done - 1].max(0) > before).any())
 
     def train() -> dict[str, np.ndarray]:
-        noted = [course, done]
-        reached = resume_training(training, name, noted, kept) or begin_training(training)
-        follow_training(training, "tuning", name, reached, improves, noted, kept)
+        follow_training(training, "tuning", name, improves, [course, done], kept)
         return {"course": course[:done]}
 
     return do_once(kept, f"{name}, done", train)["course"]

@@ -81,9 +81,7 @@ def make_rank_search_phase(
     Raises:
       ValueError: for unknown names or values out of range.
     """
-    foreign = {"search.round_generations", "train.decay_interactions"}
-    minima = {key: value for key, value in MINIMA.items() if key not in foreign}
-    check_minima(config, {**minima, "promote.losses": config.contenders.found})
+    check_minima(config, MINIMA | {"promote.losses": config.contenders.found})
     space = make_space(**config.space, bounds=UNBOUNDED, family="pairwise", typed=True)
     make_policy = look_up("policy.name", config.policy.name, controller.POLICIES)
     policy = make_policy(space.grammar, **config.policy.get(config.policy.name, {}))

@@ -17,6 +17,7 @@ from rich.table import Table
 from autolossgen import report
 from autolossgen.evaluation.promotion import compute_rung_sizes
 from autolossgen.evaluation.trainings import count_seeds_together
+from autolossgen.evaluation.tuning import plan_rounds
 from autolossgen.interfaces import Data
 from autolossgen.ranking.fair_test import make_contender_trainer
 from autolossgen.ranking.trainer import (
@@ -161,15 +162,12 @@ def _plan_promotion(setup: Setup) -> Phase:
 def _plan_test(setup: Setup, num_losses: int) -> list[Phase]:
     section, devices = setup.config.test, setup.replicated.mesh.size
     num_settings = len(section.learning_rates) * len(section.weight_decays)
-    seeds, confirmed = section.tuning_seeds, min(section.confirmed or num_settings, num_settings)
-    stages = [("tuning", num_settings, seeds)]
-    if seeds > 1 and confirmed < num_settings:
-        stages = [
-            ("tuning, first seed", num_settings, 1),
-            ("tuning, other seeds", confirmed, seeds - 1),
-        ]
+    rounds = plan_rounds(num_settings, section.confirmed, section.tuning_seeds)
+    names = ["tuning"] if len(rounds) == 1 else ["tuning, first seed", "tuning, other seeds"]
     phases = []
-    for name, variants, seeds in (*stages, ("test", 1, section.seeds)):
+    for name, (variants, seeds) in zip(
+        (*names, "test"), (*rounds, (1, section.seeds)), strict=True
+    ):
         streamed = not hasattr(setup.splits.full_train, "ids")
         together = count_seeds_together(variants, devices, streamed=streamed)
         epochs = -(-seeds // together) * section.epochs
